@@ -1,0 +1,1 @@
+//! Bilevel optimisation on any GPU.
