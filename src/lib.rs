@@ -1,1 +1,10 @@
-//! Bilevel optimisation on any GPU.
+//! Bilevel optimisation on any GPU: tune a neural network by differentiating through its training.
+//!
+//! The layers, lowest first (each imports only from those before it; `tests/layers.rs` enforces it):
+//! [`rng`] → [`ir`] → [`autodiff`] → [`interp`], [`compile`] → [`engine`] → …
+
+pub mod compile;
+pub mod engine;
+
+pub mod ir;
+pub mod rng;

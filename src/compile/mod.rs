@@ -1,0 +1,5 @@
+//! From a graph to a [`Program`].
+
+mod program;
+
+pub use program::*;

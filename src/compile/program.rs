@@ -1,0 +1,129 @@
+//! The compiled program: plain data that every engine runs and people can read.
+//!
+//! A program is a list of dispatches over planned buffers. A dispatch is one of four loop
+//! skeletons ([`Core`]) whose holes are filled by scalar expressions ([`Expr`]) over coordinates
+//! and loads; nothing in it is WGSL.
+
+use crate::ir::{DType, Scalar};
+
+/// Position of a buffer in [`Program::buffers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferIndex(pub u32);
+
+/// Position of an expression in [`Dispatch::exprs`]; arguments come before their users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExprId(pub u32);
+
+/// Where a buffer of a program lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Given by the caller, read only.
+    Input(usize),
+    /// Given by the caller, written.
+    Output(usize),
+    /// The caller's input `input` updated in place as output `output`.
+    InPlace { input: usize, output: usize },
+    /// Scratch memory: slot of [`Program::scratch`].
+    Scratch(usize),
+}
+
+/// One array of a program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buffer {
+    pub name: String,
+    pub dtype: DType,
+    /// Elements (each four bytes on a device).
+    pub len: usize,
+    pub place: Place,
+}
+
+/// A scalar expression. Its type follows from its parts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Expr {
+    /// A float constant, by its f64 bits.
+    Const(u64),
+    ConstU(u32),
+    /// Row-major index of the element within [`Dispatch::domain`].
+    Flat,
+    /// Coordinate along an axis of the domain.
+    Coord(usize),
+    /// Coordinate along an axis of the core's reduced extent.
+    Reduced(usize),
+    /// What the core computed for this element.
+    Acc,
+    /// An element of a buffer. The index is always in range.
+    Load {
+        buffer: BufferIndex,
+        index: ExprId,
+    },
+    Scalar(Scalar, Vec<ExprId>),
+}
+
+/// The loop around a dispatch's expressions.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Core {
+    /// No loop: the stores alone.
+    Map,
+    /// Acc = Σ `value` over `extent` (row-major order); floats or words.
+    Reduce { extent: Vec<usize>, value: ExprId },
+    /// Acc = first index along `extent` with the largest `value`.
+    ArgMax { extent: usize, value: ExprId },
+    /// Acc = Σ `a` · `b` over `extent`. The domain's axes are `batch` axes, then `rows` axes, then
+    /// column axes; `a` does not depend on the column axes, `b` not on the row axes.
+    Contract { batch: usize, rows: usize, extent: Vec<usize>, a: ExprId, b: ExprId },
+}
+
+/// One value written per element of the domain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Store {
+    pub buffer: BufferIndex,
+    /// Position of the value for domain element i: `offset + i`.
+    pub offset: usize,
+    pub value: ExprId,
+}
+
+/// One kernel launch.
+///
+/// Stores may use `Acc`, `Flat`, `Coord` and loads; values inside the core may use `Coord`,
+/// `Reduced` and loads (never `Flat` or `Acc`). A buffer that the dispatch writes is read, if at
+/// all, only at the position it writes for the same element.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dispatch {
+    /// What it computes, in the words of the graph.
+    pub label: String,
+    pub domain: Vec<usize>,
+    pub core: Core,
+    pub exprs: Vec<Expr>,
+    pub stores: Vec<Store>,
+}
+
+/// A compiled graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    pub name: String,
+    pub buffers: Vec<Buffer>,
+    /// Buffers of the inputs and outputs by position. A buffer may be an input and an output
+    /// ([`Place::InPlace`]).
+    pub inputs: Vec<BufferIndex>,
+    pub outputs: Vec<BufferIndex>,
+    /// Bytes of each scratch slot.
+    pub scratch: Vec<usize>,
+    pub dispatches: Vec<Dispatch>,
+}
+
+impl Dispatch {
+    pub fn expr(&self, id: ExprId) -> &Expr {
+        &self.exprs[id.0 as usize]
+    }
+}
+
+impl Program {
+    pub fn buffer(&self, index: BufferIndex) -> &Buffer {
+        &self.buffers[index.0 as usize]
+    }
+
+    /// Bytes of scratch memory while the program runs.
+    pub fn scratch_bytes(&self) -> usize {
+        self.scratch.iter().sum()
+    }
+}

@@ -1,0 +1,136 @@
+//! What runs programs: one trait, several engines.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use serde::{Deserialize, Serialize};
+
+use crate::compile::Program;
+use crate::ir::DType;
+
+/// A future that stays on its thread (the browser has only one).
+pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// Why an engine could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("no usable GPU adapter: {reason}. {mend}")]
+    NoAdapter { reason: String, mend: String },
+    #[error("out of memory: {what} needs {bytes} bytes{}", limit.map(|l| format!(", the limit is {l}")).unwrap_or_default())]
+    OutOfMemory { what: String, bytes: u64, limit: Option<u64> },
+    #[error("the device was lost: {reason}")]
+    DeviceLost { reason: String },
+    #[error("shader of `{label}` was refused:\n{message}")]
+    Shader { label: String, message: String },
+    #[error("the device refused an operation: {message}")]
+    Device { message: String },
+}
+
+/// Result of an engine's call.
+pub type Result<T> = std::result::Result<T, EngineError>;
+
+/// An array on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BufferId(pub usize);
+
+/// A loaded program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProgramId(pub usize);
+
+/// A loaded program with its arrays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BindingId(pub usize);
+
+/// Something recorded into a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    Run(BindingId),
+    /// Copies a whole array to another of the same length and type.
+    Copy {
+        from: BufferId,
+        to: BufferId,
+    },
+}
+
+/// Values on their way to a device.
+#[derive(Clone, Copy, Debug)]
+pub enum Values<'a> {
+    F32(&'a [f32]),
+    F64(&'a [f64]),
+    U32(&'a [u32]),
+}
+
+impl Values<'_> {
+    pub fn len(&self) -> usize {
+        match self {
+            Values::F32(x) => x.len(),
+            Values::F64(x) => x.len(),
+            Values::U32(x) => x.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Who computes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineInfo {
+    /// `gpu` or `reference`.
+    pub engine: String,
+    /// Name of the adapter, as its driver gives it.
+    pub adapter: String,
+    pub backend: String,
+    pub driver: String,
+    /// Whether a processor stands in for a GPU.
+    pub software: bool,
+    /// Largest single array, in bytes.
+    pub max_buffer_bytes: u64,
+}
+
+/// Counts since the engine was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    pub dispatches: u64,
+    pub submits: u64,
+    pub readbacks: u64,
+    pub buffers_created: u64,
+    /// Bytes allocated now, scratch included, and the largest that was.
+    pub bytes: u64,
+    pub peak_bytes: u64,
+}
+
+/// An engine holds arrays, loads programs, and runs recorded commands in order.
+///
+/// Only four things wait: loading, reading, finishing, and making the engine itself.
+pub trait Engine {
+    fn info(&self) -> &EngineInfo;
+
+    fn counters(&self) -> Counters;
+
+    /// A new array of zeros.
+    fn create(&mut self, label: &str, dtype: DType, len: usize) -> Result<BufferId>;
+
+    fn destroy(&mut self, buffer: BufferId);
+
+    /// Overwrites elements from `offset`. Takes effect before commands submitted later.
+    fn write(&mut self, buffer: BufferId, offset: usize, values: Values) -> Result<()>;
+
+    /// The whole content of each array, after all that was submitted; one read-back.
+    fn read<'a>(&'a mut self, buffers: &'a [BufferId]) -> LocalFuture<'a, Result<Vec<Vec<f64>>>>;
+
+    /// Prepares a program: pipelines are made and warmed. Programs share scratch memory.
+    fn load<'a>(&'a mut self, program: &'a Program) -> LocalFuture<'a, Result<ProgramId>>;
+
+    /// Binds arrays to a program's inputs and outputs; made once, run many times.
+    ///
+    /// An in-place output takes the buffer of its input.
+    fn bind(&mut self, program: ProgramId, inputs: &[BufferId], outputs: &[BufferId]) -> Result<BindingId>;
+
+    /// Records the commands into one submission.
+    fn submit(&mut self, commands: &[Command]) -> Result<()>;
+
+    /// Waits until all that was submitted is done.
+    fn finish(&mut self) -> LocalFuture<'_, Result<()>>;
+}
