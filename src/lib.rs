@@ -3,8 +3,9 @@
 //! The layers, lowest first (each imports only from those before it; `tests/layers.rs` enforces it):
 //! [`rng`] → [`ir`] → [`autodiff`] → [`interp`], [`compile`] → [`engine`] → …
 
+pub mod autodiff;
 pub mod compile;
 pub mod engine;
-
+pub mod interp;
 pub mod ir;
 pub mod rng;

@@ -215,7 +215,8 @@ impl Scalar {
     }
 
     /// Partial derivatives of `out = self(args)` as nodes of the same shape; `None` where the
-    /// function is constant (or the argument is no float).
+    /// function is constant (or the argument is no float). `Select` has none: it is linear in both
+    /// branches together, which `jvp` uses.
     pub fn partials(self, g: &mut Graph, args: &[NodeId], out: NodeId) -> Vec<Option<NodeId>> {
         let shape = g.shape(out).to_vec();
         match self {
@@ -258,11 +259,6 @@ impl Scalar {
                 let one = g.full(&shape, 1.0);
                 let positive = g.lt(zero, args[0]);
                 vec![Some(g.select(positive, one, zero))]
-            }
-            Select => {
-                let zero = g.full(&shape, 0.0);
-                let one = g.full(&shape, 1.0);
-                vec![None, Some(g.select(args[0], one, zero)), Some(g.select(args[0], zero, one))]
             }
             _ => vec![None; args.len()],
         }
