@@ -4,8 +4,11 @@
 //! [`rng`] → [`ir`] → [`autodiff`] → [`interp`], [`compile`] → [`engine`] → …
 
 pub mod autodiff;
+pub mod bilevel;
 pub mod compile;
 pub mod engine;
+pub mod experiment;
 pub mod interp;
 pub mod ir;
+pub mod nn;
 pub mod rng;

@@ -68,12 +68,12 @@ fn against_differences(
     let h = 1e-4;
     let [near, far] = [h, 2.0 * h].map(|h| (shifted(h), shifted(-h)));
     let exact = eval(g, pushed, point);
-    for k in 0..outputs.len() {
+    for (k, exact) in exact.iter().enumerate() {
         let (mut error, mut size) = (0.0f64, 0.0f64);
-        for i in 0..exact[k].len() {
+        for (i, exact) in exact.iter().enumerate() {
             let difference = (8.0 * (near.0[k][i] - near.1[k][i]) - (far.0[k][i] - far.1[k][i])) / (12.0 * h);
-            error += (difference - exact[k][i]).powi(2);
-            size += exact[k][i].powi(2);
+            error += (difference - exact).powi(2);
+            size += exact.powi(2);
         }
         // Fourth-order differences at h = 1e-4 leave about 1e-12 / h of rounding.
         if error.sqrt() > 1e-6 * size.sqrt() + 1e-7 {

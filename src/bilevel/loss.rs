@@ -1,0 +1,115 @@
+//! The inner and outer losses.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ir::{DType, Graph, NodeId, Scalar};
+use crate::nn::{Model, functions};
+
+/// Loss of one example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Loss {
+    /// Softmax cross-entropy of logits `[n, classes]` with labels `[n]`.
+    CrossEntropy,
+    /// Squared error, mean over the outputs, with targets of the outputs' shape.
+    MeanSquaredError,
+}
+
+impl Loss {
+    /// The loss that a reference case calls `xent` or `mse`.
+    pub fn from_case(name: &str) -> Option<Self> {
+        match name {
+            "xent" => Some(Loss::CrossEntropy),
+            "mse" => Some(Loss::MeanSquaredError),
+            _ => None,
+        }
+    }
+
+    /// Type of its targets.
+    pub fn target_type(self) -> DType {
+        match self {
+            Loss::CrossEntropy => DType::U32,
+            Loss::MeanSquaredError => DType::F32,
+        }
+    }
+
+    /// The loss of each example, `[n]`.
+    pub fn each(self, g: &mut Graph, output: NodeId, target: NodeId) -> NodeId {
+        match self {
+            Loss::CrossEntropy => functions::cross_entropy_each(g, output, target),
+            Loss::MeanSquaredError => functions::mse_each(g, output, target),
+        }
+    }
+}
+
+/// The training loss: mean over the batch of weight · loss, plus ½ Σ over layers of
+/// exp(l2_log) ‖kernel‖².
+pub struct TrainingLoss<'a> {
+    pub model: &'a Model,
+    pub map: ParameterMap,
+    pub loss: Loss,
+    /// Log penalties `[parameter layers]`.
+    pub l2_log: Option<NodeId>,
+    /// Weights `[batch]`; they multiply and are not normalised.
+    pub weights: Option<NodeId>,
+}
+
+impl TrainingLoss<'_> {
+    /// Its value, a scalar, for the model's output on a batch.
+    pub fn of_output(&self, g: &mut Graph, theta: NodeId, output: NodeId, target: NodeId) -> NodeId {
+        let mut each = self.loss.each(g, output, target);
+        if let Some(weights) = self.weights {
+            each = g.mul(each, weights);
+        }
+        let batch = g.shape(each)[0];
+        let sum = g.sum_all(each);
+        let mean = g.scale(sum, 1.0 / batch as f64);
+        match self.l2_log {
+            Some(l2_log) => {
+                let penalty = self.penalty(g, theta, l2_log);
+                g.add(mean, penalty)
+            }
+            None => mean,
+        }
+    }
+
+    fn penalty(&self, g: &mut Graph, theta: NodeId, l2_log: NodeId) -> NodeId {
+        let strength = g.scalar(Scalar::Exp, &[l2_log]);
+        let along = g.take_rows(strength, self.map.layer);
+        let zero = g.full(&[self.model.parameter_count()], 0.0);
+        let along = g.select(self.map.is_kernel, along, zero);
+        let square = g.mul(theta, theta);
+        let terms = g.mul(along, square);
+        let sum = g.sum_all(terms);
+        g.scale(sum, 0.5)
+    }
+}
+
+/// What each element of the parameter vector belongs to, as inputs of a graph (words, `[d]`).
+#[derive(Clone, Copy)]
+pub struct ParameterMap {
+    /// Its parameter layer.
+    pub layer: NodeId,
+    /// Whether it is part of a kernel; biases are not penalised.
+    pub is_kernel: NodeId,
+}
+
+impl ParameterMap {
+    /// Names of the two inputs.
+    pub const INPUTS: [&str; 2] = ["layer_of", "is_kernel"];
+
+    /// Adds the two inputs to a graph.
+    pub fn input(g: &mut Graph, model: &Model) -> Self {
+        let [layer, is_kernel] = Self::INPUTS.map(|name| g.input(name, &[model.parameter_count()], DType::U32));
+        ParameterMap { layer, is_kernel }
+    }
+
+    /// The values of the two inputs.
+    pub fn values(model: &Model) -> [Vec<u32>; 2] {
+        let (mut layer, mut is_kernel) = (vec![], vec![]);
+        for p in model.parameters() {
+            layer.extend(std::iter::repeat_n(p.layer as u32, p.len()));
+            is_kernel.extend(std::iter::repeat_n(u32::from(p.is_kernel), p.len()));
+        }
+        [layer, is_kernel]
+    }
+}

@@ -1,0 +1,5 @@
+//! Bilevel problems and their hypergradients.
+
+mod loss;
+
+pub use loss::{Loss, ParameterMap, TrainingLoss};

@@ -1,0 +1,3 @@
+//! Named studies and checks: what the command line and the page run.
+
+pub mod golden;
