@@ -1,1 +1,148 @@
-fn main() {}
+//! `cargo xtask …`: builds and serves the page, runs every check, and says what a machine lacks for either.
+
+mod page;
+mod process;
+mod serve;
+mod suite;
+mod tools;
+mod wasm;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+Commands:
+  web [--port P] [--debug]  Build the page and serve it on 127.0.0.1 (port 8080, or the next free one)
+  build-web [--debug]       Build the page into www/dist
+  test [--all]              Run every check: formatting, lints, native tests, page and browser tests.
+                            With --all also the slow tests, those marked #[ignore]
+  doctor                    Say what is found on this machine, what is missing, and how to get it
+
+--debug builds the WebAssembly module with assertions and readable stack traces instead of small and fast.";
+
+enum Command {
+    Web { port: u16, profile: wasm::Profile },
+    BuildWeb { profile: wasm::Profile },
+    Test { all: bool },
+    Doctor,
+    Help,
+}
+
+fn main() -> ExitCode {
+    match parse(std::env::args().skip(1)).and_then(run) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
+    let name = args.next();
+    let (mut port, mut profile, mut all) = (8080, wasm::Profile::Release, false);
+    while let Some(arg) = args.next() {
+        match (name.as_deref(), arg.as_str()) {
+            (_, "--help" | "-h") => return Ok(Command::Help),
+            (Some("web"), "--port") => match args.next().map(|p| p.parse()) {
+                Some(Ok(number)) => port = number,
+                _ => bail!("--port needs a number from 0 to 65535"),
+            },
+            (Some("web" | "build-web"), "--debug") => profile = wasm::Profile::Debug,
+            (Some("test"), "--all") => all = true,
+            _ => bail!("unknown argument `{arg}`\n\n{USAGE}"),
+        }
+    }
+    Ok(match name.as_deref() {
+        Some("web") => Command::Web { port, profile },
+        Some("build-web") => Command::BuildWeb { profile },
+        Some("test") => Command::Test { all },
+        Some("doctor") => Command::Doctor,
+        None | Some("help" | "--help" | "-h") => Command::Help,
+        Some(other) => bail!("unknown command `{other}`\n\n{USAGE}"),
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Web { port, profile } => {
+            build_web(profile)?;
+            let server = serve::Server::bind(page_output(), port)?;
+            println!("Serving the page on {} (Ctrl-C stops)", server.url()?);
+            server.run()
+        }
+        Command::BuildWeb { profile } => {
+            build_web(profile)?;
+            println!("The page is in {}", page_output().display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Test { all } => suite::run(all),
+        Command::Doctor => Ok(tools::doctor()),
+        Command::Help => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn build_web(profile: wasm::Profile) -> Result<()> {
+    tools::prepare(tools::Need::Page)?;
+    wasm::Toolchain::find()?.build(profile)?;
+    page::install()?;
+    process::run(&mut page::script("build"))
+}
+
+/// Where Vite puts the built page.
+fn page_output() -> PathBuf {
+    process::root().join("www/dist")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command> {
+        parse(line.split_whitespace().map(String::from))
+    }
+
+    #[test]
+    fn commands_and_their_options_are_read() {
+        assert!(matches!(
+            parsed("web").unwrap(),
+            Command::Web {
+                port: 8080,
+                profile: wasm::Profile::Release
+            }
+        ));
+        assert!(matches!(
+            parsed("web --port 9000 --debug").unwrap(),
+            Command::Web {
+                port: 9000,
+                profile: wasm::Profile::Debug
+            }
+        ));
+        assert!(matches!(
+            parsed("test --all").unwrap(),
+            Command::Test { all: true }
+        ));
+        assert!(matches!(parsed("").unwrap(), Command::Help));
+        assert!(matches!(parsed("web --help").unwrap(), Command::Help));
+    }
+
+    #[test]
+    fn wrong_arguments_are_named() {
+        for line in [
+            "serve",
+            "web --port",
+            "web --port 99999",
+            "build-web --port 1",
+            "doctor --all",
+        ] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+}

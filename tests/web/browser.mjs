@@ -1,0 +1,98 @@
+// A headless Chromium for the tests, driven by playwright-core.
+import assert from "node:assert/strict";
+import { mkdir } from "node:fs/promises";
+import { after } from "node:test";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+/** Longest wait for one thing on the page, in ms; a shared machine with a software GPU needs patience. */
+export const PATIENCE = 60_000;
+
+const shots = fileURLToPath(new URL("../../target/screenshots/", import.meta.url));
+
+const browser = once(() =>
+  chromium.launch({
+    // `cargo xtask test` names the browser and the served page; by hand, Debian's and Vite's server do.
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--headless=new",
+      "--no-sandbox",
+      "--enable-unsafe-webgpu",
+      "--use-webgpu-adapter=swiftshader",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      "--disable-quic",
+      "--no-first-run",
+    ],
+  }),
+);
+
+const server = once(async () => {
+  if (process.env.PAGE_URL) return { url: process.env.PAGE_URL, close() {} };
+  const { preview } = await import("vite");
+  const vite = await preview({ preview: { host: "127.0.0.1", port: 0 }, logLevel: "warn" });
+  return { url: vite.resolvedUrls.local[0], close: () => vite.close() };
+});
+
+// Registered here and not on first use, which would be within a test and end with it.
+after(async () => {
+  await (await browser()).close();
+  await (await server()).close();
+});
+
+/**
+ * Opens the page in a fresh profile and gives Playwright's `Page`.
+ *
+ * When test `t` ends the page is closed, and the test fails if the page or a worker of it wrote an error to the
+ * console, threw, or asked for something that it did not get.
+ *
+ * `prepare(page)` runs before the page is loaded, to put a script, a route or a listener in its way.
+ */
+export async function openPage(t, { path = "", width = 1280, height = 800, scheme = "light", prepare } = {}) {
+  const context = await (await browser()).newContext({ viewport: { width, height }, colorScheme: scheme });
+  context.setDefaultTimeout(PATIENCE);
+  const page = await context.newPage();
+  const faults = watch(page);
+  t.after(async () => {
+    await context.close();
+    assert.deepEqual(faults, [], "the page reported errors");
+  });
+  await prepare?.(page);
+  await page.goto(new URL(path, (await server()).url).href);
+  return page;
+}
+
+/** Opens the page at a width and colour scheme and keeps what it looks like in target/screenshots. */
+export async function screenshot(t, name, width, scheme, options = {}) {
+  const page = await openPage(t, { ...options, width, scheme });
+  await shoot(page, `${name}-${width}-${scheme}`);
+  return page;
+}
+
+/** Keeps what the whole page looks like now as target/screenshots/NAME.png, and gives the picture. */
+export async function shoot(page, name) {
+  await mkdir(shots, { recursive: true });
+  await page.evaluate(() => document.fonts.ready);
+  return page.screenshot({ path: `${shots}${name}.png`, fullPage: true });
+}
+
+/** The list that fills with what goes wrong on a page. */
+function watch(page) {
+  const faults = [];
+  page.on("console", (message) => {
+    if (message.type() === "error") faults.push(`console: ${message.text()} (${message.location().url})`);
+  });
+  page.on("pageerror", (error) => faults.push(`uncaught: ${error.stack ?? error}`));
+  page.on("crash", () => faults.push("the page crashed"));
+  page.on("requestfailed", (request) => faults.push(`request failed: ${request.url()} ${request.failure()?.errorText}`));
+  page.on("response", (response) => {
+    if (response.status() >= 400) faults.push(`response ${response.status()}: ${response.url()}`);
+  });
+  return faults;
+}
+
+function once(make) {
+  let made;
+  return () => (made ??= make());
+}

@@ -1,0 +1,244 @@
+//! The library as a WebAssembly module with its JavaScript bindings, in `www/pkg`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{fmt, fs};
+
+use anyhow::{Context, Result, anyhow};
+use wasm_bindgen_cli_support::Bindgen;
+
+use crate::process;
+
+pub const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Debian's own compiler, addressed by path because rustup's usually comes first on `PATH`.
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+const DEBIAN_CARGO_CLIPPY: &str = "/usr/bin/cargo-clippy";
+const DEBIAN_LINKER: &str = "/usr/bin/rust-lld";
+
+/// What the module is compiled for.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Profile {
+    /// Small and fast.
+    Release,
+    /// Assertions, and stack traces with names.
+    Debug,
+}
+
+/// Where the compiler for [`TARGET`] comes from.
+pub enum Toolchain {
+    /// The Rust in use has the target's standard library.
+    InUse,
+    /// Debian's `rustc-web` packages. They bring the standard library as source only, so it is compiled once, into a
+    /// private sysroot, by a documented but unstable option of Cargo.
+    Debian,
+}
+
+impl fmt::Display for Toolchain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InUse => "the Rust in use",
+            Self::Debian => "Debian's rustc-web",
+        })
+    }
+}
+
+impl Toolchain {
+    /// The compiler that is there, or how to get one.
+    pub fn find() -> Result<Self> {
+        Self::present().ok_or_else(|| {
+            anyhow!(
+                "Rust cannot compile for {TARGET} here; `cargo xtask doctor` says what to install"
+            )
+        })
+    }
+
+    pub fn present() -> Option<Self> {
+        // rustc names the folder even where it does not exist.
+        let library = process::first_line(Command::new("rustc").args([
+            "--print",
+            "target-libdir",
+            "--target",
+            TARGET,
+        ]));
+        if library.is_some_and(|folder| Path::new(&folder).is_dir()) {
+            return Some(Self::InUse);
+        }
+        let programs = [DEBIAN_CARGO, DEBIAN_CARGO_CLIPPY, DEBIAN_LINKER];
+        let sysroot = process::first_line(Command::new(DEBIAN_RUSTC).args(["--print", "sysroot"]))?;
+        let source = Path::new(&sysroot).join("lib/rustlib/src/rust/library");
+        (source.is_dir() && programs.iter().all(|program| Path::new(program).is_file()))
+            .then_some(Self::Debian)
+    }
+
+    /// Compiles the module, makes its bindings, and shrinks it where `wasm-opt` is there.
+    pub fn build(&self, profile: Profile) -> Result<()> {
+        let (name, folder) = match profile {
+            Profile::Release => ("wasm-release", "wasm-release"),
+            Profile::Debug => ("dev", "debug"),
+        };
+        process::run(self.cargo("build")?.args(["--profile", name]))?;
+        let module = target_folder()
+            .join(TARGET)
+            .join(folder)
+            .join("stackelberg.wasm");
+        let bindings = process::root().join("www/pkg");
+        Bindgen::new()
+            .input_path(&module)
+            .web(true)?
+            .typescript(true)
+            .keep_debug(profile == Profile::Debug)
+            .generate(&bindings)
+            .with_context(|| format!("cannot make JavaScript bindings for {}", module.display()))?;
+        if profile == Profile::Release {
+            shrink(&bindings.join("stackelberg_bg.wasm"))?;
+        }
+        Ok(())
+    }
+
+    /// Lints the library as it is compiled for the browser.
+    pub fn clippy(&self) -> Result<()> {
+        // The build's own profile, so that both share the compiled macros.
+        process::run(self.cargo("clippy")?.args([
+            "--profile",
+            "wasm-release",
+            "--",
+            "-D",
+            "warnings",
+        ]))
+    }
+
+    /// Cargo for the library without its command line, in a folder of its own: two compilers may share nothing.
+    fn cargo(&self, subcommand: &str) -> Result<Command> {
+        let mut cargo = match self {
+            Self::InUse => process::cargo(subcommand),
+            Self::Debian => {
+                // `cargo clippy` would look for its helper in ~/.cargo/bin first and find rustup's.
+                let program = if subcommand == "clippy" {
+                    DEBIAN_CARGO_CLIPPY
+                } else {
+                    DEBIAN_CARGO
+                };
+                let mut flags = OsString::from("--sysroot\x1f");
+                flags.push(debian_sysroot()?);
+                let mut cargo = debian(program);
+                cargo.arg(subcommand).env("CARGO_ENCODED_RUSTFLAGS", flags);
+                cargo
+            }
+        };
+        cargo
+            .args(["--lib", "--no-default-features", "--target", TARGET])
+            .env("CARGO_TARGET_DIR", target_folder());
+        Ok(cargo)
+    }
+}
+
+fn target_folder() -> PathBuf {
+    process::root().join("target/wasm")
+}
+
+fn debian(program: &str) -> Command {
+    let mut command = process::command(program);
+    // Cargo hands the folder of rustup's libraries down to what it runs; Debian's compiler must not look there.
+    command
+        .env_remove("LD_LIBRARY_PATH")
+        .env("CARGO", DEBIAN_CARGO)
+        .env("RUSTC", DEBIAN_RUSTC);
+    command
+}
+
+/// A sysroot with the target's standard library, compiled on first use and after an upgrade of the compiler.
+fn debian_sysroot() -> Result<PathBuf> {
+    let sysroot = process::root().join("target/wasm-sysroot");
+    let stamp = sysroot.join("compiler");
+    let compiler = debian(DEBIAN_RUSTC).arg("--version").output()?.stdout;
+    if fs::read(&stamp).is_ok_and(|made_by| made_by == compiler) {
+        return Ok(sysroot);
+    }
+    println!("Compiling the standard library for {TARGET}, once.");
+    let source = process::root().join("target/wasm-std");
+    fs::create_dir_all(source.join("src"))?;
+    fs::write(source.join("Cargo.toml"), STD_MANIFEST)?;
+    fs::write(source.join("src/lib.rs"), "#![no_std]\n")?;
+    let mut build = debian(DEBIAN_CARGO);
+    build
+        .current_dir(&source)
+        .args([
+            "build",
+            "--release",
+            "--target",
+            TARGET,
+            "-Z",
+            "build-std=std,panic_abort",
+        ])
+        .env("CARGO_TARGET_DIR", source.join("target"))
+        .env("RUSTC_BOOTSTRAP", "1")
+        // Link-time optimisation of the module needs the library's bitcode.
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Cembed-bitcode=yes");
+    process::run(&mut build)?;
+
+    let _ = fs::remove_dir_all(&sysroot);
+    let library = sysroot.join("lib/rustlib").join(TARGET).join("lib");
+    fs::create_dir_all(&library)?;
+    for entry in fs::read_dir(source.join("target").join(TARGET).join("release/deps"))? {
+        let entry = entry?;
+        if entry
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "rlib")
+        {
+            fs::copy(entry.path(), library.join(entry.file_name()))?;
+        }
+    }
+    fs::remove_dir_all(source)?;
+    fs::write(stamp, compiler)?;
+    Ok(sysroot)
+}
+
+/// An empty package: building it builds the standard library and nothing of ours.
+const STD_MANIFEST: &str = r#"[package]
+name = "empty"
+version = "0.0.0"
+edition = "2024"
+
+[profile.release]
+panic = "abort"
+
+[workspace]
+"#;
+
+/// Shrinks a module in place by about half; without `wasm-opt` it works just as well.
+fn shrink(module: &Path) -> Result<()> {
+    let before = module.metadata()?.len();
+    let Some(program) = process::which("wasm-opt") else {
+        println!("WebAssembly module: {before} bytes (wasm-opt would make it smaller)");
+        return Ok(());
+    };
+    let shrunk = module.with_extension("opt.wasm");
+    // Only what every browser with WebGPU has; `--all-features` makes modules that Chromium refuses.
+    let features = [
+        "bulk-memory",
+        "reference-types",
+        "mutable-globals",
+        "nontrapping-float-to-int",
+        "sign-ext",
+        "multivalue",
+    ];
+    let mut optimise = process::command(program);
+    optimise
+        .arg("-Oz")
+        .args(features.map(|feature| format!("--enable-{feature}")));
+    match process::run(optimise.arg(module).arg("-o").arg(&shrunk)) {
+        Ok(()) => {
+            fs::rename(&shrunk, module)?;
+            println!(
+                "WebAssembly module: {before} bytes, {} after wasm-opt",
+                module.metadata()?.len()
+            );
+        }
+        Err(error) => println!("WebAssembly module: {before} bytes, left as it is because {error}"),
+    }
+    Ok(())
+}
