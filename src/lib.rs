@@ -6,6 +6,7 @@
 pub mod autodiff;
 pub mod bilevel;
 pub mod compile;
+pub mod data;
 pub mod engine;
 pub mod experiment;
 pub mod interp;

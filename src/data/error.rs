@@ -1,0 +1,187 @@
+//! What can be wrong with a data set.
+
+use super::{CHANNEL_NAMES, CLASSES, SUBJECTS, WINDOW};
+
+/// Every way in which reading, splitting or scaling a data set can fail.
+///
+/// Lines and the numbers on a line are counted from 1.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The operating system would not give us a file or folder.
+    #[error("cannot read {path}: {reason}")]
+    Read {
+        /// What we tried to read.
+        path: String,
+        /// The system's reason.
+        reason: std::io::Error,
+    },
+
+    /// A path or upload that is neither a folder nor a zip.
+    #[error(
+        "{place} is neither a folder nor a zip file; give the folder `UCI HAR Dataset`, \
+         `UCI HAR Dataset.zip`, or the zip that the UCI repository hands out"
+    )]
+    UnknownFormat {
+        /// What was given.
+        place: String,
+    },
+
+    /// A damaged zip.
+    #[error("{file} is damaged or incomplete ({reason}); download it again")]
+    Zip {
+        /// The zip, or the file inside it.
+        file: String,
+        /// What the zip reader said.
+        reason: String,
+    },
+
+    /// A file that is larger than any genuine one.
+    #[error("{file} unpacks to more than {limit_mib} MiB, far more than in the genuine data set; refused")]
+    TooLarge {
+        /// The offending file.
+        file: String,
+        /// The limit, in MiB.
+        limit_mib: u64,
+    },
+
+    /// A folder or zip that holds some other data.
+    #[error(
+        "{place} does not hold the UCI HAR data set: expected `train/` and `test/`, each with \
+         `subject_*.txt`, `y_*.txt` and the nine files of `Inertial Signals/`, in it or in a folder \
+         below it; found {found}"
+    )]
+    WrongFolders {
+        /// What was searched.
+        place: String,
+        /// Some of the names that are there.
+        found: String,
+    },
+
+    /// One of the files of the data set is absent.
+    #[error(
+        "{place} lacks `{file}`; a complete data set has, in `train/` and in `test/`, `subject_*.txt`, \
+         `y_*.txt` and nine files `Inertial Signals/{{body_acc,body_gyro,total_acc}}_{{x,y,z}}_*.txt`"
+    )]
+    MissingFile {
+        /// Where it should be.
+        place: String,
+        /// Its path below the data set's root.
+        file: String,
+    },
+
+    /// A file without a single line.
+    #[error("{file} is empty; download the data set again")]
+    EmptyFile {
+        /// The file.
+        file: String,
+    },
+
+    /// A line of a signal file that is not one window.
+    #[error("{file}, line {line}: {found} numbers where a window has {WINDOW}")]
+    Columns {
+        /// The file.
+        file: String,
+        /// The line.
+        line: usize,
+        /// How many numbers the line holds.
+        found: usize,
+    },
+
+    /// Something that is not a finite number.
+    #[error("{file}, line {line}, number {column}: `{text}` is not a finite number")]
+    Number {
+        /// The file.
+        file: String,
+        /// The line.
+        line: usize,
+        /// Which number of the line.
+        column: usize,
+        /// What stands there.
+        text: String,
+    },
+
+    /// A label that names no activity.
+    #[error("{file}, line {line}: `{text}` is not a label; labels are whole numbers from 1 to {CLASSES}")]
+    Label {
+        /// The file.
+        file: String,
+        /// The line.
+        line: usize,
+        /// What stands there.
+        text: String,
+    },
+
+    /// A subject that does not exist.
+    #[error("{file}, line {line}: `{text}` is not a subject; subjects are whole numbers from 1 to {SUBJECTS}")]
+    Subject {
+        /// The file.
+        file: String,
+        /// The line.
+        line: usize,
+        /// What stands there.
+        text: String,
+    },
+
+    /// Two files of one part that do not belong together.
+    #[error(
+        "{file} and {other} must both have one line a window, but have {lines} and {other_lines}; \
+         one of them is cut short or from another download"
+    )]
+    LineCounts {
+        /// One file.
+        file: String,
+        /// Its lines.
+        lines: usize,
+        /// The file it was compared with.
+        other: String,
+        /// Its lines.
+        other_lines: usize,
+    },
+
+    /// Built-in data that do not decode.
+    #[error("the built-in HAR data are corrupt ({reason}); load or install them again")]
+    Corrupt {
+        /// What did not fit.
+        reason: String,
+    },
+
+    /// A configuration that names subjects whom the data do not hold.
+    #[error("the {split} subjects {unknown:?} are not in the data, which hold the subjects {present:?}")]
+    UnknownSubjects {
+        /// `validation` or `test`.
+        split: &'static str,
+        /// The subjects asked for in vain.
+        unknown: Vec<u32>,
+        /// The subjects there are.
+        present: Vec<u32>,
+    },
+
+    /// A configuration that would test on subjects it selects by.
+    #[error("the subjects {subjects:?} are named for validation and for test; a subject may be in one split only")]
+    OverlappingSubjects {
+        /// Those named twice.
+        subjects: Vec<u32>,
+    },
+
+    /// A split without a single window.
+    #[error(
+        "no subject is left for the {split} split; the data hold the subjects {present:?}: name the \
+         `validation` and `test` subjects so that each split gets at least one"
+    )]
+    EmptySplit {
+        /// `train`, `validation` or `test`.
+        split: &'static str,
+        /// The subjects there are.
+        present: Vec<u32>,
+    },
+
+    /// A channel that never changes and so cannot be scaled.
+    #[error(
+        "{} has the same value throughout the training windows, so it cannot be standardised; \
+         check the data, or take more training subjects", CHANNEL_NAMES[*channel]
+    )]
+    ConstantChannel {
+        /// Index into [`CHANNEL_NAMES`].
+        channel: usize,
+    },
+}

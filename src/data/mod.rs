@@ -1,0 +1,161 @@
+//! The activity-recognition data: windows of a phone's motion signals, labelled with what its
+//! wearer did.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `signal` | raw accelerometer and gyroscope → the nine channels |
+//! | `builtin` | the UCI HAR windows that come with the program |
+//! | `uci_har` | the data set as users have it: a folder or a zip |
+//! | `statistics` | 135 numbers a window, for baselines |
+
+pub mod builtin;
+mod error;
+pub mod signal;
+mod split;
+pub mod statistics;
+pub mod uci_har;
+
+pub use error::DataError;
+pub use split::{Split, Standardizer, SubjectSplit};
+
+/// Samples in a window (2.56 s at 50 Hz).
+pub const WINDOW: usize = 128;
+/// Samples from one window's start to the next's.
+pub const HOP: usize = 64;
+/// Signals per sample.
+pub const CHANNELS: usize = 9;
+/// Activities.
+pub const CLASSES: usize = 6;
+/// People.
+pub const SUBJECTS: u32 = 30;
+/// The activities, by label.
+pub const CLASS_NAMES: [&str; CLASSES] =
+    ["walking", "walking upstairs", "walking downstairs", "sitting", "standing", "laying"];
+/// The signals, in the order in which a window stores them: g, rad/s, g.
+pub const CHANNEL_NAMES: [&str; CHANNELS] = [
+    "body_acc_x",
+    "body_acc_y",
+    "body_acc_z",
+    "body_gyro_x",
+    "body_gyro_y",
+    "body_gyro_z",
+    "total_acc_x",
+    "total_acc_y",
+    "total_acc_z",
+];
+
+/// Labelled windows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Windows {
+    /// `[n, WINDOW, CHANNELS]`, row-major.
+    pub x: Vec<f32>,
+    /// Activity of each window, `0..CLASSES`.
+    pub labels: Vec<u32>,
+    /// Wearer of each window, `1..=SUBJECTS`.
+    pub subjects: Vec<u32>,
+}
+
+impl Windows {
+    /// How many windows there are.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Window `index`, `[WINDOW, CHANNELS]`.
+    pub fn window(&self, index: usize) -> &[f32] {
+        &self.x[index * WINDOW * CHANNELS..][..WINDOW * CHANNELS]
+    }
+
+    /// The windows at `indices`, in that order.
+    pub fn select(&self, indices: &[usize]) -> Windows {
+        let mut x = Vec::with_capacity(indices.len() * WINDOW * CHANNELS);
+        for &index in indices {
+            x.extend_from_slice(self.window(index));
+        }
+        Windows {
+            x,
+            labels: indices.iter().map(|&i| self.labels[i]).collect(),
+            subjects: indices.iter().map(|&i| self.subjects[i]).collect(),
+        }
+    }
+
+    /// The subjects that occur, ascending.
+    pub fn present_subjects(&self) -> Vec<u32> {
+        let mut subjects = self.subjects.clone();
+        subjects.sort_unstable();
+        subjects.dedup();
+        subjects
+    }
+
+    /// Puts the windows of `other` behind these.
+    pub fn append(&mut self, other: Windows) {
+        self.x.extend(other.x);
+        self.labels.extend(other.labels);
+        self.subjects.extend(other.subjects);
+    }
+
+    /// A 64-bit FNV-1a hash of every value, label and subject in order: the same for the same data
+    /// on every platform. It tells data sets apart; it does not guard against forgery.
+    pub fn fingerprint(&self) -> u64 {
+        let values = self.x.iter().map(|v| v.to_bits());
+        let words = values.chain(self.labels.iter().copied()).chain(self.subjects.iter().copied());
+        words
+            .flat_map(u32::to_le_bytes)
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    }
+}
+
+/// Windows and where they came from, so that a run's record can name its data.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The windows, in physical units.
+    pub windows: Windows,
+    /// For people.
+    pub name: String,
+    /// Whether this is the small built-in piece, whose accuracies are not comparable with those
+    /// published for the whole data set.
+    pub subset: bool,
+    /// [`Windows::fingerprint`].
+    pub fingerprint: u64,
+}
+
+impl Source {
+    /// Names `windows`.
+    pub fn new(windows: Windows, name: impl Into<String>, subset: bool) -> Source {
+        Source { fingerprint: windows.fingerprint(), windows, name: name.into(), subset }
+    }
+}
+
+/// The data at `path` (see [`uci_har::from_path`]), or without one the whole built-in data set.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn load(path: Option<&std::path::Path>) -> Result<Source, DataError> {
+    match path {
+        None => Ok(Source::new(builtin::full()?, "UCI HAR, built in", false)),
+        Some(path) => Ok(Source::new(uci_har::from_path(path)?, format!("UCI HAR, {}", path.display()), false)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprint_sees_every_part() {
+        let windows = Windows { x: vec![0.5; WINDOW * CHANNELS], labels: vec![3], subjects: vec![7] };
+        let mut prints = vec![windows.fingerprint()];
+        prints.push(Windows { labels: vec![2], ..windows.clone() }.fingerprint());
+        prints.push(Windows { subjects: vec![8], ..windows.clone() }.fingerprint());
+        let mut moved = windows.clone();
+        moved.x[700] = 0.25;
+        prints.push(moved.fingerprint());
+        prints.sort_unstable();
+        prints.dedup();
+        assert_eq!(prints.len(), 4);
+        assert_eq!(Windows::default().fingerprint(), 0xcbf2_9ce4_8422_2325);
+    }
+}
