@@ -111,37 +111,19 @@ mod tests {
 
     #[test]
     fn commands_and_their_options_are_read() {
-        assert!(matches!(
-            parsed("web").unwrap(),
-            Command::Web {
-                port: 8080,
-                profile: wasm::Profile::Release
-            }
-        ));
+        assert!(matches!(parsed("web").unwrap(), Command::Web { port: 8080, profile: wasm::Profile::Release }));
         assert!(matches!(
             parsed("web --port 9000 --debug").unwrap(),
-            Command::Web {
-                port: 9000,
-                profile: wasm::Profile::Debug
-            }
+            Command::Web { port: 9000, profile: wasm::Profile::Debug }
         ));
-        assert!(matches!(
-            parsed("test --all").unwrap(),
-            Command::Test { all: true }
-        ));
+        assert!(matches!(parsed("test --all").unwrap(), Command::Test { all: true }));
         assert!(matches!(parsed("").unwrap(), Command::Help));
         assert!(matches!(parsed("web --help").unwrap(), Command::Help));
     }
 
     #[test]
     fn wrong_arguments_are_named() {
-        for line in [
-            "serve",
-            "web --port",
-            "web --port 99999",
-            "build-web --port 1",
-            "doctor --all",
-        ] {
+        for line in ["serve", "web --port", "web --port 99999", "build-web --port 1", "doctor --all"] {
             assert!(parsed(line).is_err(), "{line}");
         }
     }

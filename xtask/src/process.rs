@@ -8,20 +8,14 @@ use anyhow::{Context, Result, bail};
 
 /// The repository's top folder.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask/ lies in the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ lies in the repository")
 }
 
 /// The file that `name` would run, looked up along `PATH`.
 pub fn which(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
-        .map(|folder| {
-            folder
-                .join(name)
-                .with_extension(std::env::consts::EXE_EXTENSION)
-        })
+        .map(|folder| folder.join(name).with_extension(std::env::consts::EXE_EXTENSION))
         .find(|file| file.is_file())
 }
 
@@ -41,9 +35,7 @@ pub fn cargo(subcommand: &str) -> Command {
 
 /// Runs a command to its end; anything but success is an error that names it.
 pub fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {}", describe(command)))?;
+    let status = command.status().with_context(|| format!("cannot start {}", describe(command)))?;
     if !status.success() {
         bail!("{} failed ({status})", describe(command));
     }
@@ -53,13 +45,8 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// Runs a command, handing each line of its standard output to `see` as well as to the terminal.
 pub fn run_watched(command: &mut Command, mut see: impl FnMut(&str)) -> Result<()> {
     // Test runners colour their summaries on request even when they write to a pipe.
-    command
-        .env("NO_COLOR", "1")
-        .env_remove("FORCE_COLOR")
-        .stdout(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot start {}", describe(command)))?;
+    command.env("NO_COLOR", "1").env_remove("FORCE_COLOR").stdout(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("cannot start {}", describe(command)))?;
     let mut output = BufReader::new(child.stdout.take().expect("standard output is piped"));
     let mut line = Vec::new();
     while output.read_until(b'\n', &mut line)? > 0 {
@@ -76,28 +63,13 @@ pub fn run_watched(command: &mut Command, mut see: impl FnMut(&str)) -> Result<(
 
 /// The first line that a command prints, if it runs and succeeds.
 pub fn first_line(command: &mut Command) -> Option<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    output
-        .status
-        .success()
-        .then(|| text.lines().next().unwrap_or_default().trim().to_owned())
+    output.status.success().then(|| text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 fn describe(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or(command.get_program());
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words = std::iter::once(program).chain(command.get_args());
-    format!(
-        "`{}`",
-        words
-            .map(|word| word.to_string_lossy())
-            .collect::<Vec<_>>()
-            .join(" ")
-    )
+    format!("`{}`", words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" "))
 }

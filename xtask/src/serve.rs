@@ -24,16 +24,11 @@ pub struct Server {
 impl Server {
     /// Listens on `port` of 127.0.0.1, or on the next free one after it; 0 means any.
     pub fn bind(folder: PathBuf, port: u16) -> Result<Self> {
-        let folder = folder
-            .canonicalize()
-            .with_context(|| format!("cannot serve {}", folder.display()))?;
+        let folder = folder.canonicalize().with_context(|| format!("cannot serve {}", folder.display()))?;
         for port in port..=port.saturating_add(PORTS) {
             match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
                 Ok(listener) => {
-                    return Ok(Self {
-                        listener,
-                        folder: folder.into(),
-                    });
+                    return Ok(Self { listener, folder: folder.into() });
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
                 Err(error) => {
@@ -66,39 +61,17 @@ fn answer(mut stream: TcpStream, folder: &Path) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?.take(HEAD_BYTES)).lines();
     let request = lines.next().transpose()?.unwrap_or_default();
     // The rest of the head must be read, or closing the connection would cut off the answer.
-    while lines
-        .next()
-        .transpose()?
-        .is_some_and(|line| !line.is_empty())
-    {}
+    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
 
     let mut words = request.split(' ');
-    let (method, target) = (
-        words.next().unwrap_or_default(),
-        words.next().unwrap_or_default(),
-    );
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     if !matches!(method, "GET" | "HEAD") {
-        return respond(
-            &mut stream,
-            "405 Method Not Allowed",
-            "text/plain",
-            b"Only GET and HEAD.\n",
-            true,
-        );
+        return respond(&mut stream, "405 Method Not Allowed", "text/plain", b"Only GET and HEAD.\n", true);
     }
-    let file =
-        locate(folder, target).and_then(|path| Some((fs::read(&path).ok()?, media_type(&path))));
+    let file = locate(folder, target).and_then(|path| Some((fs::read(&path).ok()?, media_type(&path))));
     match file {
-        Some((body, media_type)) => {
-            respond(&mut stream, "200 OK", media_type, &body, method == "GET")
-        }
-        None => respond(
-            &mut stream,
-            "404 Not Found",
-            "text/plain",
-            b"Not found.\n",
-            method == "GET",
-        ),
+        Some((body, media_type)) => respond(&mut stream, "200 OK", media_type, &body, method == "GET"),
+        None => respond(&mut stream, "404 Not Found", "text/plain", b"Not found.\n", method == "GET"),
     }
 }
 
@@ -136,9 +109,7 @@ fn locate(folder: &Path, target: &str) -> Option<PathBuf> {
         file.push("index.html");
     }
     // A symbolic link may still lead outside.
-    file.canonicalize()
-        .ok()
-        .filter(|file| file.starts_with(folder))
+    file.canonicalize().ok().filter(|file| file.starts_with(folder))
 }
 
 fn percent_decode(text: &str) -> Option<String> {
@@ -158,11 +129,7 @@ fn hex_digit(byte: u8) -> Option<u8> {
 }
 
 fn media_type(path: &Path) -> &'static str {
-    match path
-        .extension()
-        .and_then(|extension| extension.to_str())
-        .unwrap_or_default()
-    {
+    match path.extension().and_then(|extension| extension.to_str()).unwrap_or_default() {
         "html" => "text/html; charset=utf-8",
         "js" | "mjs" => "text/javascript; charset=utf-8",
         "css" => "text/css; charset=utf-8",
@@ -214,24 +181,15 @@ mod tests {
         std::thread::spawn(|| server.run());
 
         let (head, body) = ask(&url, "GET /?a=1");
-        assert!(
-            head.starts_with("HTTP/1.1 200 OK") && head.contains("text/html"),
-            "{head}"
-        );
+        assert!(head.starts_with("HTTP/1.1 200 OK") && head.contains("text/html"), "{head}");
         assert_eq!(body, "<title>page</title>");
 
         let (head, body) = ask(&url, "GET /a%20b.wasm");
-        assert!(
-            head.contains("Content-Type: application/wasm\r\nContent-Length: 4"),
-            "{head}"
-        );
+        assert!(head.contains("Content-Type: application/wasm\r\nContent-Length: 4"), "{head}");
         assert_eq!(body, "\0asm");
 
         let (head, body) = ask(&url, "HEAD /index.html");
-        assert!(
-            head.contains("Content-Length: 19") && body.is_empty(),
-            "{head}"
-        );
+        assert!(head.contains("Content-Length: 19") && body.is_empty(), "{head}");
         assert!(ask(&url, "GET /nothing").0.starts_with("HTTP/1.1 404"));
         assert!(ask(&url, "GET /data").0.starts_with("HTTP/1.1 404"));
         assert!(ask(&url, "POST /").0.starts_with("HTTP/1.1 405"));

@@ -36,32 +36,22 @@ pub fn run(all: bool) -> Result<ExitCode> {
     let wasm = wasm::Toolchain::find()?;
 
     let mut suite = Suite::default();
-    suite.step("formatting", |_| {
-        process::run(process::cargo("fmt").args(["--all", "--check"]))
-    });
+    suite.step("formatting", |_| process::run(process::cargo("fmt").args(["--all", "--check"])));
     suite.step("clippy, native", |_| clippy_native());
     suite.step("clippy, wasm32", |_| wasm.clippy());
     suite.step("native tests", |count| native_tests(count, all, strict));
-    suite.step("tests of xtask", |count| {
-        run_tests(process::cargo("test").args(XTASK), count)
-    });
+    suite.step("tests of xtask", |count| run_tests(process::cargo("test").args(XTASK), count));
     suite.step("wasm build", |_| wasm.build(wasm::Profile::Release));
     suite.step("Node packages", |_| page::install());
     suite.step("page types", |_| process::run(&mut page::script("check")));
-    suite.step("page unit tests", |count| {
-        run_tests(&mut page::script("test"), count)
-    });
+    suite.step("page unit tests", |count| run_tests(&mut page::script("test"), count));
     suite.step("page build", |_| process::run(&mut page::script("build")));
     if browser.is_some() || strict {
-        suite.step("browser tests", |count| {
-            browser_tests(browser.as_ref(), count)
-        });
+        suite.step("browser tests", |count| browser_tests(browser.as_ref(), count));
     }
     let code = suite.report();
     if browser.is_none() {
-        println!(
-            "The browser tests did not run: there is no Chromium; `cargo xtask doctor` says how to get one."
-        );
+        println!("The browser tests did not run: there is no Chromium; `cargo xtask doctor` says how to get one.");
     }
     Ok(code)
 }
@@ -72,12 +62,7 @@ const XTASK: [&str; 4] = ["--package", "xtask", "--profile", "xtask"];
 fn clippy_native() -> Result<()> {
     let warnings = ["--", "-D", "warnings"];
     process::run(process::cargo("clippy").arg("--all-targets").args(warnings))?;
-    process::run(
-        process::cargo("clippy")
-            .args(XTASK)
-            .arg("--all-targets")
-            .args(warnings),
-    )
+    process::run(process::cargo("clippy").args(XTASK).arg("--all-targets").args(warnings))
 }
 
 fn native_tests(count: &mut Count, all: bool, strict: bool) -> Result<()> {
@@ -102,18 +87,12 @@ fn native_tests(count: &mut Count, all: bool, strict: bool) -> Result<()> {
 }
 
 fn browser_tests(browser: Option<&std::path::PathBuf>, count: &mut Count) -> Result<()> {
-    let Some(browser) = browser else {
-        bail!("there is no Chromium, and CI=true asks for one")
-    };
+    let Some(browser) = browser else { bail!("there is no Chromium, and CI=true asks for one") };
     let server = serve::Server::bind(page_output(), 0)?;
     let mut script = page::script("test:browser");
-    script
-        .env("CHROMIUM", browser)
-        .env("PAGE_URL", server.url()?);
+    script.env("CHROMIUM", browser).env("PAGE_URL", server.url()?);
     // A Vulkan driver meant for the native tests would slow the browser's own software GPU down.
-    script
-        .env_remove("VK_DRIVER_FILES")
-        .env_remove("VK_ICD_FILENAMES");
+    script.env_remove("VK_DRIVER_FILES").env_remove("VK_ICD_FILENAMES");
     std::thread::spawn(|| server.run());
     run_tests(&mut script, count)
 }
@@ -128,25 +107,11 @@ fn run_tests(command: &mut Command, count: &mut Count) -> Result<()> {
 /// What a closing line of `cargo test` or of Node's test runner counts.
 fn counted(line: &str) -> Count {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let number = |at: usize| {
-        words
-            .get(at)
-            .and_then(|word| word.parse().ok())
-            .unwrap_or(0)
-    };
+    let number = |at: usize| words.get(at).and_then(|word| word.parse().ok()).unwrap_or(0);
     match words[..] {
-        ["test", "result:", _, _, "passed;", _, "failed;", ..] => Count {
-            passed: number(3),
-            failed: number(5),
-        },
-        ["ℹ" | "#", "pass", _] => Count {
-            passed: number(2),
-            failed: 0,
-        },
-        ["ℹ" | "#", "fail" | "cancelled", _] => Count {
-            passed: 0,
-            failed: number(2),
-        },
+        ["test", "result:", _, _, "passed;", _, "failed;", ..] => Count { passed: number(3), failed: number(5) },
+        ["ℹ" | "#", "pass", _] => Count { passed: number(2), failed: 0 },
+        ["ℹ" | "#", "fail" | "cancelled", _] => Count { passed: 0, failed: number(2) },
         _ => Count::default(),
     }
 }
@@ -174,11 +139,7 @@ impl Suite {
         }
         let Count { passed, failed } = self.count;
         println!("{passed} passed, {failed} failed");
-        if failed == 0 {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }
+        if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
@@ -188,35 +149,12 @@ mod tests {
 
     #[test]
     fn summaries_of_both_runners_are_counted() {
-        let cargo = "test result: FAILED. 31 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.52s\n";
-        assert_eq!(
-            counted(cargo),
-            Count {
-                passed: 31,
-                failed: 2
-            }
-        );
-        assert_eq!(
-            counted("# pass 7\n"),
-            Count {
-                passed: 7,
-                failed: 0
-            }
-        );
-        assert_eq!(
-            counted("ℹ fail 3\n"),
-            Count {
-                passed: 0,
-                failed: 3
-            }
-        );
-        assert_eq!(
-            counted("# cancelled 1\n"),
-            Count {
-                passed: 0,
-                failed: 1
-            }
-        );
+        let cargo =
+            "test result: FAILED. 31 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.52s\n";
+        assert_eq!(counted(cargo), Count { passed: 31, failed: 2 });
+        assert_eq!(counted("# pass 7\n"), Count { passed: 7, failed: 0 });
+        assert_eq!(counted("ℹ fail 3\n"), Count { passed: 0, failed: 3 });
+        assert_eq!(counted("# cancelled 1\n"), Count { passed: 0, failed: 1 });
         assert_eq!(counted("a test that will pass 7 times\n"), Count::default());
     }
 
@@ -228,13 +166,7 @@ mod tests {
             Ok(())
         });
         suite.step("bad", |_| bail!("no"));
-        assert_eq!(
-            suite.count,
-            Count {
-                passed: 2,
-                failed: 1
-            }
-        );
+        assert_eq!(suite.count, Count { passed: 2, failed: 1 });
     }
 
     #[test]

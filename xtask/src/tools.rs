@@ -12,11 +12,7 @@ use crate::{page, process, wasm};
 const NODE: (u32, u32) = (20, 19);
 
 /// Where the drivers of a Linux system say that they are there.
-const VULKAN_DRIVERS: [&str; 3] = [
-    "/usr/share/vulkan/icd.d",
-    "/etc/vulkan/icd.d",
-    "/usr/local/share/vulkan/icd.d",
-];
+const VULKAN_DRIVERS: [&str; 3] = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Need {
@@ -48,12 +44,7 @@ struct Install {
 
 impl Install {
     const fn everywhere(command: &'static str) -> Self {
-        Self {
-            debian: command,
-            fedora: command,
-            macos: command,
-            windows: command,
-        }
+        Self { debian: command, fedora: command, macos: command, windows: command }
     }
 }
 
@@ -76,14 +67,7 @@ const TOOLS: [Tool; 7] = [
         name: "Rust for the browser",
         need: Need::Page,
         find: || wasm::Toolchain::present().map(|toolchain| toolchain.to_string()),
-        packages: &[
-            "rustc-web",
-            "cargo-web",
-            "rust-web-src",
-            "rust-web-llvm",
-            "rust-web-clippy",
-            "lld-22",
-        ],
+        packages: &["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "rust-web-clippy", "lld-22"],
         install: Install::everywhere("rustup target add wasm32-unknown-unknown"),
     },
     Tool {
@@ -139,9 +123,7 @@ const TOOLS: [Tool; 7] = [
 
 /// Prints every tool with what was found or how to get it; fails if one is missing that is needed.
 pub fn doctor() -> ExitCode {
-    println!(
-        "To build stackelberg itself, Rust and a C linker are enough; they built this program too.\n"
-    );
+    println!("To build stackelberg itself, Rust and a C linker are enough; they built this program too.\n");
     let mut complete = true;
     for tool in &TOOLS {
         if let Some(found) = (tool.find)() {
@@ -164,26 +146,18 @@ pub fn doctor() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if root_on_debian() {
-        println!(
-            "\n`cargo xtask web` and `cargo xtask test` install by themselves what Debian's packages bring."
-        );
+        println!("\n`cargo xtask web` and `cargo xtask test` install by themselves what Debian's packages bring.");
     }
     ExitCode::FAILURE
 }
 
 /// The commands for this system, or for every Linux where its kind is not known.
 fn commands(install: &Install) -> Vec<(&'static str, &'static str)> {
-    let linux = [
-        ("Debian, Ubuntu", install.debian),
-        ("Fedora", install.fedora),
-    ];
+    let linux = [("Debian, Ubuntu", install.debian), ("Fedora", install.fedora)];
     match std::env::consts::OS {
         "macos" => vec![("macOS", install.macos)],
         "windows" => vec![("Windows", install.windows)],
-        _ => match fs::read_to_string("/etc/os-release")
-            .unwrap_or_default()
-            .to_lowercase()
-        {
+        _ => match fs::read_to_string("/etc/os-release").unwrap_or_default().to_lowercase() {
             release if release.contains("debian") => linux[..1].to_vec(),
             release if release.contains("fedora") => linux[1..].to_vec(),
             _ => linux.to_vec(),
@@ -196,15 +170,10 @@ fn commands(install: &Install) -> Vec<(&'static str, &'static str)> {
 pub fn prepare(need: Need) -> Result<()> {
     if wasm::Toolchain::present().is_none() && process::which("rustup").is_some() {
         println!("Adding the Rust target {} with rustup.", wasm::TARGET);
-        let _ = process::command("rustup")
-            .args(["target", "add", wasm::TARGET])
-            .status();
+        let _ = process::command("rustup").args(["target", "add", wasm::TARGET]).status();
     }
-    let missing = || {
-        TOOLS.iter().filter(|tool| {
-            (need == Need::Tests || tool.need != Need::Tests) && (tool.find)().is_none()
-        })
-    };
+    let missing =
+        || TOOLS.iter().filter(|tool| (need == Need::Tests || tool.need != Need::Tests) && (tool.find)().is_none());
     let packages: Vec<_> = missing().flat_map(|tool| tool.packages).collect();
     if root_on_debian() && !packages.is_empty() {
         println!("Installing Debian packages for {}.", names(missing()));
@@ -214,21 +183,12 @@ pub fn prepare(need: Need) -> Result<()> {
             apt
         };
         process::run(apt().args(["update", "--quiet"]))?;
-        let options = [
-            "install",
-            "--quiet",
-            "--yes",
-            "--no-install-recommends",
-            "--no-remove",
-        ];
+        let options = ["install", "--quiet", "--yes", "--no-install-recommends", "--no-remove"];
         process::run(apt().args(options).args(packages))?;
     }
     let needed: Vec<_> = missing().filter(|tool| tool.need == Need::Page).collect();
     if !needed.is_empty() {
-        bail!(
-            "missing: {}; `cargo xtask doctor` says how to get it",
-            names(needed.into_iter())
-        );
+        bail!("missing: {}; `cargo xtask doctor` says how to get it", names(needed.into_iter()));
     }
     Ok(())
 }
@@ -248,12 +208,7 @@ pub fn browser() -> Option<PathBuf> {
     if let Some(chosen) = std::env::var_os("CHROMIUM") {
         return Some(chosen.into()).filter(|path: &PathBuf| path.is_file());
     }
-    let on_path = [
-        "chromium",
-        "chromium-browser",
-        "google-chrome",
-        "google-chrome-stable",
-    ];
+    let on_path = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
     let elsewhere = [
         "/Applications/Chromium.app/Contents/MacOS/Chromium",
         "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -261,12 +216,7 @@ pub fn browser() -> Option<PathBuf> {
         r"C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe",
     ];
     let found = on_path.iter().find_map(|name| process::which(name));
-    found.or_else(|| {
-        elsewhere
-            .iter()
-            .map(PathBuf::from)
-            .find(|path| path.is_file())
-    })
+    found.or_else(|| elsewhere.iter().map(PathBuf::from).find(|path| path.is_file()))
 }
 
 fn node() -> Option<String> {
@@ -277,10 +227,7 @@ fn node() -> Option<String> {
 
 /// Major and minor of a version like `v20.19.2`.
 fn version(text: &str) -> Option<(u32, u32)> {
-    let mut numbers = text
-        .trim_start_matches('v')
-        .split('.')
-        .map(|number| number.parse().ok());
+    let mut numbers = text.trim_start_matches('v').split('.').map(|number| number.parse().ok());
     Some((numbers.next()??, numbers.next()??))
 }
 
@@ -295,48 +242,30 @@ fn gpu_driver() -> Option<String> {
 }
 
 fn vulkan_drivers() -> Vec<PathBuf> {
-    let folders = VULKAN_DRIVERS
-        .iter()
-        .filter_map(|folder| fs::read_dir(folder).ok());
-    folders
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect()
+    let folders = VULKAN_DRIVERS.iter().filter_map(|folder| fs::read_dir(folder).ok());
+    folders.flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
 fn vulkan_loader() -> bool {
     let architecture = std::env::consts::ARCH;
-    let folders = [
-        format!("/usr/lib/{architecture}-linux-gnu"),
-        "/usr/lib64".into(),
-        "/usr/lib".into(),
-        "/usr/local/lib".into(),
-    ];
-    folders
-        .iter()
-        .any(|folder| Path::new(folder).join("libvulkan.so.1").exists())
+    let folders =
+        [format!("/usr/lib/{architecture}-linux-gnu"), "/usr/lib64".into(), "/usr/lib".into(), "/usr/local/lib".into()];
+    folders.iter().any(|folder| Path::new(folder).join("libvulkan.so.1").exists())
 }
 
 /// The description of Mesa's software driver, where Vulkan has nothing better to run on.
 ///
 /// Naming it to the Vulkan loader spares the other drivers' start and their complaints.
 pub fn software_vulkan() -> Option<PathBuf> {
-    let is_software = |path: &PathBuf| {
-        path.file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with("lvp_icd"))
-    };
-    vulkan_drivers()
-        .into_iter()
-        .find(is_software)
-        .filter(|_| !has_gpu())
+    let is_software =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("lvp_icd"));
+    vulkan_drivers().into_iter().find(is_software).filter(|_| !has_gpu())
 }
 
 fn has_gpu() -> bool {
-    let render_node =
-        |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with("renderD");
+    let render_node = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with("renderD");
     let mut nodes = fs::read_dir("/dev/dri").into_iter().flatten().flatten();
-    nodes.any(render_node)
-        || Path::new("/dev/nvidiactl").exists()
+    nodes.any(render_node) || Path::new("/dev/nvidiactl").exists()
 }
 
 #[cfg(test)]

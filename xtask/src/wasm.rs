@@ -48,29 +48,20 @@ impl fmt::Display for Toolchain {
 impl Toolchain {
     /// The compiler that is there, or how to get one.
     pub fn find() -> Result<Self> {
-        Self::present().ok_or_else(|| {
-            anyhow!(
-                "Rust cannot compile for {TARGET} here; `cargo xtask doctor` says what to install"
-            )
-        })
+        Self::present()
+            .ok_or_else(|| anyhow!("Rust cannot compile for {TARGET} here; `cargo xtask doctor` says what to install"))
     }
 
     pub fn present() -> Option<Self> {
         // rustc names the folder even where it does not exist.
-        let library = process::first_line(Command::new("rustc").args([
-            "--print",
-            "target-libdir",
-            "--target",
-            TARGET,
-        ]));
+        let library = process::first_line(Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]));
         if library.is_some_and(|folder| Path::new(&folder).is_dir()) {
             return Some(Self::InUse);
         }
         let programs = [DEBIAN_CARGO, DEBIAN_CARGO_CLIPPY, DEBIAN_LINKER];
         let sysroot = process::first_line(Command::new(DEBIAN_RUSTC).args(["--print", "sysroot"]))?;
         let source = Path::new(&sysroot).join("lib/rustlib/src/rust/library");
-        (source.is_dir() && programs.iter().all(|program| Path::new(program).is_file()))
-            .then_some(Self::Debian)
+        (source.is_dir() && programs.iter().all(|program| Path::new(program).is_file())).then_some(Self::Debian)
     }
 
     /// Compiles the module, makes its bindings, and shrinks it where `wasm-opt` is there.
@@ -80,10 +71,7 @@ impl Toolchain {
             Profile::Debug => ("dev", "debug"),
         };
         process::run(self.cargo("build")?.args(["--profile", name]))?;
-        let module = target_folder()
-            .join(TARGET)
-            .join(folder)
-            .join("stackelberg.wasm");
+        let module = target_folder().join(TARGET).join(folder).join("stackelberg.wasm");
         let bindings = process::root().join("www/pkg");
         Bindgen::new()
             .input_path(&module)
@@ -101,13 +89,7 @@ impl Toolchain {
     /// Lints the library as it is compiled for the browser.
     pub fn clippy(&self) -> Result<()> {
         // The build's own profile, so that both share the compiled macros.
-        process::run(self.cargo("clippy")?.args([
-            "--profile",
-            "wasm-release",
-            "--",
-            "-D",
-            "warnings",
-        ]))
+        process::run(self.cargo("clippy")?.args(["--profile", "wasm-release", "--", "-D", "warnings"]))
     }
 
     /// Cargo for the library without its command line, in a folder of its own: two compilers may share nothing.
@@ -116,11 +98,7 @@ impl Toolchain {
             Self::InUse => process::cargo(subcommand),
             Self::Debian => {
                 // `cargo clippy` would look for its helper in ~/.cargo/bin first and find rustup's.
-                let program = if subcommand == "clippy" {
-                    DEBIAN_CARGO_CLIPPY
-                } else {
-                    DEBIAN_CARGO
-                };
+                let program = if subcommand == "clippy" { DEBIAN_CARGO_CLIPPY } else { DEBIAN_CARGO };
                 let mut flags = OsString::from("--sysroot\x1f");
                 flags.push(debian_sysroot()?);
                 let mut cargo = debian(program);
@@ -128,9 +106,7 @@ impl Toolchain {
                 cargo
             }
         };
-        cargo
-            .args(["--lib", "--no-default-features", "--target", TARGET])
-            .env("CARGO_TARGET_DIR", target_folder());
+        cargo.args(["--lib", "--no-default-features", "--target", TARGET]).env("CARGO_TARGET_DIR", target_folder());
         Ok(cargo)
     }
 }
@@ -142,10 +118,7 @@ fn target_folder() -> PathBuf {
 fn debian(program: &str) -> Command {
     let mut command = process::command(program);
     // Cargo hands the folder of rustup's libraries down to what it runs; Debian's compiler must not look there.
-    command
-        .env_remove("LD_LIBRARY_PATH")
-        .env("CARGO", DEBIAN_CARGO)
-        .env("RUSTC", DEBIAN_RUSTC);
+    command.env_remove("LD_LIBRARY_PATH").env("CARGO", DEBIAN_CARGO).env("RUSTC", DEBIAN_RUSTC);
     command
 }
 
@@ -165,14 +138,7 @@ fn debian_sysroot() -> Result<PathBuf> {
     let mut build = debian(DEBIAN_CARGO);
     build
         .current_dir(&source)
-        .args([
-            "build",
-            "--release",
-            "--target",
-            TARGET,
-            "-Z",
-            "build-std=std,panic_abort",
-        ])
+        .args(["build", "--release", "--target", TARGET, "-Z", "build-std=std,panic_abort"])
         .env("CARGO_TARGET_DIR", source.join("target"))
         .env("RUSTC_BOOTSTRAP", "1")
         // Link-time optimisation of the module needs the library's bitcode.
@@ -184,11 +150,7 @@ fn debian_sysroot() -> Result<PathBuf> {
     fs::create_dir_all(&library)?;
     for entry in fs::read_dir(source.join("target").join(TARGET).join("release/deps"))? {
         let entry = entry?;
-        if entry
-            .path()
-            .extension()
-            .is_some_and(|extension| extension == "rlib")
-        {
+        if entry.path().extension().is_some_and(|extension| extension == "rlib") {
             fs::copy(entry.path(), library.join(entry.file_name()))?;
         }
     }
@@ -218,25 +180,14 @@ fn shrink(module: &Path) -> Result<()> {
     };
     let shrunk = module.with_extension("opt.wasm");
     // Only what every browser with WebGPU has; `--all-features` makes modules that Chromium refuses.
-    let features = [
-        "bulk-memory",
-        "reference-types",
-        "mutable-globals",
-        "nontrapping-float-to-int",
-        "sign-ext",
-        "multivalue",
-    ];
+    let features =
+        ["bulk-memory", "reference-types", "mutable-globals", "nontrapping-float-to-int", "sign-ext", "multivalue"];
     let mut optimise = process::command(program);
-    optimise
-        .arg("-Oz")
-        .args(features.map(|feature| format!("--enable-{feature}")));
+    optimise.arg("-Oz").args(features.map(|feature| format!("--enable-{feature}")));
     match process::run(optimise.arg(module).arg("-o").arg(&shrunk)) {
         Ok(()) => {
             fs::rename(&shrunk, module)?;
-            println!(
-                "WebAssembly module: {before} bytes, {} after wasm-opt",
-                module.metadata()?.len()
-            );
+            println!("WebAssembly module: {before} bytes, {} after wasm-opt", module.metadata()?.len());
         }
         Err(error) => println!("WebAssembly module: {before} bytes, left as it is because {error}"),
     }

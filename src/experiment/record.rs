@@ -1,0 +1,227 @@
+//! What a tuning run leaves behind: one [`OuterRecord`] an outer iteration, one [`RunResult`].
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::config::TuneConfig;
+use crate::engine::EngineInfo;
+
+/// A number by name. Entries that are not finite are left out, since JSON cannot write them.
+///
+/// Names: `learning_rate`, `momentum`, `l2.LAYER`. Example weights are too many for a line, so they
+/// appear as `example_weights.mean`, `.min` and `.max`, their hypergradient as
+/// `example_weights.norm` (Euclidean).
+pub type Named = BTreeMap<String, f64>;
+
+/// One outer iteration: a line of `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "An outer iteration")]
+pub struct OuterRecord {
+    /// Counted from 1.
+    pub iteration: u32,
+    /// Outer loss after training with the hyperparameters below; absent if training diverged.
+    pub outer_loss: Option<f64>,
+    /// The values that were trained with, as they enter the training (not their logs or logits).
+    pub hyperparameters: Named,
+    /// Derivatives of the outer loss with respect to what the outer optimiser moves: log learning
+    /// rate, logit momentum, log L2, example-weight logits.
+    pub hypergradient: Named,
+    /// Whether the outer optimiser stepped. A rejected iteration goes back to the best
+    /// hyperparameters with half the outer rate.
+    pub accepted: bool,
+    /// Wall time of the iteration.
+    pub seconds: f64,
+    /// Largest number of bytes allocated on the device since the run started.
+    pub peak_bytes: u64,
+    /// Kernels launched in the iteration.
+    pub dispatches: u64,
+    /// Command submissions in the iteration.
+    pub submits: u64,
+    /// Read-backs from the device in the iteration.
+    pub readbacks: u64,
+    /// Device buffers made in the iteration.
+    pub buffers_created: u64,
+}
+
+/// Mean loss and share of right answers on one set of windows, without dropout.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Score {
+    /// Mean cross-entropy; absent if training diverged.
+    pub loss: Option<f64>,
+    /// Between 0 and 1.
+    pub accuracy: f64,
+}
+
+/// Hyperparameters and how well the network does that is trained with them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Evaluation {
+    pub hyperparameters: Named,
+    /// On all training windows.
+    pub train: Score,
+    /// On all validation windows.
+    pub validation: Score,
+    /// On all test windows.
+    pub test: Score,
+    /// What the test windows were taken for.
+    pub test_classes: Classification,
+}
+
+/// How well one class is told from the others, each between 0 and 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ClassScore {
+    pub name: String,
+    pub precision: f64,
+    pub recall: f64,
+    /// Harmonic mean of precision and recall; 0 if both are.
+    pub f1: f64,
+    /// Windows of this class.
+    pub windows: u64,
+}
+
+/// Right and wrong answers by class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Classification {
+    /// `confusion[true][predicted]`: windows.
+    pub confusion: Vec<Vec<u64>>,
+    pub classes: Vec<ClassScore>,
+    /// Mean of the classes' F1.
+    pub macro_f1: f64,
+}
+
+impl Classification {
+    /// Counts predictions against labels; both index `names`.
+    pub fn new(names: &[&str], labels: &[u32], predictions: &[u32]) -> Self {
+        let n = names.len();
+        let mut confusion = vec![vec![0; n]; n];
+        for (&label, &prediction) in labels.iter().zip(predictions) {
+            confusion[label as usize][prediction as usize] += 1;
+        }
+        let ratio = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+        let classes: Vec<ClassScore> = (0..n)
+            .map(|k| {
+                let windows: u64 = confusion[k].iter().sum();
+                let predicted: u64 = confusion.iter().map(|row| row[k]).sum();
+                let hits = confusion[k][k];
+                ClassScore {
+                    name: names[k].to_owned(),
+                    precision: ratio(hits, predicted),
+                    recall: ratio(hits, windows),
+                    f1: ratio(2 * hits, windows + predicted),
+                    windows,
+                }
+            })
+            .collect();
+        let macro_f1 = classes.iter().map(|c| c.f1).sum::<f64>() / n as f64;
+        Classification { confusion, classes, macro_f1 }
+    }
+
+    /// Share of right answers.
+    pub fn accuracy(&self) -> f64 {
+        let hits: u64 = (0..self.confusion.len()).map(|k| self.confusion[k][k]).sum();
+        let all: u64 = self.confusion.iter().flatten().sum();
+        hits as f64 / all.max(1) as f64
+    }
+}
+
+/// The device that computed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeviceRecord {
+    /// `gpu` or `reference`.
+    pub engine: String,
+    /// Name of the adapter, as its driver gives it.
+    pub adapter: String,
+    pub backend: String,
+    /// Name and version of the driver.
+    pub driver: String,
+    /// Whether a processor stands in for a GPU.
+    pub software: bool,
+}
+
+impl From<&EngineInfo> for DeviceRecord {
+    fn from(info: &EngineInfo) -> Self {
+        DeviceRecord {
+            engine: info.engine.clone(),
+            adapter: info.adapter.clone(),
+            backend: info.backend.clone(),
+            driver: info.driver.clone(),
+            software: info.software,
+        }
+    }
+}
+
+/// The data that a run learnt from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DataRecord {
+    pub name: String,
+    /// Hash of all values, labels and subjects, in hexadecimal.
+    pub fingerprint: String,
+    /// Whether this is the small built-in piece, whose accuracies are not comparable with those
+    /// published for the whole data set.
+    pub subset: bool,
+    pub training_windows: u64,
+    pub validation_windows: u64,
+    pub test_windows: u64,
+    /// Validation windows that the outer loss is taken on.
+    pub outer_windows: u64,
+}
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    /// All outer iterations were done.
+    Finished,
+    /// It was asked to stop; it can be resumed.
+    Stopped,
+    /// Training diverged so often that the outer optimiser gave up.
+    Diverged,
+}
+
+/// The outcome of a run: `result.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "Result of a tuning run")]
+pub struct RunResult {
+    /// Version of the program.
+    pub version: String,
+    pub configuration: TuneConfig,
+    pub seed: u32,
+    #[serde(flatten)]
+    pub device: DeviceRecord,
+    pub data: DataRecord,
+    pub ending: Ending,
+    /// Outer iterations done.
+    pub iterations: u32,
+    /// The iteration with the lowest outer loss, whose hyperparameters are the result.
+    pub best_iteration: u32,
+    /// Its outer loss.
+    pub best_outer_loss: f64,
+    /// Trained with the start values.
+    pub start: Evaluation,
+    /// Trained with the best hyperparameters.
+    pub end: Evaluation,
+    /// Wall time of all outer iterations.
+    pub seconds: f64,
+    /// Largest number of bytes allocated on the device.
+    pub peak_bytes: u64,
+    /// Kernels launched in all outer iterations.
+    pub dispatches: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classification_counts() {
+        let c = Classification::new(&["a", "b", "c"], &[0, 0, 1, 1, 1], &[0, 1, 1, 1, 0]);
+        assert_eq!(c.confusion, [[1, 1, 0], [1, 2, 0], [0, 0, 0]]);
+        assert_eq!(c.accuracy(), 0.6);
+        let [a, b, absent] = &c.classes[..] else { panic!("three classes") };
+        assert_eq!((a.precision, a.recall, a.f1, a.windows), (0.5, 0.5, 0.5, 2));
+        assert_eq!((b.precision, b.recall), (2.0 / 3.0, 2.0 / 3.0));
+        assert_eq!((absent.precision, absent.recall, absent.f1, absent.windows), (0.0, 0.0, 0.0, 0));
+        assert!((c.macro_f1 - (0.5 + 2.0 / 3.0) / 3.0).abs() < 1e-12);
+    }
+}
