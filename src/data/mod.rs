@@ -125,6 +125,15 @@ pub struct Source {
 }
 
 impl Source {
+    /// The built-in data: with the bytes of `rest.bin` all of them, without only the first piece.
+    pub fn builtin(rest: Option<&[u8]>) -> Result<Source, DataError> {
+        let first = builtin::subset()?;
+        Ok(match rest {
+            None => Source::new(first, "UCI HAR, built in, 12 of 30 people", true),
+            Some(rest) => Source::new(builtin::merge(first, builtin::decode(rest)?), "UCI HAR, built in", false),
+        })
+    }
+
     /// Names `windows`.
     pub fn new(windows: Windows, name: impl Into<String>, subset: bool) -> Source {
         Source { fingerprint: windows.fingerprint(), windows, name: name.into(), subset }
@@ -135,7 +144,7 @@ impl Source {
 #[cfg(not(target_arch = "wasm32"))]
 pub fn load(path: Option<&std::path::Path>) -> Result<Source, DataError> {
     match path {
-        None => Ok(Source::new(builtin::full()?, "UCI HAR, built in", false)),
+        None => Source::builtin(Some(builtin::REST)),
         Some(path) => Ok(Source::new(uci_har::from_path(path)?, format!("UCI HAR, {}", path.display()), false)),
     }
 }

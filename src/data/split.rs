@@ -97,7 +97,7 @@ impl Split {
 }
 
 /// The scale of the training windows, in the channels' units.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Standardizer {
     /// Mean of each channel.
     pub mean: [f32; CHANNELS],
