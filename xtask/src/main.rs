@@ -90,7 +90,7 @@ fn run(command: Command) -> Result<ExitCode> {
 }
 
 fn build_web(profile: wasm::Profile) -> Result<()> {
-    tools::prepare(tools::Need::Page)?;
+    tools::prepare(tools::Need::Page, false)?;
     wasm::Toolchain::find()?.build(profile)?;
     page::install()?;
     process::run(&mut page::script("build"))

@@ -150,16 +150,16 @@ fn media_type(path: &Path) -> &'static str {
 mod tests {
     use super::*;
 
-    /// The folder `site` inside a fresh folder, and a file beside it that must stay out of reach.
-    fn site() -> (tempfile::TempDir, PathBuf) {
-        let top = tempfile::tempdir().unwrap();
-        let folder = top.path().join("site");
+    /// A folder to serve, and a file beside it that must stay out of reach.
+    fn site(test: &str) -> PathBuf {
+        let top = crate::process::root().join("target/serve-tests").join(test);
+        let folder = top.join("site");
+        let _ = fs::remove_dir_all(&top);
         fs::create_dir_all(folder.join("data")).unwrap();
-        fs::write(top.path().join("secret"), "secret").unwrap();
+        fs::write(top.join("secret"), "secret").unwrap();
         fs::write(folder.join("index.html"), "<title>page</title>").unwrap();
         fs::write(folder.join("a b.wasm"), "\0asm").unwrap();
-        let folder = folder.canonicalize().unwrap();
-        (top, folder)
+        folder.canonicalize().unwrap()
     }
 
     /// The head and the body of the answer to one request.
@@ -175,8 +175,7 @@ mod tests {
 
     #[test]
     fn files_are_served_with_their_types() {
-        let (_top, folder) = site();
-        let server = Server::bind(folder, 0).unwrap();
+        let server = Server::bind(site("types"), 0).unwrap();
         let url = server.url().unwrap();
         std::thread::spawn(|| server.run());
 
@@ -197,7 +196,7 @@ mod tests {
 
     #[test]
     fn nothing_outside_the_folder_is_reached() {
-        let (_top, folder) = site();
+        let folder = site("outside");
         #[cfg(unix)]
         std::os::unix::fs::symlink("../secret", folder.join("link")).unwrap();
         assert!(locate(&folder, "/index.html").is_some());
@@ -218,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_taken_port_gives_way_to_the_next() {
-        let (_top, folder) = site();
+        let folder = site("ports");
         let first = Server::bind(folder.clone(), 0).unwrap();
         let taken = first.listener.local_addr().unwrap().port();
         let second = Server::bind(folder, taken).unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 
 use crate::{page, process, wasm};
 
@@ -167,34 +167,41 @@ fn commands(install: &Install) -> Vec<(&'static str, &'static str)> {
 
 /// Installs what is missing for building the page, or for the tests, as far as that is ours to do: the Rust target
 /// with rustup, and packages where root works on a Debian, as in CI.
-pub fn prepare(need: Need) -> Result<()> {
+///
+/// What is still missing then is an error, except that the tests can do without what only they need unless `strict`.
+pub fn prepare(need: Need, strict: bool) -> Result<()> {
     if wasm::Toolchain::present().is_none() && process::which("rustup").is_some() {
         println!("Adding the Rust target {} with rustup.", wasm::TARGET);
         let _ = process::command("rustup").args(["target", "add", wasm::TARGET]).status();
     }
-    let missing =
-        || TOOLS.iter().filter(|tool| (need == Need::Tests || tool.need != Need::Tests) && (tool.find)().is_none());
-    let packages: Vec<_> = missing().flat_map(|tool| tool.packages).collect();
-    if root_on_debian() && !packages.is_empty() {
-        println!("Installing Debian packages for {}.", names(missing()));
-        let apt = || {
-            let mut apt = process::command("apt-get");
-            apt.env("DEBIAN_FRONTEND", "noninteractive");
-            apt
-        };
-        process::run(apt().args(["update", "--quiet"]))?;
-        let options = ["install", "--quiet", "--yes", "--no-install-recommends", "--no-remove"];
-        process::run(apt().args(options).args(packages))?;
+    let wanted = |tool: &&Tool| need == Need::Tests || tool.need != Need::Tests;
+    let missing = || TOOLS.iter().filter(wanted).filter(|tool| (tool.find)().is_none());
+    if root_on_debian()
+        && let Err(error) = install_packages(missing().filter(|tool| !tool.packages.is_empty()).collect())
+    {
+        eprintln!("{error:#}");
     }
-    let needed: Vec<_> = missing().filter(|tool| tool.need == Need::Page).collect();
-    if !needed.is_empty() {
-        bail!("missing: {}; `cargo xtask doctor` says how to get it", names(needed.into_iter()));
-    }
+    let needed = |tool: &&Tool| tool.need == Need::Page || strict && tool.need == Need::Tests;
+    let lacking: Vec<_> = missing().filter(needed).collect();
+    ensure!(lacking.is_empty(), "missing: {}; `cargo xtask doctor` says how to get it", names(&lacking));
     Ok(())
 }
 
-fn names<'a>(tools: impl Iterator<Item = &'a Tool>) -> String {
-    tools.map(|tool| tool.name).collect::<Vec<_>>().join(", ")
+fn install_packages(tools: Vec<&Tool>) -> Result<()> {
+    if tools.is_empty() {
+        return Ok(());
+    }
+    let packages = tools.iter().flat_map(|tool| tool.packages);
+    println!("Installing Debian packages, for {}.", names(&tools));
+    let mut update = process::command("apt-get");
+    process::run(update.args(["update", "--quiet"]))?;
+    let mut install = process::command("apt-get");
+    install.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "--quiet", "--yes"]);
+    process::run(install.args(["--no-install-recommends", "--no-remove"]).args(packages))
+}
+
+fn names(tools: &[&Tool]) -> String {
+    tools.iter().map(|tool| tool.name).collect::<Vec<_>>().join(", ")
 }
 
 fn root_on_debian() -> bool {
@@ -231,7 +238,8 @@ fn version(text: &str) -> Option<(u32, u32)> {
     Some((numbers.next()??, numbers.next()??))
 }
 
-fn gpu_driver() -> Option<String> {
+/// What runs the GPU tests.
+pub fn gpu_driver() -> Option<String> {
     match std::env::consts::OS {
         "macos" => Some("Metal".into()),
         "windows" => Some("Direct3D 12".into()),

@@ -78,6 +78,8 @@ impl Toolchain {
             .web(true)?
             .typescript(true)
             .keep_debug(profile == Profile::Debug)
+            .remove_name_section(profile == Profile::Release)
+            .remove_producers_section(profile == Profile::Release)
             .generate(&bindings)
             .with_context(|| format!("cannot make JavaScript bindings for {}", module.display()))?;
         if profile == Profile::Release {
