@@ -12,4 +12,5 @@ pub mod experiment;
 pub mod interp;
 pub mod ir;
 pub mod nn;
+pub mod reference;
 pub mod rng;

@@ -4,6 +4,8 @@
 //! skeletons ([`Core`]) whose holes are filled by scalar expressions ([`Expr`]) over coordinates
 //! and loads; nothing in it is WGSL.
 
+use std::collections::BTreeSet;
+
 use crate::ir::{DType, Scalar};
 
 /// Position of a buffer in [`Program::buffers`].
@@ -111,7 +113,97 @@ pub struct Program {
     pub dispatches: Vec<Dispatch>,
 }
 
+impl Expr {
+    /// Expressions it is made of.
+    pub fn args(&self) -> impl Iterator<Item = ExprId> + '_ {
+        let args = match self {
+            Expr::Load { index, .. } => std::slice::from_ref(index),
+            Expr::Scalar(_, args) => args,
+            _ => &[],
+        };
+        args.iter().copied()
+    }
+
+    pub(super) fn args_mut(&mut self) -> impl Iterator<Item = &mut ExprId> {
+        let args = match self {
+            Expr::Load { index, .. } => std::slice::from_mut(index),
+            Expr::Scalar(_, args) => args,
+            _ => &mut [],
+        };
+        args.iter_mut()
+    }
+}
+
+impl Core {
+    /// The expressions evaluated at each step of the loop.
+    pub fn values(&self) -> impl Iterator<Item = ExprId> {
+        let (first, second) = match *self {
+            Core::Map => (None, None),
+            Core::Reduce { value, .. } | Core::ArgMax { value, .. } => (Some(value), None),
+            Core::Contract { a, b, .. } => (Some(a), Some(b)),
+        };
+        first.into_iter().chain(second)
+    }
+
+    /// Sizes of the axes it loops over.
+    pub fn extent(&self) -> &[usize] {
+        match self {
+            Core::Map => &[],
+            Core::ArgMax { extent, .. } => std::slice::from_ref(extent),
+            Core::Reduce { extent, .. } | Core::Contract { extent, .. } => extent,
+        }
+    }
+}
+
 impl Dispatch {
+    /// The expressions that the core and the stores evaluate.
+    pub fn roots(&self) -> impl Iterator<Item = ExprId> {
+        self.core.values().chain(self.stores.iter().map(|store| store.value))
+    }
+
+    pub(super) fn roots_mut(&mut self) -> impl Iterator<Item = &mut ExprId> {
+        let (first, second) = match &mut self.core {
+            Core::Map => (None, None),
+            Core::Reduce { value, .. } | Core::ArgMax { value, .. } => (Some(value), None),
+            Core::Contract { a, b, .. } => (Some(a), Some(b)),
+        };
+        first.into_iter().chain(second).chain(self.stores.iter_mut().map(|store| &mut store.value))
+    }
+
+    /// Buffers it loads from, in order, each once.
+    pub fn loads(&self) -> BTreeSet<BufferIndex> {
+        let buffer = |expr: &Expr| match expr {
+            Expr::Load { buffer, .. } => Some(*buffer),
+            _ => None,
+        };
+        self.exprs.iter().filter_map(buffer).collect()
+    }
+
+    /// Buffers it stores to, in order, each once.
+    pub fn writes(&self) -> BTreeSet<BufferIndex> {
+        self.stores.iter().map(|store| store.buffer).collect()
+    }
+
+    /// Type of each expression.
+    pub fn dtypes(&self, buffers: &[Buffer]) -> Vec<DType> {
+        let mut dtypes: Vec<DType> = Vec::with_capacity(self.exprs.len());
+        for expr in &self.exprs {
+            dtypes.push(match expr {
+                Expr::Const(_) => DType::F32,
+                Expr::ConstU(_) | Expr::Flat | Expr::Coord(_) | Expr::Reduced(_) => DType::U32,
+                Expr::Load { buffer, .. } => buffers[buffer.0 as usize].dtype,
+                Expr::Scalar(Scalar::Select, args) => dtypes[args[1].0 as usize],
+                Expr::Scalar(f, _) => f.signature().1,
+                Expr::Acc => match self.core {
+                    Core::Reduce { value, .. } => dtypes[value.0 as usize],
+                    Core::ArgMax { .. } => DType::U32,
+                    Core::Map | Core::Contract { .. } => DType::F32,
+                },
+            });
+        }
+        dtypes
+    }
+
     pub fn expr(&self, id: ExprId) -> &Expr {
         &self.exprs[id.0 as usize]
     }

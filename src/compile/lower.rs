@@ -1,0 +1,688 @@
+//! From nodes of the graph to expressions of a dispatch.
+//!
+//! Everything pointwise or view-like is inlined as index arithmetic; the walk ends at leaves and at
+//! stored nodes, which are loaded.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::index::{Digit, EmitWords, Exprs, Inside, Word};
+use super::{BufferIndex, Core, Dispatch, Expr, ExprId, Store};
+use crate::ir::{ConvFace, ConvGeometry, DType, Graph, Node, NodeId, Op, Scalar, numel, strides};
+
+/// Sums and maxima over at most this many elements are written out in their consumers.
+pub(super) const UNROLLED: usize = 16;
+
+/// Most expressions of a dispatch.
+pub(super) const MOST_EXPRS: usize = 512;
+
+/// Whether a reduction is written out in place rather than looped over in a dispatch of its own.
+pub(super) fn is_unrolled(graph: &Graph, node: &Node) -> bool {
+    reduced(node).is_some_and(|axes| {
+        let shape = graph.shape(node.args[0]);
+        axes.iter().map(|&a| shape[a]).product::<usize>() <= UNROLLED
+    })
+}
+
+/// Whether the node is the loop of a dispatch of its own.
+pub(super) fn is_core(graph: &Graph, node: &Node) -> bool {
+    match node.op {
+        Op::MatMul { .. } | Op::Conv { .. } => true,
+        _ => reduced(node).is_some() && !is_unrolled(graph, node),
+    }
+}
+
+/// Axes of the argument that a reduction removes.
+fn reduced(node: &Node) -> Option<Vec<usize>> {
+    match &node.op {
+        Op::Sum { axes } => Some(axes.clone()),
+        Op::ArgMax { axis } => Some(vec![*axis]),
+        _ => None,
+    }
+}
+
+/// One run of values written to consecutive elements of a node's buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Root {
+    /// Whose buffer is written.
+    pub node: NodeId,
+    /// What is written there: the node itself, or a part of a concatenation.
+    pub value: NodeId,
+    pub offset: usize,
+}
+
+impl Root {
+    pub fn whole(node: NodeId) -> Root {
+        Root { node, value: node, offset: 0 }
+    }
+
+    /// A root that fills its buffer alone.
+    pub fn is_whole(&self) -> bool {
+        self.node == self.value
+    }
+}
+
+/// Expressions in the making: of a dispatch over `domain`.
+pub(super) struct Lowering<'a> {
+    graph: &'a Graph,
+    stored: &'a BTreeSet<NodeId>,
+    /// Stored nodes that this dispatch computes at each element.
+    own: BTreeSet<NodeId>,
+    /// Buffers of stored nodes, once they are laid out.
+    buffers: Option<&'a BTreeMap<NodeId, BufferIndex>>,
+    core: Option<NodeId>,
+    /// While the core's own expressions are made, no element is the current one.
+    in_core: bool,
+    domain: Vec<usize>,
+    pub exprs: Exprs,
+    memo: HashMap<(NodeId, Vec<Word>, Option<ExprId>), ExprId>,
+    /// Nodes loaded, and whether only ever at the element being computed.
+    pub reads: BTreeMap<NodeId, bool>,
+}
+
+impl EmitWords for Lowering<'_> {
+    fn exprs(&mut self) -> &mut Exprs {
+        &mut self.exprs
+    }
+
+    fn digit(&mut self, digit: &Digit) -> ExprId {
+        if self.exprs.list[digit.base.0 as usize] == Expr::Flat && (digit.div > 1 || !digit.is_top()) {
+            let axis = strides(&self.domain)
+                .iter()
+                .zip(&self.domain)
+                .position(|(&stride, &size)| digit.div == stride as u64 && digit.size == size as u64);
+            if let Some(axis) = axis {
+                return self.exprs.push(Expr::Coord(axis));
+            }
+        }
+        let div = self.exprs.word(digit.div as u32);
+        let quotient = self.exprs.scalar(Scalar::DivU, &[digit.base, div]);
+        if digit.is_top() {
+            return quotient;
+        }
+        let size = self.exprs.word(digit.size as u32);
+        self.exprs.scalar(Scalar::RemU, &[quotient, size])
+    }
+}
+
+impl<'a> Lowering<'a> {
+    pub fn new(graph: &'a Graph, stored: &'a BTreeSet<NodeId>, domain: Vec<usize>) -> Self {
+        Lowering {
+            graph,
+            stored,
+            own: BTreeSet::new(),
+            buffers: None,
+            core: None,
+            in_core: false,
+            domain,
+            exprs: Exprs::default(),
+            memo: HashMap::new(),
+            reads: BTreeMap::new(),
+        }
+    }
+
+    /// Loads stored nodes from these buffers.
+    pub fn loading(mut self, buffers: &'a BTreeMap<NodeId, BufferIndex>) -> Self {
+        self.buffers = Some(buffers);
+        self
+    }
+
+    /// Computes these stored nodes instead of loading them.
+    pub fn computing(mut self, own: BTreeSet<NodeId>, core: Option<NodeId>) -> Self {
+        self.own = own;
+        self.core = core;
+        self
+    }
+
+    /// Nodes whose value was written out here, each with the number of its elements that one
+    /// invocation computes.
+    pub fn inlined(&self) -> BTreeMap<NodeId, usize> {
+        let mut counts: BTreeMap<NodeId, BTreeSet<ExprId>> = BTreeMap::new();
+        self.memo.iter().for_each(|((node, ..), &id)| {
+            counts.entry(*node).or_default().insert(id);
+        });
+        counts.into_iter().map(|(node, values)| (node, values.len())).collect()
+    }
+
+    /// Whether the expressions outgrew a dispatch; what was made since is meaningless.
+    pub fn overflows(&self) -> bool {
+        self.exprs.list.len() > MOST_EXPRS
+    }
+
+    fn flat(&mut self) -> Word {
+        let flat = self.exprs.push(Expr::Flat);
+        Word::atom(flat, numel(&self.domain))
+    }
+
+    /// The value a root stores at the current element.
+    pub fn root(&mut self, root: &Root) -> ExprId {
+        let flat = self.flat();
+        let index = self.unravel(&flat, self.graph.shape(root.value), None);
+        if root.is_whole() { self.expand(root.value, &index, None) } else { self.value(root.value, &index, None) }
+    }
+
+    /// The value of a node at an index; where the guard fails the value is never used, but its
+    /// loads stay in range.
+    fn value(&mut self, node: NodeId, index: &[Word], guard: Option<ExprId>) -> ExprId {
+        if self.overflows() {
+            return self.zero(self.graph.dtype(node));
+        }
+        if matches!(self.graph.node(node).op, Op::Input(_)) || self.stored.contains(&node) {
+            let position = Word::linear(index, self.graph.shape(node)).below(numel(self.graph.shape(node)));
+            let aligned = self.is_current(&position, node);
+            if !(aligned && self.own.contains(&node)) {
+                return self.load(node, &position, aligned, guard);
+            }
+        }
+        let key = (node, index.to_vec(), guard);
+        if let Some(&id) = self.memo.get(&key) {
+            return id;
+        }
+        let id = self.expand(node, index, guard);
+        self.memo.insert(key, id);
+        id
+    }
+
+    /// Whether a position in a node is that of the element being computed.
+    fn is_current(&mut self, position: &Word, node: NodeId) -> bool {
+        let length = numel(self.graph.shape(node));
+        let here = self.exprs.push(Expr::Flat);
+        !self.in_core && length == numel(&self.domain) && (length == 1 || position.as_atom() == Some(here))
+    }
+
+    fn load(&mut self, node: NodeId, position: &Word, aligned: bool, guard: Option<ExprId>) -> ExprId {
+        self.reads.entry(node).and_modify(|all| *all &= aligned).or_insert(aligned);
+        let index = if aligned { self.exprs.push(Expr::Flat) } else { self.safe(position, guard) };
+        let buffer = self.buffers.map_or(BufferIndex(node.0), |buffers| buffers[&node]);
+        self.exprs.push(Expr::Load { buffer, index })
+    }
+
+    fn zero(&mut self, dtype: DType) -> ExprId {
+        match dtype {
+            DType::F32 => self.exprs.float(0.0),
+            DType::U32 => self.exprs.word(0),
+        }
+    }
+
+    fn expand(&mut self, id: NodeId, index: &[Word], guard: Option<ExprId>) -> ExprId {
+        if self.core == Some(id) {
+            return self.exprs.push(Expr::Acc);
+        }
+        let node = self.graph.node(id);
+        match &node.op {
+            Op::Const(bits) => self.exprs.push(Expr::Const(*bits)),
+            Op::ConstU(word) => self.exprs.word(*word),
+            Op::Iota { axis } => self.safe(&index[*axis], guard),
+            Op::Scalar(f) => {
+                let args: Vec<ExprId> = node.args.iter().map(|&arg| self.value(arg, index, guard)).collect();
+                self.exprs.scalar(*f, &args)
+            }
+            Op::StopGradient => self.value(node.args[0], index, guard),
+            Op::Sum { axes } => self.unrolled_sum(node, axes, index, guard),
+            Op::ArgMax { axis } => self.unrolled_argmax(node, *axis, index, guard),
+            Op::Pad { start, step } => self.pad(node, start, step, index, guard),
+            Op::Concat => self.concat(node, &index[0], guard),
+            Op::TakeRows => {
+                let rows = self.graph.shape(node.args[0])[0];
+                let row = self.value(node.args[1], &index[..1], guard);
+                let mut inner = index.to_vec();
+                inner[0] = Word::atom(row, rows);
+                self.value(node.args[0], &inner, guard)
+            }
+            _ => {
+                let inner = self.view(node, index, guard);
+                self.value(node.args[0], &inner, guard)
+            }
+        }
+    }
+
+    /// Index into the argument of a view that selects one element for each of its own.
+    fn view(&mut self, node: &Node, index: &[Word], guard: Option<ExprId>) -> Vec<Word> {
+        let from = self.graph.shape(node.args[0]);
+        match &node.op {
+            Op::Broadcast { axes } => {
+                let stretched = |(k, &axis): (usize, &usize)| {
+                    if from[k] == 1 { Word::constant(0) } else { index[axis].clone() }
+                };
+                axes.iter().enumerate().map(stretched).collect()
+            }
+            Op::Reshape => {
+                let position = Word::linear(index, &node.shape).below(numel(&node.shape));
+                self.unravel(&position, from, guard)
+            }
+            Op::Permute { perm } => {
+                let mut inner = vec![Word::constant(0); from.len()];
+                perm.iter().zip(index).for_each(|(&axis, word)| inner[axis] = word.clone());
+                inner
+            }
+            Op::Slice { start, step } => {
+                let place = |(axis, word): (usize, &Word)| word.times(step[axis] as i64).offset(start[axis] as i64);
+                index.iter().enumerate().map(place).collect()
+            }
+            op => unreachable!("{op:?} is stored before it is read"),
+        }
+    }
+
+    fn pad(&mut self, node: &Node, start: &[usize], step: &[usize], index: &[Word], guard: Option<ExprId>) -> ExprId {
+        let from = self.graph.shape(node.args[0]);
+        let mut inner = index.to_vec();
+        let mut inside = None;
+        for axis in 0..from.len() {
+            let Some((word, condition)) =
+                self.stepped(&index[axis].offset(-(start[axis] as i64)), step[axis], from[axis], guard)
+            else {
+                return self.zero(node.dtype);
+            };
+            inner[axis] = word;
+            inside = self.exprs.both(inside, condition);
+        }
+        let guard = self.exprs.both(guard, inside);
+        let value = self.value(node.args[0], &inner, guard);
+        self.guarded(value, inside, node.dtype)
+    }
+
+    /// `value` where the condition holds, else zero.
+    fn guarded(&mut self, value: ExprId, condition: Option<ExprId>, dtype: DType) -> ExprId {
+        let zero = self.zero(dtype);
+        condition.map_or(value, |c| self.exprs.scalar(Scalar::Select, &[c, value, zero]))
+    }
+
+    /// `word / step` where that is whole and below `count`, and when it is; `None` if never.
+    fn stepped(
+        &mut self,
+        word: &Word,
+        step: usize,
+        count: usize,
+        guard: Option<ExprId>,
+    ) -> Option<(Word, Option<ExprId>)> {
+        let reach = (count - 1) * step + 1;
+        let in_reach = match self.inside(word, reach) {
+            Inside::Always => None,
+            Inside::Never => return None,
+            Inside::If(condition) => Some(condition),
+        };
+        let guard = self.exprs.both(guard, in_reach);
+        let (quotient, rest) = self.div_rem(&word.clone().below(reach), step, guard);
+        let whole = match self.inside(&rest, 1) {
+            Inside::Always => None,
+            Inside::Never => return None,
+            Inside::If(condition) => Some(condition),
+        };
+        Some((quotient.below(count), self.exprs.both(in_reach, whole)))
+    }
+
+    /// A choice among the parts by position.
+    fn concat(&mut self, node: &Node, position: &Word, guard: Option<ExprId>) -> ExprId {
+        let mut value = None;
+        let mut end = node.shape[0];
+        for &part in node.args.iter().rev() {
+            let length = self.graph.shape(part)[0];
+            end -= length;
+            let local = position.offset(-(end as i64));
+            let condition = match self.inside(&local, length) {
+                Inside::Never => continue,
+                Inside::Always => None,
+                Inside::If(condition) => Some(condition),
+            };
+            let guard = self.exprs.both(guard, condition);
+            let here = self.value(part, &[local.below(length)], guard);
+            value = Some(match (value, condition) {
+                (Some(rest), Some(condition)) => self.exprs.scalar(Scalar::Select, &[condition, here, rest]),
+                _ => here,
+            });
+        }
+        value.unwrap_or_else(|| self.zero(node.dtype))
+    }
+
+    /// The index into the argument of a reduction for each element reduced, in row-major order.
+    fn reduced_indices(&self, node: &Node, axes: &[usize], index: &[Word]) -> Vec<Vec<Word>> {
+        let from = self.graph.shape(node.args[0]);
+        let mut indices = vec![vec![]];
+        let mut kept = index.iter();
+        for (axis, &size) in from.iter().enumerate() {
+            let choices: Vec<Word> = if axes.contains(&axis) {
+                (0..size).map(Word::constant).collect()
+            } else {
+                kept.next().cloned().into_iter().collect()
+            };
+            indices = indices
+                .iter()
+                .flat_map(|head: &Vec<Word>| {
+                    choices.iter().map(|c| [head.as_slice(), std::slice::from_ref(c)].concat())
+                })
+                .collect();
+        }
+        indices
+    }
+
+    fn unrolled_sum(&mut self, node: &Node, axes: &[usize], index: &[Word], guard: Option<ExprId>) -> ExprId {
+        let f = if node.dtype == DType::F32 { Scalar::Add } else { Scalar::AddU };
+        let indices = self.reduced_indices(node, axes, index);
+        let terms: Vec<ExprId> = indices.iter().map(|i| self.value(node.args[0], i, guard)).collect();
+        let sum = terms.into_iter().reduce(|sum, term| self.exprs.scalar(f, &[sum, term]));
+        sum.unwrap_or_else(|| self.zero(node.dtype))
+    }
+
+    fn unrolled_argmax(&mut self, node: &Node, axis: usize, index: &[Word], guard: Option<ExprId>) -> ExprId {
+        let indices = self.reduced_indices(node, &[axis], index);
+        let mut best = self.value(node.args[0], &indices[0], guard);
+        let mut place = self.exprs.word(0);
+        for (position, index) in indices.iter().enumerate().skip(1) {
+            let candidate = self.value(node.args[0], index, guard);
+            let better = self.exprs.scalar(Scalar::Lt, &[best, candidate]);
+            let position = self.exprs.word(position as u32);
+            place = self.exprs.scalar(Scalar::Select, &[better, position, place]);
+            best = self.exprs.scalar(Scalar::Select, &[better, candidate, best]);
+        }
+        place
+    }
+}
+
+/// Axes of a core's loop nest: those of the result, and those summed over.
+struct Nest {
+    batch: Vec<usize>,
+    rows: Vec<usize>,
+    cols: Vec<usize>,
+    extent: Vec<usize>,
+}
+
+/// What a core computes at one point of its loop nest.
+enum Body {
+    Reduce(ExprId),
+    ArgMax(ExprId),
+    Contract(ExprId, ExprId),
+}
+
+/// How many invocations a reduction should keep busy, the fewest elements worth one of them, and
+/// the most parts of one sum. Fixed numbers, so that a sum's order does not depend on the device.
+const PARALLEL: usize = 4096;
+const SHORTEST_PART: usize = 32;
+const LONGEST_UNSPLIT: usize = 512;
+const MOST_PARTS: usize = 256;
+
+impl Nest {
+    fn domain(&self) -> Vec<usize> {
+        [self.batch.as_slice(), &self.rows, &self.cols].concat()
+    }
+
+    /// Parts into which to cut the outermost summed axis: as many as keep a device busy.
+    fn parts(&self, outer: usize) -> usize {
+        let length: usize = self.extent.iter().product();
+        let wanted = (PARALLEL / numel(&self.domain())).min(length / SHORTEST_PART).min(MOST_PARTS).min(outer);
+        if length < LONGEST_UNSPLIT || wanted < 4 { 1 } else { outer.div_ceil(outer.div_ceil(wanted)) }
+    }
+}
+
+/// The loop nest of a core node.
+fn nest(graph: &Graph, node: &Node) -> Nest {
+    let shape = &node.shape;
+    let mut nest = match &node.op {
+        Op::MatMul { .. } => {
+            Nest { batch: vec![shape[0]], rows: vec![shape[1]], cols: vec![shape[2]], extent: vec![inner(graph, node)] }
+        }
+        Op::Conv { face, geometry } => {
+            let [kh, kw] = geometry.kernel;
+            let extent = match face {
+                ConvFace::Output => vec![kh, kw, graph.shape(node.args[0])[4]],
+                ConvFace::Input => vec![kh, kw, graph.shape(node.args[0])[4]],
+                ConvFace::Kernel => {
+                    let [oh, ow] = geometry.output;
+                    vec![graph.shape(node.args[0])[1], oh, ow]
+                }
+            };
+            Nest { batch: vec![shape[0]], rows: shape[1..4].to_vec(), cols: vec![shape[4]], extent }
+        }
+        _ => {
+            let from = graph.shape(node.args[0]);
+            let axes = reduced(node).unwrap_or_default();
+            let extent = runs(&axes).iter().map(|run| run.iter().map(|&a| from[a]).product()).collect();
+            Nest { batch: vec![], rows: shape.clone(), cols: vec![], extent }
+        }
+    };
+    for axes in [&mut nest.batch, &mut nest.rows, &mut nest.cols, &mut nest.extent] {
+        axes.retain(|&size| size > 1);
+    }
+    if nest.domain().is_empty() {
+        nest.rows.push(1);
+    }
+    if nest.extent.is_empty() {
+        nest.extent.push(1);
+    }
+    nest
+}
+
+/// Length of the axis a matrix product sums over.
+fn inner(graph: &Graph, node: &Node) -> usize {
+    let Op::MatMul { transpose } = node.op else { return 1 };
+    graph.shape(node.args[0])[if transpose[0] { 1 } else { 2 }]
+}
+
+/// Neighbouring axes together.
+fn runs(axes: &[usize]) -> Vec<Vec<usize>> {
+    let mut sorted = axes.to_vec();
+    sorted.sort_unstable();
+    let mut runs: Vec<Vec<usize>> = vec![];
+    for axis in sorted {
+        match runs.last_mut() {
+            Some(run) if run.last() == Some(&(axis - 1)) => run.push(axis),
+            _ => runs.push(vec![axis]),
+        }
+    }
+    runs
+}
+
+/// Words of axes with unit ones put back.
+fn with_units(words: &[Word], shape: &[usize]) -> Vec<Word> {
+    let mut words = words.iter();
+    shape.iter().map(|&n| if n > 1 { words.next().cloned() } else { None }.unwrap_or(Word::constant(0))).collect()
+}
+
+impl Lowering<'_> {
+    /// What the core computes at the element with the given coordinates in its result and its sum.
+    fn body(&mut self, node: &Node, out: &[Word], sum: &[Word], guard: Option<ExprId>) -> Body {
+        let out = with_units(out, &node.shape);
+        match &node.op {
+            Op::MatMul { transpose } => {
+                let inner = with_units(sum, &[inner(self.graph, node)]).remove(0);
+                let (g, m, n) = (&out[0], &out[1], &out[2]);
+                let operand = |swap: bool, row: &Word, col: &Word| {
+                    if swap { [g.clone(), col.clone(), row.clone()] } else { [g.clone(), row.clone(), col.clone()] }
+                };
+                let a = self.operand(node.args[0], &operand(transpose[0], m, &inner), guard);
+                let b = self.operand(node.args[1], &operand(transpose[1], &inner, n), guard);
+                Body::Contract(a, b)
+            }
+            Op::Conv { face, geometry } => self.conv(node, *face, geometry, &out, sum, guard),
+            _ => {
+                let axes = reduced(node).unwrap_or_default();
+                let from = self.graph.shape(node.args[0]);
+                let mut index = vec![Word::constant(0); from.len()];
+                let kept = (0..from.len()).filter(|axis| !axes.contains(axis));
+                kept.zip(&out).for_each(|(axis, word)| index[axis] = word.clone());
+                let long: Vec<Vec<usize>> = runs(&axes);
+                let sizes: Vec<usize> = long.iter().map(|run| run.iter().map(|&a| from[a]).product()).collect();
+                for (run, word) in long.iter().zip(with_units(sum, &sizes)) {
+                    let shape: Vec<usize> = run.iter().map(|&a| from[a]).collect();
+                    let words = self.unravel(&word, &shape, guard);
+                    run.iter().zip(words).for_each(|(&axis, word)| index[axis] = word);
+                }
+                let value = self.operand(node.args[0], &index, guard);
+                if matches!(node.op, Op::Sum { .. }) { Body::Reduce(value) } else { Body::ArgMax(value) }
+            }
+        }
+    }
+
+    /// A value inside a core; zero where the guard fails.
+    fn operand(&mut self, node: NodeId, index: &[Word], guard: Option<ExprId>) -> ExprId {
+        let value = self.value(node, index, guard);
+        self.guarded(value, guard, self.graph.dtype(node))
+    }
+
+    fn conv(
+        &mut self,
+        node: &Node,
+        face: ConvFace,
+        geometry: &ConvGeometry,
+        out: &[Word],
+        sum: &[Word],
+        guard: Option<ExprId>,
+    ) -> Body {
+        let ConvGeometry { input, kernel, output, stride, pad } = *geometry;
+        let channels = self.graph.shape(node.args[0])[4];
+        let examples = self.graph.shape(node.args[0])[1];
+        let sizes = match face {
+            ConvFace::Kernel => [examples, output[0], output[1]],
+            _ => [kernel[0], kernel[1], channels],
+        };
+        let sum = with_units(sum, &sizes);
+        let group = &out[0];
+        // Along each spatial axis, the input position s·p + d − pad or the output position
+        // (h + pad − d) / s, and where it exists.
+        let mut inside = Some(None);
+        let mut place = |me: &mut Self, word: &Word, step: usize, count: usize| {
+            let Some((word, condition)) = me.stepped(word, step, count, guard) else {
+                inside = None;
+                return Word::constant(0);
+            };
+            inside = inside.map(|all| me.exprs.both(all, condition));
+            word
+        };
+        let (a, b) = match face {
+            ConvFace::Output | ConvFace::Kernel => {
+                let (n, p, d) = match face {
+                    ConvFace::Output => (&out[1], [&out[2], &out[3]], [&sum[0], &sum[1]]),
+                    _ => (&sum[0], [&sum[1], &sum[2]], [&out[1], &out[2]]),
+                };
+                let at = [0, 1].map(|k| p[k].times(stride[k] as i64).plus(d[k]).offset(-(pad[k] as i64)));
+                let at = [0, 1].map(|k| place(self, &at[k], 1, input[k]));
+                let [h, w] = at;
+                match face {
+                    ConvFace::Output => (
+                        [group, n, &h, &w, &sum[2]].map(Word::clone),
+                        [group, &sum[0], &sum[1], &sum[2], &out[4]].map(Word::clone),
+                    ),
+                    _ => {
+                        ([group, n, &h, &w, &out[3]].map(Word::clone), [group, n, p[0], p[1], &out[4]].map(Word::clone))
+                    }
+                }
+            }
+            ConvFace::Input => {
+                let at = [0, 1].map(|k| out[2 + k].plus(&sum[k].times(-1)).offset(pad[k] as i64));
+                let at = [0, 1].map(|k| place(self, &at[k], stride[k], output[k]));
+                let [p, q] = at;
+                (
+                    [group, &out[1], &p, &q, &sum[2]].map(Word::clone),
+                    [group, &sum[0], &sum[1], &out[4], &sum[2]].map(Word::clone),
+                )
+            }
+        };
+        let b = self.operand(node.args[1], &b, guard);
+        let Some(inside) = inside else {
+            return Body::Contract(self.zero(DType::F32), b);
+        };
+        let guard = self.exprs.both(guard, inside);
+        let a = self.operand(node.args[0], &a, guard);
+        Body::Contract(a, b)
+    }
+
+    /// The core's loop: of the whole sum, or of its parts along a new leading axis.
+    pub fn core(&mut self, id: NodeId, parts: usize) -> Core {
+        self.in_core = true;
+        let node = self.graph.node(id);
+        let mut nest = nest(self.graph, node);
+        let mut guard = None;
+        let outer = nest.extent[0];
+        nest.extent[0] = outer.div_ceil(parts);
+        let lead = usize::from(parts > 1);
+        let mut atoms = |f: fn(usize) -> Expr, sizes: &[usize], skip: usize| -> Vec<Word> {
+            let axes = sizes.iter().enumerate();
+            axes.map(|(k, &size)| Word::atom(self.exprs.push(f(k + skip)), size)).collect()
+        };
+        let out = atoms(Expr::Coord, &nest.domain(), lead);
+        let mut sum = atoms(Expr::Reduced, &nest.extent, 0);
+        if parts > 1 {
+            let part = atoms(Expr::Coord, &[parts], 0).remove(0);
+            let whole = part.times(nest.extent[0] as i64).plus(&sum[0]);
+            if let Inside::If(condition) = self.inside(&whole, outer) {
+                guard = Some(condition);
+            }
+            sum[0] = whole.below(outer);
+        }
+        // A size-1 axis that stands for a missing one has no word of its own.
+        let out: Vec<Word> = out.into_iter().zip(nest.domain()).filter(|(_, n)| *n > 1).map(|(w, _)| w).collect();
+        let sum: Vec<Word> = if outer > 1 { sum } else { vec![] };
+        let body = self.body(node, &out, &sum, guard);
+        self.in_core = false;
+        let Nest { batch, rows, extent, .. } = nest;
+        match body {
+            Body::Reduce(value) => Core::Reduce { extent, value },
+            Body::ArgMax(value) => Core::ArgMax { extent: extent[0], value },
+            Body::Contract(a, b) => Core::Contract { batch: batch.len() + lead, rows: rows.len(), extent, a, b },
+        }
+    }
+}
+
+/// Parts into which the sum of a core node is cut.
+pub(super) fn parts(graph: &Graph, id: NodeId) -> usize {
+    let node = graph.node(id);
+    let nest = nest(graph, node);
+    if matches!(node.op, Op::ArgMax { .. }) { 1 } else { nest.parts(nest.extent[0]) }
+}
+
+/// The domain of a pointwise dispatch over arrays of a shape.
+pub(super) fn map_domain(shape: &[usize]) -> Vec<usize> {
+    let domain: Vec<usize> = shape.iter().copied().filter(|&n| n > 1).collect();
+    if domain.is_empty() { vec![1] } else { domain }
+}
+
+/// The domain of a core node's dispatch.
+pub(super) fn core_domain(graph: &Graph, id: NodeId) -> Vec<usize> {
+    nest(graph, graph.node(id)).domain()
+}
+
+/// Terms that a core node's sums have altogether.
+pub(super) fn core_points(graph: &Graph, id: NodeId) -> usize {
+    let nest = nest(graph, graph.node(id));
+    numel(&nest.domain()) * numel(&nest.extent)
+}
+
+impl Lowering<'_> {
+    /// The loop of the second dispatch of a sum in parts: Acc = Σ over the parts.
+    pub fn sum_of_parts(&mut self, parts: usize, partial: BufferIndex) -> Core {
+        let domain = self.domain.clone();
+        let coords: Vec<Word> =
+            (0..domain.len()).map(|axis| Word::atom(self.exprs.push(Expr::Coord(axis)), domain[axis])).collect();
+        let part = Word::atom(self.exprs.push(Expr::Reduced(0)), parts);
+        let position = part.times(numel(&domain) as i64).plus(&Word::linear(&coords, &domain));
+        let index = self.emit(&position);
+        let value = self.exprs.push(Expr::Load { buffer: partial, index });
+        Core::Reduce { extent: vec![parts], value }
+    }
+
+    /// The finished dispatch, without the expressions that nothing uses.
+    pub fn finish(self, label: String, core: Core, stores: Vec<Store>) -> Dispatch {
+        let mut dispatch = Dispatch { label, domain: self.domain, core, exprs: self.exprs.list, stores };
+        prune(&mut dispatch);
+        dispatch
+    }
+}
+
+fn prune(dispatch: &mut Dispatch) {
+    let mut used = vec![false; dispatch.exprs.len()];
+    dispatch.roots().for_each(|id| used[id.0 as usize] = true);
+    for place in (0..used.len()).rev() {
+        if used[place] {
+            dispatch.exprs[place].args().for_each(|id| used[id.0 as usize] = true);
+        }
+    }
+    let mut places = vec![ExprId(0); used.len()];
+    let mut kept = vec![];
+    for (place, mut expr) in std::mem::take(&mut dispatch.exprs).into_iter().enumerate() {
+        if used[place] {
+            expr.args_mut().for_each(|id| *id = places[id.0 as usize]);
+            places[place] = ExprId(kept.len() as u32);
+            kept.push(expr);
+        }
+    }
+    dispatch.exprs = kept;
+    dispatch.roots_mut().for_each(|id| *id = places[id.0 as usize]);
+}
