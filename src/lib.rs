@@ -14,3 +14,5 @@ pub mod ir;
 pub mod nn;
 pub mod reference;
 pub mod rng;
+#[cfg(target_arch = "wasm32")]
+pub mod web;

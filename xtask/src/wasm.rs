@@ -173,11 +173,22 @@ panic = "abort"
 [workspace]
 "#;
 
-/// Shrinks a module in place by about half; without `wasm-opt` it works just as well.
+/// Version 108, Debian 12's, exports table 0 whichever table was meant, so that the bindings' table of JavaScript values
+/// is lost and the module cannot start.
+const OLDEST_WASM_OPT: u32 = 116;
+
+/// Whether this `wasm-opt` is new enough to leave a module's tables as they are.
+fn knows_tables(program: &Path) -> bool {
+    let line = process::first_line(Command::new(program).arg("--version"));
+    let version = line.and_then(|line| line.split_whitespace().find_map(|word| word.parse().ok()));
+    version.is_some_and(|version: u32| version >= OLDEST_WASM_OPT)
+}
+
+/// Shrinks a module in place; without `wasm-opt` it works just as well.
 fn shrink(module: &Path) -> Result<()> {
     let before = module.metadata()?.len();
-    let Some(program) = process::which("wasm-opt") else {
-        println!("WebAssembly module: {before} bytes (wasm-opt would make it smaller)");
+    let Some(program) = process::which("wasm-opt").filter(|program| knows_tables(program)) else {
+        println!("WebAssembly module: {before} bytes (wasm-opt {OLDEST_WASM_OPT} or later would make it smaller)");
         return Ok(());
     };
     let shrunk = module.with_extension("opt.wasm");

@@ -1,0 +1,346 @@
+//! Every message between the page and its worker.
+//!
+//! The page's TypeScript types are generated from these, so there is no second list. Two rules keep what is generated
+//! equal to what is sent: no maps, and no 64-bit integers (byte counts travel as `f64`).
+
+use serde::{Deserialize, Serialize};
+use tsify::Tsify;
+
+/// What the page asks of the worker.
+#[derive(Debug, Deserialize, Tsify)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum ToWorker {
+    /// Find the GPU, unpack the built-in people, say what was found.
+    Open,
+    /// The rest of the built-in people, fetched after the page was usable.
+    AddBuiltin {
+        /// The file as it was served.
+        #[serde(with = "serde_bytes")]
+        #[tsify(type = "Uint8Array")]
+        bytes: Vec<u8>,
+    },
+    /// The user's own copy of the UCI HAR data set.
+    LoadZip {
+        /// File name, for messages.
+        name: String,
+        /// The zip archive.
+        #[serde(with = "serde_bytes")]
+        #[tsify(type = "Uint8Array")]
+        bytes: Vec<u8>,
+    },
+    /// Send one recorded window to draw.
+    Window {
+        /// Any number; taken modulo the number of windows.
+        index: u32,
+    },
+    /// Tune with these settings.
+    Start {
+        /// What to run.
+        settings: Settings,
+    },
+    /// Hold the run at the next segment end.
+    Pause,
+    /// Go on with a held run.
+    Resume,
+    /// End the run and evaluate the best hyperparameters so far.
+    Stop,
+}
+
+/// What a visitor can choose; the names are those of the command line.
+#[derive(Debug, Clone, Serialize, Deserialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    /// Size of the network.
+    pub network: Network,
+    /// Training steps T of one inner run.
+    pub steps: u32,
+    /// Outer iterations.
+    pub outer: u32,
+    /// Windows in one training batch.
+    pub batch: u32,
+    /// Groups of hyperparameters to tune; the others keep their start values.
+    pub hyperparameters: Vec<Group>,
+    /// Seed of weights, batches and masks.
+    pub seed: u32,
+}
+
+/// The two sizes of the published Conv1D network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// 8 filters, 16 dense units.
+    Narrow,
+    /// 64 filters, 100 dense units.
+    Paper,
+}
+
+/// A group of hyperparameters that is tuned, or not, as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum Group {
+    /// Learning rate.
+    Lr,
+    /// Momentum.
+    Momentum,
+    /// One L2 penalty a kernel.
+    L2,
+    /// One weight a training window.
+    ExampleWeights,
+}
+
+/// What the worker tells the page.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum FromWorker {
+    /// A device is open.
+    Ready(Device),
+    /// The data that a run would use now.
+    Data(DataInfo),
+    /// An answer to [`ToWorker::Window`].
+    Trace(Trace),
+    /// Shaders made ready so far.
+    Warmup {
+        /// Pipelines that have run once.
+        done: u32,
+        /// Pipelines in all.
+        total: u32,
+    },
+    /// A run began.
+    Started {
+        /// What it runs.
+        settings: Settings,
+        /// The data it runs on, whatever is loaded meanwhile.
+        data: DataInfo,
+    },
+    /// Where the run is; sent a few times a second.
+    Progress(Progress),
+    /// Training losses of consecutive steps.
+    InnerLosses {
+        /// The outer iteration, from 1.
+        iteration: u32,
+        /// The step of the first of `losses`, from 0.
+        first_step: u32,
+        /// Mean training loss of each batch, nats.
+        losses: Vec<f32>,
+    },
+    /// One outer iteration is complete.
+    Outer(OuterIteration),
+    /// The network on the test people.
+    Evaluation(Evaluation),
+    /// The run is held.
+    Paused,
+    /// The run goes on.
+    Resumed,
+    /// The run ended in good order.
+    Done(Done),
+    /// Something went wrong.
+    Failed(Failure),
+}
+
+/// The adapter that runs the programs.
+#[derive(Debug, Clone, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Device {
+    /// As far as the browser tells.
+    pub name: String,
+    /// A processor that plays a GPU.
+    pub software: bool,
+    /// Largest single array, bytes.
+    pub max_buffer_bytes: f64,
+}
+
+/// A data set and its split by people.
+#[derive(Debug, Clone, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct DataInfo {
+    /// What the set is called.
+    pub name: String,
+    /// Only the first piece of the built-in data is there yet.
+    pub subset: bool,
+    /// What training sees.
+    pub train: Split,
+    /// What the outer loss sees.
+    pub validation: Split,
+    /// What only the final score sees.
+    pub test: Split,
+    /// The activities, in label order.
+    pub classes: Vec<Class>,
+}
+
+/// One side of the split.
+#[derive(Debug, Clone, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Split {
+    /// Number of windows.
+    pub windows: u32,
+    /// Numbers of the people recorded.
+    pub people: Vec<u32>,
+}
+
+/// One activity.
+#[derive(Debug, Clone, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Class {
+    /// For people to read.
+    pub name: String,
+    /// Windows of it in the whole set.
+    pub windows: u32,
+}
+
+/// One recorded window.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Trace {
+    /// Which window of the set.
+    pub index: u32,
+    /// Number of the person who wore the phone.
+    pub person: u32,
+    /// What the person did.
+    pub activity: String,
+    /// Samples a second.
+    pub rate: f32,
+    /// The channels, in the order of `samples`.
+    pub channels: Vec<Channel>,
+    /// `[time, channel]`, row by row, in the units of the channels.
+    pub samples: Vec<f32>,
+}
+
+/// One sensor channel.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Channel {
+    /// Such as `body_acc_x`.
+    pub name: String,
+    /// Such as `g`.
+    pub unit: String,
+}
+
+/// Where a run is.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// The outer iteration being worked on, from 1.
+    pub iteration: u32,
+    /// What is being done.
+    pub phase: Phase,
+    /// Steps of this phase that are done.
+    pub step: u32,
+    /// Steps of this phase.
+    pub steps: u32,
+    /// Seconds since the start, pauses left out.
+    pub seconds: f64,
+    /// Seconds to go, as far as one can tell; negative before anything is known.
+    pub seconds_left: f64,
+}
+
+/// The parts of an outer iteration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Inner training, step by step.
+    Training,
+    /// The outer loss and its gradient over the validation people.
+    Outer,
+    /// The adjoint run, from the last step to the first.
+    Backward,
+    /// The test people.
+    Evaluating,
+}
+
+/// One outer iteration.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct OuterIteration {
+    /// From 1.
+    pub iteration: u32,
+    /// Validation loss at `hyperparameters`, nats; none if training diverged.
+    pub loss: Option<f64>,
+    /// False if the step here was rejected and undone.
+    pub accepted: bool,
+    /// The point this loss belongs to.
+    pub hyperparameters: Vec<Hyperparameter>,
+    /// Seconds it took.
+    pub seconds: f64,
+}
+
+/// One hyperparameter at one outer iteration.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Hyperparameter {
+    /// As in the record, such as `l2.conv1`.
+    pub name: String,
+    /// What it belongs to.
+    pub group: Group,
+    /// In its natural unit: a rate, a factor, a penalty.
+    pub value: f64,
+    /// dF/dλ in the coordinate that the outer optimiser moves (the logarithm or logit); none for a summary of many.
+    pub hypergradient: Option<f64>,
+}
+
+/// Scores on the people the model never saw.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Evaluation {
+    /// At the start values or at the tuned ones.
+    pub which: Which,
+    /// Mean cross-entropy, nats; none if training diverged.
+    pub loss: Option<f64>,
+    /// Share of windows named right, 0 to 1.
+    pub accuracy: f64,
+    /// Mean of the F1 scores of the activities, 0 to 1.
+    pub macro_f1: f64,
+    /// F1 score of each activity, 0 to 1.
+    pub f1: Vec<f64>,
+    /// Windows by true activity (row) and named activity (column), row by row.
+    pub confusion: Vec<u32>,
+}
+
+/// Which settings were evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum Which {
+    /// The start values.
+    Before,
+    /// The best that was found.
+    After,
+}
+
+/// The end of a run.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Done {
+    /// The visitor ended it early.
+    pub stopped: bool,
+    /// The outer iteration whose hyperparameters were kept, from 1.
+    pub best: u32,
+    /// Seconds it took, pauses left out.
+    pub seconds: f64,
+    /// The record, as the command line writes it to `result.json`.
+    pub result: String,
+    /// The tuned network as a safetensors file.
+    #[serde(with = "serde_bytes")]
+    #[tsify(type = "Uint8Array")]
+    pub model: Vec<u8>,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// What it stopped.
+    pub stage: Stage,
+    /// What was wrong, where, and how to mend it.
+    pub message: String,
+}
+
+/// What a failure stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// There is no device to run on.
+    Device,
+    /// The data could not be read; what was there before is kept.
+    Data,
+    /// The run ended.
+    Run,
+}

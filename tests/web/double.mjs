@@ -1,0 +1,137 @@
+// A scripted stand-in for the worker, so that the page's behaviour is tested apart from the engine's. Tests only.
+
+/** Runs in the page before its scripts: `new Worker` gives this instead. */
+export function install({ software, stopAfter, subset, failure }) {
+  const people = (first, count) => Array.from({ length: count }, (_, at) => first + at);
+  const names = ["walking", "walking upstairs", "walking downstairs", "sitting", "standing", "laying"];
+  const groups = [
+    { name: "learning_rate", group: "lr", from: 1e-3, to: 1.8e-2 },
+    { name: "momentum", group: "momentum", from: 0.5, to: 0.91 },
+    { name: "l2.conv1", group: "l2", from: 1e-3, to: 4e-4 },
+    { name: "l2.conv2", group: "l2", from: 1e-3, to: 2.1e-3 },
+    { name: "l2.dense1", group: "l2", from: 1e-3, to: 6e-3 },
+    { name: "l2.dense2", group: "l2", from: 1e-3, to: 1.4e-3 },
+  ];
+  const wave = (t, channel, index) =>
+    (channel < 3 ? 0.3 : channel < 6 ? 1.1 : 0.4) * Math.sin(t / (4 + (channel % 3)) + channel + index) +
+    0.2 * Math.sin(t / 1.7 + 3 * channel) +
+    (channel === 6 ? 1 : 0);
+
+  const confusion = (right) =>
+    names.flatMap((_, row) => names.map((_, column) => (row === column ? right : Math.round((140 - right) / 5))));
+
+  class Double extends EventTarget {
+    constructor() {
+      super();
+      window.double = this;
+      this.asked = [];
+    }
+    say(message) {
+      this.dispatchEvent(new MessageEvent("message", { data: message }));
+    }
+    postMessage(message) {
+      this.asked.push(message.kind);
+      const answer = this[message.kind];
+      if (answer) setTimeout(() => answer.call(this, message));
+    }
+    open() {
+      if (failure) return this.say({ kind: "failed", ...failure });
+      this.say({
+        kind: "ready",
+        name: software ? "SwiftShader" : "NVIDIA, Ampere",
+        software,
+        maxBufferBytes: 2 ** 27,
+      });
+      this.data = {
+        kind: "data",
+        name: "UCI HAR, raw signals through our own filters",
+        subset,
+        train: { windows: 2731, people: people(1, 8) },
+        validation: { windows: 712, people: people(14, 2) },
+        test: { windows: 588, people: [2, 4] },
+        classes: names.map((name, at) => ({ name, windows: 640 + 37 * ((at * 5) % 6) })),
+      };
+      this.say(this.data);
+      this.say({ kind: "warmup", done: 37, total: 42 });
+    }
+    window({ index }) {
+      const names = ["body_acc", "body_gyro", "total_acc"].flatMap((sensor) => ["x", "y", "z"].map((axis) => `${sensor}_${axis}`));
+      this.say({
+        kind: "trace",
+        index,
+        person: 1 + (index % 30),
+        activity: "walking downstairs",
+        rate: 50,
+        channels: names.map((name) => ({ name, unit: name.includes("gyro") ? "rad/s" : "g" })),
+        samples: Array.from({ length: 128 * 9 }, (_, at) => wave(Math.floor(at / 9), at % 9, index)),
+      });
+    }
+    evaluation(which, right) {
+      const accuracy = right / 140;
+      this.say({
+        kind: "evaluation",
+        which,
+        loss: which === "before" ? 1.36 : 0.47,
+        accuracy,
+        macroF1: accuracy - 0.012,
+        f1: names.map((_, at) => accuracy - 0.05 + 0.02 * at),
+        confusion: confusion(right),
+      });
+    }
+    start({ settings }) {
+      const { steps, outer } = settings;
+      this.say({ kind: "started", settings, data: this.data });
+      this.evaluation("before", 52);
+      for (let iteration = 0; iteration < Math.min(outer, stopAfter); iteration++) {
+        const part = iteration / Math.max(1, outer - 1);
+        const losses = Array.from(
+          { length: steps },
+          (_, step) => 0.25 * (1.2 - part) + 1.6 * Math.exp((-step / steps) * (1 + 5 * part)) + 0.05 * Math.sin(step * 1.3 + iteration),
+        );
+        this.say({ kind: "inner-losses", iteration: iteration + 1, firstStep: 0, losses: losses.slice(0, steps >> 1) });
+        this.say({ kind: "inner-losses", iteration: iteration + 1, firstStep: steps >> 1, losses: losses.slice(steps >> 1) });
+        const accepted = iteration !== 6;
+        this.say({
+          kind: "outer",
+          iteration: iteration + 1,
+          loss: accepted ? 1.36 * (0.26 / 1.36) ** part : 1.1,
+          accepted,
+          seconds: 1.3,
+          hyperparameters: groups
+            .filter(({ group }) => settings.hyperparameters.includes(group))
+            .map(({ name, group, from, to }, at) => ({
+              name,
+              group,
+              value: from * (to / from) ** (part ** 0.7),
+              hypergradient: (from < to ? -1 : 1) * (0.9 - part) * (1 / (1 + at)),
+            })),
+        });
+      }
+      if (stopAfter < outer)
+        return this.say({
+          kind: "progress",
+          iteration: stopAfter + 1,
+          phase: "backward",
+          step: Math.round(0.4 * steps),
+          steps,
+          seconds: 1.5 * stopAfter,
+          secondsLeft: 1.5 * (outer - stopAfter),
+        });
+      this.finish(false, outer);
+    }
+    pause() {
+      this.say({ kind: "paused" });
+    }
+    resume() {
+      this.say({ kind: "resumed" });
+    }
+    stop() {
+      this.finish(true, stopAfter);
+    }
+    finish(stopped, best) {
+      this.evaluation("after", 118);
+      this.say({ kind: "done", stopped, best, seconds: 31.4, result: '{"seed":0}\n', model: new Uint8Array([8, 0, 0, 0, 0, 0, 0, 0, 123, 125]) });
+    }
+  }
+  window.Worker = Double;
+}

@@ -1,0 +1,161 @@
+// The page apart from its engine: keyboard, accessibility, phone width, and what it says when things are missing.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { test } from "node:test";
+import { openPage } from "./browser.mjs";
+import { install } from "./double.mjs";
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const plain = { software: true, stopAfter: 1e9, subset: true };
+const sizes = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
+
+/** Opens the page with a scripted engine. */
+async function open(t, { script = plain, size = sizes.desktop, scheme, hash = "", gpu = true } = {}) {
+  const prepare = async (page) => {
+    await page.emulateMedia({ reducedMotion: "reduce" });
+    await page.addInitScript(install, script);
+    if (!gpu) await page.addInitScript(() => delete Navigator.prototype.gpu);
+  };
+  const page = await openPage(t, { ...size, scheme, path: hash, prepare });
+  await page.getByRole("heading", { name: "Walking downstairs" }).waitFor();
+  return page;
+}
+
+const tune = (page) => page.getByRole("button", { name: /^Tune/ });
+const asked = (page) => page.evaluate(() => window.double.asked);
+
+async function violations(page) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run());
+  return violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target).join(", ")}`);
+}
+
+for (const [name, size] of Object.entries(sizes))
+  for (const scheme of ["light", "dark"])
+    test(`axe finds no serious fault, and nothing scrolls sideways (${name}, ${scheme})`, async (t) => {
+      const page = await open(t, { size, scheme });
+      const wide = () => page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      assert.deepEqual(await violations(page), []);
+      assert.ok((await wide()) <= 0);
+      await tune(page).click();
+      await page.getByRole("heading", { name: "Result" }).waitFor();
+      await page.getByText("All outer iterations as a table").click();
+      assert.deepEqual(await violations(page), []);
+      assert.ok((await wide()) <= 0);
+    });
+
+test("a run goes from one button to the result, and its files can be saved", async (t) => {
+  const page = await open(t);
+  await tune(page).click();
+  await page.getByText("Test accuracy 37.1 % → 84.3 %", { exact: true }).waitFor();
+  await page.getByRole("heading", { name: "Outer loss" }).waitFor();
+  const cells = await page.locator("table", { hasText: "Start values" }).locator("tbody td").allTextContents();
+  assert.equal(cells.length, 36);
+  assert.deepEqual(cells.slice(0, 3), ["52", "18", "18"]);
+  for (const file of ["result.json", "model.safetensors"]) {
+    const download = page.waitForEvent("download");
+    await page.getByRole("button", { name: `Download ${file}` }).click();
+    assert.equal((await download).suggestedFilename(), file);
+  }
+});
+
+test("a run can be held, resumed and stopped by keyboard alone", async (t) => {
+  const page = await open(t, { script: { ...plain, stopAfter: 3 } });
+  const press = async (name, said) => {
+    for (let tries = 0; tries < 60; tries++) {
+      await page.keyboard.press("Tab");
+      if (await page.getByRole("button", { name, exact: false }).evaluate((button) => button === document.activeElement)) break;
+    }
+    await page.keyboard.press("Enter");
+    await page.getByRole("status").filter({ hasText: said }).waitFor({ state: "attached" });
+  };
+  await press(/^Tune/, "Tuning.");
+  await press("Pause", "Paused.");
+  await press("Resume", "Tuning.");
+  await press("Stop", "Stopped. Test accuracy went from 37.1 to 84.3 percent.");
+  assert.deepEqual((await asked(page)).slice(-4), ["start", "pause", "resume", "stop"]);
+});
+
+test("every control can be reached by Tab, shows its focus and is at least 44 pixels high", async (t) => {
+  const page = await open(t, { size: sizes.phone });
+  const small = await page.evaluate(() =>
+    [...document.querySelectorAll("button, summary, input, a[href]")]
+      .map((control) => [control, (control.closest("label") ?? control).getBoundingClientRect()])
+      .filter(([, { height }]) => height < 44)
+      .map(([control]) => control.outerHTML),
+  );
+  assert.deepEqual(small, []);
+  const reached = new Set();
+  for (let presses = 0; presses < 60; presses++) {
+    await page.keyboard.press("Tab");
+    const focused = await page.evaluate(() => {
+      const control = document.activeElement;
+      if (control === document.body) return null;
+      const ring = [control, control.closest("label")].some((e) => e && getComputedStyle(e).outlineStyle !== "none");
+      const name = control.textContent.trim() || control.closest("label")?.textContent.trim();
+      return { name: name ?? "", ring };
+    });
+    if (!focused) continue;
+    assert.ok(focused.ring, `${focused.name} shows no focus`);
+    reached.add(focused.name.replace(/\s+/g, " "));
+  }
+  const wanted = ["Auto", "Tune a model on this processor", "Another", "Open UCI HAR Dataset.zip", "Narrow", "Training steps", "Learning rate", "Example weights", "The same run"];
+  for (const name of wanted)
+    assert.ok([...reached].some((one) => one.startsWith(name)), `${name} is not reached; ${[...reached].join(" | ")}`);
+});
+
+test("settings live in the address, both ways", async (t) => {
+  const page = await open(t, { hash: "#steps=7&hyperparameters=lr,l2" });
+  assert.equal(await page.getByLabel("Training steps").inputValue(), "7");
+  assert.equal(await page.getByLabel("Momentum").isChecked(), false);
+  await page.getByLabel("Seed").fill("42");
+  await page.getByLabel("Seed").blur();
+  assert.equal(new URL(page.url()).hash, "#steps=7&seed=42&hyperparameters=lr,l2");
+  await page.getByLabel("Outer iterations").fill("999999");
+  await page.getByLabel("Outer iterations").blur();
+  assert.equal(await page.getByLabel("Outer iterations").inputValue(), "200");
+  await page.getByRole("button", { name: "Back to defaults" }).click();
+  assert.equal(new URL(page.url()).hash, "");
+});
+
+test("without WebGPU the page says what is missing and how to get it", async (t) => {
+  const page = await open(t, {
+    gpu: false,
+    script: { ...plain, failure: { stage: "device", message: "There is no adapter." } },
+  });
+  await page.getByText("This browser does not offer WebGPU").waitFor();
+  await page.getByText("chrome://flags/#enable-unsafe-webgpu").waitFor();
+  assert.ok(await tune(page).isDisabled());
+  assert.deepEqual(await violations(page), []);
+});
+
+test("a bad file is named with what to do, and the data stays", async (t) => {
+  const page = await open(t);
+  await page.getByLabel("Open UCI HAR Dataset.zip").setInputFiles({
+    name: "broken.zip",
+    mimeType: "application/zip",
+    buffer: Buffer.from("no zip"),
+  });
+  await page.getByText("Reading broken.zip…").waitFor();
+  await page.evaluate(() =>
+    window.double.say({ kind: "failed", stage: "data", message: "y_train.txt, line 3: `7` is not a label; labels are whole numbers from 1 to 6" }),
+  );
+  const alert = page.getByRole("alert");
+  assert.equal((await alert.textContent()).trim(), "y_train.txt, line 3: `7` is not a label; labels are whole numbers from 1 to 6");
+  assert.ok(await tune(page).isEnabled());
+  await page.getByText("Open UCI HAR Dataset.zip").waitFor();
+});
+
+test("the theme switch wins over the system and is remembered", async (t) => {
+  const page = await open(t, { scheme: "light" });
+  const paper = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+  const light = await paper();
+  await page.getByLabel("Dark").check();
+  const dark = await paper();
+  assert.notEqual(dark, light);
+  await page.reload();
+  assert.equal(await paper(), dark);
+});

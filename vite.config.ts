@@ -1,0 +1,12 @@
+import { svelte } from "@sveltejs/vite-plugin-svelte";
+import { defineConfig } from "vite";
+
+export default defineConfig({
+  plugins: [svelte()],
+  // The page works from any folder of any static host.
+  base: "./",
+  publicDir: "www/public",
+  build: { outDir: "www/dist", target: "es2022", assetsInlineLimit: 0 },
+  worker: { format: "es" },
+  server: { host: "127.0.0.1" },
+});

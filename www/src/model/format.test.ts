@@ -1,0 +1,28 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { bytes, duration, number, percent, points, tick } from "./format.ts";
+
+test("numbers keep three digits and a true minus", () => {
+  assert.deepEqual([0.0183456, 1.3, -0.25, 0, 4e-4, -1.5e-12].map((value) => number(value)), [
+    "0.0183",
+    "1.30",
+    "−0.250",
+    "0",
+    "4.00·10⁻⁴",
+    "−1.50·10⁻¹²",
+  ]);
+  assert.equal(number(Number.NaN), "—");
+});
+
+test("axis labels drop zeros that say nothing", () => {
+  assert.deepEqual([0.5, 1, 100, 0.002, 5e-4, -0.25].map(tick), ["0.5", "1", "100", "0.002", "5·10⁻⁴", "−0.25"]);
+});
+
+test("shares, points, bytes and durations", () => {
+  assert.equal(percent(0.8096), "81.0 %");
+  assert.equal(points(-0.0123), "−1.2 points");
+  assert.equal(points(0.471), "+47.1 points");
+  assert.equal(bytes(2 ** 27), "128 MiB");
+  assert.equal(bytes(1.5 * 2 ** 30), "1.5 GiB");
+  assert.deepEqual([3.14, 31.4, 100, 3700, 7200].map(duration), ["3.1 s", "31 s", "1 min 40 s", "61 min 40 s", "2 h 0 min"]);
+});

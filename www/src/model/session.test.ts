@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { FromWorker, OuterIteration } from "../../pkg/stackelberg.js";
+import { paths } from "./paths.ts";
+import { announcement, best, completed, empty, reduce } from "./session.ts";
+import { defaults } from "./settings.ts";
+import { tracks } from "./tracks.ts";
+
+const settings = { ...defaults({ software: true }), steps: 4, outer: 3 };
+const ready: FromWorker = {
+  kind: "ready",
+  name: "",
+  software: false,
+  maxBufferBytes: 1,
+};
+const side = { windows: 1, people: [1] };
+const data = { name: "", subset: false, train: side, validation: side, test: side, classes: [] };
+const started: FromWorker = { kind: "started", settings, data };
+const play = (...messages: FromWorker[]) => messages.reduce(reduce, empty);
+
+function outer(iteration: number, loss: number, accepted = true): OuterIteration {
+  return {
+    iteration,
+    loss,
+    accepted,
+    seconds: 1,
+    hyperparameters: [
+      { name: "learning_rate", group: "lr", value: 1e-3 * 10 ** ((iteration - 1) / 2), hypergradient: -0.4 },
+      { name: "momentum", group: "momentum", value: 0.5, hypergradient: 0 },
+      { name: "l2.conv1", group: "l2", value: 1e-3, hypergradient: 0.1 },
+      { name: "l2.conv2", group: "l2", value: 1e-3 / 10 ** (iteration - 1), hypergradient: 0.2 },
+    ],
+  };
+}
+
+test("inner losses of one iteration join, and a repeated segment replaces what it repeats", () => {
+  const { run } = play(
+    started,
+    { kind: "inner-losses", iteration: 1, firstStep: 0, losses: [3, 2] },
+    { kind: "inner-losses", iteration: 1, firstStep: 2, losses: [1.5] },
+    { kind: "inner-losses", iteration: 1, firstStep: 1, losses: [2.5, 1.25, 1] },
+    { kind: "inner-losses", iteration: 2, firstStep: 0, losses: [2] },
+  );
+  assert.deepEqual(run?.inner, [[3, 2.5, 1.25, 1], [2]]);
+});
+
+test("a failed run keeps what it had; failed data does not end a run", () => {
+  const point: FromWorker = { kind: "outer", ...outer(1, 1) };
+  const broken: FromWorker = { kind: "failed", stage: "run", message: "It diverged." };
+  const { run, failure } = play(started, point, broken);
+  assert.equal(run?.state, "failed");
+  assert.equal(run?.outer.length, 1);
+  assert.equal(failure?.message, "It diverged.");
+  assert.equal(play(started, { ...broken, stage: "data" }).run?.state, "running");
+  assert.equal(play(started, broken, started).failure, null);
+});
+
+test("messages of a run that is gone are ignored", () => {
+  assert.equal(play({ kind: "paused" }).run, null);
+});
+
+test("the live region speaks of phases, not of steps", () => {
+  const progress: FromWorker = {
+    kind: "progress",
+    iteration: 1,
+    phase: "training",
+    step: 1,
+    steps: 4,
+    seconds: 1,
+    secondsLeft: -1,
+  };
+  assert.equal(announcement(play(ready)), "Ready to tune.");
+  assert.equal(announcement(play(ready, started)), announcement(play(ready, started, progress)));
+  assert.equal(announcement(play(ready, started, { kind: "paused" })), "Paused.");
+});
+
+test("progress grows through the phases of an iteration", () => {
+  const at = (phase: "training" | "outer" | "backward" | "evaluating", step: number) =>
+    completed(
+      play(started, { kind: "progress", iteration: 1, phase, step, steps: 4, seconds: 1, secondsLeft: 1 }).run!,
+    );
+  const shares = [at("training", 0), at("training", 4), at("backward", 2), at("backward", 4)];
+  assert.deepEqual([...shares].sort((a, b) => a - b), shares);
+  assert.equal(shares[0], 0);
+  assert.equal(shares[3], 1 / 3);
+});
+
+test("the best iteration is one that was kept", () => {
+  assert.equal(best([outer(1, 1), outer(2, 0.2, false), outer(3, 0.5)])?.iteration, 3);
+  assert.equal(best([]), undefined);
+});
+
+test("paths group the hyperparameters, one line each", () => {
+  const [lr, momentum, l2] = paths([outer(1, 1), outer(2, 0.9)]);
+  assert.deepEqual(lr?.lines[0]?.values.length, 2);
+  assert.equal(momentum?.log, false);
+  assert.deepEqual(l2?.lines.map(({ name }) => name), ["L2 conv1", "L2 conv2"]);
+  assert.notDeepEqual(l2?.lines[0]?.dash, l2?.lines[1]?.dash);
+});
+
+test("tracks count decades and push against the hypergradient", () => {
+  const { rows, reach } = tracks([outer(1, 1), outer(2, 0.9)]);
+  assert.ok(Math.abs(rows[0]!.moved - 0.5) < 1e-12);
+  assert.equal(rows[0]!.push, 1);
+  assert.equal(rows[3]!.push, -0.5);
+  assert.equal(rows[1]!.moved, 0);
+  assert.equal(reach, 1);
+});

@@ -1,0 +1,38 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { command, defaults, fromHash, toHash } from "./settings.ts";
+
+const start = defaults({ software: true });
+
+test("a software adapter starts with the narrow network and a short run", () => {
+  assert.equal(start.network, "narrow");
+  assert.ok(start.steps < defaults({ software: false }).steps);
+  assert.equal(defaults({ software: false }).network, "paper");
+});
+
+test("an address without settings means the defaults, and the defaults an empty address", () => {
+  assert.deepEqual(fromHash("", start), start);
+  assert.equal(toHash(start, start), "");
+});
+
+test("settings survive the address", () => {
+  const chosen = { ...start, network: "paper" as const, steps: 7, seed: 4294967295, hyperparameters: ["lr", "example-weights"] as const };
+  const settings = { ...chosen, hyperparameters: [...chosen.hyperparameters] };
+  assert.deepEqual(fromHash(toHash(settings, start), start), settings);
+});
+
+test("what an address has out of range is pulled into it, what it has wrong is left out", () => {
+  const settings = fromHash("#steps=0&outer=99999&batch=x&network=huge&hyperparameters=nothing&seed=-1", start);
+  assert.deepEqual(settings, { ...start, steps: 1, outer: 200 });
+});
+
+test("hyperparameters keep the order of the list, whatever the address says", () => {
+  assert.deepEqual(fromHash("#hyperparameters=l2,lr", start).hyperparameters, ["lr", "l2"]);
+});
+
+test("the command line names every setting", () => {
+  assert.equal(
+    command(start),
+    "stackelberg tune --network narrow --steps 20 --outer 10 --batch 64 --seed 0 --hyperparameters lr,momentum,l2",
+  );
+});
