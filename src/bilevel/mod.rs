@@ -1,5 +1,14 @@
 //! Bilevel problems and their hypergradients.
 
+pub mod checkpoint;
+pub mod hyperparameters;
 mod loss;
+pub mod outer;
+mod problem;
+mod session;
 
 pub use loss::{Loss, ParameterMap, TrainingLoss};
+pub use problem::{CHUNK, Function, Layout, Problem, Source};
+pub use session::{
+    Estimate, Flow, Host, Memory, Session, SessionData, Set, SetEvaluation, SolveError, Targets, Unattended,
+};

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::bilevel::hyperparameters::Kind;
 use crate::data::SubjectSplit;
 
 /// Settings that cannot be used.
@@ -48,21 +49,6 @@ impl Network {
             Network::Paper => 100,
         }
     }
-}
-
-/// What the outer optimiser moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-pub enum Hyperparameter {
-    /// The inner learning rate, on a log scale.
-    Lr,
-    /// The inner momentum, on a logit scale.
-    Momentum,
-    /// One L2 penalty for each layer, on a log scale.
-    L2,
-    /// One weight for each training window, between 0 and 1.
-    ExampleWeights,
 }
 
 /// Where the windows come from. Written as one text: `builtin`, `subset`, or a path.
@@ -195,7 +181,7 @@ pub struct TuneConfig {
     /// Windows in a training batch.
     pub batch: u32,
     /// What to tune. The other hyperparameters keep their start values.
-    pub hyperparameters: Vec<Hyperparameter>,
+    pub hyperparameters: Vec<Kind>,
     /// Inner learning rate to start from.
     pub learning_rate: f64,
     /// Inner momentum to start from.
@@ -230,7 +216,7 @@ impl Default for TuneConfig {
             steps: 200,
             outer: 20,
             batch: 64,
-            hyperparameters: vec![Hyperparameter::Lr, Hyperparameter::Momentum, Hyperparameter::L2],
+            hyperparameters: vec![Kind::Lr, Kind::Momentum, Kind::L2],
             learning_rate: 0.001,
             momentum: 0.5,
             l2: 1e-3,
@@ -362,7 +348,7 @@ mod tests {
             TuneConfig::quick(),
             TuneConfig {
                 data: DataSource::Path("a \"b\".zip".to_owned()),
-                hyperparameters: vec![Hyperparameter::ExampleWeights],
+                hyperparameters: vec![Kind::ExampleWeights],
                 learning_rate: 0.1 + 0.2,
                 memory_budget: Bytes(1_500_001),
                 split: SubjectSplit { validation: Some(vec![3]), test: None },
@@ -398,7 +384,7 @@ mod tests {
             ("batch", |c| c.batch = 0),
             ("validation_windows", |c| c.validation_windows = 0),
             ("hyperparameters", |c| c.hyperparameters.clear()),
-            ("hyperparameters", |c| c.hyperparameters.push(Hyperparameter::Lr)),
+            ("hyperparameters", |c| c.hyperparameters.push(Kind::Lr)),
             ("learning_rate", |c| c.learning_rate = -1.0),
             ("learning_rate", |c| c.learning_rate = f64::NAN),
             ("momentum", |c| c.momentum = 1.0),

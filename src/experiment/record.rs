@@ -23,6 +23,9 @@ pub struct OuterRecord {
     pub iteration: u32,
     /// Outer loss after training with the hyperparameters below; absent if training diverged.
     pub outer_loss: Option<f64>,
+    /// The training step, counted from 0, after which the weights were no longer finite; absent if
+    /// they stayed so.
+    pub diverged_at_step: Option<u32>,
     /// The values that were trained with, as they enter the training (not their logs or logits).
     pub hyperparameters: Named,
     /// Derivatives of the outer loss with respect to what the outer optimiser moves: log learning
@@ -91,13 +94,9 @@ pub struct Classification {
 }
 
 impl Classification {
-    /// Counts predictions against labels; both index `names`.
-    pub fn new(names: &[&str], labels: &[u32], predictions: &[u32]) -> Self {
+    /// Scores of the counts `confusion[true][predicted]`.
+    pub fn from_confusion(names: &[&str], confusion: Vec<Vec<u64>>) -> Self {
         let n = names.len();
-        let mut confusion = vec![vec![0; n]; n];
-        for (&label, &prediction) in labels.iter().zip(predictions) {
-            confusion[label as usize][prediction as usize] += 1;
-        }
         let ratio = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
         let classes: Vec<ClassScore> = (0..n)
             .map(|k| {
@@ -195,10 +194,10 @@ pub struct RunResult {
     pub iterations: u32,
     /// The iteration with the lowest outer loss, whose hyperparameters are the result.
     pub best_iteration: u32,
-    /// Its outer loss.
-    pub best_outer_loss: f64,
-    /// Trained with the start values.
-    pub start: Evaluation,
+    /// Its outer loss; absent if no iteration was accepted.
+    pub best_outer_loss: Option<f64>,
+    /// Trained with the start values; absent if the run was stopped before that.
+    pub start: Option<Evaluation>,
     /// Trained with the best hyperparameters.
     pub end: Evaluation,
     /// Wall time of all outer iterations.
@@ -215,8 +214,8 @@ mod tests {
 
     #[test]
     fn classification_counts() {
-        let c = Classification::new(&["a", "b", "c"], &[0, 0, 1, 1, 1], &[0, 1, 1, 1, 0]);
-        assert_eq!(c.confusion, [[1, 1, 0], [1, 2, 0], [0, 0, 0]]);
+        let confusion = vec![vec![1, 1, 0], vec![1, 2, 0], vec![0, 0, 0]];
+        let c = Classification::from_confusion(&["a", "b", "c"], confusion);
         assert_eq!(c.accuracy(), 0.6);
         let [a, b, absent] = &c.classes[..] else { panic!("three classes") };
         assert_eq!((a.precision, a.recall, a.f1, a.windows), (0.5, 0.5, 0.5, 2));

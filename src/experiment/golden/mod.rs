@@ -3,6 +3,106 @@
 
 mod case;
 mod graphs;
+mod training;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
 
 pub use case::{Array, Case, CaseError, OutputSpec};
 pub use graphs::{CaseGraph, case_graph};
+pub use training::RunError;
+
+use crate::bilevel::{Memory, SolveError};
+use crate::compile::{Output, compile};
+use crate::engine::{Command, Engine, Values};
+use crate::ir::{DType, numel};
+use crate::nn::optim::Optimizer;
+
+/// Whether this kind of case can be run. Decided by kind and inner optimiser alone.
+pub fn is_supported(case: &Case) -> bool {
+    match case.kind.as_str() {
+        "op" | "loss_grad_hvp" | "train" => true,
+        "hypergrad" => !matches!(training::optimizer(case), Ok(Optimizer::Adam { .. })),
+        _ => false,
+    }
+}
+
+/// Runs a case on an engine; outputs by the names of `case.json`. Training states are kept as
+/// `memory` says.
+pub async fn run(case: &Case, engine: &mut dyn Engine, memory: Memory) -> Result<BTreeMap<String, Vec<f64>>, RunError> {
+    match case_graph(case)? {
+        Some(function) => Ok(run_graph(&case.name, function, engine).await?),
+        None => training::run(case, engine, memory).await,
+    }
+}
+
+async fn run_graph(
+    name: &str,
+    function: CaseGraph,
+    engine: &mut dyn Engine,
+) -> Result<BTreeMap<String, Vec<f64>>, SolveError> {
+    let CaseGraph { graph, inputs, outputs } = function;
+    let wanted: Vec<Output> =
+        outputs.iter().map(|(name, node)| Output { name: name.clone(), node: *node, in_place: None }).collect();
+    let program = engine.load(&compile(name, &graph, &wanted)?).await?;
+    let mut arguments = vec![];
+    for ((name, _), array) in graph.inputs().iter().zip(&inputs) {
+        let buffer = engine.create(name, array.dtype, array.data.len())?;
+        match array.dtype {
+            DType::F32 => engine.write(buffer, 0, Values::F64(&array.data))?,
+            DType::U32 => {
+                let words: Vec<u32> = array.data.iter().map(|&x| x as u32).collect();
+                engine.write(buffer, 0, Values::U32(&words))?;
+            }
+        }
+        arguments.push(buffer);
+    }
+    let mut results = vec![];
+    for (name, node) in &outputs {
+        results.push(engine.create(name, graph.dtype(*node), numel(graph.shape(*node)))?);
+    }
+    let binding = engine.bind(program, &arguments, &results)?;
+    engine.submit(&[Command::Run(binding)])?;
+    let values = engine.read(&results).await?;
+    arguments.iter().chain(&results).for_each(|&buffer| engine.destroy(buffer));
+    Ok(outputs.into_iter().map(|(name, _)| name).zip(values).collect())
+}
+
+/// How one output compares with its reference.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    pub name: String,
+    /// ‖ours − reference‖ / ‖reference‖.
+    pub rel_err: f64,
+    pub tol_rel: f64,
+    /// `rel_err` over the error of a float32 run of the reference; 0 where that was exact.
+    pub ratio: f64,
+    pub passed: bool,
+}
+
+/// Holds outputs against a case: an output passes if ‖ours − reference‖ ≤ tol_abs + tol_rel ‖reference‖.
+pub fn compare(case: &Case, outputs: &BTreeMap<String, Vec<f64>>) -> Vec<Comparison> {
+    case.outputs
+        .iter()
+        .map(|(name, spec)| {
+            let expected = &case.expected[name].data;
+            let norm = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
+            let error = match outputs.get(name) {
+                Some(ours) if ours.len() == expected.len() => {
+                    ours.iter().zip(expected).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+                }
+                _ => f64::INFINITY,
+            };
+            let rel_err = if error == 0.0 { 0.0 } else { error / norm.max(f64::MIN_POSITIVE) };
+            let scored = !spec.zero && spec.f32_rel_err_max > 0.0;
+            Comparison {
+                name: name.clone(),
+                rel_err,
+                tol_rel: spec.tol_rel,
+                ratio: if scored { rel_err / spec.f32_rel_err_max } else { 0.0 },
+                passed: error <= spec.tol_abs + spec.tol_rel * norm,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,255 @@
+//! Which states of a training run are kept, and what is run again: a plan that is plain data.
+//!
+//! With a place for every state, all are stored. With fewer slots the plan is Revolve's, the binomial
+//! schedule of Griewank and Walther (2000, ACM TOMS 26(1)), which is optimal: with c slots and at most
+//! r forward passes over any step it reverses C(c + r, c) steps, at r·T − C(c + r, c + 1) steps run.
+
+use std::fmt::Write as _;
+
+/// A place that holds one state: a position in the driver's list.
+pub type Place = usize;
+
+/// One thing the driver does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// One training step from the state in one place to another.
+    Step { from: Place, to: Place },
+    /// The final state is there: take the outer loss and its gradient.
+    Outer,
+    /// Pull the cotangent back through the step that leaves the state at this place.
+    Adjoint { at: Place },
+}
+
+/// The schedule of one hypergradient. Place 0 holds the initial state and is never overwritten; the
+/// last place receives the final state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Training steps T.
+    pub steps: usize,
+    /// States held, the final one included.
+    pub places: usize,
+    /// Slots that hold checkpoints, the initial state included.
+    pub slots: usize,
+    pub actions: Vec<Action>,
+}
+
+/// Places besides the slots: two to advance through, one for the final state.
+const WORKING_PLACES: usize = 3;
+
+impl Plan {
+    /// The plan with at most `places` states in memory; with `steps + 1` all are stored.
+    /// `None` if fewer than [`Plan::FEWEST_PLACES`] are given.
+    pub fn new(steps: usize, places: usize) -> Option<Plan> {
+        if places > steps {
+            return Some(Plan::store_all(steps));
+        }
+        (places >= Plan::FEWEST_PLACES).then(|| Plan::revolve(steps, places - WORKING_PLACES))
+    }
+
+    /// One slot and the working places.
+    pub const FEWEST_PLACES: usize = WORKING_PLACES + 1;
+
+    fn store_all(steps: usize) -> Plan {
+        let forward = (0..steps).map(|t| Action::Step { from: t, to: t + 1 });
+        let reverse = (0..steps).rev().map(|t| Action::Adjoint { at: t });
+        let actions = forward.chain([Action::Outer]).chain(reverse).collect();
+        Plan { steps, places: steps + 1, slots: steps, actions }
+    }
+
+    /// Revolve with `slots` checkpoints, the initial state included.
+    pub fn revolve(steps: usize, slots: usize) -> Plan {
+        let places = slots + WORKING_PLACES;
+        let mut revolve = Revolve {
+            splits: splits(steps, slots),
+            free: (1..slots).rev().collect(),
+            work: [slots, slots + 1],
+            last: places - 1,
+            steps,
+            actions: vec![],
+        };
+        revolve.reverse(0, steps, 0);
+        Plan { steps, places, slots, actions: revolve.actions }
+    }
+
+    /// Training steps run, the first sweep included (not the step inside each adjoint).
+    pub fn steps_run(&self) -> usize {
+        self.actions.iter().filter(|a| matches!(a, Action::Step { .. })).count()
+    }
+
+    /// Whether every state is kept.
+    pub fn stores_all(&self) -> bool {
+        self.slots >= self.steps
+    }
+
+    /// A line about the plan and, for short ones, its actions.
+    pub fn print(&self) -> String {
+        let kind = if self.stores_all() { "store all" } else { "Revolve" };
+        let mut text = format!(
+            "checkpoint plan: {kind}, {} training steps, {} slots, {} states in memory, {} steps run ({} again)\n",
+            self.steps,
+            self.slots,
+            self.places,
+            self.steps_run(),
+            self.steps_run() - self.steps
+        );
+        for action in &self.actions {
+            let _ = match action {
+                Action::Step { from, to } => write!(text, "  step s{from} → s{to}"),
+                Action::Outer => write!(text, "  outer loss at s{}", self.places - 1),
+                Action::Adjoint { at } => write!(text, "  adjoint at s{at}"),
+            };
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// For every length l and slot count c, the first advance that attains
+/// t(l, c) = min over k of k + t(l − k, c − 1) + t(k, c).
+fn splits(steps: usize, slots: usize) -> Vec<Vec<usize>> {
+    let mut cost = vec![vec![0usize; slots + 1]; steps + 1];
+    let mut split = vec![vec![0usize; slots + 1]; steps + 1];
+    for l in 2..=steps {
+        cost[l][1] = l * (l - 1) / 2;
+        for c in 2..=slots {
+            // The optimal split does not decrease with l, and the cost is convex in k: search from
+            // the previous length's split.
+            let value = |k: usize, cost: &Vec<Vec<usize>>| k + cost[l - k][c - 1] + cost[k][c];
+            let mut k = split[l - 1][c].max(1);
+            while k + 1 < l && value(k + 1, &cost) <= value(k, &cost) {
+                k += 1;
+            }
+            cost[l][c] = value(k, &cost);
+            split[l][c] = k;
+        }
+    }
+    split
+}
+
+struct Revolve {
+    splits: Vec<Vec<usize>>,
+    free: Vec<Place>,
+    work: [Place; 2],
+    last: Place,
+    steps: usize,
+    actions: Vec<Action>,
+}
+
+impl Revolve {
+    /// Adjoints of steps `end` down to `begin + 1`; the state before step `begin + 1` is at `place`.
+    fn reverse(&mut self, begin: usize, end: usize, place: Place) {
+        let length = end - begin;
+        if length == 1 {
+            self.adjoint(end, place);
+        } else if self.free.is_empty() {
+            for t in (begin + 1..=end).rev() {
+                let before = if t - 1 == begin { place } else { self.work[(t - begin) % 2] };
+                self.advance(place, t - 1 - begin, before);
+                self.adjoint(t, before);
+            }
+        } else {
+            let first = self.splits[length][self.free.len() + 1];
+            let slot = self.free.pop().expect("a slot is free");
+            self.advance(place, first, slot);
+            self.reverse(begin + first, end, slot);
+            self.free.push(slot);
+            self.reverse(begin, begin + first, place);
+        }
+    }
+
+    /// `count` steps from one place, the last of them into `to`.
+    fn advance(&mut self, from: Place, count: usize, to: Place) {
+        let mut at = from;
+        for k in 1..=count {
+            let next = if k == count {
+                to
+            } else if at == self.work[0] || (count - k == 1 && to == self.work[0]) {
+                self.work[1]
+            } else {
+                self.work[0]
+            };
+            self.actions.push(Action::Step { from: at, to: next });
+            at = next;
+        }
+    }
+
+    fn adjoint(&mut self, step: usize, before: Place) {
+        if step == self.steps {
+            self.actions.extend([Action::Step { from: before, to: self.last }, Action::Outer]);
+        }
+        self.actions.push(Action::Adjoint { at: before });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a plan on step counters: every adjoint sees its state, once, in order.
+    fn check(plan: &Plan) {
+        let mut held: Vec<Option<usize>> = vec![None; plan.places];
+        held[0] = Some(0);
+        let (mut next, mut outer) = (plan.steps, false);
+        for action in &plan.actions {
+            match *action {
+                Action::Step { from, to } => {
+                    assert!(from != to && to != 0, "{action:?}");
+                    held[to] = Some(held[from].expect("a state is there") + 1);
+                }
+                Action::Outer => {
+                    assert_eq!(held[plan.places - 1], Some(plan.steps));
+                    outer = true;
+                }
+                Action::Adjoint { at } => {
+                    assert!(outer);
+                    next -= 1;
+                    assert_eq!(held[at], Some(next), "T {} slots {}", plan.steps, plan.slots);
+                }
+            }
+        }
+        assert_eq!(next, 0);
+    }
+
+    fn binomial(n: usize, k: usize) -> usize {
+        (0..k).fold(1, |c, i| c * (n - i) / (i + 1))
+    }
+
+    /// r·T − C(c + r, c + 1) with the smallest r for which C(c + r, c) ≥ T.
+    fn bound(steps: usize, slots: usize) -> usize {
+        let r = (1..).find(|r| binomial(slots + r, slots) >= steps).unwrap();
+        r * steps - binomial(slots + r, slots + 1)
+    }
+
+    #[test]
+    fn every_plan_is_right_and_optimal() {
+        for steps in 1..70 {
+            check(&Plan::store_all(steps));
+            for slots in 1..9 {
+                let plan = Plan::revolve(steps, slots);
+                check(&plan);
+                // The bound leaves out the last step of the first sweep, whose state only E needs.
+                assert_eq!(plan.steps_run(), bound(steps, slots) + 1, "T {steps} slots {slots}");
+            }
+        }
+    }
+
+    #[test]
+    fn published_counts() {
+        for (steps, slots, per_step) in
+            [(200, 5, 3.95), (200, 8, 2.90), (200, 15, 2.24), (1000, 10, 3.64), (1000, 32, 2.41)]
+        {
+            let plan = Plan::revolve(steps, slots);
+            check(&plan);
+            let ratio = (plan.steps_run() - 1) as f64 / steps as f64;
+            assert!((ratio - per_step).abs() < 0.0051, "T {steps} slots {slots}: {ratio}");
+        }
+        assert_eq!(Plan::revolve(1000, 16).steps_run() - 1, 2860);
+    }
+
+    #[test]
+    fn few_places_are_refused_and_many_store_all() {
+        assert!(Plan::new(10, Plan::FEWEST_PLACES - 1).is_none());
+        assert!(Plan::new(10, 11).unwrap().stores_all());
+        assert_eq!(Plan::new(10, 10).unwrap().places, 10);
+    }
+}

@@ -1,0 +1,124 @@
+//! The leader's optimiser: Adam with one rate per group, step rejection, divergence guard
+//! (algorithms.md A.11).
+
+use serde::{Deserialize, Serialize};
+
+const BETA1: f64 = 0.9;
+const BETA2: f64 = 0.999;
+const EPSILON: f64 = 1e-8;
+
+/// An outer loss this many times the best so far is a divergence.
+const DIVERGED: f64 = 10.0;
+
+/// An outer loss this many times the present one is a step over an edge, to be taken back: training
+/// at the edge of stability makes the outer loss jump, and the hypergradients there lead astray.
+const JUMPED: f64 = 1.25;
+
+/// Adam's memory for the tuned groups, and the point to go back to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OuterAdam {
+    /// Learning rate of each group.
+    pub rates: Vec<f64>,
+    /// Factor on all rates, halved by each rejection.
+    pub damping: f64,
+    steps: i32,
+    first: Vec<Vec<f64>>,
+    second: Vec<Vec<f64>>,
+    accepted: Option<Accepted>,
+    /// Smallest accepted outer loss.
+    pub best: f64,
+}
+
+/// The last accepted point and its outer loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Accepted {
+    values: Vec<Vec<f64>>,
+    loss: f64,
+}
+
+impl OuterAdam {
+    /// An optimiser for groups of the given sizes.
+    pub fn new(rates: Vec<f64>, sizes: &[usize]) -> Self {
+        let zeros: Vec<Vec<f64>> = sizes.iter().map(|&n| vec![0.0; n]).collect();
+        OuterAdam {
+            rates,
+            damping: 1.0,
+            steps: 0,
+            first: zeros.clone(),
+            second: zeros,
+            accepted: None,
+            best: f64::INFINITY,
+        }
+    }
+
+    /// Whether a loss and its hypergradient may be stepped from.
+    pub fn accepts(&self, loss: f64, gradient: &[Vec<f64>]) -> bool {
+        let finite = loss.is_finite() && gradient.iter().flatten().all(|g| g.is_finite());
+        let present = self.accepted.as_ref().map_or(f64::INFINITY, |a| a.loss);
+        finite && loss <= DIVERGED * self.best && loss <= JUMPED * present
+    }
+
+    /// Takes the loss and hypergradient found at `values` and moves `values` to the next point to try.
+    /// A rejected point is left for one half as far from the last accepted one; the answer says
+    /// whether it was accepted.
+    pub fn step(&mut self, values: &mut [Vec<f64>], loss: f64, gradient: &[Vec<f64>]) -> bool {
+        let accept = self.accepts(loss, gradient);
+        if accept {
+            self.best = self.best.min(loss);
+            self.accepted = Some(Accepted { values: values.to_vec(), loss });
+            self.steps += 1;
+            for (k, gradient) in gradient.iter().enumerate() {
+                for (i, g) in gradient.iter().enumerate() {
+                    self.first[k][i] = BETA1 * self.first[k][i] + (1.0 - BETA1) * g;
+                    self.second[k][i] = BETA2 * self.second[k][i] + (1.0 - BETA2) * g * g;
+                }
+            }
+        } else {
+            self.damping *= 0.5;
+        }
+        let Some(Accepted { values: from, .. }) = &self.accepted else { return accept };
+        let (c1, c2) = (1.0 - BETA1.powi(self.steps), 1.0 - BETA2.powi(self.steps));
+        for (k, values) in values.iter_mut().enumerate() {
+            let rate = self.rates[k] * self.damping;
+            for (i, value) in values.iter_mut().enumerate() {
+                let direction = self.first[k][i] / c1 / ((self.second[k][i] / c2).sqrt() + EPSILON);
+                *value = from[k][i] - rate * direction;
+            }
+        }
+        accept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// f(u) = u², cut off by a wall: beyond it the loss is not finite.
+    #[test]
+    fn descends_and_steps_back_from_a_wall() {
+        let mut adam = OuterAdam::new(vec![0.5], &[1]);
+        let mut u = vec![vec![1.0]];
+        let mut rejections = 0;
+        for _ in 0..200 {
+            let x: f64 = u[0][0];
+            let loss = if x < -0.2 { f64::NAN } else { x * x };
+            if !adam.step(&mut u, loss, &[vec![2.0 * x]]) {
+                rejections += 1;
+            }
+        }
+        assert!(rejections > 0, "the first steps of 0.5 cross the wall");
+        assert!(adam.best < 1e-4, "best {}", adam.best);
+    }
+
+    #[test]
+    fn a_jump_of_the_loss_is_taken_back_half_way() {
+        let mut adam = OuterAdam::new(vec![0.1], &[1]);
+        let mut u = vec![vec![0.0]];
+        assert!(adam.step(&mut u, 1.0, &[vec![1.0]]));
+        let first = u[0][0];
+        assert!((first + 0.1).abs() < 1e-6);
+        assert!(!adam.step(&mut u, 3.0, &[vec![-500.0]]));
+        assert!((u[0][0] - 0.5 * first).abs() < 1e-9, "half the step from the accepted point");
+        assert!(adam.step(&mut u, 0.9, &[vec![1.0]]));
+    }
+}

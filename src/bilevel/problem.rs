@@ -1,0 +1,375 @@
+//! The bilevel problem as graphs: one training step, its adjoint, and losses over whole sets.
+//!
+//! The hyperparameters reach the step as general arrays ([`Layout`]): a log learning rate for every
+//! step and layer, the optimiser's scalars, a log penalty for every layer, a raw weight for every
+//! training example. Shared values and constraints are maps in front (`hyperparameters`).
+
+use std::ops::Range;
+
+use super::{Loss, ParameterMap, TrainingLoss};
+use crate::autodiff::{grad, vjp};
+use crate::compile::{CompileError, Output, Program, compile};
+use crate::ir::{DType, Graph, NodeId, Scalar, numel};
+use crate::nn::{Model, optim::Optimizer};
+use crate::rng::Purpose;
+
+/// Where a step's batch or dropout mask comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A table with a row for every step, given as an input.
+    Table,
+    /// Draws keyed by (seed, purpose, step, index).
+    Keyed,
+}
+
+/// What is trained, and on what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    pub model: Model,
+    pub loss: Loss,
+    pub optimizer: Optimizer,
+    /// Training steps T.
+    pub steps: usize,
+    /// Examples a step.
+    pub batch: usize,
+    /// Training examples.
+    pub train: usize,
+    /// Where batches come from. Keyed batches hold no example twice.
+    pub batches: Source,
+    /// Where dropout masks come from; `None` trains without dropout.
+    pub masks: Option<Source>,
+    /// Whether the training loss has L2 penalties.
+    pub l2: bool,
+    /// Whether training examples are weighted.
+    pub weights: bool,
+}
+
+/// Where each array lies in the hyperparameter vector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Log learning rates `[steps, layers]`.
+    pub log_lr: Range<usize>,
+    /// The optimiser's scalars, in its order.
+    pub scalars: Range<usize>,
+    /// Log penalties `[layers]`; empty without L2.
+    pub l2_log: Range<usize>,
+    /// Raw weights `[training examples]`; empty without weights.
+    pub weights: Range<usize>,
+}
+
+impl Layout {
+    /// Length of the vector.
+    pub fn len(&self) -> usize {
+        self.weights.end
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Rows of a whole-set loss that one dispatch sequence handles.
+pub const CHUNK: usize = 128;
+
+/// Value of the flag that says that no step went wrong.
+pub const NO_BAD_STEP: u32 = u32::MAX;
+
+/// A graph with its outputs.
+pub struct Function {
+    pub name: &'static str,
+    pub graph: Graph,
+    pub outputs: Vec<Output>,
+}
+
+impl Function {
+    fn new(name: &'static str) -> Self {
+        Function { name, graph: Graph::new(), outputs: vec![] }
+    }
+
+    fn output(&mut self, name: &str, node: NodeId) {
+        self.outputs.push(Output { name: name.to_owned(), node, in_place: None });
+    }
+
+    /// An output that replaces the input of the same name.
+    fn update(&mut self, input: NodeId, node: NodeId) {
+        let position = self.graph.inputs().iter().position(|(_, id)| *id == input).expect("an input");
+        let name = self.graph.inputs()[position].0.clone();
+        self.outputs.push(Output { name, node, in_place: Some(position) });
+    }
+
+    /// Compiles it.
+    pub fn compile(&self) -> Result<Program, CompileError> {
+        compile(self.name, &self.graph, &self.outputs)
+    }
+}
+
+/// The inputs that a step and its adjoint share.
+struct StepInputs {
+    state: NodeId,
+    time: NodeId,
+    lambda: NodeId,
+}
+
+impl Problem {
+    pub fn layout(&self) -> Layout {
+        let layers = self.model.parameter_layers();
+        let mut end = 0;
+        let mut take = |len: usize| {
+            end += len;
+            end - len..end
+        };
+        Layout {
+            log_lr: take(self.steps * layers),
+            scalars: take(self.optimizer.scalars().len()),
+            l2_log: take(if self.l2 { layers } else { 0 }),
+            weights: take(if self.weights { self.train } else { 0 }),
+        }
+    }
+
+    /// Length D of the training state.
+    pub fn state_len(&self) -> usize {
+        self.optimizer.state_len(self.model.parameter_count())
+    }
+
+    /// Φ_t: (state, time, λ, data) → state', time + 1; records the training loss of the step and, in a
+    /// sticky flag, the first step whose new state is not finite.
+    pub fn step(&self) -> Function {
+        let mut f = Function::new("step");
+        let inputs = self.step_inputs(&mut f.graph);
+        let g = &mut f.graph;
+        let losses = g.input("losses", &[self.steps], DType::F32);
+        let bad_step = g.input("bad_step", &[1], DType::U32);
+        let (state, loss) = self.advance(g, &inputs);
+
+        let one = g.full_u(&[1], 1);
+        let time = g.scalar(Scalar::AddU, &[inputs.time, one]);
+
+        let position = g.iota(&[self.steps], 0);
+        let now = g.eq_u(position, inputs.time);
+        let recorded = g.select(now, loss, losses);
+
+        let bad = g.scalar(Scalar::NonFinite, &[state]);
+        let count = g.sum(bad, &[0]);
+        let count = g.reshape(count, &[1]);
+        let none = g.full_u(&[1], NO_BAD_STEP);
+        let zero = g.full_u(&[1], 0);
+        let any = g.scalar(Scalar::LtU, &[zero, count]);
+        let first = g.eq_u(bad_step, none);
+        let sets = g.scalar(Scalar::AndU, &[any, first]);
+        let flag = g.select(sets, inputs.time, bad_step);
+
+        f.output("next_state", state);
+        f.output("next_time", time);
+        f.update(losses, recorded);
+        f.update(bad_step, flag);
+        f
+    }
+
+    /// The adjoint of a step (algorithms.md A.3): from the state before it and the cotangent after it
+    /// to the cotangent before it; its share of the hypergradient is added to `lambda_cotangent`.
+    pub fn step_adjoint(&self) -> Function {
+        let mut f = Function::new("step_adjoint");
+        let inputs = self.step_inputs(&mut f.graph);
+        let g = &mut f.graph;
+        let cotangent = g.input("cotangent", &[self.state_len()], DType::F32);
+        let lambda_cotangent = g.input("lambda_cotangent", &[self.layout().len()], DType::F32);
+        let (state, _) = self.advance(g, &inputs);
+        let pulled = vjp(g, &[state], &[cotangent], &[inputs.state, inputs.lambda]);
+        let lambda_sum = g.add(lambda_cotangent, pulled[1]);
+        f.output("next_cotangent", pulled[0]);
+        f.update(lambda_cotangent, lambda_sum);
+        f
+    }
+
+    /// One chunk of the mean loss over `count` examples without dropout, penalty or weights, and of
+    /// its gradient in the state; called until the chunk counter has passed all.
+    pub fn outer_gradient(&self, count: usize) -> Function {
+        let mut f = Function::new("outer_gradient");
+        let g = &mut f.graph;
+        let gradient = g.input("gradient", &[self.state_len()], DType::F32);
+        let (state, value_sum, chunk, next_chunk, value, _) = self.chunk(g, count);
+        let part = grad(g, value, &[state])[0];
+        let value = g.reshape(value, &[1]);
+        let value = g.add(value_sum, value);
+        let sum = g.add(gradient, part);
+        f.update(gradient, sum);
+        f.update(value_sum, value);
+        f.update(chunk, next_chunk);
+        f
+    }
+
+    /// One chunk of the mean loss and of the confusion counts `[true class, predicted class]` over
+    /// `count` examples.
+    pub fn evaluation(&self, count: usize) -> Function {
+        let mut f = Function::new("evaluation");
+        let g = &mut f.graph;
+        let classes = self.model.output()[0];
+        let confusion = g.input("confusion", &[classes * classes], DType::F32);
+        let (_, value_sum, chunk, next_chunk, value, rows) = self.chunk(g, count);
+        let predicted = g.argmax(rows.output, 1);
+        let width = g.full_u(&[CHUNK], classes as u32);
+        let first = g.scalar(Scalar::MulU, &[rows.target, width]);
+        let cell = g.scalar(Scalar::AddU, &[first, predicted]);
+        let wide = [CHUNK, classes * classes];
+        let cell = g.broadcast(cell, &wide, &[0]);
+        let position = g.iota(&wide, 1);
+        let hit = g.eq_u(position, cell);
+        let valid = g.broadcast(rows.valid, &wide, &[0]);
+        let counted = g.scalar(Scalar::AndU, &[hit, valid]);
+        let counted = g.scalar(Scalar::ToFloat, &[counted]);
+        let counted = g.sum(counted, &[0]);
+        let counts = g.add(confusion, counted);
+        let value = g.reshape(value, &[1]);
+        let value = g.add(value_sum, value);
+        f.update(confusion, counts);
+        f.update(value_sum, value);
+        f.update(chunk, next_chunk);
+        f
+    }
+
+    fn target_shape(&self, count: usize) -> Vec<usize> {
+        match self.loss {
+            Loss::CrossEntropy => vec![count],
+            Loss::MeanSquaredError => [&[count], self.model.output()].concat(),
+        }
+    }
+
+    fn step_inputs(&self, g: &mut Graph) -> StepInputs {
+        let state = g.input("state", &[self.state_len()], DType::F32);
+        let time = g.input("time", &[1], DType::U32);
+        let lambda = g.input("lambda", &[self.layout().len()], DType::F32);
+        StepInputs { state, time, lambda }
+    }
+
+    /// The new state and the training loss (shape `[1]`) of one step.
+    fn advance(&self, g: &mut Graph, inputs: &StepInputs) -> (NodeId, NodeId) {
+        let (layout, layers) = (self.layout(), self.model.parameter_layers());
+        let part = |g: &mut Graph, range: Range<usize>| g.segment(inputs.lambda, range.start, range.len());
+        let theta = g.segment(inputs.state, 0, self.model.parameter_count());
+        let map = ParameterMap::input(g, &self.model);
+
+        let (x, target, rows) = self.batch(g, inputs.time);
+        let mask = self.mask(g, inputs.time);
+        let weights = self.weights.then(|| {
+            let all = part(g, layout.weights.clone());
+            g.take_rows(all, rows)
+        });
+        let l2_log = self.l2.then(|| part(g, layout.l2_log.clone()));
+        let output = self.model.apply(g, theta, x, mask);
+        let training = TrainingLoss { model: &self.model, map, loss: self.loss, l2_log, weights };
+        let loss = training.of_output(g, theta, output, target);
+        g.name(loss, "inner_loss");
+        let gradient = grad(g, loss, &[theta])[0];
+        g.name(gradient, "inner_gradient");
+
+        let table = part(g, layout.log_lr.clone());
+        let table = g.reshape(table, &[self.steps, layers]);
+        let log_lr = g.take_rows(table, inputs.time);
+        let log_lr = g.reshape(log_lr, &[layers]);
+        let lr = g.scalar(Scalar::Exp, &[log_lr]);
+        let eta = g.take_rows(lr, map.layer);
+        let scalars: Vec<NodeId> = layout.scalars.clone().map(|k| g.segment(inputs.lambda, k, 1)).collect();
+        let state = self.optimizer.step(g, inputs.state, gradient, eta, &scalars);
+        let loss = g.reshape(loss, &[1]);
+        (state, loss)
+    }
+
+    /// The batch of a step: examples, targets, and their rows in the training set.
+    fn batch(&self, g: &mut Graph, time: NodeId) -> (NodeId, NodeId, NodeId) {
+        let x = g.input("train_x", &[&[self.train], self.model.input()].concat(), DType::F32);
+        let y = g.input("train_y", &self.target_shape(self.train), self.loss.target_type());
+        let rows = match self.batches {
+            Source::Table => {
+                let table = g.input("batches", &[self.steps, self.batch], DType::U32);
+                let row = g.take_rows(table, time);
+                g.reshape(row, &[self.batch])
+            }
+            Source::Keyed => {
+                let index = g.iota(&[self.batch], 0);
+                let count = g.full_u(&[self.batch], self.train as u32);
+                let [k0, k1] = self.stream_key(g, Purpose::Batch, time, self.batch);
+                g.scalar(Scalar::PermuteIndex, &[k0, k1, count, index])
+            }
+        };
+        g.name(rows, "batch_rows");
+        let (batch_x, batch_y) = (g.take_rows(x, rows), g.take_rows(y, rows));
+        g.name(batch_x, "batch_x");
+        (batch_x, batch_y, rows)
+    }
+
+    /// The dropout mask of a step, 1 where an activation is kept.
+    fn mask(&self, g: &mut Graph, time: NodeId) -> Option<NodeId> {
+        let (shape, rate) = self.model.dropout()?;
+        let shape = [&[self.batch], shape].concat();
+        let count = numel(&shape);
+        let mask = match self.masks? {
+            Source::Table => {
+                let table = g.input("masks", &[self.steps, count], DType::F32);
+                let row = g.take_rows(table, time);
+                g.reshape(row, &shape)
+            }
+            Source::Keyed => {
+                let index = g.iota(&[count], 0);
+                let zero = g.full_u(&[count], 0);
+                let [k0, k1] = self.stream_key(g, Purpose::Dropout, time, count);
+                let bits = g.scalar(Scalar::Threefry0, &[k0, k1, index, zero]);
+                let threshold = g.full_u(&[count], ((1.0 - rate) * 2f64.powi(32)) as u32);
+                let kept = g.scalar(Scalar::LtU, &[bits, threshold]);
+                let kept = g.scalar(Scalar::ToFloat, &[kept]);
+                g.reshape(kept, &shape)
+            }
+        };
+        Some(g.name(mask, "mask"))
+    }
+
+    /// The two key words of a stream at a step, stretched to `count`; see [`crate::rng::stream_key`].
+    fn stream_key(&self, g: &mut Graph, purpose: Purpose, time: NodeId, count: usize) -> [NodeId; 2] {
+        let known = g.inputs().iter().find(|(name, _)| name == "seed").map(|(_, id)| *id);
+        let seed = known.unwrap_or_else(|| g.input("seed", &[2], DType::U32));
+        let seed = [0, 1].map(|k| g.segment(seed, k, 1));
+        let purpose = g.full_u(&[1], purpose as u32);
+        [Scalar::Threefry0, Scalar::Threefry1].map(|word| {
+            let key = g.scalar(word, &[seed[0], seed[1], purpose, time]);
+            g.broadcast_to(key, &[count])
+        })
+    }
+
+    /// What the whole-set functions share: rows of this chunk and their loss divided by `count`.
+    fn chunk(&self, g: &mut Graph, count: usize) -> (NodeId, NodeId, NodeId, NodeId, NodeId, Rows) {
+        let state = g.input("state", &[self.state_len()], DType::F32);
+        let value_sum = g.input("value", &[1], DType::F32);
+        let chunk = g.input("chunk", &[1], DType::U32);
+        let x = g.input("set_x", &[&[count], self.model.input()].concat(), DType::F32);
+        let y = g.input("set_y", &self.target_shape(count), self.loss.target_type());
+
+        let size = g.full_u(&[1], CHUNK as u32);
+        let first = g.scalar(Scalar::MulU, &[chunk, size]);
+        let first = g.broadcast_to(first, &[CHUNK]);
+        let offset = g.iota(&[CHUNK], 0);
+        let row = g.scalar(Scalar::AddU, &[first, offset]);
+        let limit = g.full_u(&[CHUNK], count as u32);
+        let valid = g.scalar(Scalar::LtU, &[row, limit]);
+        let zero = g.full_u(&[CHUNK], 0);
+        let row = g.select(valid, row, zero);
+
+        let (x, target) = (g.take_rows(x, row), g.take_rows(y, row));
+        let theta = g.segment(state, 0, self.model.parameter_count());
+        let output = self.model.apply(g, theta, x, None);
+        let each = self.loss.each(g, output, target);
+        let nothing = g.full(&[CHUNK], 0.0);
+        let each = g.select(valid, each, nothing);
+        let sum = g.sum_all(each);
+        let value = g.scale(sum, 1.0 / count as f64);
+
+        let one = g.full_u(&[1], 1);
+        let next_chunk = g.scalar(Scalar::AddU, &[chunk, one]);
+        (state, value_sum, chunk, next_chunk, value, Rows { output, target, valid })
+    }
+}
+
+/// One chunk's outputs, targets, and which rows are within the set.
+struct Rows {
+    output: NodeId,
+    target: NodeId,
+    valid: NodeId,
+}

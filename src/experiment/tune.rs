@@ -1,0 +1,473 @@
+//! The main job: tune a network's hyperparameters by differentiating through its training.
+
+use serde::{Deserialize, Serialize};
+use web_time::Instant;
+
+use super::config::{ConfigError, TuneConfig};
+use super::record::{
+    Classification, DataRecord, DeviceRecord, Ending, Evaluation, Named, OuterRecord, RunResult, Score,
+};
+use crate::bilevel::hyperparameters::{Group, Hyperparameters, Kind};
+use crate::bilevel::outer::OuterAdam;
+use crate::bilevel::{
+    Estimate, Flow, Host, Loss, Memory, Problem, Session, SessionData, Set, SetEvaluation, SolveError, Source, Targets,
+};
+use crate::data::{self, CLASS_NAMES, DataError, Split, Windows};
+use crate::engine::{Counters, Engine, LocalFuture};
+use crate::nn::{Model, optim::Optimizer};
+use crate::rng::{Purpose, permute_index, split_seed, stream_key};
+
+/// Why a run could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TuneError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Solve(#[from] SolveError),
+    /// Whoever watches the run could not take an event, say because a disk is full.
+    #[error("{0}")]
+    Observer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the run cannot be resumed: {0}")]
+    Resume(String),
+}
+
+/// Result of an observer's call.
+pub type Observed = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// What happens during a run.
+pub enum Event<'a> {
+    /// `done` of `total` training and adjoint steps of the iteration (counted from 1) are finished.
+    Progress { iteration: u32, done: usize, total: usize },
+    /// Training loss of every step of the iteration.
+    InnerLosses { iteration: u32, losses: &'a [f64] },
+    /// The network trained with the start values.
+    Start(&'a Evaluation),
+    /// An outer iteration is finished; from this state the run goes on to the same bits.
+    Outer { record: &'a OuterRecord, state: &'a TunerState },
+}
+
+/// Who watches a run.
+pub trait Observer {
+    /// Takes an event; an error ends the run.
+    fn event(&mut self, event: Event) -> Observed;
+
+    /// Called between segments of some 10 ms: gives others a turn, may pause.
+    fn breathe(&mut self) -> LocalFuture<'_, Flow>;
+}
+
+/// All that a run remembers between outer iterations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TunerState {
+    /// Outer iterations done.
+    pub iteration: u32,
+    /// The point that the next iteration trains with.
+    pub next: Hyperparameters,
+    pub adam: OuterAdam,
+    /// The best iteration so far, if one was accepted.
+    pub best: Option<Best>,
+    /// The network trained with the start values.
+    pub start: Option<Evaluation>,
+    /// Wall time of all iterations.
+    pub seconds: f64,
+    /// Kernels launched in all iterations.
+    pub dispatches: u64,
+    pub peak_bytes: u64,
+}
+
+/// The hyperparameters with the lowest outer loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    pub iteration: u32,
+    pub outer_loss: f64,
+    pub hyperparameters: Hyperparameters,
+}
+
+/// After this many rejections in a row the outer optimiser gives up.
+const MOST_REJECTIONS: u32 = 12;
+
+/// A run on an engine.
+pub struct Tuner<'e> {
+    session: Session<'e>,
+    config: TuneConfig,
+    sets: [Set; 3],
+    data: DataRecord,
+    state: TunerState,
+    rejections: u32,
+}
+
+/// The bilevel problem that a configuration states for a number of training windows.
+pub fn problem(config: &TuneConfig, training_windows: usize) -> Problem {
+    let model = Model::har_cnn(config.network.filters(), config.network.hidden(), data::CLASSES, config.dropout);
+    Problem {
+        model,
+        loss: Loss::CrossEntropy,
+        optimizer: Optimizer::Momentum,
+        steps: config.steps as usize,
+        batch: config.batch as usize,
+        train: training_windows,
+        batches: Source::Keyed,
+        masks: (config.dropout > 0.0).then_some(Source::Keyed),
+        l2: true,
+        weights: config.hyperparameters.contains(&Kind::ExampleWeights),
+    }
+}
+
+/// The start values of a configuration.
+fn start_values(config: &TuneConfig, problem: &Problem) -> Hyperparameters {
+    let group = |kind: Kind, value: f64, count: usize| Group {
+        kind,
+        values: vec![kind.unconstrain(value); count],
+        tuned: config.hyperparameters.contains(&kind),
+    };
+    let mut groups = vec![
+        group(Kind::Lr, config.learning_rate, 1),
+        group(Kind::Momentum, config.momentum, 1),
+        group(Kind::L2, config.l2, problem.model.parameter_layers()),
+    ];
+    if problem.weights {
+        groups.push(group(Kind::ExampleWeights, 0.5, problem.train));
+    }
+    Hyperparameters { groups }
+}
+
+/// Windows as a set of the bilevel problem.
+fn set(windows: &Windows) -> Set {
+    Set { x: windows.x.clone(), targets: Targets::Labels(windows.labels.clone()), count: windows.len() }
+}
+
+/// The fixed random choice of validation windows that the outer loss is taken on.
+fn outer_windows(validation: &Windows, config: &TuneConfig) -> Windows {
+    let (all, wanted) = (validation.len(), config.validation_windows as usize);
+    if wanted >= all {
+        return validation.clone();
+    }
+    let key = stream_key(split_seed(u64::from(config.seed)), Purpose::Validation, 0);
+    let chosen: Vec<usize> = (0..wanted).map(|i| permute_index(key, all as u32, i as u32) as usize).collect();
+    validation.select(&chosen)
+}
+
+impl<'e> Tuner<'e> {
+    /// Prepares a run on windows as they come from a source: splits, scales, compiles, uploads. With
+    /// a state the run goes on from there.
+    pub async fn new(
+        engine: &'e mut dyn Engine,
+        config: &TuneConfig,
+        source: &data::Source,
+        resume: Option<TunerState>,
+    ) -> Result<Tuner<'e>, TuneError> {
+        config.check()?;
+        let (split, _) = Split::new(&source.windows, &config.split)?.standardized()?;
+        config.check_batch(split.train.len())?;
+        let problem = problem(config, split.train.len());
+        let outer = outer_windows(&split.validation, config);
+        let session_data = SessionData {
+            train: set(&split.train),
+            validation: set(&outer),
+            initial: problem.model.initial_parameters(u64::from(config.seed)),
+            seed: u64::from(config.seed),
+            batches: vec![],
+            masks: vec![],
+        };
+        let data = DataRecord {
+            name: source.name.clone(),
+            fingerprint: format!("{:016x}", source.fingerprint),
+            subset: source.subset,
+            training_windows: split.train.len() as u64,
+            validation_windows: split.validation.len() as u64,
+            test_windows: split.test.len() as u64,
+            outer_windows: outer.len() as u64,
+        };
+        let start = start_values(config, &problem);
+        let state = match resume {
+            Some(state) => resumable(state, &start)?,
+            None => first_state(config, start),
+        };
+        let memory = Memory::Budget(config.memory_budget.0);
+        let session = Session::new(engine, problem, &session_data, memory).await?;
+        let sets = [set(&split.train), set(&split.validation), set(&split.test)];
+        Ok(Tuner { session, config: config.clone(), sets, data, state, rejections: 0 })
+    }
+
+    pub fn session(&self) -> &Session<'e> {
+        &self.session
+    }
+
+    pub fn state(&self) -> &TunerState {
+        &self.state
+    }
+
+    pub fn data(&self) -> &DataRecord {
+        &self.data
+    }
+
+    /// Runs the outer iterations that are left.
+    pub async fn run(&mut self, observer: &mut dyn Observer) -> Result<Ending, TuneError> {
+        while self.state.iteration < self.config.outer {
+            match self.iterate(observer).await {
+                Ok(()) => {}
+                Err(TuneError::Solve(SolveError::Stopped)) => return Ok(Ending::Stopped),
+                Err(error) => return Err(error),
+            }
+            if self.rejections >= MOST_REJECTIONS {
+                return Ok(Ending::Diverged);
+            }
+        }
+        Ok(Ending::Finished)
+    }
+
+    /// Trains with the best hyperparameters found and evaluates; also gives the trained weights.
+    pub async fn conclude(
+        &mut self,
+        ending: Ending,
+        observer: &mut dyn Observer,
+    ) -> Result<(RunResult, Vec<f32>), TuneError> {
+        let start = start_values(&self.config, self.session.problem());
+        let best =
+            self.state.best.clone().unwrap_or(Best { iteration: 0, outer_loss: f64::NAN, hyperparameters: start });
+        let mut host = Watched { observer, iteration: self.state.iteration, failed: None };
+        let lambda = best.hyperparameters.arrays(self.session.problem());
+        let trained = self.session.train(&lambda, &mut host).await;
+        host.settle(trained)?;
+        let end = self.evaluate(&best.hyperparameters, observer).await?;
+        let weights = self.session.final_weights().await?.into_iter().map(|w| w as f32).collect();
+        let result = RunResult {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            configuration: self.config.clone(),
+            seed: self.config.seed,
+            device: DeviceRecord::from(self.session.engine().info()),
+            data: self.data.clone(),
+            ending,
+            iterations: self.state.iteration,
+            best_iteration: best.iteration,
+            best_outer_loss: best.outer_loss.is_finite().then_some(best.outer_loss),
+            start: self.state.start.clone(),
+            end,
+            seconds: self.state.seconds,
+            peak_bytes: self.state.peak_bytes,
+            dispatches: self.state.dispatches,
+        };
+        Ok((result, weights))
+    }
+
+    /// One outer iteration: train, differentiate, step.
+    async fn iterate(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError> {
+        let (begin, before) = (Instant::now(), self.session.engine().counters());
+        let iteration = self.state.iteration + 1;
+        let point = self.state.next.clone();
+        let lambda = point.arrays(self.session.problem());
+        let mut host = Watched { observer, iteration, failed: None };
+        let estimate = self.session.hypergradient(&lambda, &mut host).await;
+        let estimate = host.settle(estimate)?;
+        let seconds = begin.elapsed().as_secs_f64();
+        let after = self.session.engine().counters();
+        observed(observer.event(Event::InnerLosses { iteration, losses: &estimate.inner_losses }))?;
+        if self.state.start.is_none() {
+            let start = self.evaluate(&point, observer).await?;
+            observed(observer.event(Event::Start(&start)))?;
+            self.state.start = Some(start);
+        }
+        let (gradient, accepted) = self.step(&point, &estimate);
+        self.state.iteration = iteration;
+        self.state.seconds += seconds;
+        self.state.dispatches += after.dispatches - before.dispatches;
+        self.state.peak_bytes = self.state.peak_bytes.max(after.peak_bytes);
+        let record = record(iteration, &estimate, self.named(&point), self.named_gradient(&gradient), accepted);
+        let record = OuterRecord { seconds, ..with_counts(record, before, after) };
+        observed(observer.event(Event::Outer { record: &record, state: &self.state }))
+    }
+
+    /// Hands the estimate to the outer optimiser, which sets the next point.
+    fn step(&mut self, point: &Hyperparameters, estimate: &Estimate) -> (Vec<Vec<f64>>, bool) {
+        let loss = if estimate.bad_step.is_some() { f64::NAN } else { estimate.outer_loss };
+        let gradient = if estimate.hypergradient.is_empty() {
+            vec![]
+        } else {
+            point.pull_back(&self.session.problem().layout(), &estimate.hypergradient)
+        };
+        let tuned = point.groups.iter().filter(|g| g.tuned);
+        let mut values: Vec<Vec<f64>> = tuned.map(|g| g.values.clone()).collect();
+        let accepted = self.state.adam.step(&mut values, loss, &gradient);
+        let tuned = self.state.next.groups.iter_mut().filter(|g| g.tuned);
+        tuned.zip(values).for_each(|(group, values)| group.values = values);
+        self.rejections = if accepted { 0 } else { self.rejections + 1 };
+        let best = self.state.best.as_ref().map_or(f64::INFINITY, |b| b.outer_loss);
+        if accepted && loss < best {
+            self.state.best =
+                Some(Best { iteration: self.state.iteration + 1, outer_loss: loss, hyperparameters: point.clone() });
+        }
+        (gradient, accepted)
+    }
+
+    /// Scores the final weights of the last sweep on all three sets.
+    async fn evaluate(
+        &mut self,
+        point: &Hyperparameters,
+        observer: &mut dyn Observer,
+    ) -> Result<Evaluation, TuneError> {
+        let mut host = Watched { observer, iteration: self.state.iteration, failed: None };
+        let mut evaluations = vec![];
+        for set in &self.sets {
+            let evaluation = self.session.evaluate(set, &mut host).await;
+            evaluations.push(host.settle(evaluation)?);
+        }
+        let score = |e: &SetEvaluation| Score { loss: e.loss.is_finite().then_some(e.loss), accuracy: e.accuracy() };
+        let test = &evaluations[2];
+        let confusion =
+            test.confusion.chunks(test.classes).map(|row| row.iter().map(|&n| u64::from(n)).collect()).collect();
+        Ok(Evaluation {
+            hyperparameters: self.named(point),
+            train: score(&evaluations[0]),
+            validation: score(&evaluations[1]),
+            test: score(test),
+            test_classes: Classification::from_confusion(&CLASS_NAMES, confusion),
+        })
+    }
+
+    /// Constrained values by name.
+    fn named(&self, point: &Hyperparameters) -> Named {
+        let mut named = Named::new();
+        for group in &point.groups {
+            let values: Vec<f64> = group.values.iter().map(|&u| group.kind.constrain(u)).collect();
+            match group.kind {
+                Kind::Lr => drop(named.insert("learning_rate".to_owned(), values[0])),
+                Kind::Momentum => drop(named.insert("momentum".to_owned(), values[0])),
+                Kind::L2 => named.extend(self.layer_names("l2").zip(values)),
+                Kind::ExampleWeights => {
+                    let mean = values.iter().sum::<f64>() / values.len() as f64;
+                    let extreme = |f: fn(f64, f64) -> f64| values.iter().copied().reduce(f).unwrap_or(mean);
+                    named.insert("example_weights.mean".to_owned(), mean);
+                    named.insert("example_weights.min".to_owned(), extreme(f64::min));
+                    named.insert("example_weights.max".to_owned(), extreme(f64::max));
+                }
+            }
+        }
+        named
+    }
+
+    /// Derivatives in the tuned groups' unconstrained values by name.
+    fn named_gradient(&self, gradient: &[Vec<f64>]) -> Named {
+        let mut named = Named::new();
+        let tuned = self.state.next.groups.iter().filter(|g| g.tuned);
+        for (group, values) in tuned.zip(gradient) {
+            match group.kind {
+                Kind::Lr => drop(named.insert("learning_rate".to_owned(), values[0])),
+                Kind::Momentum => drop(named.insert("momentum".to_owned(), values[0])),
+                Kind::L2 => named.extend(self.layer_names("l2").zip(values.iter().copied())),
+                Kind::ExampleWeights => {
+                    let norm = values.iter().map(|g| g * g).sum::<f64>().sqrt();
+                    named.insert("example_weights.norm".to_owned(), norm);
+                }
+            }
+        }
+        named.retain(|_, value| value.is_finite());
+        named
+    }
+
+    fn layer_names(&self, prefix: &str) -> impl Iterator<Item = String> {
+        let names = self.session.problem().model.layer_names();
+        names.into_iter().map(|layer| format!("{prefix}.{layer}")).collect::<Vec<_>>().into_iter()
+    }
+}
+
+fn first_state(config: &TuneConfig, start: Hyperparameters) -> TunerState {
+    let tuned: Vec<&Group> = start.groups.iter().filter(|g| g.tuned).collect();
+    let rate = |g: &&Group| match g.kind {
+        Kind::ExampleWeights => config.example_weight_rate,
+        Kind::Lr | Kind::Momentum | Kind::L2 => config.outer_rate,
+    };
+    let sizes: Vec<usize> = tuned.iter().map(|g| g.values.len()).collect();
+    TunerState {
+        iteration: 0,
+        adam: OuterAdam::new(tuned.iter().map(rate).collect(), &sizes),
+        next: start,
+        best: None,
+        start: None,
+        seconds: 0.0,
+        dispatches: 0,
+        peak_bytes: 0,
+    }
+}
+
+/// A state that fits the configuration.
+fn resumable(state: TunerState, start: &Hyperparameters) -> Result<TunerState, TuneError> {
+    let shape = |h: &Hyperparameters| h.groups.iter().map(|g| (g.kind, g.values.len(), g.tuned)).collect::<Vec<_>>();
+    if shape(&state.next) == shape(start) {
+        Ok(state)
+    } else {
+        Err(TuneError::Resume("its state was written with other hyperparameters or other data".to_owned()))
+    }
+}
+
+fn observed(result: Observed) -> Result<(), TuneError> {
+    result.map_err(TuneError::Observer)
+}
+
+fn record(
+    iteration: u32,
+    estimate: &Estimate,
+    hyperparameters: Named,
+    hypergradient: Named,
+    accepted: bool,
+) -> OuterRecord {
+    let diverged = estimate.bad_step.is_some() || !estimate.outer_loss.is_finite();
+    OuterRecord {
+        iteration,
+        outer_loss: (!diverged).then_some(estimate.outer_loss),
+        diverged_at_step: estimate.bad_step.map(|step| step as u32),
+        hyperparameters,
+        hypergradient,
+        accepted,
+        seconds: 0.0,
+        peak_bytes: 0,
+        dispatches: 0,
+        submits: 0,
+        readbacks: 0,
+        buffers_created: 0,
+    }
+}
+
+fn with_counts(record: OuterRecord, before: Counters, after: Counters) -> OuterRecord {
+    OuterRecord {
+        peak_bytes: after.peak_bytes,
+        dispatches: after.dispatches - before.dispatches,
+        submits: after.submits - before.submits,
+        readbacks: after.readbacks - before.readbacks,
+        buffers_created: after.buffers_created - before.buffers_created,
+        ..record
+    }
+}
+
+/// Passes a sweep's progress on to the observer of the run.
+struct Watched<'a> {
+    observer: &'a mut dyn Observer,
+    iteration: u32,
+    failed: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Watched<'_> {
+    /// An observer's failure stops the sweep; it is what the caller wants to know then.
+    fn settle<T>(&mut self, result: Result<T, SolveError>) -> Result<T, TuneError> {
+        match self.failed.take() {
+            Some(error) => Err(TuneError::Observer(error)),
+            None => Ok(result?),
+        }
+    }
+}
+
+impl Host for Watched<'_> {
+    fn progress(&mut self, done: usize, total: usize) {
+        let event = Event::Progress { iteration: self.iteration, done, total };
+        if let Err(error) = self.observer.event(event) {
+            self.failed = Some(error);
+        }
+    }
+
+    fn breathe(&mut self) -> LocalFuture<'_, Flow> {
+        if self.failed.is_some() {
+            return Box::pin(std::future::ready(Flow::Stop));
+        }
+        self.observer.breathe()
+    }
+}

@@ -1,0 +1,159 @@
+//! Hypergradients on the f64 engine: against differences, across checkpoint plans, and what a sweep
+//! costs.
+
+use stackelberg::bilevel::{Loss, Memory, Problem, Session, SessionData, Set, Source, Targets, Unattended};
+use stackelberg::engine::Counters;
+use stackelberg::nn::{Layer, Model, Padding, optim::Optimizer};
+use stackelberg::reference::ReferenceEngine;
+use stackelberg::rng::{Purpose, Stream};
+
+const TRAIN: usize = 20;
+const VALIDATION: usize = 9;
+
+/// A small convolutional net with smooth activations, so that differences are meaningful.
+fn model(dropout: f64) -> Model {
+    let layers = vec![
+        Layer::Conv1d { name: "conv".into(), k: 3, cin: 2, cout: 3, stride: 1, padding: Padding::VALID, bias: true },
+        Layer::Tanh,
+        Layer::Dropout { rate: dropout },
+        Layer::Avgpool1d { window: 2, stride: 2 },
+        Layer::Flatten,
+        Layer::Dense { name: "dense".into(), inputs: 9, outputs: 3, bias: true },
+    ];
+    Model::new(layers, &[8, 2]).unwrap()
+}
+
+fn set(stream: &mut Stream, count: usize) -> Set {
+    let labels: Vec<u32> = (0..count).map(|_| (3.0 * stream.uniform()) as u32).collect();
+    let value = |label: u32, noise: f64| (f64::from(label) - 1.0 + noise) as f32;
+    let x = labels.iter().flat_map(|&l| (0..16).map(|_| value(l, stream.normal())).collect::<Vec<_>>()).collect();
+    Set { x, targets: Targets::Labels(labels), count }
+}
+
+fn setup(optimizer: Optimizer, steps: usize) -> (Problem, SessionData, Vec<f64>) {
+    let model = model(0.4);
+    let mut stream = Stream::new(5, Purpose::Search, 2);
+    let problem = Problem {
+        loss: Loss::CrossEntropy,
+        optimizer,
+        steps,
+        batch: 6,
+        train: TRAIN,
+        batches: Source::Keyed,
+        masks: Some(Source::Keyed),
+        l2: true,
+        weights: true,
+        model,
+    };
+    let data = SessionData {
+        train: set(&mut stream, TRAIN),
+        validation: set(&mut stream, VALIDATION),
+        initial: problem.model.initial_parameters(1),
+        seed: 42,
+        batches: vec![],
+        masks: vec![],
+    };
+    let layout = problem.layout();
+    let mut lambda = vec![0.0; layout.len()];
+    lambda[layout.log_lr].iter_mut().for_each(|l| *l = -2.5 + 0.3 * stream.normal());
+    lambda[layout.scalars].fill(0.8);
+    lambda[layout.l2_log].iter_mut().for_each(|l| *l = -3.0 + 0.3 * stream.normal());
+    lambda[layout.weights].iter_mut().for_each(|w| *w = 0.2 + stream.uniform());
+    (problem, data, lambda)
+}
+
+#[test]
+fn hypergradients_agree_with_differences() {
+    for optimizer in [Optimizer::Sgd, Optimizer::Momentum, Optimizer::Adam { epsilon: 1e-3 }] {
+        let (problem, data, lambda) = setup(optimizer, 7);
+        let mut engine = ReferenceEngine::new();
+        pollster::block_on(async {
+            let mut session = Session::new(&mut engine, problem, &data, Memory::StoreAll).await.unwrap();
+            let estimate = session.hypergradient(&lambda, &mut Unattended).await.unwrap();
+            let mut stream = Stream::new(9, Purpose::Search, 3);
+            for _ in 0..4 {
+                let direction: Vec<f64> = lambda.iter().map(|_| stream.normal()).collect();
+                let mut at = async |h: f64| {
+                    let moved: Vec<f64> = lambda.iter().zip(&direction).map(|(l, d)| l + h * d).collect();
+                    session.train(&moved, &mut Unattended).await.unwrap().outer_loss
+                };
+                let h = 1e-4;
+                let near = at(h).await - at(-h).await;
+                let far = at(2.0 * h).await - at(-2.0 * h).await;
+                let difference = (8.0 * near - far) / (12.0 * h);
+                let exact: f64 = estimate.hypergradient.iter().zip(&direction).map(|(g, d)| g * d).sum();
+                assert!(
+                    (difference - exact).abs() < 1e-7 * (1.0 + exact.abs()),
+                    "{optimizer:?}: differences {difference}, hypergradient {exact}"
+                );
+            }
+        });
+    }
+}
+
+#[test]
+fn every_checkpoint_plan_gives_the_same_bits() {
+    let (problem, data, lambda) = setup(Optimizer::Momentum, 23);
+    let estimate = |memory| {
+        let mut engine = ReferenceEngine::new();
+        pollster::block_on(async {
+            let mut session = Session::new(&mut engine, problem.clone(), &data, memory).await.unwrap();
+            session.hypergradient(&lambda, &mut Unattended).await.unwrap()
+        })
+    };
+    let stored = estimate(Memory::StoreAll);
+    for slots in [1, 2, 3, 8] {
+        assert!(estimate(Memory::Slots(slots)) == stored, "{slots} slots");
+    }
+}
+
+#[test]
+fn a_sweep_costs_what_the_plan_says() {
+    let (problem, data, lambda) = setup(Optimizer::Momentum, 23);
+    let mut engine = ReferenceEngine::new();
+    pollster::block_on(async {
+        let mut session = Session::new(&mut engine, problem, &data, Memory::Slots(3)).await.unwrap();
+        let first = session.hypergradient(&lambda, &mut Unattended).await.unwrap();
+        let predicted = session.predicted_bytes();
+        let before: Counters = session.engine().counters();
+        let again = session.hypergradient(&lambda, &mut Unattended).await.unwrap();
+        let after = session.engine().counters();
+        assert!(first == again, "the same sweep gives the same bits");
+        assert_eq!(after.readbacks - before.readbacks, 2, "one after the outer loss, one at the end");
+        assert_eq!(after.buffers_created, before.buffers_created);
+        assert_eq!(after.peak_bytes, predicted, "the plan foresees the memory");
+    });
+}
+
+#[test]
+fn a_diverging_run_names_its_step() {
+    let (problem, data, mut lambda) = setup(Optimizer::Momentum, 9);
+    let layers = problem.model.parameter_layers();
+    let layout = problem.layout();
+    // The fifth step's learning rate overflows the weights.
+    lambda[layout.log_lr][4 * layers..5 * layers].fill(800.0);
+    let mut engine = ReferenceEngine::new();
+    pollster::block_on(async {
+        let mut session = Session::new(&mut engine, problem, &data, Memory::StoreAll).await.unwrap();
+        let estimate = session.hypergradient(&lambda, &mut Unattended).await.unwrap();
+        assert_eq!(estimate.bad_step, Some(4));
+        assert!(estimate.hypergradient.is_empty());
+    });
+}
+
+#[test]
+fn a_budget_too_small_says_what_would_fit() {
+    let (problem, data, lambda) = setup(Optimizer::Momentum, 23);
+    let mut engine = ReferenceEngine::new();
+    let error = |engine: &mut ReferenceEngine, budget| {
+        pollster::block_on(Session::new(engine, problem.clone(), &data, Memory::Budget(budget))).err()
+    };
+    let message = error(&mut engine, 1000).expect("1000 bytes hold nothing").to_string();
+    let needed: u64 = message.split("at least ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(error(&mut engine, needed - 1).is_some());
+    let mut engine = ReferenceEngine::new();
+    let mut session =
+        pollster::block_on(Session::new(&mut engine, problem.clone(), &data, Memory::Budget(needed))).unwrap();
+    pollster::block_on(session.hypergradient(&lambda, &mut Unattended)).unwrap();
+    assert!(session.engine().counters().peak_bytes <= needed);
+}

@@ -1,0 +1,100 @@
+//! The import direction of ARCHITECTURE.md: each layer uses only layers below it, never a neighbour.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Layers from the ground up; modules of one line are neighbours that do not know each other.
+const LAYERS: [&[&str]; 10] = [
+    &["rng"],
+    &["ir"],
+    &["autodiff"],
+    &["interp", "compile"],
+    &["engine"],
+    &["kernels"],
+    &["gpu", "reference"],
+    &["nn", "data"],
+    &["bilevel"],
+    &["experiment"],
+];
+/// The thin edges on top.
+const EDGES: [&str; 3] = ["cli", "web", "main"];
+
+/// The one upward use that is meant: derivative checks, which are for tests, ask the interpreter.
+const EXCEPTIONS: [(&str, &str); 1] = [("autodiff/check.rs", "interp")];
+
+fn level(module: &str) -> Option<usize> {
+    let inner = LAYERS.iter().position(|layer| layer.contains(&module));
+    inner.or_else(|| EDGES.contains(&module).then_some(LAYERS.len()))
+}
+
+fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, files);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Modules named after `crate::` (or `stackelberg::`) in a source text, grouped imports included.
+fn used_modules(text: &str) -> Vec<String> {
+    let code: String = text.lines().map(|l| l.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n");
+    let mut used = vec![];
+    for start in ["crate::", "stackelberg::"] {
+        for (at, _) in code.match_indices(start) {
+            let rest = &code[at + start.len()..];
+            let names: Vec<&str> = match rest.strip_prefix('{') {
+                Some(group) => group.split('}').next().unwrap_or("").split(',').collect(),
+                None => vec![rest],
+            };
+            for name in names {
+                let name: String = name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                used.push(name);
+            }
+        }
+    }
+    used
+}
+
+#[test]
+fn imports_point_downwards() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = vec![];
+    rust_files(&root, &mut files);
+    let mut checked = 0;
+    for file in files {
+        let relative = file.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
+        let module = relative.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
+        if module == "lib" {
+            continue;
+        }
+        let own = level(&module).unwrap_or_else(|| panic!("{relative}: its module stands in no layer of this test"));
+        for used in used_modules(&fs::read_to_string(&file).unwrap()) {
+            if used == module || EXCEPTIONS.contains(&(relative.as_str(), used.as_str())) {
+                continue;
+            }
+            let Some(other) = level(&used) else { continue };
+            checked += 1;
+            assert!(other < own, "{relative} uses crate::{used}, which is not below it");
+        }
+    }
+    assert!(checked > 30, "only {checked} imports were found");
+}
+
+#[test]
+fn wgpu_and_wasm_bindgen_stay_in_their_places() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = vec![];
+    rust_files(&root, &mut files);
+    for file in files {
+        let relative = file.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
+        let text = fs::read_to_string(&file).unwrap();
+        let code = || text.lines().map(|l| l.split("//").next().unwrap_or(""));
+        let may_wgpu = relative.starts_with("gpu/");
+        assert!(may_wgpu || !code().any(|l| l.contains("wgpu::")), "{relative} names wgpu outside gpu/");
+        let may_bind = relative.starts_with("web/") || relative == "gpu/wait.rs";
+        assert!(may_bind || !code().any(|l| l.contains("wasm_bindgen")), "{relative} names wasm_bindgen outside web/");
+    }
+}
