@@ -197,7 +197,7 @@ fn install_packages(tools: Vec<&Tool>) -> Result<()> {
     process::run(update.args(["update", "--quiet"]))?;
     let mut install = process::command("apt-get");
     install.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "--quiet", "--yes"]);
-    process::run(install.args(["--no-install-recommends", "--no-remove"]).args(packages))
+    process::run(install.args(["--no-install-recommends", "--no-remove", "-oDpkg::Use-Pty=0"]).args(packages))
 }
 
 fn names(tools: &[&Tool]) -> String {
