@@ -9,7 +9,10 @@ pub mod compile;
 pub mod data;
 pub mod engine;
 pub mod experiment;
+pub mod gpu;
 pub mod interp;
+pub mod kernels;
+
 pub mod ir;
 pub mod nn;
 pub mod reference;

@@ -61,6 +61,11 @@ pub enum Expr {
     Scalar(Scalar, Vec<ExprId>),
 }
 
+/// Most terms of a core's sum or search (the product of its extent). Longer ones are split into
+/// several dispatches: Mesa's llvmpipe silently ends an invocation's loops after 65,535 rounds in
+/// all, those of outer loops included.
+pub const MAX_EXTENT: usize = 32_767;
+
 /// The loop around a dispatch's expressions.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Core {

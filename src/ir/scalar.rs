@@ -194,12 +194,14 @@ impl Scalar {
             Add | Mul => 0.5,
             Recip => 2.5,
             Exp => 3.0 + 2.0 * x[0].abs(),
+            // Between 1/2 and 2 the specification bounds the absolute error, by 2⁻²¹.
+            Log if (0.5..=2.0).contains(&x[0]) => (-21f64).exp2() / f32_ulp(x[0].ln()),
             Log => 3.0,
             Sqrt => 3.0,
             // Compositions in shaders/lib/math.wgsl of exp, division and log at arguments ≤ 0.
             Tanh => 16.0,
             Sigmoid => 8.0 + 2.0 * x[0].abs().min(88.0),
-            Softplus => 12.0,
+            Softplus => 12.0 + 2.0 * (-x[0]).clamp(0.0, 88.0),
             _ => 0.0,
         }
     }
@@ -263,4 +265,10 @@ impl Scalar {
             _ => vec![None; args.len()],
         }
     }
+}
+
+/// Distance between neighbouring normal f32 at a value.
+fn f32_ulp(value: f64) -> f64 {
+    let exponent = value.abs().max(f64::from(f32::MIN_POSITIVE)).log2().floor();
+    (exponent - 23.0).exp2()
 }

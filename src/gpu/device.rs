@@ -1,0 +1,208 @@
+//! Finding an adapter, opening a device on it, and noting what goes wrong on it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_channel::oneshot;
+
+use super::wait;
+use crate::engine::{EngineError, EngineInfo, Result};
+
+/// A device, its queue, and whatever has gone wrong on it.
+pub struct Device {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub info: EngineInfo,
+    troubles: Arc<Mutex<Troubles>>,
+}
+
+#[derive(Default)]
+struct Troubles {
+    /// Why the device is gone; stays.
+    lost: Option<String>,
+    /// The first error since the last look.
+    error: Option<wgpu::Error>,
+    /// The array made last and its bytes, to name it if memory ran out.
+    newest: (String, u64),
+}
+
+/// Every adapter that could run the engine, in the order in which `INDEX` counts them.
+pub async fn adapters() -> Vec<EngineInfo> {
+    enumerate(&instance()).await.iter().map(describe).collect()
+}
+
+fn instance() -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = if cfg!(target_arch = "wasm32") {
+        wgpu::Backends::BROWSER_WEBGPU
+    } else {
+        wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12
+    };
+    // The drivers' own validation layers only on request (WGPU_VALIDATION=1, WGPU_DEBUG=1).
+    descriptor.flags = wgpu::InstanceFlags::empty().with_env();
+    wgpu::Instance::new(descriptor)
+}
+
+/// A browser offers one adapter, and only on request.
+async fn enumerate(instance: &wgpu::Instance) -> Vec<wgpu::Adapter> {
+    if cfg!(target_arch = "wasm32") {
+        let options = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
+        };
+        return instance.request_adapter(&options).await.into_iter().collect();
+    }
+    let mut adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    adapters.sort_by_key(rank);
+    adapters
+}
+
+/// Fast kinds of adapter first; the sort keeps the driver's order among equals.
+fn rank(adapter: &wgpu::Adapter) -> usize {
+    match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    }
+}
+
+fn describe(adapter: &wgpu::Adapter) -> EngineInfo {
+    let (info, limits) = (adapter.get_info(), adapter.limits());
+    let software = info.device_type == wgpu::DeviceType::Cpu;
+    let unnamed = || if software { "software adapter of the browser" } else { "GPU of the browser" }.to_owned();
+    EngineInfo {
+        engine: "gpu".to_owned(),
+        adapter: if info.name.is_empty() { unnamed() } else { info.name },
+        backend: info.backend.to_string(),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+        software,
+        max_buffer_bytes: limits.max_buffer_size.min(limits.max_storage_buffer_binding_size),
+    }
+}
+
+/// The adapter that `choice` means: `auto`, a position in [`adapters`], or part of a name.
+async fn choose(choice: &str) -> Result<wgpu::Adapter> {
+    let mut adapters = enumerate(&instance()).await;
+    if adapters.is_empty() {
+        return Err(EngineError::NoAdapter { reason: "none was found".to_owned(), mend: mend().to_owned() });
+    }
+    let infos: Vec<EngineInfo> = adapters.iter().map(describe).collect();
+    let wanted = choice.to_lowercase();
+    let position = match wanted.parse::<usize>() {
+        _ if wanted == "auto" => Some(0),
+        Ok(index) => Some(index).filter(|&index| index < adapters.len()),
+        Err(_) => infos.iter().position(|info| info.adapter.to_lowercase().contains(&wanted)),
+    };
+    position.map(|position| adapters.swap_remove(position)).ok_or_else(|| {
+        let names =
+            infos.iter().enumerate().map(|(index, info)| format!("{index}: {} ({})", info.adapter, info.backend));
+        EngineError::NoAdapter {
+            reason: format!("`{choice}` matches none of them"),
+            mend: format!("There are {}", names.collect::<Vec<_>>().join(", ")),
+        }
+    })
+}
+
+/// What to do where no adapter is found.
+fn mend() -> &'static str {
+    if cfg!(target_arch = "wasm32") {
+        "This browser offers no WebGPU here: use a current Chrome, Edge, Firefox or Safari over https or localhost, \
+         and see chrome://gpu or about:support for why it may be switched off"
+    } else if cfg!(target_os = "linux") {
+        "Install a Vulkan driver (on Debian and Ubuntu: `apt-get install mesa-vulkan-drivers`, which also runs \
+         without a GPU), or use `--device reference`"
+    } else {
+        "Update the graphics driver, or use `--device reference`"
+    }
+}
+
+impl Device {
+    pub async fn open(choice: &str) -> Result<Self> {
+        let adapter = choose(choice).await?;
+        let info = describe(&adapter);
+        let offered = adapter.limits();
+        // WebGPU's defaults suffice; only the size of arrays is taken as large as it comes.
+        let required_limits = wgpu::Limits {
+            max_buffer_size: offered.max_buffer_size,
+            max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
+            ..wgpu::Limits::default()
+        };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("stackelberg"),
+            required_features: wgpu::Features::empty(),
+            required_limits,
+            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            trace: wgpu::Trace::Off,
+        };
+        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| EngineError::NoAdapter {
+            reason: format!("`{}` gives no device: {error}", info.adapter),
+            mend: mend().to_owned(),
+        })?;
+        let troubles = Arc::new(Mutex::new(Troubles::default()));
+        let of_errors = troubles.clone();
+        device.on_uncaptured_error(Arc::new(move |error| {
+            lock(&of_errors).error.get_or_insert(error);
+        }));
+        let of_loss = troubles.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            let message = if message.is_empty() { format!("{reason:?}") } else { message };
+            lock(&of_loss).lost.get_or_insert(message);
+        });
+        Ok(Self { device, queue, info, troubles })
+    }
+
+    /// The first thing that went wrong since the last look, if any. A lost device stays lost.
+    pub fn check(&self) -> Result<()> {
+        let mut troubles = lock(&self.troubles);
+        if let Some(reason) = &troubles.lost {
+            return Err(EngineError::DeviceLost { reason: reason.clone() });
+        }
+        match troubles.error.take() {
+            None => Ok(()),
+            Some(wgpu::Error::OutOfMemory { .. }) => {
+                let (what, bytes) = troubles.newest.clone();
+                Err(EngineError::OutOfMemory { what, bytes, limit: None })
+            }
+            Some(error) => Err(EngineError::Device { message: error.to_string() }),
+        }
+    }
+
+    /// Destroys the device and waits until the loss is known.
+    pub async fn lose(&self) {
+        self.device.destroy();
+        let (sender, receiver) = oneshot::channel();
+        self.queue.on_submitted_work_done(move || {
+            let _ = sender.send(());
+        });
+        wait::answer(&self.device, receiver).await;
+        lock(&self.troubles).lost.get_or_insert("destroyed on request".to_owned());
+    }
+
+    /// A zeroed buffer for `bytes` bytes. Sizes are rounded up to whole four-vectors of words.
+    pub fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
+        let bound = usage.contains(wgpu::BufferUsages::STORAGE);
+        let limit = if bound { self.info.max_buffer_bytes } else { self.device.limits().max_buffer_size };
+        let size = padded(bytes);
+        if size > limit {
+            return Err(EngineError::OutOfMemory { what: format!("`{label}`"), bytes, limit: Some(limit) });
+        }
+        self.check()?;
+        lock(&self.troubles).newest = (format!("`{label}` (or an array made before it)"), bytes);
+        let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        let buffer = self.device.create_buffer(&descriptor);
+        self.check()?;
+        Ok(buffer)
+    }
+}
+
+/// Bytes that a buffer for so many takes: never none, and whole vectors.
+pub fn padded(bytes: u64) -> u64 {
+    bytes.next_multiple_of(16).max(16)
+}
+
+/// What has gone wrong is as readable after a panic elsewhere as before.
+fn lock(troubles: &Mutex<Troubles>) -> MutexGuard<'_, Troubles> {
+    troubles.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,150 @@
+//! Compute pipelines, one for each WGSL text, made once.
+
+use std::collections::HashMap;
+
+use crate::engine::{EngineError, Result};
+use crate::gpu::device::Device;
+use crate::kernels::Kernel;
+
+/// A pipeline and the layout of its one bind group.
+pub struct Pipeline {
+    pub pipeline: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+}
+
+/// The pipelines of a device.
+#[derive(Default)]
+pub struct Pipelines {
+    by_text: HashMap<String, usize>,
+    all: Vec<Pipeline>,
+}
+
+impl Pipelines {
+    pub fn get(&self, at: usize) -> &Pipeline {
+        &self.all[at]
+    }
+
+    /// Positions of the kernels' pipelines; those that are new are made, checked and warmed
+    /// together. Each kernel comes with the label that errors name.
+    pub async fn load(&mut self, device: &Device, kernels: &[(&str, &Kernel)]) -> Result<Vec<usize>> {
+        let scope = device.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let mut made: Vec<(wgpu::ShaderModule, &str, &Kernel)> = vec![];
+        let mut positions = vec![];
+        for &(label, kernel) in kernels {
+            let known = self.by_text.get(&kernel.wgsl).copied();
+            let position = known.unwrap_or(self.all.len());
+            if known.is_none() {
+                let (module, pipeline) = make(&device.device, label, kernel);
+                made.push((module, label, kernel));
+                self.by_text.insert(kernel.wgsl.clone(), position);
+                self.all.push(pipeline);
+            }
+            positions.push(position);
+        }
+        let refused = scope.pop().await;
+        if let Some(error) = refused {
+            let first = self.all.len() - made.len();
+            self.by_text.retain(|_, position| *position < first);
+            self.all.truncate(first);
+            return Err(explain(&made, &error.to_string()).await);
+        }
+        warm(device, &self.all[self.all.len() - made.len()..]);
+        device.check()?;
+        Ok(positions)
+    }
+}
+
+fn make(device: &wgpu::Device, label: &str, kernel: &Kernel) -> (wgpu::ShaderModule, Pipeline) {
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some(label),
+        source: wgpu::ShaderSource::Wgsl(kernel.wgsl.as_str().into()),
+    });
+    let entries: Vec<wgpu::BindGroupLayoutEntry> = (0u32..)
+        .zip(&kernel.bindings)
+        .map(|(binding, bound)| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer {
+                ty: wgpu::BufferBindingType::Storage { read_only: !bound.written },
+                has_dynamic_offset: false,
+                min_binding_size: None,
+            },
+            count: None,
+        })
+        .collect();
+    let layout =
+        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries });
+    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(label),
+        bind_group_layouts: &[Some(&layout)],
+        immediate_size: 0,
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(label),
+        layout: Some(&pipeline_layout),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: Default::default(),
+        cache: None,
+    });
+    (module, Pipeline { pipeline, layout })
+}
+
+/// Dispatches no workgroup of each pipeline, so that drivers compile now and not in the first step.
+fn warm(device: &Device, pipelines: &[Pipeline]) {
+    let _ = (device, pipelines);
+}
+
+/// The error of the first module that has one, with the lines it points at.
+async fn explain(made: &[(wgpu::ShaderModule, &str, &Kernel)], fallback: &str) -> EngineError {
+    for (module, label, kernel) in made {
+        let messages = module.get_compilation_info().await.messages;
+        let errors = messages.iter().filter(|m| m.message_type == wgpu::CompilationMessageType::Error);
+        let texts: Vec<String> = errors.map(|message| point(message, &kernel.wgsl)).collect();
+        if !texts.is_empty() {
+            return EngineError::Shader { label: (*label).to_owned(), message: texts.join("\n") };
+        }
+    }
+    let labels: Vec<&str> = made.iter().map(|(_, label, _)| *label).collect();
+    EngineError::Shader { label: labels.join("`, `"), message: fallback.to_owned() }
+}
+
+/// A message with the line of source it is about and the two before it.
+fn point(message: &wgpu::CompilationMessage, wgsl: &str) -> String {
+    let Some(place) = message.location else { return message.message.clone() };
+    let line = place.line_number as usize;
+    let mut text = format!("line {line}, column {}: {}\n", place.line_position, message.message);
+    for (at, source) in wgsl.lines().enumerate().take(line).skip(line.saturating_sub(3)) {
+        text += &format!("{:>5} | {source}\n", at + 1);
+    }
+    text + &format!("      | {}^", " ".repeat(place.line_position.saturating_sub(1) as usize))
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shader_errors_show_the_line() {
+        let Ok(device) = pollster::block_on(Device::open("auto")) else {
+            assert!(std::env::var_os("CI").is_none(), "this test needs a GPU adapter");
+            eprintln!("SKIPPED, no GPU adapter");
+            return;
+        };
+        let kernel = |body: &str| Kernel {
+            wgsl: format!("@compute @workgroup_size(1)\nfn main() {{\n    {body}\n}}\n"),
+            grid: [1, 1],
+            bindings: vec![],
+        };
+        let (good, bad) = (kernel("let x = 1u;"), kernel("let x = 1u + 1.5f;"));
+        let mut pipelines = Pipelines::default();
+        let kernels = [("good", &good), ("mix", &bad)];
+        let error = pollster::block_on(pipelines.load(&device, &kernels)).unwrap_err().to_string();
+        assert!(error.contains("`mix`") && error.contains("line 3"), "{error}");
+        assert!(error.contains("    3 |     let x = 1u + 1.5f;"), "{error}");
+        // The table holds only what works, each once.
+        let positions = pollster::block_on(pipelines.load(&device, &[("good", &good), ("same", &good)]));
+        assert_eq!(positions.unwrap(), [0, 0]);
+        assert_eq!(pipelines.all.len(), 1);
+    }
+}

@@ -1,0 +1,198 @@
+//! The GPU engine's behaviour around the kernels: counting, many commands, wrong calls, memory, and
+//! a device that is lost.
+
+mod gpu_support;
+
+use gpu_support::{Exprs, buffer, engine, noise, program, run};
+use pollster::block_on;
+use stackelberg::compile::{BufferIndex, Core, Place, Program};
+use stackelberg::engine::{Command, Counters, Engine, EngineError, Values};
+use stackelberg::gpu::{GpuEngine, adapters};
+use stackelberg::ir::{DType, Scalar};
+
+use DType::{F32, U32};
+
+/// x ← x + 1 in place, over `len` values.
+fn increment(len: usize) -> Program {
+    let mut e = Exprs::default();
+    let flat = e.flat();
+    let (x, one) = (e.load(0, flat), e.float(1.0));
+    let value = e.op(Scalar::Add, &[x, one]);
+    let dispatch = e.dispatch(&[len], Core::Map, &[(0, value)]);
+    Program {
+        name: "increment".to_owned(),
+        buffers: vec![buffer("x", F32, len, Place::InPlace { input: 0, output: 0 })],
+        inputs: vec![BufferIndex(0)],
+        outputs: vec![BufferIndex(0)],
+        scratch: vec![],
+        dispatches: vec![dispatch],
+    }
+}
+
+/// out ← 2 · x by way of scratch memory of the given slots.
+fn doubled(len: usize, scratch: Vec<usize>) -> Program {
+    let step = |from: usize, to: usize, factor: f64| {
+        let mut e = Exprs::default();
+        let flat = e.flat();
+        let (x, factor) = (e.load(from, flat), e.float(factor));
+        let value = e.op(Scalar::Mul, &[x, factor]);
+        e.dispatch(&[len], Core::Map, &[(to, value)])
+    };
+    let mut program = program(&[(F32, len)], &[(F32, len)], vec![step(0, 2, 4.0), step(2, 1, 0.5)]);
+    program.buffers.push(buffer("between", F32, len, Place::Scratch(scratch.len() - 1)));
+    program.scratch = scratch;
+    program
+}
+
+#[test]
+fn adapters_are_listed_and_chosen() {
+    let Some(engine) = engine() else { return };
+    let all = block_on(adapters());
+    assert_eq!(&all[0], engine.info());
+    assert!(!all[0].adapter.is_empty() && !all[0].backend.is_empty() && all[0].engine == "gpu");
+    let part = all[0].adapter.split_whitespace().next().unwrap().to_uppercase();
+    assert!(block_on(GpuEngine::new(&part)).is_ok());
+    assert_eq!(block_on(GpuEngine::new("0")).unwrap().info(), &all[0]);
+    for wrong in ["99", "no such adapter"] {
+        let error = block_on(GpuEngine::new(wrong)).err().unwrap().to_string();
+        assert!(error.contains(wrong) && error.contains(&all[0].adapter), "{error}");
+    }
+}
+
+#[test]
+fn thousands_of_commands_in_one_submission_and_their_counts() {
+    let Some(mut engine) = engine() else { return };
+    let len = 5;
+    let id = block_on(engine.load(&increment(len))).unwrap();
+    let (x, y) = (engine.create("x", F32, len).unwrap(), engine.create("y", F32, len).unwrap());
+    let (on_x, on_y) = (engine.bind(id, &[x], &[x]).unwrap(), engine.bind(id, &[y], &[y]).unwrap());
+    engine.write(x, 1, Values::F32(&[10.0, 20.0])).unwrap();
+    let before = engine.counters();
+    let mut commands = vec![];
+    for _ in 0..1000 {
+        // x gains 2; y becomes x + 1.
+        commands.extend([Command::Run(on_x), Command::Run(on_x), Command::Copy { from: x, to: y }, Command::Run(on_y)]);
+    }
+    engine.submit(&commands).unwrap();
+    block_on(engine.finish()).unwrap();
+    let after = engine.counters();
+    assert_eq!(after, Counters { dispatches: before.dispatches + 3000, submits: before.submits + 1, ..before });
+    let values = block_on(engine.read(&[y, x])).unwrap();
+    assert_eq!(values, [[2001.0, 2011.0, 2021.0, 2001.0, 2001.0], [2000.0, 2010.0, 2020.0, 2000.0, 2000.0]]);
+    assert_eq!(engine.counters().readbacks, before.readbacks + 1);
+    engine.submit(&[]).unwrap();
+}
+
+#[test]
+fn bytes_are_counted_and_freed() {
+    let Some(mut engine) = engine() else { return };
+    assert_eq!(engine.counters(), Counters::default());
+    let large = engine.create("large", F32, 1000).unwrap();
+    let small = engine.create("small", U32, 1).unwrap();
+    assert_eq!((engine.counters().bytes, engine.counters().buffers_created), (4000 + 16, 2));
+    engine.destroy(large);
+    engine.destroy(large);
+    assert_eq!((engine.counters().bytes, engine.counters().peak_bytes), (16, 4016));
+    assert_eq!(block_on(engine.read(&[small])).unwrap(), [[0.0]]);
+    assert!(block_on(engine.read(&[large])).is_err());
+    // An array of no elements is an array.
+    let none = engine.create("none", F32, 0).unwrap();
+    assert_eq!(block_on(engine.read(&[none, small])).unwrap(), [vec![], vec![0.0]]);
+}
+
+#[test]
+fn programs_share_scratch_memory_that_grows() {
+    let Some(mut engine) = engine() else { return };
+    let x = noise(1, 64);
+    let wanted = [x.iter().map(|x| 2.0 * x).collect::<Vec<f64>>()];
+    assert_eq!(run(&mut engine, &doubled(64, vec![256]), std::slice::from_ref(&x)), wanted);
+
+    let id = block_on(engine.load(&doubled(64, vec![256]))).unwrap();
+    let (from, to) = (engine.create("x", F32, 64).unwrap(), engine.create("y", F32, 64).unwrap());
+    engine.write(from, 0, Values::F64(&x)).unwrap();
+    let binding = engine.bind(id, &[from], &[to]).unwrap();
+    let before = engine.counters().bytes;
+    // Larger slots in another order replace the old memory; the binding goes on working.
+    let long = noise(2, 1000);
+    let long_wanted = [long.iter().map(|x| 2.0 * x).collect::<Vec<f64>>()];
+    block_on(engine.load(&doubled(1000, vec![64, 4000]))).unwrap();
+    assert_eq!(engine.counters().bytes, before - 256 + 4000 + 64);
+    engine.submit(&[Command::Run(binding)]).unwrap();
+    assert_eq!(block_on(engine.read(&[to])).unwrap(), wanted);
+    assert_eq!(run(&mut engine, &doubled(1000, vec![64, 4000]), &[long]), long_wanted);
+}
+
+#[test]
+fn wrong_calls_are_refused_by_name() {
+    let Some(mut engine) = engine() else { return };
+    let id = block_on(engine.load(&doubled(8, vec![32]))).unwrap();
+    let in_place = block_on(engine.load(&increment(8))).unwrap();
+    let x = engine.create("x", F32, 8).unwrap();
+    let y = engine.create("y", F32, 8).unwrap();
+    let short = engine.create("short", F32, 7).unwrap();
+    let words = engine.create("words", U32, 8).unwrap();
+    for (inputs, outputs, says) in [
+        (vec![], vec![y], "takes 1 input arrays, 0 were given"),
+        (vec![x], vec![short], "output `out0` of program `by hand` is F32 × 8, the array given is F32 × 7"),
+        (vec![words], vec![y], "input `in0` of program `by hand` is F32 × 8, the array given is U32 × 8"),
+        (vec![x], vec![x], "would share its array"),
+    ] {
+        let error = engine.bind(id, &inputs, &outputs).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    let error = engine.bind(in_place, &[x], &[y]).unwrap_err().to_string();
+    assert!(error.contains("updated in place"), "{error}");
+    let error = engine.write(x, 7, Values::F32(&[1.0, 2.0])).unwrap_err().to_string();
+    assert!(error.contains("2 values from 7 do not fit"), "{error}");
+    assert!(engine.write(words, 0, Values::F32(&[1.0])).is_err());
+    assert!(engine.write(x, 0, Values::U32(&[1])).is_err());
+    for (from, to) in [(x, short), (x, words), (x, x)] {
+        assert!(engine.submit(&[Command::Copy { from, to }]).is_err());
+    }
+    let binding = engine.bind(id, &[x], &[y]).unwrap();
+    engine.destroy(y);
+    let error = engine.submit(&[Command::Run(binding)]).unwrap_err().to_string();
+    assert!(error.contains("was destroyed"), "{error}");
+    // Nothing of this harmed the engine.
+    assert_eq!(run(&mut engine, &doubled(2, vec![8]), &[vec![1.0, 2.0]]), [[2.0, 4.0]]);
+}
+
+#[test]
+fn an_array_beyond_the_limit_is_out_of_memory() {
+    let Some(mut engine) = engine() else { return };
+    let limit = engine.info().max_buffer_bytes;
+    let result = engine.create("huge", F32, (limit / 4) as usize + 1);
+    match result.unwrap_err() {
+        EngineError::OutOfMemory { what, bytes, limit: Some(known) } => {
+            assert_eq!((what.as_str(), bytes, known), ("`huge`", (limit / 4 + 1) * 4, limit));
+        }
+        other => panic!("{other}"),
+    }
+    let scratch = doubled(4, vec![limit as usize + 4]);
+    let error = block_on(engine.load(&scratch)).unwrap_err();
+    assert!(matches!(error, EngineError::OutOfMemory { .. }), "{error}");
+    assert_eq!(run(&mut engine, &doubled(2, vec![8]), &[vec![1.0, 2.0]]), [[2.0, 4.0]]);
+}
+
+#[test]
+fn a_lost_device_is_an_error_everywhere() {
+    let Some(mut engine) = engine() else { return };
+    let id = block_on(engine.load(&increment(8))).unwrap();
+    let x = engine.create("x", F32, 8).unwrap();
+    let binding = engine.bind(id, &[x], &[x]).unwrap();
+    engine.submit(&[Command::Run(binding)]).unwrap();
+    block_on(engine.lose_device());
+    let lost = |result: Result<(), EngineError>| {
+        let error = result.expect_err("a lost device answered");
+        assert!(matches!(error, EngineError::DeviceLost { .. }), "{error}");
+    };
+    lost(engine.submit(&[Command::Run(binding)]));
+    lost(engine.write(x, 0, Values::F32(&[1.0])));
+    lost(engine.create("y", F32, 8).map(|_| ()));
+    lost(engine.bind(id, &[x], &[x]).map(|_| ()));
+    lost(block_on(engine.read(&[x])).map(|_| ()));
+    lost(block_on(engine.load(&increment(9))).map(|_| ()));
+    lost(block_on(engine.finish()));
+    engine.destroy(x);
+    assert_eq!(engine.info().engine, "gpu");
+}
