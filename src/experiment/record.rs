@@ -166,10 +166,12 @@ pub struct DataRecord {
     pub outer_windows: u64,
 }
 
-/// Why a run ended.
+/// Whether and why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {
+    /// It goes on, or was killed; it can be resumed.
+    Running,
     /// All outer iterations were done.
     Finished,
     /// It was asked to stop; it can be resumed.
@@ -198,8 +200,8 @@ pub struct RunResult {
     pub best_outer_loss: Option<f64>,
     /// Trained with the start values; absent if the run was stopped before that.
     pub start: Option<Evaluation>,
-    /// Trained with the best hyperparameters.
-    pub end: Evaluation,
+    /// Trained with the best hyperparameters; absent until the run ends.
+    pub end: Option<Evaluation>,
     /// Wall time of all outer iterations.
     pub seconds: f64,
     /// Largest number of bytes allocated on the device.

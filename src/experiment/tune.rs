@@ -12,7 +12,7 @@ use crate::bilevel::outer::OuterAdam;
 use crate::bilevel::{
     Estimate, Flow, Host, Loss, Memory, Problem, Session, SessionData, Set, SetEvaluation, SolveError, Source, Targets,
 };
-use crate::data::{self, CLASS_NAMES, DataError, Split, Windows};
+use crate::data::{self, CLASS_NAMES, DataError, Split, Standardizer, Windows};
 use crate::engine::{Counters, Engine, LocalFuture};
 use crate::nn::{Model, optim::Optimizer};
 use crate::rng::{Purpose, permute_index, split_seed, stream_key};
@@ -44,8 +44,9 @@ pub enum Event<'a> {
     InnerLosses { iteration: u32, losses: &'a [f64] },
     /// The network trained with the start values.
     Start(&'a Evaluation),
-    /// An outer iteration is finished; from this state the run goes on to the same bits.
-    Outer { record: &'a OuterRecord, state: &'a TunerState },
+    /// An outer iteration is finished; from this state the run goes on to the same bits. `weights` are
+    /// the trained network's if its outer loss is the lowest so far.
+    Outer { record: &'a OuterRecord, state: &'a TunerState, result: &'a RunResult, weights: Option<&'a [f32]> },
 }
 
 /// Who watches a run.
@@ -67,6 +68,8 @@ pub struct TunerState {
     pub adam: OuterAdam,
     /// The best iteration so far, if one was accepted.
     pub best: Option<Best>,
+    /// Iterations rejected since the last accepted one.
+    pub rejections: u32,
     /// The network trained with the start values.
     pub start: Option<Evaluation>,
     /// Wall time of all iterations.
@@ -93,8 +96,8 @@ pub struct Tuner<'e> {
     config: TuneConfig,
     sets: [Set; 3],
     data: DataRecord,
+    scale: Standardizer,
     state: TunerState,
-    rejections: u32,
 }
 
 /// The bilevel problem that a configuration states for a number of training windows.
@@ -158,7 +161,7 @@ impl<'e> Tuner<'e> {
         resume: Option<TunerState>,
     ) -> Result<Tuner<'e>, TuneError> {
         config.check()?;
-        let (split, _) = Split::new(&source.windows, &config.split)?.standardized()?;
+        let (split, scale) = Split::new(&source.windows, &config.split)?.standardized()?;
         config.check_batch(split.train.len())?;
         let problem = problem(config, split.train.len());
         let outer = outer_windows(&split.validation, config);
@@ -187,7 +190,7 @@ impl<'e> Tuner<'e> {
         let memory = Memory::Budget(config.memory_budget.0);
         let session = Session::new(engine, problem, &session_data, memory).await?;
         let sets = [set(&split.train), set(&split.validation), set(&split.test)];
-        Ok(Tuner { session, config: config.clone(), sets, data, state, rejections: 0 })
+        Ok(Tuner { session, config: config.clone(), sets, data, scale, state })
     }
 
     pub fn session(&self) -> &Session<'e> {
@@ -196,6 +199,11 @@ impl<'e> Tuner<'e> {
 
     pub fn state(&self) -> &TunerState {
         &self.state
+    }
+
+    /// How the windows were scaled.
+    pub fn scale(&self) -> &Standardizer {
+        &self.scale
     }
 
     pub fn data(&self) -> &DataRecord {
@@ -210,7 +218,7 @@ impl<'e> Tuner<'e> {
                 Err(TuneError::Solve(SolveError::Stopped)) => return Ok(Ending::Stopped),
                 Err(error) => return Err(error),
             }
-            if self.rejections >= MOST_REJECTIONS {
+            if self.state.rejections >= MOST_REJECTIONS {
                 return Ok(Ending::Diverged);
             }
         }
@@ -223,16 +231,22 @@ impl<'e> Tuner<'e> {
         ending: Ending,
         observer: &mut dyn Observer,
     ) -> Result<(RunResult, Vec<f32>), TuneError> {
-        let start = start_values(&self.config, self.session.problem());
-        let best =
-            self.state.best.clone().unwrap_or(Best { iteration: 0, outer_loss: f64::NAN, hyperparameters: start });
+        let point = match &self.state.best {
+            Some(best) => best.hyperparameters.clone(),
+            None => start_values(&self.config, self.session.problem()),
+        };
         let mut host = Watched { observer, iteration: self.state.iteration, failed: None };
-        let lambda = best.hyperparameters.arrays(self.session.problem());
+        let lambda = point.arrays(self.session.problem());
         let trained = self.session.train(&lambda, &mut host).await;
         host.settle(trained)?;
-        let end = self.evaluate(&best.hyperparameters, observer).await?;
-        let weights = self.session.final_weights().await?.into_iter().map(|w| w as f32).collect();
-        let result = RunResult {
+        let end = self.evaluate(&point, observer).await?;
+        let weights = self.weights().await?;
+        Ok((self.result(ending, Some(end)), weights))
+    }
+
+    /// The record of the run so far.
+    fn result(&self, ending: Ending, end: Option<Evaluation>) -> RunResult {
+        RunResult {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             configuration: self.config.clone(),
             seed: self.config.seed,
@@ -240,15 +254,14 @@ impl<'e> Tuner<'e> {
             data: self.data.clone(),
             ending,
             iterations: self.state.iteration,
-            best_iteration: best.iteration,
-            best_outer_loss: best.outer_loss.is_finite().then_some(best.outer_loss),
+            best_iteration: self.state.best.as_ref().map_or(0, |best| best.iteration),
+            best_outer_loss: self.state.best.as_ref().map(|best| best.outer_loss),
             start: self.state.start.clone(),
             end,
             seconds: self.state.seconds,
             peak_bytes: self.state.peak_bytes,
             dispatches: self.state.dispatches,
-        };
-        Ok((result, weights))
+        }
     }
 
     /// One outer iteration: train, differentiate, step.
@@ -275,7 +288,16 @@ impl<'e> Tuner<'e> {
         self.state.peak_bytes = self.state.peak_bytes.max(after.peak_bytes);
         let record = record(iteration, &estimate, self.named(&point), self.named_gradient(&gradient), accepted);
         let record = OuterRecord { seconds, ..with_counts(record, before, after) };
-        observed(observer.event(Event::Outer { record: &record, state: &self.state }))
+        let is_best = self.state.best.as_ref().is_some_and(|best| best.iteration == iteration);
+        let weights = if is_best { Some(self.weights().await?) } else { None };
+        let result = self.result(Ending::Running, None);
+        let (state, weights) = (&self.state, weights.as_deref());
+        observed(observer.event(Event::Outer { record: &record, state, result: &result, weights }))
+    }
+
+    /// The trained network of the last sweep.
+    async fn weights(&mut self) -> Result<Vec<f32>, TuneError> {
+        Ok(self.session.final_weights().await?.into_iter().map(|w| w as f32).collect())
     }
 
     /// Hands the estimate to the outer optimiser, which sets the next point.
@@ -291,7 +313,7 @@ impl<'e> Tuner<'e> {
         let accepted = self.state.adam.step(&mut values, loss, &gradient);
         let tuned = self.state.next.groups.iter_mut().filter(|g| g.tuned);
         tuned.zip(values).for_each(|(group, values)| group.values = values);
-        self.rejections = if accepted { 0 } else { self.rejections + 1 };
+        self.state.rejections = if accepted { 0 } else { self.state.rejections + 1 };
         let best = self.state.best.as_ref().map_or(f64::INFINITY, |b| b.outer_loss);
         if accepted && loss < best {
             self.state.best =
@@ -383,6 +405,7 @@ fn first_state(config: &TuneConfig, start: Hyperparameters) -> TunerState {
         adam: OuterAdam::new(tuned.iter().map(rate).collect(), &sizes),
         next: start,
         best: None,
+        rejections: 0,
         start: None,
         seconds: 0.0,
         dispatches: 0,

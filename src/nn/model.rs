@@ -277,6 +277,10 @@ impl Model {
         }
     }
 
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
     /// Shape of one example.
     pub fn input(&self) -> &[usize] {
         &self.input
