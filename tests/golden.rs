@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use stackelberg::bilevel::Memory;
 use stackelberg::engine::Engine;
 use stackelberg::experiment::golden::{self, Case, case_graph};
+use stackelberg::gpu::GpuEngine;
 use stackelberg::interp::eval;
 use stackelberg::ir::NodeId;
 use stackelberg::reference::ReferenceEngine;
@@ -28,8 +29,7 @@ fn cases() -> Vec<Case> {
 fn work(case: &Case) -> usize {
     let examples = case.meta["batch"].as_u64().unwrap_or(16) as usize;
     let steps = case.meta["T"].as_u64().unwrap_or(1) as usize;
-    let weights: usize =
-        case.inputs.iter().filter(|(n, _)| n.starts_with('w')).map(|(_, a)| a.data.len()).sum();
+    let weights: usize = case.inputs.iter().filter(|(n, _)| n.starts_with('w')).map(|(_, a)| a.data.len()).sum();
     weights * examples * steps
 }
 
@@ -87,4 +87,57 @@ fn supported_cases_in_f64() {
 fn large_supported_cases_in_f64() {
     let large = |case: &Case| work(case) >= 3_000_000;
     run_all(&mut ReferenceEngine::new(), large, exact);
+}
+
+/// Holds an engine to the cases' own tolerances and prints the ratios to a float32 run's error.
+fn within_tolerance(engine: &mut dyn Engine, choose: impl Fn(&Case) -> bool) {
+    let (mut ratios, mut failures) = (vec![], vec![]);
+    for case in cases() {
+        if !golden::is_supported(&case) || case.is_no_test() || !choose(&case) {
+            continue;
+        }
+        let outputs = pollster::block_on(golden::run(&case, engine, Memory::StoreAll)).unwrap();
+        for c in golden::compare(&case, &outputs) {
+            if c.ratio > 0.0 {
+                ratios.push((c.ratio, format!("{} {}", case.name, c.name)));
+            }
+            if !c.passed {
+                failures.push(format!("{} {}: {:e} > {:e}", case.name, c.name, c.rel_err, c.tol_rel));
+            }
+        }
+    }
+    ratios.sort_by(|a, b| b.0.total_cmp(&a.0));
+    if let Some((median, _)) = ratios.get(ratios.len() / 2) {
+        println!("{} outputs, median ratio {median:.2}, worst:", ratios.len());
+        ratios.iter().take(8).for_each(|(ratio, name)| println!("  {ratio:8.2}  {name}"));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn supported_cases_on_the_gpu() {
+    let Some(mut engine) = gpu() else { return };
+    within_tolerance(&mut engine, |case| work(case) < 3_000_000);
+}
+
+#[test]
+#[ignore = "minutes of processor time"]
+fn large_supported_cases_on_the_gpu() {
+    let Some(mut engine) = gpu() else { return };
+    within_tolerance(&mut engine, |case| work(case) >= 3_000_000);
+}
+
+/// The machine's adapter, software ones included; CI must have one.
+fn gpu() -> Option<GpuEngine> {
+    match pollster::block_on(GpuEngine::new("auto")) {
+        Ok(engine) => {
+            println!("on {}", engine.info().adapter);
+            Some(engine)
+        }
+        Err(error) if std::env::var_os("CI").is_none() => {
+            println!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
 }

@@ -136,12 +136,12 @@ fn start_values(config: &TuneConfig, problem: &Problem) -> Hyperparameters {
 }
 
 /// Windows as a set of the bilevel problem.
-fn set(windows: &Windows) -> Set {
+pub fn set(windows: &Windows) -> Set {
     Set { x: windows.x.clone(), targets: Targets::Labels(windows.labels.clone()), count: windows.len() }
 }
 
 /// The fixed random choice of validation windows that the outer loss is taken on.
-fn outer_windows(validation: &Windows, config: &TuneConfig) -> Windows {
+pub fn outer_windows(validation: &Windows, config: &TuneConfig) -> Windows {
     let (all, wanted) = (validation.len(), config.validation_windows as usize);
     if wanted >= all {
         return validation.clone();
