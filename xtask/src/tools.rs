@@ -204,9 +204,9 @@ fn names(tools: &[&Tool]) -> String {
     tools.iter().map(|tool| tool.name).collect::<Vec<_>>().join(", ")
 }
 
+/// Ubuntu, which names its packages differently, does not count.
 fn root_on_debian() -> bool {
-    Path::new("/etc/debian_version").exists()
-        && process::which("apt-get").is_some()
+    fs::read_to_string("/etc/os-release").is_ok_and(|release| release.lines().any(|line| line == "ID=debian"))
         && process::first_line(Command::new("id").arg("-u")).as_deref() == Some("0")
 }
 
