@@ -1,18 +1,10 @@
-//! Which nodes get buffers, and which of them one dispatch computes.
+//! Which stored nodes one dispatch computes, and the order of dispatches.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::lower::{self, Lowering, MOST_EXPRS, Root};
-use crate::ir::{Graph, NodeId, Op, Scalar, numel};
-
-/// Most distinct buffers of a dispatch: what WebGPU promises everywhere.
-pub(super) const MOST_BUFFERS: usize = 8;
-
-/// Evaluations per element above which a value is stored rather than computed anew.
-const MOST_REPEATS: usize = 8;
-
-/// Operations that are never worth a buffer.
-const TRIVIAL: usize = 2;
+use super::lower::{self, MOST_EXPRS, Root};
+use super::store::{MOST_BUFFERS, Stores};
+use crate::ir::{Graph, NodeId, Op, numel};
 
 /// An output of the graph: its node, and the input whose buffer it takes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,255 +56,18 @@ pub(super) fn fuse(mut graph: Graph, mut targets: Vec<Target>) -> Fused {
         }
     }
     loop {
-        let (stored, groups) = split(&graph, &targets);
-        let mut web = Web::new(&graph, &targets, groups);
+        let outputs: Vec<NodeId> = targets.iter().map(|target| target.node).collect();
+        let stores = Stores::choose(&graph, &outputs);
+        let mut web = Web::new(&graph, &targets, &stores);
         if let Some(k) = web.unsafe_update() {
             targets[k].node = graph.stop_gradient(targets[k].node);
             continue;
         }
         web.merge();
         let (groups, kept) = web.schedule();
+        let stored = stores.stored;
         return Fused { graph, targets, stored, groups, kept };
     }
-}
-
-/// What a root or a core reads and computes.
-struct Analysis {
-    reads: BTreeMap<NodeId, bool>,
-    inlined: BTreeMap<NodeId, usize>,
-    /// Invocations.
-    points: usize,
-    exprs: usize,
-    overflows: bool,
-}
-
-/// Something lowered on its own: a root, or the loop of a core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Unit {
-    Root(Root),
-    Core(NodeId),
-}
-
-fn analyse(graph: &Graph, stored: &BTreeSet<NodeId>, unit: Unit) -> Analysis {
-    let (domain, points) = match unit {
-        Unit::Core(id) => (lower::core_domain(graph, id), lower::core_points(graph, id)),
-        Unit::Root(root) => (graph.shape(root.value).to_vec(), numel(graph.shape(root.value))),
-    };
-    let mut lowering = Lowering::new(graph, stored, domain);
-    match unit {
-        Unit::Core(id) => drop(lowering.core(id, lower::parts(graph, id))),
-        Unit::Root(root) => drop(lowering.root(&root)),
-    }
-    let reads = std::mem::take(&mut lowering.reads);
-    Analysis {
-        reads,
-        inlined: lowering.inlined(),
-        points,
-        exprs: lowering.exprs.list.len(),
-        overflows: lowering.overflows(),
-    }
-}
-
-/// The roots a stored node needs: itself, or the parts of a concatenation.
-fn roots(graph: &Graph, node: NodeId, in_parts: &BTreeSet<NodeId>) -> Vec<Root> {
-    if !in_parts.contains(&node) {
-        return vec![Root::whole(node)];
-    }
-    let mut offset = 0;
-    let mut roots = vec![];
-    for &value in &graph.node(node).args {
-        roots.push(Root { node, value, offset });
-        offset += graph.shape(value)[0];
-    }
-    roots
-}
-
-/// The stored nodes and one group for each of their roots.
-fn split(graph: &Graph, targets: &[Target]) -> (BTreeSet<NodeId>, Vec<Group>) {
-    let outputs: Vec<NodeId> = targets.iter().map(|t| t.node).collect();
-    let live = graph.live(&outputs);
-    let nodes: Vec<NodeId> = (0..live.len()).filter(|&k| live[k]).map(|k| NodeId(k as u32)).collect();
-    let in_parts: BTreeSet<NodeId> = nodes.iter().copied().filter(|&id| is_written_in_parts(graph, id)).collect();
-    let mut stored = always_stored(graph, &nodes, &outputs);
-    stored.extend(&in_parts);
-    let mut analyses: BTreeMap<Unit, Analysis> = BTreeMap::new();
-    loop {
-        let units: Vec<Unit> = stored.iter().flat_map(|&id| units(graph, id, &in_parts)).collect();
-        analyses.retain(|unit, analysis| units.contains(unit) && !analysis.inlined.keys().any(|n| stored.contains(n)));
-        for &unit in &units {
-            analyses.entry(unit).or_insert_with(|| analyse(graph, &stored, unit));
-        }
-        let mut more: BTreeSet<NodeId> = analyses.values().filter_map(|a| cut(graph, &stored, a)).collect();
-        if more.is_empty() {
-            more = repeated(graph, &nodes, &stored, &analyses);
-        }
-        if more.is_empty() {
-            break;
-        }
-        stored.extend(more);
-    }
-    let group = |root: Root| {
-        let core = (root.is_whole() && lower::is_core(graph, graph.node(root.value))).then_some(root.value);
-        let analysis = &analyses[&core.map_or(Unit::Root(root), Unit::Core)];
-        Group {
-            core,
-            len: numel(graph.shape(root.value)),
-            roots: vec![root],
-            reads: analysis.reads.clone(),
-            exprs: analysis.exprs,
-        }
-    };
-    let groups = stored.iter().flat_map(|&id| roots(graph, id, &in_parts)).map(group).collect();
-    (stored, groups)
-}
-
-fn units(graph: &Graph, id: NodeId, in_parts: &BTreeSet<NodeId>) -> Vec<Unit> {
-    if lower::is_core(graph, graph.node(id)) {
-        return vec![Unit::Core(id)];
-    }
-    roots(graph, id, in_parts).into_iter().map(Unit::Root).collect()
-}
-
-/// Outputs, loops, copies, and what contractions load.
-fn always_stored(graph: &Graph, nodes: &[NodeId], outputs: &[NodeId]) -> BTreeSet<NodeId> {
-    let mut stored: BTreeSet<NodeId> = outputs.iter().copied().collect();
-    for &id in nodes {
-        let node = graph.node(id);
-        if lower::is_core(graph, node) || node.op == Op::StopGradient {
-            stored.insert(id);
-        }
-        if matches!(node.op, Op::MatMul { .. } | Op::Conv { .. }) {
-            stored.extend(node.args.iter().filter_map(|&arg| loaded_through_views(graph, arg)));
-        }
-    }
-    stored
-}
-
-/// The node under the views that an operand consists of, unless it is there already.
-fn loaded_through_views(graph: &Graph, mut id: NodeId) -> Option<NodeId> {
-    loop {
-        let node = graph.node(id);
-        match node.op {
-            Op::Slice { .. } | Op::Permute { .. } | Op::Reshape | Op::Broadcast { .. } => id = node.args[0],
-            Op::Input(_) | Op::Const(_) => return None,
-            _ => return Some(id),
-        }
-    }
-}
-
-/// Whether the parts of a concatenation are computed in dispatches of their own, each writing its
-/// share, rather than chosen among by position.
-fn is_written_in_parts(graph: &Graph, id: NodeId) -> bool {
-    let node = graph.node(id);
-    if node.op != Op::Concat {
-        return false;
-    }
-    let mut leaves = BTreeSet::new();
-    let mut seen = BTreeSet::new();
-    let mut open = node.args.clone();
-    let mut operations = 0;
-    while let Some(id) = open.pop() {
-        let part = graph.node(id);
-        if matches!(part.op, Op::Input(_)) {
-            leaves.insert(id);
-        } else if seen.insert(id) {
-            operations += own_cost(graph, id);
-            open.extend(&part.args);
-        }
-    }
-    leaves.len() > 2 || operations > TRIVIAL * node.args.len()
-}
-
-/// Operations a node adds to those of its arguments.
-fn own_cost(graph: &Graph, id: NodeId) -> usize {
-    let node = graph.node(id);
-    match &node.op {
-        Op::Scalar(f) => match f {
-            Scalar::PermuteIndex => 500,
-            Scalar::Threefry0 | Scalar::Threefry1 => 60,
-            Scalar::Exp | Scalar::Log | Scalar::Tanh | Scalar::Sigmoid | Scalar::Softplus => 8,
-            Scalar::Recip | Scalar::Sqrt | Scalar::DivU | Scalar::RemU => 3,
-            _ => 1,
-        },
-        Op::Pad { .. } => 1,
-        Op::Concat => node.args.len(),
-        Op::Sum { .. } | Op::ArgMax { .. } | Op::MatMul { .. } | Op::Conv { .. } => 100,
-        _ => 0,
-    }
-}
-
-/// A node to store so that a root or core fits into a dispatch, if it does not.
-fn cut(graph: &Graph, stored: &BTreeSet<NodeId>, analysis: &Analysis) -> Option<NodeId> {
-    // One store, and one load of partial sums.
-    let fits = analysis.reads.len() + 2 <= MOST_BUFFERS;
-    if fits && !analysis.overflows {
-        return None;
-    }
-    let inlined = || analysis.inlined.keys().copied();
-    if analysis.overflows {
-        let reduction = inlined().rev().find(|&id| lower::is_unrolled(graph, graph.node(id)));
-        let scalars: Vec<NodeId> = inlined().filter(|&id| matches!(graph.node(id).op, Op::Scalar(_))).collect();
-        return reduction.or_else(|| scalars.get(scalars.len() / 2).copied());
-    }
-    inlined()
-        .filter(|&id| own_cost(graph, id) > 0)
-        .map(|id| (analyse(graph, stored, Unit::Root(Root::whole(id))).reads.len(), id))
-        .filter(|(reads, _)| reads + 2 <= MOST_BUFFERS)
-        .max_by_key(|&(reads, id)| (reads, std::cmp::Reverse(numel(graph.shape(id)))))
-        .map(|(_, id)| id)
-}
-
-/// Nodes computed too often: in several dispatches, or many times an element. Of a chain of such
-/// nodes only the last; its arguments may then be computed only once.
-fn repeated(
-    graph: &Graph,
-    nodes: &[NodeId],
-    stored: &BTreeSet<NodeId>,
-    analyses: &BTreeMap<Unit, Analysis>,
-) -> BTreeSet<NodeId> {
-    let mut sites: BTreeMap<NodeId, (usize, usize)> = BTreeMap::new();
-    for analysis in analyses.values() {
-        for (&id, &count) in &analysis.inlined {
-            let (units, evaluations) = sites.entry(id).or_default();
-            *units += 1;
-            *evaluations += count * analysis.points;
-        }
-    }
-    let costs = costs(graph, nodes, stored);
-    let mut chosen = BTreeSet::new();
-    let mut covered: BTreeSet<NodeId> = BTreeSet::new();
-    for &id in nodes.iter().rev() {
-        let (units, evaluations) = sites.get(&id).copied().unwrap_or_default();
-        let length = numel(graph.shape(id));
-        let often = (units > 1 && evaluations > length) || evaluations > MOST_REPEATS * length;
-        let wanted = often && costs[&id] > TRIVIAL && own_cost(graph, id) > 0;
-        if wanted && !covered.contains(&id) {
-            chosen.insert(id);
-        }
-        if wanted || covered.contains(&id) {
-            covered.extend(graph.node(id).args.iter().filter(|arg| !stored.contains(arg)));
-        }
-    }
-    chosen
-}
-
-/// Operations an element of each node takes, from what is stored.
-fn costs(graph: &Graph, nodes: &[NodeId], stored: &BTreeSet<NodeId>) -> BTreeMap<NodeId, usize> {
-    let mut users: BTreeMap<NodeId, usize> = BTreeMap::new();
-    nodes.iter().flat_map(|&id| &graph.node(id).args).for_each(|&arg| *users.entry(arg).or_default() += 1);
-    let mut costs: BTreeMap<NodeId, usize> = BTreeMap::new();
-    for &id in nodes {
-        let node = graph.node(id);
-        let from = |arg: &NodeId| {
-            // The only consumer of a loop's result, element for element, should be stored instead of it.
-            let alone = users[arg] == 1 && numel(graph.shape(*arg)) == numel(&node.shape);
-            let epilogue = alone && lower::is_core(graph, graph.node(*arg));
-            if stored.contains(arg) { if epilogue { 100 } else { 0 } } else { costs[arg] }
-        };
-        let args: usize = node.args.iter().map(from).fold(0, usize::saturating_add);
-        costs.insert(id, args.saturating_add(own_cost(graph, id)));
-    }
-    costs
 }
 
 /// The groups and who writes and reads what.
@@ -328,7 +83,7 @@ struct Web<'a> {
 }
 
 impl<'a> Web<'a> {
-    fn new(graph: &'a Graph, targets: &[Target], groups: Vec<Group>) -> Self {
+    fn new(graph: &'a Graph, targets: &[Target], stores: &Stores) -> Self {
         let mut web = Web {
             graph,
             outputs: targets.iter().map(|t| t.node).collect(),
@@ -338,9 +93,10 @@ impl<'a> Web<'a> {
             readers: BTreeMap::new(),
             targets: targets.to_vec(),
         };
-        for (place, group) in groups.into_iter().enumerate() {
-            web.index(place, &group);
-            web.groups.push(Some(group));
+        for (root, core, analysis) in stores.dispatches() {
+            let len = numel(graph.shape(root.value));
+            let (reads, exprs) = (analysis.reads.clone(), analysis.exprs);
+            web.add(Group { core, roots: vec![root], reads, len, exprs });
         }
         while web.drop_unused() {}
         web
@@ -358,13 +114,15 @@ impl<'a> Web<'a> {
         !unused.is_empty()
     }
 
-    fn index(&mut self, place: usize, group: &Group) {
+    fn add(&mut self, group: Group) {
+        let place = self.groups.len();
         for root in &group.roots {
             self.writers.entry(root.node).or_default().insert(place);
         }
         for &node in group.reads.keys() {
             self.readers.entry(node).or_default().insert(place);
         }
+        self.groups.push(Some(group));
     }
 
     fn group(&self, place: usize) -> &Group {

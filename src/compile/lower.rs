@@ -4,9 +4,10 @@
 //! stored nodes, which are loaded.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 use super::index::{Digit, EmitWords, Exprs, Inside, Word};
-use super::{BufferIndex, Core, Dispatch, Expr, ExprId, Store};
+use super::{BufferIndex, Core, Dispatch, Expr, ExprId, MAX_EXTENT, Store};
 use crate::ir::{ConvFace, ConvGeometry, DType, Graph, Node, NodeId, Op, Scalar, numel, strides};
 
 /// Sums and maxima over at most this many elements are written out in their consumers.
@@ -246,8 +247,14 @@ impl<'a> Lowering<'a> {
                 axes.iter().enumerate().map(stretched).collect()
             }
             Op::Reshape => {
-                let position = Word::linear(index, &node.shape).below(numel(&node.shape));
-                self.unravel(&position, from, guard)
+                let mut inner = vec![];
+                for (to, from) in matched_axes(&node.shape, from) {
+                    let words = &index[to.clone()];
+                    let sizes = &node.shape[to];
+                    let position = Word::linear(words, sizes).below(numel(sizes));
+                    inner.extend(self.unravel(&position, &self.graph.shape(node.args[0])[from], guard));
+                }
+                inner
             }
             Op::Permute { perm } => {
                 let mut inner = vec![Word::constant(0); from.len()];
@@ -377,6 +384,29 @@ impl<'a> Lowering<'a> {
     }
 }
 
+/// The finest cuts of two shapes into runs of axes that hold as many elements each.
+fn matched_axes(a: &[usize], b: &[usize]) -> Vec<(Range<usize>, Range<usize>)> {
+    let (mut runs, mut i, mut j) = (vec![], 0, 0);
+    while i < a.len() || j < b.len() {
+        let (start_i, start_j) = (i, j);
+        let take = |shape: &[usize], next: &mut usize| {
+            *next += 1;
+            shape.get(*next - 1).copied().unwrap_or(1)
+        };
+        let (mut left, mut right) = (take(a, &mut i), take(b, &mut j));
+        while left != right {
+            if left < right {
+                left *= take(a, &mut i);
+            } else {
+                right *= take(b, &mut j);
+            }
+        }
+        (i, j) = (i.min(a.len()), j.min(b.len()));
+        runs.push((start_i..i, start_j..j));
+    }
+    runs
+}
+
 /// Axes of a core's loop nest: those of the result, and those summed over.
 struct Nest {
     batch: Vec<usize>,
@@ -392,23 +422,35 @@ enum Body {
     Contract(ExprId, ExprId),
 }
 
-/// How many invocations a reduction should keep busy, the fewest elements worth one of them, and
-/// the most parts of one sum. Fixed numbers, so that a sum's order does not depend on the device.
+/// How many invocations a sum should keep busy, and the shortest sum worth cutting. Fixed numbers, so
+/// that a sum's order does not depend on the device.
 const PARALLEL: usize = 4096;
-const SHORTEST_PART: usize = 32;
-const LONGEST_UNSPLIT: usize = 512;
-const MOST_PARTS: usize = 256;
+const LONG: usize = 512;
 
 impl Nest {
     fn domain(&self) -> Vec<usize> {
         [self.batch.as_slice(), &self.rows, &self.cols].concat()
     }
 
-    /// Parts into which to cut the outermost summed axis: as many as keep a device busy.
-    fn parts(&self, outer: usize) -> usize {
-        let length: usize = self.extent.iter().product();
-        let wanted = (PARALLEL / numel(&self.domain())).min(length / SHORTEST_PART).min(MOST_PARTS).min(outer);
-        if length < LONGEST_UNSPLIT || wanted < 4 { 1 } else { outer.div_ceil(outer.div_ceil(wanted)) }
+    fn length(&self) -> usize {
+        self.extent.iter().product()
+    }
+
+    /// Size of the axis to cut into parts, and the parts: as many as keep a device busy, but no more
+    /// than a part has terms; and no part longer than a loop may be. The axis is the outermost one if
+    /// it is long enough, else all axes as one.
+    fn cut(&self) -> (usize, usize) {
+        let (outer, length) = (self.extent[0], self.length());
+        let wanted = (PARALLEL / numel(&self.domain())).min(length.isqrt());
+        let wanted = if length < LONG || wanted < 4 { 1 } else { wanted };
+        let least = outer.div_ceil(MAX_EXTENT / (length / outer).min(MAX_EXTENT));
+        let fits = length / outer <= MAX_EXTENT && least <= outer && 2 * outer >= wanted;
+        let (axis, least, most) =
+            if fits { (outer, least, wanted.min(outer)) } else { (length, length.div_ceil(MAX_EXTENT), wanted) };
+        let most = most.max(least);
+        // Equal parts need no guard.
+        let equal = (least.max(most / 2)..=most).rev().find(|&parts| axis.is_multiple_of(parts));
+        (axis, equal.unwrap_or_else(|| axis.div_ceil(axis.div_ceil(most))))
     }
 }
 
@@ -470,7 +512,7 @@ fn runs(axes: &[usize]) -> Vec<Vec<usize>> {
     runs
 }
 
-/// Words of axes with unit ones put back.
+/// Words of axes with unit ones put back; the axis that stands for none has no place.
 fn with_units(words: &[Word], shape: &[usize]) -> Vec<Word> {
     let mut words = words.iter();
     shape.iter().map(|&n| if n > 1 { words.next().cloned() } else { None }.unwrap_or(Word::constant(0))).collect()
@@ -585,47 +627,63 @@ impl Lowering<'_> {
     }
 
     /// The core's loop: of the whole sum, or of its parts along a new leading axis.
-    pub fn core(&mut self, id: NodeId, parts: usize) -> Core {
+    pub fn core(&mut self, id: NodeId) -> Core {
         self.in_core = true;
         let node = self.graph.node(id);
-        let mut nest = nest(self.graph, node);
-        let mut guard = None;
-        let outer = nest.extent[0];
-        nest.extent[0] = outer.div_ceil(parts);
+        let nest = nest(self.graph, node);
+        let parts = parts(self.graph, id);
         let lead = usize::from(parts > 1);
-        let mut atoms = |f: fn(usize) -> Expr, sizes: &[usize], skip: usize| -> Vec<Word> {
-            let axes = sizes.iter().enumerate();
-            axes.map(|(k, &size)| Word::atom(self.exprs.push(f(k + skip)), size)).collect()
-        };
-        let out = atoms(Expr::Coord, &nest.domain(), lead);
-        let mut sum = atoms(Expr::Reduced, &nest.extent, 0);
-        if parts > 1 {
-            let part = atoms(Expr::Coord, &[parts], 0).remove(0);
-            let whole = part.times(nest.extent[0] as i64).plus(&sum[0]);
-            if let Inside::If(condition) = self.inside(&whole, outer) {
-                guard = Some(condition);
-            }
-            sum[0] = whole.below(outer);
-        }
-        // A size-1 axis that stands for a missing one has no word of its own.
-        let out: Vec<Word> = out.into_iter().zip(nest.domain()).filter(|(_, n)| *n > 1).map(|(w, _)| w).collect();
-        let sum: Vec<Word> = if outer > 1 { sum } else { vec![] };
+        let out = self.atoms(|axis| Expr::Coord(axis + lead), &nest.domain());
+        let (extent, sum, guard) = if parts > 1 { self.part(&nest) } else { self.whole(&nest) };
         let body = self.body(node, &out, &sum, guard);
         self.in_core = false;
-        let Nest { batch, rows, extent, .. } = nest;
         match body {
             Body::Reduce(value) => Core::Reduce { extent, value },
             Body::ArgMax(value) => Core::ArgMax { extent: extent[0], value },
-            Body::Contract(a, b) => Core::Contract { batch: batch.len() + lead, rows: rows.len(), extent, a, b },
+            Body::Contract(a, b) => {
+                Core::Contract { batch: nest.batch.len() + lead, rows: nest.rows.len(), extent, a, b }
+            }
         }
+    }
+
+    /// A word for each axis.
+    fn atoms(&mut self, expr: impl Fn(usize) -> Expr, sizes: &[usize]) -> Vec<Word> {
+        sizes.iter().enumerate().map(|(axis, &size)| Word::atom(self.exprs.push(expr(axis)), size)).collect()
+    }
+
+    /// Extent of the whole sum, its coordinates, no guard.
+    fn whole(&mut self, nest: &Nest) -> (Vec<usize>, Vec<Word>, Option<ExprId>) {
+        (nest.extent.clone(), self.atoms(Expr::Reduced, &nest.extent), None)
+    }
+
+    /// Extent of a part, its coordinates in the whole sum, and where they exist: the last part may be
+    /// shorter.
+    fn part(&mut self, nest: &Nest) -> (Vec<usize>, Vec<Word>, Option<ExprId>) {
+        let (outer, parts) = nest.cut();
+        let mut extent = nest.extent.clone();
+        if outer > extent[0] {
+            extent = vec![outer];
+        }
+        extent[0] = outer.div_ceil(parts);
+        let mut sum = self.atoms(Expr::Reduced, &extent);
+        let part = self.atoms(Expr::Coord, &[parts]).remove(0);
+        let place = part.times(extent[0] as i64).plus(&sum[0]);
+        let guard = match self.inside(&place, outer) {
+            Inside::If(condition) => Some(condition),
+            Inside::Always | Inside::Never => None,
+        };
+        sum[0] = place.below(outer);
+        if outer > nest.extent[0] {
+            sum = self.unravel(&sum[0], &nest.extent, guard);
+        }
+        (extent, sum, guard)
     }
 }
 
 /// Parts into which the sum of a core node is cut.
 pub(super) fn parts(graph: &Graph, id: NodeId) -> usize {
     let node = graph.node(id);
-    let nest = nest(graph, node);
-    if matches!(node.op, Op::ArgMax { .. }) { 1 } else { nest.parts(nest.extent[0]) }
+    if matches!(node.op, Op::ArgMax { .. }) { 1 } else { nest(graph, node).cut().1 }
 }
 
 /// The domain of a pointwise dispatch over arrays of a shape.
@@ -642,7 +700,7 @@ pub(super) fn core_domain(graph: &Graph, id: NodeId) -> Vec<usize> {
 /// Terms that a core node's sums have altogether.
 pub(super) fn core_points(graph: &Graph, id: NodeId) -> usize {
     let nest = nest(graph, graph.node(id));
-    numel(&nest.domain()) * numel(&nest.extent)
+    numel(&nest.domain()) * nest.length()
 }
 
 impl Lowering<'_> {

@@ -7,6 +7,7 @@ mod memory;
 mod print;
 mod program;
 mod simplify;
+mod store;
 mod verify;
 
 pub use program::*;
@@ -59,6 +60,11 @@ pub enum CompileError {
          use a smaller batch"
     )]
     TooLarge { program: String, node: String, shape: Vec<usize> },
+    #[error(
+        "program `{program}`: array `{node}` is the place of the largest of {extent} elements; at most {MAX_EXTENT} are \
+         compared"
+    )]
+    LongSearch { program: String, node: String, extent: usize },
     #[error("program `{program}`: a placeholder of a transposition is left in the graph")]
     Hole { program: String },
     #[error(transparent)]
@@ -100,6 +106,12 @@ fn check(name: &str, graph: &Graph, outputs: &[Output]) -> Result<(), CompileErr
         }
         if numel(&node.shape) == 0 {
             return Err(CompileError::Empty { program: program(), node: named(), shape: node.shape.clone() });
+        }
+        if let Op::ArgMax { axis } = node.op {
+            let extent = graph.shape(node.args[0])[axis];
+            if extent > MAX_EXTENT {
+                return Err(CompileError::LongSearch { program: program(), node: named(), extent });
+            }
         }
         if node.shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size)).is_none_or(|n| n >= 1 << 31) {
             return Err(CompileError::TooLarge { program: program(), node: named(), shape: node.shape.clone() });
@@ -206,7 +218,7 @@ impl<'a> Assembly<'a> {
         let mut lowering = self.lowering(domain).computing(group.own(), group.core);
         let core = match (group.core, partial) {
             (None, _) => Core::Map,
-            (Some(core), None) => lowering.core(core, 1),
+            (Some(core), None) => lowering.core(core),
             (Some(core), Some(partial)) => lowering.sum_of_parts(lower::parts(graph, core), partial),
         };
         let kept = group.roots.iter().filter(|root| self.fused.kept.contains(&root.node));
@@ -231,7 +243,7 @@ impl<'a> Assembly<'a> {
         let name = format!("{} parts", node_name(graph, core));
         let partial = self.buffer(name, graph.dtype(core), numel(&domain), Place::Scratch(0));
         let mut lowering = self.lowering(domain);
-        let loop_ = lowering.core(core, parts);
+        let loop_ = lowering.core(core);
         let value = lowering.exprs.push(Expr::Acc);
         let stores = vec![Store { buffer: partial, offset: 0, value }];
         let dispatch = lowering.finish(format!("{label}, in {parts} parts"), loop_, stores);

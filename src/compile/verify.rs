@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::fuse::MOST_BUFFERS;
-use super::{BufferIndex, Core, Dispatch, Expr, ExprId, Place, Program, memory};
+use super::store::MOST_BUFFERS;
+use super::{BufferIndex, Core, Dispatch, Expr, ExprId, MAX_EXTENT, Place, Program, memory};
 use crate::ir::{DType, Scalar, numel};
 
 /// A rule that a program breaks.
@@ -83,7 +83,8 @@ impl Program {
         let Dispatch { domain, core, .. } = dispatch;
         let positive = !domain.is_empty() && domain.iter().chain(core.extent()).all(|&n| n > 0);
         ensure(positive, || format!("domain {domain:?} or extent {:?} is empty", core.extent()))?;
-        ensure(numel(domain) < 1 << 31 && numel(core.extent()) < 1 << 31, || "indices exceed 31 bits".to_owned())?;
+        ensure(numel(domain) < 1 << 31, || format!("domain {domain:?} exceeds 31 bits"))?;
+        ensure(numel(core.extent()) <= MAX_EXTENT, || format!("extent {:?} exceeds {MAX_EXTENT}", core.extent()))?;
         if let Core::Contract { batch, rows, .. } = core {
             ensure(batch + rows <= domain.len(), || "more batch and row axes than axes".to_owned())?;
         }

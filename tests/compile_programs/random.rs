@@ -1,11 +1,10 @@
 //! Random graphs, compiled and run on the reference engine, give what the interpreter gives.
 
+use crate::support::{close, draws, run};
 use proptest::prelude::*;
-use stackelberg::compile::{Output, compile};
-use stackelberg::engine::{Command, Engine, Values};
+use stackelberg::compile::Output;
 use stackelberg::interp;
 use stackelberg::ir::{ConvFace, ConvGeometry, DType, Graph, NodeId, Scalar, numel};
-use stackelberg::reference::ReferenceEngine;
 
 /// Largest array a random graph makes.
 const LARGEST: usize = 3000;
@@ -227,36 +226,6 @@ fn divisors(n: usize) -> Vec<usize> {
     (1..=n).filter(|&d| n.is_multiple_of(d)).collect()
 }
 
-/// Runs a program once on inputs; an in-place output appears where its input was.
-fn run(graph: &Graph, outputs: &[Output], inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    let program = compile("random", graph, outputs).unwrap();
-    let mut engine = ReferenceEngine::new();
-    let loaded = pollster::block_on(engine.load(&program)).unwrap();
-    let given: Vec<_> = inputs
-        .iter()
-        .zip(graph.inputs())
-        .map(|(values, (name, id))| {
-            let buffer = engine.create(name, graph.dtype(*id), values.len()).unwrap();
-            engine.write(buffer, 0, Values::F64(values)).unwrap();
-            buffer
-        })
-        .collect();
-    let made: Vec<_> = outputs
-        .iter()
-        .map(|output| match output.in_place {
-            Some(input) => given[input],
-            None => engine.create(&output.name, graph.dtype(output.node), numel(graph.shape(output.node))).unwrap(),
-        })
-        .collect();
-    let binding = engine.bind(loaded, &given, &made).unwrap();
-    engine.submit(&[Command::Run(binding)]).unwrap();
-    pollster::block_on(engine.read(&made)).unwrap()
-}
-
-fn close(got: &[f64], want: &[f64]) -> bool {
-    got.len() == want.len() && got.iter().zip(want).all(|(g, w)| (g - w).abs() <= 1e-12 * (1.0 + w.abs()))
-}
-
 proptest! {
     #[test]
     fn compiled_graphs_compute_what_the_interpreter_computes(
@@ -291,17 +260,13 @@ proptest! {
                 outputs.push(Output::over(&format!("new x{k}"), id, k));
             }
         }
-        let mut state = seed;
-        let mut draw = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            f64::from(state >> 8) / f64::from(1 << 23) - 1.0
-        };
+        let mut draw = draws(seed);
         let inputs: Vec<Vec<f64>> = shapes.iter().map(|s| (0..numel(s)).map(|_| draw()).collect()).collect();
         let nodes: Vec<NodeId> = outputs.iter().map(|o| o.node).collect();
         let want = interp::eval(&r.g, &nodes, &inputs);
         let got = run(&r.g, &outputs, &inputs);
         for (output, (got, want)) in outputs.iter().zip(got.iter().zip(&want)) {
-            prop_assert!(close(got, want), "{}: {got:?} instead of {want:?} in\n{}", output.name,
+            prop_assert!(close(got, want, 1e-12), "{}: {got:?} instead of {want:?} in\n{}", output.name,
                 r.g.print(&outputs.iter().map(|o| (o.name.clone(), o.node)).collect::<Vec<_>>()));
         }
     }
