@@ -10,9 +10,13 @@ const EPSILON: f64 = 1e-8;
 /// An outer loss this many times the best so far is a divergence.
 const DIVERGED: f64 = 10.0;
 
-/// An outer loss this many times the present one is a step over an edge, to be taken back: training
-/// at the edge of stability makes the outer loss jump, and the hypergradients there lead astray.
-const JUMPED: f64 = 1.25;
+/// An outer loss this many times the last accepted one is a step over the edge of stability, to be
+/// taken back.
+const JUMPED: f64 = 1.15;
+
+/// So is a hypergradient this many times as long as those accepted have been: at the edge they grow a
+/// hundredfold, point anywhere, and would spoil Adam's second moments for good.
+const EXPLODED: f64 = 25.0;
 
 /// Adam's memory for the tuned groups, and the point to go back to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,8 +58,10 @@ impl OuterAdam {
     /// Whether a loss and its hypergradient may be stepped from.
     pub fn accepts(&self, loss: f64, gradient: &[Vec<f64>]) -> bool {
         let finite = loss.is_finite() && gradient.iter().flatten().all(|g| g.is_finite());
-        let present = self.accepted.as_ref().map_or(f64::INFINITY, |a| a.loss);
-        finite && loss <= DIVERGED * self.best && loss <= JUMPED * present
+        let Some(accepted) = &self.accepted else { return finite };
+        let length = gradient.iter().flatten().map(|g| g * g).sum::<f64>().sqrt();
+        let usual = (self.second.iter().flatten().sum::<f64>() / (1.0 - BETA2.powi(self.steps))).sqrt();
+        finite && loss <= DIVERGED * self.best && loss <= JUMPED * accepted.loss && length <= EXPLODED * usual
     }
 
     /// Takes the loss and hypergradient found at `values` and moves `values` to the next point to try.
