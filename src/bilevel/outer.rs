@@ -33,10 +33,11 @@ pub struct OuterAdam {
     pub best: f64,
 }
 
-/// The last accepted point and its outer loss.
+/// The last accepted point with its outer loss and hypergradient.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Accepted {
     values: Vec<Vec<f64>>,
+    gradient: Vec<Vec<f64>>,
     loss: f64,
 }
 
@@ -64,31 +65,35 @@ impl OuterAdam {
         finite && loss <= DIVERGED * self.best && loss <= JUMPED * accepted.loss && length <= EXPLODED * usual
     }
 
-    /// Takes the loss and hypergradient found at `values` and moves `values` to the next point to try.
-    /// A rejected point is left for one half as far from the last accepted one; the answer says
-    /// whether it was accepted.
+    /// Takes the loss and hypergradient found at `values` and moves `values` to the next point to try;
+    /// the answer says whether the point was accepted.
+    ///
+    /// After a rejected point the step from the last accepted one is taken again: half as far, and
+    /// along the hypergradient there, since the momentum is what led over the edge (adaptive restart,
+    /// O'Donoghue and Candès 2015).
     pub fn step(&mut self, values: &mut [Vec<f64>], loss: f64, gradient: &[Vec<f64>]) -> bool {
         let accept = self.accepts(loss, gradient);
         if accept {
             self.best = self.best.min(loss);
-            self.accepted = Some(Accepted { values: values.to_vec(), loss });
+            self.accepted = Some(Accepted { values: values.to_vec(), gradient: gradient.to_vec(), loss });
             self.steps += 1;
-            for (k, gradient) in gradient.iter().enumerate() {
-                for (i, g) in gradient.iter().enumerate() {
-                    self.first[k][i] = BETA1 * self.first[k][i] + (1.0 - BETA1) * g;
-                    self.second[k][i] = BETA2 * self.second[k][i] + (1.0 - BETA2) * g * g;
-                }
-            }
         } else {
             self.damping *= 0.5;
         }
-        let Some(Accepted { values: from, .. }) = &self.accepted else { return accept };
+        let Some(Accepted { values: from, gradient, .. }) = &self.accepted else { return accept };
         let (c1, c2) = (1.0 - BETA1.powi(self.steps), 1.0 - BETA2.powi(self.steps));
         for (k, values) in values.iter_mut().enumerate() {
             let rate = self.rates[k] * self.damping;
             for (i, value) in values.iter_mut().enumerate() {
-                let direction = self.first[k][i] / c1 / ((self.second[k][i] / c2).sqrt() + EPSILON);
-                *value = from[k][i] - rate * direction;
+                let g = gradient[k][i];
+                let (m, v) = (&mut self.first[k][i], &mut self.second[k][i]);
+                if accept {
+                    *m = BETA1 * *m + (1.0 - BETA1) * g;
+                    *v = BETA2 * *v + (1.0 - BETA2) * g * g;
+                } else {
+                    *m = c1 * g;
+                }
+                *value = from[k][i] - rate * (*m / c1) / ((*v / c2).sqrt() + EPSILON);
             }
         }
         accept
