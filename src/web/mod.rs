@@ -2,3 +2,4 @@
 
 mod bridge;
 pub mod protocol;
+mod verify;
