@@ -1,0 +1,114 @@
+//! What can go wrong on the command line, with what to do about it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use miette::{Diagnostic, NamedSource, SourceSpan};
+use stackelberg::data::DataError;
+use stackelberg::engine::EngineError;
+use stackelberg::experiment::config::ConfigError;
+use stackelberg::experiment::tune::TuneError;
+
+use super::run_dir::RunDirError;
+
+/// An error as the user sees it.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum CliError {
+    #[error("cannot read the configuration {}", path.display())]
+    #[diagnostic(help("--config takes a TOML file; the run.toml of an earlier run is one"))]
+    ReadConfig { path: PathBuf, source: std::io::Error },
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    ConfigSyntax(Box<ConfigSyntax>),
+
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    RunDir(#[from] RunDirError),
+
+    #[error("a resumed run keeps its settings, but `{setting}` differs from {}/run.toml", directory.display())]
+    #[diagnostic(help("leave the option out to go on; or start a new run with `stackelberg tune --config {}/run.toml --out NEW` and the option", directory.display()))]
+    ResumeChanges { setting: String, directory: PathBuf },
+
+    #[error(transparent)]
+    Data(#[from] DataError),
+
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+
+    #[error(transparent)]
+    Tune(TuneError),
+
+    #[error("the run was interrupted: {error}")]
+    #[diagnostic(help("{way_on}"))]
+    Interrupted { error: Box<TuneError>, way_on: String },
+
+    #[error("{} is no case and holds none: there is no case.json", path.display())]
+    #[diagnostic(help("a case is a directory with case.json and tensors.safetensors"))]
+    NoCase { path: PathBuf },
+
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+
+    #[error("cannot write to standard output")]
+    Stdout(#[source] std::io::Error),
+}
+
+/// A mistake in a configuration file, shown in place.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{} has a mistake in line {line}, column {column}", path.display())]
+#[diagnostic(help("`stackelberg schema configuration` lists all settings"))]
+pub struct ConfigSyntax {
+    pub path: PathBuf,
+    pub line: usize,
+    pub column: usize,
+    pub message: String,
+    #[source_code]
+    pub text: NamedSource<String>,
+    #[label("{message}")]
+    pub span: SourceSpan,
+}
+
+impl From<TuneError> for CliError {
+    fn from(error: TuneError) -> Self {
+        match error {
+            TuneError::Config(error) => error.into(),
+            TuneError::Data(error) => error.into(),
+            // The observer is ours: its errors are those of the run's directory.
+            TuneError::Observer(error) => match error.downcast::<RunDirError>() {
+                Ok(error) => CliError::RunDir(*error),
+                Err(other) => CliError::Tune(TuneError::Observer(other)),
+            },
+            error => CliError::Tune(error),
+        }
+    }
+}
+
+impl CliError {
+    /// An error in mid-run, with how to go on after it if the run is saved.
+    pub fn in_run(error: TuneError, way_on: Option<String>) -> Self {
+        match (CliError::from(error), way_on) {
+            (CliError::Tune(error), Some(way_on)) => CliError::Interrupted { error: error.into(), way_on },
+            (error, _) => error,
+        }
+    }
+
+    /// 2 where the command was given wrongly, 1 where it failed.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            CliError::ReadConfig { .. }
+            | CliError::ConfigSyntax(_)
+            | CliError::Config(_)
+            | CliError::ResumeChanges { .. }
+            | CliError::NoCase { .. } => 2,
+            CliError::RunDir(error) if error.is_usage() => 2,
+            _ => super::FAILED,
+        })
+    }
+}

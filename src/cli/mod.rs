@@ -1,0 +1,71 @@
+//! The command line: one file a command.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod archive;
+mod device;
+mod devices;
+mod error;
+mod model_file;
+mod progress;
+mod run_dir;
+mod schema;
+mod settings;
+mod summary;
+mod tune;
+mod verify;
+
+use error::CliError;
+
+/// Tune a neural network by differentiating through its training
+///
+/// A network is trained with some hyperparameters: a learning rate, a momentum, L2 penalties. Then
+/// the derivative of the validation loss with respect to each of them (the hypergradient) is
+/// computed back through every training step, and the hyperparameters take a step downhill. A few
+/// such outer iterations replace a search over hundreds of settings.
+///
+/// Start with:  stackelberg tune --quick
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Devices(devices::Args),
+    Tune(Box<tune::Args>),
+    Verify(verify::Args),
+    Schema(schema::Args),
+}
+
+/// Exit status of a command that ran but whose answer is no.
+const FAILED: u8 = 1;
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Devices(args) => devices::run(&args),
+        Command::Tune(args) => tune::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Schema(args) => schema::run(&args),
+    };
+    outcome.unwrap_or_else(|error| {
+        let code = error.exit_code();
+        eprintln!("{:?}", miette::Report::new(error));
+        code
+    })
+}
+
+/// Writes to standard output. A reader that has gone away (`| head`) is no error.
+fn print(text: &str) -> Result<(), CliError> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::Stdout(e)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,46 @@
+//! `model.safetensors`: the trained weights with all that is needed to use them.
+
+use safetensors::Dtype;
+use serde_json::{Value, json};
+use stackelberg::bilevel::Problem;
+use stackelberg::data::{CHANNEL_NAMES, CLASS_NAMES, Standardizer};
+use stackelberg::experiment::record::Named;
+use stackelberg::nn::Model;
+
+use super::archive::{self, Tensor};
+
+/// A model on its way to a file.
+pub struct Exported {
+    model: Model,
+    description: Value,
+}
+
+impl Exported {
+    /// For networks of a problem, whose inputs were scaled so.
+    pub fn new(problem: &Problem, scale: &Standardizer) -> Self {
+        let description = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "layers": problem.model.layers(),
+            "input": problem.model.input(),
+            "channels": CHANNEL_NAMES,
+            "classes": CLASS_NAMES,
+            "scale": scale,
+        });
+        Exported { model: problem.model.clone(), description }
+    }
+
+    /// The file: a tensor for each kernel and bias, and beside them the layers, the names of channels
+    /// and classes, the scale of the inputs and the hyperparameters.
+    pub fn pack(&self, weights: &[f32], hyperparameters: &Named) -> Vec<u8> {
+        let tensor = |p: &stackelberg::nn::Parameter| Tensor {
+            name: p.name.clone(),
+            shape: p.shape.clone(),
+            dtype: Dtype::F32,
+            bytes: weights[p.offset..p.offset + p.len()].iter().flat_map(|w| w.to_le_bytes()).collect(),
+        };
+        let tensors: Vec<Tensor> = self.model.parameters().iter().map(tensor).collect();
+        let mut description = self.description.clone();
+        description["hyperparameters"] = json!(hyperparameters);
+        archive::pack(&description, &tensors)
+    }
+}

@@ -1,0 +1,126 @@
+//! What a run shows while it goes: a bar where there is a terminal, plain lines elsewhere.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use stackelberg::experiment::record::{Named, OuterRecord};
+
+/// The run's face on standard error.
+pub struct Progress {
+    bar: ProgressBar,
+    outer: u32,
+    begun: Instant,
+    /// Outer iterations that were done before.
+    skipped: u32,
+}
+
+impl Progress {
+    /// For a run of `outer` iterations of which `done` are behind it.
+    pub fn new(outer: u32, done: u32) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{prefix} [{bar:30}] {percent:>3} %  {msg}");
+        bar.set_style(style.expect("a valid template").progress_chars("=> "));
+        Progress { bar, outer, begun: Instant::now(), skipped: done }
+    }
+
+    /// `done` of `total` steps of an iteration, counted from 1, are finished.
+    pub fn advance(&self, iteration: u32, done: usize, total: usize) {
+        let length = u64::from(self.outer) * total as u64;
+        let position = u64::from(iteration - 1) * total as u64 + done as u64;
+        self.bar.set_length(length.max(position));
+        self.bar.set_prefix(format!("outer iteration {iteration}/{}", self.outer));
+        let behind = position - u64::from(self.skipped) * total as u64;
+        self.bar.set_message(self.left(behind as f64 / length.saturating_sub(position).max(1) as f64));
+        self.bar.set_position(position);
+    }
+
+    /// A line about a finished iteration.
+    pub fn outer(&self, record: &OuterRecord) {
+        let behind = f64::from(record.iteration - self.skipped);
+        let ahead = self.outer.saturating_sub(record.iteration);
+        let left = if ahead == 0 { String::new() } else { format!(", {}", self.left(behind / f64::from(ahead))) };
+        self.say(&format!("{} ({:.1} s{left})", line(record, self.outer), record.seconds));
+    }
+
+    /// Shows a line above the bar.
+    pub fn say(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Time left if the share `behind` : ahead took all the time since the beginning.
+    fn left(&self, ratio: f64) -> String {
+        format!("{} left", duration(self.begun.elapsed().div_f64(ratio.max(1e-9))))
+    }
+}
+
+/// A time for people.
+pub fn duration(time: Duration) -> String {
+    match time.as_secs() {
+        s @ 0..60 => format!("{s} s"),
+        s @ 60..3600 => format!("{} min {:02} s", s / 60, s % 60),
+        s => format!("{} h {:02} min", s / 3600, s % 3600 / 60),
+    }
+}
+
+/// A number with four significant digits.
+pub fn number(value: f64) -> String {
+    let size = value.abs();
+    if value == 0.0 || (1e-4..1e5).contains(&size) {
+        let digits_before = if value == 0.0 { 1 } else { size.log10().floor() as i32 + 1 };
+        let text = format!("{value:.*}", (4 - digits_before).max(0) as usize);
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    } else {
+        format!("{value:.2e}")
+    }
+}
+
+/// Outer loss and hyperparameters of an iteration.
+fn line(record: &OuterRecord, outer: u32) -> String {
+    let loss = match (record.outer_loss, record.diverged_at_step) {
+        (Some(loss), _) => format!("outer loss {}", number(loss)),
+        (None, Some(step)) => format!("training diverged at step {}", step + 1),
+        (None, None) => "the outer loss is not finite".to_owned(),
+    };
+    let verdict = if record.accepted { "" } else { "; taken back, half the way next" };
+    let width = outer.to_string().len();
+    format!("{:>width$}/{outer}  {loss}{verdict}  {}", record.iteration, settings(&record.hyperparameters))
+}
+
+/// Hyperparameters in one line; the layers' penalties as a range.
+fn settings(named: &Named) -> String {
+    let penalties = named.iter().filter(|(name, _)| name.starts_with("l2."));
+    let (low, high) = penalties.fold((f64::INFINITY, 0f64), |(low, high), (_, &v)| (low.min(v), high.max(v)));
+    let others = named.iter().filter(|(name, _)| !name.starts_with("l2."));
+    let mut parts: Vec<String> = others.map(|(name, &value)| format!("{name} {}", number(value))).collect();
+    if low <= high {
+        let (low, high) = (number(low), number(high));
+        parts.push(if low == high { format!("l2 {low}") } else { format!("l2 {low}…{high}") });
+    }
+    parts.join("  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_numbers() {
+        let texts: Vec<String> = [5, 61, 7260].map(|s| duration(Duration::from_secs(s))).to_vec();
+        assert_eq!(texts, ["5 s", "1 min 01 s", "2 h 01 min"]);
+        let numbers = [0.0, 0.5, -12.3456789, 0.00123456, 98765.0, 1e-5, 1e9].map(number);
+        assert_eq!(numbers, ["0", "0.5", "-12.35", "0.001235", "98765", "1.00e-5", "1.00e9"]);
+    }
+
+    #[test]
+    fn settings_fit_a_line() {
+        let named = |pairs: &[(&str, f64)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect::<Named>();
+        let start = [("l2.a", 0.5), ("l2.b", 0.5), ("learning_rate", 0.25), ("momentum", 0.5)];
+        assert_eq!(settings(&named(&start)), "learning_rate 0.25  momentum 0.5  l2 0.5");
+        assert_eq!(settings(&named(&[("l2.a", 0.5), ("l2.b", 0.75)])), "l2 0.5…0.75");
+    }
+}

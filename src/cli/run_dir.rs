@@ -1,0 +1,260 @@
+//! The directory of a run: who may write there, and files that are whole or not there at all.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use stackelberg::experiment::record::OuterRecord;
+
+pub const SETTINGS: &str = "run.toml";
+pub const METRICS: &str = "metrics.jsonl";
+pub const RESULT: &str = "result.json";
+pub const MODEL: &str = "model.safetensors";
+pub const STATE: &str = "state.safetensors";
+const LOCK: &str = ".lock";
+
+/// A run's directory that cannot be used.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum RunDirError {
+    #[error("{} already holds a run", directory.display())]
+    #[diagnostic(help("continue it with `stackelberg tune --resume {}`, or start another one with a new --out", directory.display()))]
+    Occupied { directory: PathBuf },
+
+    #[error("{} holds no run to resume: it has no {SETTINGS}", directory.display())]
+    #[diagnostic(help("start one there with `stackelberg tune --out {}`", directory.display()))]
+    NoRun { directory: PathBuf },
+
+    #[error("another process is working on the run in {}", directory.display())]
+    #[diagnostic(help("wait until it ends, or stop it with Ctrl-C; then resume the run"))]
+    Busy { directory: PathBuf },
+
+    #[error("cannot make the directory {}", directory.display())]
+    #[diagnostic(help("name a directory with --out that you may write to"))]
+    Create { directory: PathBuf, source: io::Error },
+
+    #[error("cannot write {}", path.display())]
+    #[diagnostic(help("{}what was saved before is unharmed; go on with `stackelberg tune --resume {}`", first_aid(source), directory.display()))]
+    Write { directory: PathBuf, path: PathBuf, source: io::Error },
+
+    #[error("cannot read {}", path.display())]
+    #[diagnostic(help("the run can be repeated with `stackelberg tune --config {}/{SETTINGS} --out NEW`", directory.display()))]
+    Read { directory: PathBuf, path: PathBuf, source: io::Error },
+
+    #[error("{} cannot be used: {problem}", path.display())]
+    #[diagnostic(help("restore it from a copy, or repeat the run with `stackelberg tune --config {}/{SETTINGS} --out NEW`", directory.display()))]
+    Damaged { directory: PathBuf, path: PathBuf, problem: String },
+}
+
+impl RunDirError {
+    /// Whether another command line would have helped.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, RunDirError::Occupied { .. } | RunDirError::NoRun { .. })
+    }
+}
+
+/// What to do about a failed write, before all else.
+fn first_aid(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on the disk; ",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "make the directory writable; ",
+        _ => "",
+    }
+}
+
+/// A run's directory, locked against other processes for as long as this lives.
+pub struct RunDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl RunDir {
+    /// For a new run: makes the directory if it is not there.
+    pub fn create(path: &Path) -> Result<Self, RunDirError> {
+        fs::create_dir_all(path).map_err(|source| RunDirError::Create { directory: path.to_owned(), source })?;
+        let directory = Self::lock(path)?;
+        let files = [SETTINGS, METRICS, RESULT, MODEL, STATE];
+        if files.iter().any(|name| directory.file(name).exists()) {
+            return Err(RunDirError::Occupied { directory: directory.path });
+        }
+        Ok(directory)
+    }
+
+    /// For going on with a run.
+    pub fn open(path: &Path) -> Result<Self, RunDirError> {
+        if !path.join(SETTINGS).exists() {
+            return Err(RunDirError::NoRun { directory: path.to_owned() });
+        }
+        Self::lock(path)
+    }
+
+    fn lock(path: &Path) -> Result<Self, RunDirError> {
+        let written = |source| RunDirError::Write { directory: path.to_owned(), path: path.join(LOCK), source };
+        let lock = File::create(path.join(LOCK)).map_err(written)?;
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(RunDirError::Busy { directory: path.to_owned() }),
+            // A file system without locks is no reason not to run.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(RunDir { path: path.to_owned(), _lock: lock }),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a file of the run lies.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Replaces a file. Whatever happens meanwhile, afterwards it is the old one or the new one, whole.
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<(), RunDirError> {
+        let (path, temporary) = (self.file(name), self.file(&format!(".{name}.tmp")));
+        let replace = || -> io::Result<()> {
+            let mut file = File::create(&temporary)?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)?;
+            sync_directory(&self.path)
+        };
+        replace().map_err(|source| {
+            // Best effort: the half-written file takes room and is of no use.
+            let _ = fs::remove_file(&temporary);
+            RunDirError::Write { directory: self.path.clone(), path, source }
+        })
+    }
+
+    /// A file's content, or `None` if there is no such file.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, RunDirError> {
+        match fs::read(self.file(name)) {
+            Ok(content) => Ok(Some(content)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(RunDirError::Read { directory: self.path.clone(), path: self.file(name), source }),
+        }
+    }
+
+    /// Says what is wrong with a file.
+    pub fn damaged(&self, name: &str, problem: impl Into<String>) -> RunDirError {
+        RunDirError::Damaged { directory: self.path.clone(), path: self.file(name), problem: problem.into() }
+    }
+
+    /// The records of the first `iterations` iterations. Later ones are left out: the process was
+    /// killed before it saved the state that belongs to them, so they will be repeated.
+    pub fn records(&self, iterations: u32) -> Result<Vec<OuterRecord>, RunDirError> {
+        let content = self.read(METRICS)?.unwrap_or_default();
+        let text = String::from_utf8(content).map_err(|_| self.damaged(METRICS, "it is not UTF-8 text"))?;
+        let mut records = vec![];
+        for (k, line) in text.lines().take(iterations as usize).enumerate() {
+            let wrong = |problem: String| self.damaged(METRICS, format!("line {}: {problem}", k + 1));
+            let record: OuterRecord = serde_json::from_str(line).map_err(|e| wrong(e.to_string()))?;
+            if record.iteration as usize != k + 1 {
+                return Err(wrong(format!("it is of iteration {}", record.iteration)));
+            }
+            records.push(record);
+        }
+        if records.len() < iterations as usize {
+            let problem = format!("it has {} lines, but {STATE} is of iteration {iterations}", records.len());
+            return Err(self.damaged(METRICS, problem));
+        }
+        Ok(records)
+    }
+
+    /// Whether more iterations are recorded than a run can have finished without saving its state.
+    pub fn has_lost_its_state(&self) -> Result<bool, RunDirError> {
+        let lines = self.read(METRICS)?.unwrap_or_default();
+        Ok(!self.file(STATE).exists() && lines.iter().filter(|&&byte| byte == b'\n').count() > 1)
+    }
+
+    /// Writes the records of all iterations so far.
+    pub fn write_records(&self, records: &[OuterRecord]) -> Result<(), RunDirError> {
+        let line = |record| serde_json::to_string(record).expect("records are plain values") + "\n";
+        self.write(METRICS, records.iter().map(line).collect::<String>().as_bytes())
+    }
+}
+
+/// Makes a rename survive a loss of power.
+#[cfg(unix)]
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_directory(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn record(iteration: u32) -> OuterRecord {
+        OuterRecord {
+            iteration,
+            outer_loss: Some(1.0 / f64::from(iteration)),
+            hyperparameters: BTreeMap::from([("learning_rate".to_owned(), 0.1)]),
+            hypergradient: BTreeMap::new(),
+            diverged_at_step: None,
+            accepted: true,
+            seconds: 0.5,
+            peak_bytes: 1,
+            dispatches: 2,
+            submits: 3,
+            readbacks: 4,
+            buffers_created: 5,
+        }
+    }
+
+    #[test]
+    fn a_directory_holds_one_run() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b");
+        assert!(matches!(RunDir::open(&path), Err(RunDirError::NoRun { .. })));
+        let run = RunDir::create(&path).unwrap();
+        assert!(matches!(RunDir::create(&path), Err(RunDirError::Busy { .. })));
+        run.write(SETTINGS, b"").unwrap();
+        assert!(matches!(RunDir::open(&path), Err(RunDirError::Busy { .. })));
+        drop(run);
+        assert!(matches!(RunDir::create(&path), Err(RunDirError::Occupied { .. })));
+        RunDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn files_are_replaced_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let run = RunDir::create(root.path()).unwrap();
+        run.write(RESULT, b"old").unwrap();
+        // What a killed process leaves behind is overwritten.
+        fs::write(run.file(&format!(".{RESULT}.tmp")), b"half-written and long").unwrap();
+        run.write(RESULT, b"new").unwrap();
+        assert_eq!(run.read(RESULT).unwrap().unwrap(), b"new");
+        assert_eq!(run.read(STATE).unwrap(), None);
+        assert!(!run.file(&format!(".{RESULT}.tmp")).exists());
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let root = tempfile::tempdir().unwrap();
+        let run = RunDir::create(root.path()).unwrap();
+        run.write(STATE, b"old").unwrap();
+        // Something in the way of the temporary file: it cannot be made.
+        let blocked = run.file(&format!(".{STATE}.tmp"));
+        fs::create_dir(&blocked).unwrap();
+        let error = run.write(STATE, b"new").unwrap_err();
+        assert!(matches!(error, RunDirError::Write { .. }));
+        assert_eq!(run.read(STATE).unwrap().unwrap(), b"old");
+    }
+
+    #[test]
+    fn records_beyond_the_state_are_dropped() {
+        let root = tempfile::tempdir().unwrap();
+        let run = RunDir::create(root.path()).unwrap();
+        run.write_records(&[record(1), record(2), record(3)]).unwrap();
+        assert_eq!(run.records(2).unwrap(), [record(1), record(2)]);
+        assert!(run.records(4).unwrap_err().to_string().contains("3 lines"));
+        run.write_records(&[record(1), record(3)]).unwrap();
+        assert!(run.records(2).unwrap_err().to_string().contains("line 2: it is of iteration 3"));
+        run.write(METRICS, b"{}\n").unwrap();
+        assert!(run.records(1).unwrap_err().to_string().contains("line 1: missing field"));
+    }
+}

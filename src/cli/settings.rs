@@ -1,0 +1,172 @@
+//! The settings of a run as options, shared by the commands that take a configuration.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use miette::NamedSource;
+use stackelberg::bilevel::hyperparameters::Kind;
+use stackelberg::experiment::config::{Bytes, ConfigError, DataSource, Network, TuneConfig};
+
+use super::CliError;
+use super::error::ConfigSyntax;
+
+/// Options that make up a configuration. Those not given keep the value of the base: the
+/// configuration file, or the defaults.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Settings (each overrides the same key of --config)")]
+pub struct Settings {
+    /// Windows to learn from: `builtin` (the UCI HAR data, 30 people), `subset` (12 of them), or the
+    /// path of the data set as downloaded, a folder or a zip [default: builtin]
+    #[arg(long, value_name = "PATH", value_parser = |text: &str| Ok::<_, String>(DataSource::from(text.to_owned())))]
+    data: Option<DataSource>,
+
+    /// Network to train [default: narrow]
+    #[arg(long)]
+    network: Option<Network>,
+
+    /// Training steps of the inner problem, all of which are differentiated through [default: 200]
+    #[arg(long, value_name = "T")]
+    steps: Option<u32>,
+
+    /// Outer iterations: trainings, each followed by a step on the hyperparameters [default: 20]
+    #[arg(long, value_name = "N")]
+    outer: Option<u32>,
+
+    /// Windows in a training batch [default: 64]
+    #[arg(long, value_name = "N")]
+    batch: Option<u32>,
+
+    /// What to tune, separated by commas; the rest keeps its start value [default: lr,momentum,l2]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = kinds())]
+    hyperparameters: Option<Vec<Kind>>,
+
+    /// Learning rate to start from [default: 0.001]
+    #[arg(long, value_name = "X")]
+    learning_rate: Option<f64>,
+
+    /// Momentum to start from, between 0 and 1 [default: 0.5]
+    #[arg(long, value_name = "X")]
+    momentum: Option<f64>,
+
+    /// L2 penalty of each layer to start from [default: 0.001]
+    #[arg(long, value_name = "X")]
+    l2: Option<f64>,
+
+    /// Rate of the outer optimiser (Adam): how far the log of a hyperparameter moves in an iteration
+    /// [default: 0.3]
+    #[arg(long, value_name = "X")]
+    outer_rate: Option<f64>,
+
+    /// The same for example weights [default: 0.2]
+    #[arg(long, value_name = "X")]
+    example_weight_rate: Option<f64>,
+
+    /// Share of units that dropout silences during training [default: 0.5]
+    #[arg(long, value_name = "X")]
+    dropout: Option<f64>,
+
+    /// Take the outer loss on a fixed random choice of this many validation windows [default: 512]
+    #[arg(long, value_name = "N")]
+    validation_windows: Option<u32>,
+
+    /// Memory to use on the device. With less, more steps are recomputed on the way back; the results
+    /// are the same bits [default: 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    memory_budget: Option<Bytes>,
+
+    /// Seed of everything random: the same seed on the same device gives the same bits [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u32>,
+
+    /// Where to compute: `auto`, `reference` (slow, exact, needs no GPU), or an adapter's name or
+    /// number as `stackelberg devices` lists them [default: auto]
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+
+    /// People to validate on, separated by commas [default: 1,14,21,27,30]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    validation_subjects: Option<Vec<u32>>,
+
+    /// People to test on, separated by commas [default: 2,4,9,10,12,13,18,20,24]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    test_subjects: Option<Vec<u32>>,
+}
+
+/// Hyperparameters by name.
+fn kinds() -> impl TypedValueParser<Value = Kind> {
+    let named = |name: String| Kind::ALL.into_iter().find(|kind| kind.name() == name).expect("a possible value");
+    PossibleValuesParser::new(Kind::ALL.map(Kind::name)).map(named)
+}
+
+/// Where a configuration starts from.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Base {
+    /// A first look in a minute: 12 people, 20 steps, 5 outer iterations, from learning rate 0.01
+    #[arg(long, conflicts_with = "config")]
+    quick: bool,
+
+    /// Read settings from a TOML file, such as the run.toml of an earlier run
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Base {
+    /// The settings before options override them.
+    pub fn load(&self) -> Result<TuneConfig, CliError> {
+        match &self.config {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|source| CliError::ReadConfig { path: path.clone(), source })?;
+                parse(path, text)
+            }
+            None if self.quick => Ok(TuneConfig::quick()),
+            None => Ok(TuneConfig::default()),
+        }
+    }
+}
+
+/// The configuration in a file's text.
+pub fn parse(path: &std::path::Path, text: String) -> Result<TuneConfig, CliError> {
+    TuneConfig::from_toml(&text).map_err(|error| match error {
+        ConfigError::Toml { message, line, column, span } => CliError::ConfigSyntax(Box::new(ConfigSyntax {
+            path: path.to_owned(),
+            line,
+            column,
+            message,
+            text: NamedSource::new(path.display().to_string(), text),
+            span: span.into(),
+        })),
+        other => other.into(),
+    })
+}
+
+impl Settings {
+    /// `base` with these options put over it.
+    pub fn over(&self, base: TuneConfig) -> TuneConfig {
+        fn pick<T: Clone>(option: &Option<T>, base: T) -> T {
+            option.clone().unwrap_or(base)
+        }
+        let mut split = base.split;
+        split.validation = self.validation_subjects.clone().or(split.validation);
+        split.test = self.test_subjects.clone().or(split.test);
+        TuneConfig {
+            data: pick(&self.data, base.data),
+            network: pick(&self.network, base.network),
+            steps: pick(&self.steps, base.steps),
+            outer: pick(&self.outer, base.outer),
+            batch: pick(&self.batch, base.batch),
+            hyperparameters: pick(&self.hyperparameters, base.hyperparameters),
+            learning_rate: pick(&self.learning_rate, base.learning_rate),
+            momentum: pick(&self.momentum, base.momentum),
+            l2: pick(&self.l2, base.l2),
+            outer_rate: pick(&self.outer_rate, base.outer_rate),
+            example_weight_rate: pick(&self.example_weight_rate, base.example_weight_rate),
+            dropout: pick(&self.dropout, base.dropout),
+            validation_windows: pick(&self.validation_windows, base.validation_windows),
+            memory_budget: pick(&self.memory_budget, base.memory_budget),
+            seed: pick(&self.seed, base.seed),
+            device: pick(&self.device, base.device),
+            split,
+        }
+    }
+}

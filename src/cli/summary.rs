@@ -1,0 +1,98 @@
+//! What a finished run prints.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use stackelberg::experiment::record::{Classification, Ending, Evaluation, RunResult, Score};
+
+use super::progress::{duration, number};
+
+/// The outcome for people.
+pub fn text(result: &RunResult, directory: Option<&Path>) -> String {
+    let mut text = format!("\n{}\n", headline(result));
+    if let (Some(start), Some(end)) = (&result.start, &result.end) {
+        comparison(&mut text, start, end);
+        confusion(&mut text, &end.test_classes);
+    }
+    if result.data.subset {
+        text.push_str("\nThese accuracies are of a subset (12 of 30 people) and not comparable with published ones.\n");
+    }
+    match directory {
+        Some(directory) => {
+            let directory = directory.display();
+            let _ = writeln!(text, "\nSaved in {directory}.");
+            if result.ending == Ending::Stopped {
+                let _ = writeln!(text, "Go on with: stackelberg tune --resume {directory}");
+            }
+        }
+        None => text.push_str("\nNothing was saved; with --out DIR the settings, metrics, result and model are.\n"),
+    }
+    text
+}
+
+fn headline(result: &RunResult) -> String {
+    let iterations = result.iterations;
+    let time = duration(Duration::from_secs_f64(result.seconds));
+    let ended = match result.ending {
+        Ending::Finished | Ending::Running => format!("Tuned in {iterations} outer iterations, {time}"),
+        Ending::Stopped => format!("Stopped after {iterations} outer iterations, {time}"),
+        Ending::Diverged => {
+            format!("Gave up after {iterations} outer iterations, {time}: one after the other diverged")
+        }
+    };
+    match result.best_outer_loss {
+        Some(loss) => {
+            format!("{ended}. The best was iteration {} with outer loss {}.", result.best_iteration, number(loss))
+        }
+        None if iterations == 0 => format!("{ended}."),
+        None => format!(
+            "{ended}. Training diverged each time, from the start values on, so nothing was learnt.\n\
+             Start from a smaller --learning-rate."
+        ),
+    }
+}
+
+fn comparison(text: &mut String, start: &Evaluation, end: &Evaluation) {
+    let _ = writeln!(text, "\n{:<24}{:>12}{:>12}", "", "start", "tuned");
+    let mut row = |name: &str, a: String, b: String| {
+        let _ = writeln!(text, "  {name:<22}{a:>12}{b:>12}");
+    };
+    for (name, &value) in &start.hyperparameters {
+        row(name, number(value), end.hyperparameters.get(name).map_or_else(String::new, |&v| number(v)));
+    }
+    let sets = [
+        ("training", start.train, end.train),
+        ("validation", start.validation, end.validation),
+        ("test", start.test, end.test),
+    ];
+    for (name, before, after) in sets {
+        let loss = |score: Score| score.loss.map_or_else(|| "diverged".to_owned(), number);
+        row(&format!("{name} loss"), loss(before), loss(after));
+        row(&format!("{name} accuracy"), percent(before.accuracy), percent(after.accuracy));
+    }
+    row("test macro F1", percent(start.test_classes.macro_f1), percent(end.test_classes.macro_f1));
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+fn confusion(text: &mut String, classes: &Classification) {
+    let _ = write!(
+        text,
+        "\nTest windows of the tuned network: rows are what they are, columns what they were taken for\n{:26}",
+        ""
+    );
+    for k in 0..classes.classes.len() {
+        let _ = write!(text, "{:>6}", format!("({})", k + 1));
+    }
+    let _ = writeln!(text, "{:>9}", "F1");
+    for (k, (row, class)) in classes.confusion.iter().zip(&classes.classes).enumerate() {
+        let _ = write!(text, "  {:<24}", format!("({}) {}", k + 1, class.name));
+        for count in row {
+            let _ = write!(text, "{count:>6}");
+        }
+        let _ = writeln!(text, "{:>9}", percent(class.f1));
+    }
+}

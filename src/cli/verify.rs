@@ -1,0 +1,238 @@
+//! `stackelberg verify`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use pollster::block_on;
+use safetensors::Dtype;
+use serde::Serialize;
+use serde_json::json;
+use stackelberg::bilevel::Memory;
+use stackelberg::engine::Engine;
+use stackelberg::experiment::golden::{self, Case, Comparison};
+
+use super::archive::{self, Tensor};
+use super::{CliError, device};
+
+/// Hold the engine against reference results
+///
+/// Each case is a directory with `case.json` and `tensors.safetensors`: a problem with its results in
+/// double precision. The table shows for each case the output with the largest error: the error
+/// relative to the reference, what is allowed, and how many times the error of a single-precision run
+/// of the reference it is.
+///
+/// The exit status is 0 if no case fails.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Directories of cases, or directories that hold such directories
+    #[arg(required = true, value_name = "CASE_DIR")]
+    cases: Vec<PathBuf>,
+
+    /// Where to compute: `auto`, `reference`, or an adapter's name or number
+    #[arg(long, value_name = "DEVICE", default_value = device::AUTO)]
+    device: String,
+
+    /// Print one JSON object instead of the table
+    #[arg(long)]
+    json: bool,
+
+    /// Write the outputs into this directory as CASE.safetensors
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Fail if a case is unsupported
+    #[arg(long)]
+    strict: bool,
+}
+
+/// What became of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Passed,
+    Failed,
+    Unsupported,
+    /// Kept as a document: a correct engine may give other results.
+    #[serde(rename = "no test")]
+    NoTest,
+}
+
+#[derive(Debug, Serialize)]
+struct Verdict {
+    name: String,
+    status: Status,
+    outputs: Vec<Comparison>,
+    /// Why there are no outputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, CliError> {
+    if let Some(directory) = &args.out {
+        std::fs::create_dir_all(directory).map_err(|source| CliError::Write { path: directory.clone(), source })?;
+    }
+    let directories = expand(&args.cases)?;
+    let mut engine = device::open(&args.device)?;
+    let mut verdicts = vec![];
+    for directory in &directories {
+        let verdict = verify(directory, &mut *engine, args.out.as_deref())?;
+        if !args.json && verdict.status != Status::NoTest {
+            super::print(&row(&verdict))?;
+        }
+        verdicts.push(verdict);
+    }
+    let report = Report { engine: &*engine, verdicts: &verdicts };
+    super::print(&if args.json { report.json() } else { report.closing() })?;
+    let failed = report.count(Status::Failed) > 0 || args.strict && report.count(Status::Unsupported) > 0;
+    Ok(if failed { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// A directory that is no case stands for the cases in it.
+fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+    let is_case = |path: &Path| path.join("case.json").exists();
+    let mut cases = vec![];
+    for path in paths {
+        let read = |source| CliError::Read { path: path.clone(), source };
+        let mut inside = vec![];
+        if !is_case(path) {
+            for entry in std::fs::read_dir(path).map_err(read)? {
+                inside.extend(entry.map(|entry| entry.path()).ok().filter(|path| is_case(path)));
+            }
+            inside.sort();
+            if inside.is_empty() {
+                return Err(CliError::NoCase { path: path.clone() });
+            }
+        } else {
+            inside.push(path.clone());
+        }
+        cases.append(&mut inside);
+    }
+    Ok(cases)
+}
+
+/// Runs one case. What is wrong with it is its verdict; an error ends the whole run.
+fn verify(directory: &Path, engine: &mut dyn Engine, out: Option<&Path>) -> Result<Verdict, CliError> {
+    let verdict = |name: &str, status, outputs| Verdict { name: name.to_owned(), status, outputs, error: None };
+    let failed = |name: &str, error: String| Verdict { error: Some(error), ..verdict(name, Status::Failed, vec![]) };
+    let case = match Case::load(directory) {
+        Ok(case) => case,
+        Err(error) => {
+            let name = directory.file_name().unwrap_or(directory.as_os_str()).to_string_lossy();
+            return Ok(failed(&name, error.to_string()));
+        }
+    };
+    if !golden::is_supported(&case) {
+        return Ok(verdict(&case.name, Status::Unsupported, vec![]));
+    }
+    let outputs = match block_on(golden::run(&case, engine, Memory::StoreAll)) {
+        Ok(outputs) => outputs,
+        Err(error) => return Ok(failed(&case.name, error.to_string())),
+    };
+    if let Some(directory) = out {
+        let path = directory.join(format!("{}.safetensors", case.name));
+        std::fs::write(&path, pack(&case, engine, &outputs)).map_err(|source| CliError::Write { path, source })?;
+    }
+    let outputs = golden::compare(&case, &outputs);
+    let status = match outputs.iter().all(|o| o.passed) {
+        _ if case.is_no_test() => Status::NoTest,
+        true => Status::Passed,
+        false => Status::Failed,
+    };
+    Ok(verdict(&case.name, status, outputs))
+}
+
+/// Outputs as F64 tensors with the shapes of the case.
+fn pack(case: &Case, engine: &dyn Engine, outputs: &BTreeMap<String, Vec<f64>>) -> Vec<u8> {
+    let tensor = |(name, values): (&String, &Vec<f64>)| Tensor {
+        name: name.clone(),
+        shape: match case.expected.get(name) {
+            Some(expected) if expected.data.len() == values.len() => expected.shape.clone(),
+            _ => vec![values.len()],
+        },
+        dtype: Dtype::F64,
+        bytes: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    };
+    let info = engine.info();
+    let description = json!({ "case": case.name, "engine": info.engine, "device": info.adapter });
+    archive::pack(&description, &outputs.iter().map(tensor).collect::<Vec<_>>())
+}
+
+/// The output to look at: a failed one before others, then the largest ratio.
+fn worst(outputs: &[Comparison]) -> Option<&Comparison> {
+    let key = |o: &Comparison| (!o.passed, if o.ratio.is_nan() { f64::INFINITY } else { o.ratio });
+    outputs.iter().max_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal))
+}
+
+fn row(verdict: &Verdict) -> String {
+    let status = match verdict.status {
+        Status::Passed => "passed",
+        Status::Failed => "FAILED",
+        Status::Unsupported => "unsupported",
+        Status::NoTest => "no test",
+    };
+    let detail = match (&verdict.error, worst(&verdict.outputs)) {
+        (Some(error), _) => error.clone(),
+        (None, Some(o)) => {
+            format!("error {:9.2e}  allowed {:9.2e}  ratio {:9.3}  {}", o.rel_err, o.tol_rel, o.ratio, o.name)
+        }
+        (None, None) => String::new(),
+    };
+    format!("{status:<12}{:<44}{detail}", verdict.name).trim_end().to_owned() + "\n"
+}
+
+struct Report<'a> {
+    engine: &'a dyn Engine,
+    verdicts: &'a [Verdict],
+}
+
+impl Report<'_> {
+    fn count(&self, status: Status) -> usize {
+        self.verdicts.iter().filter(|v| v.status == status).count()
+    }
+
+    fn json(&self) -> String {
+        let info = self.engine.info();
+        let (documents, cases): (Vec<&Verdict>, Vec<&Verdict>) =
+            self.verdicts.iter().partition(|v| v.status == Status::NoTest);
+        let object = json!({
+            "device": info.adapter,
+            "engine": info.engine,
+            "passed": self.count(Status::Passed),
+            "failed": self.count(Status::Failed),
+            "unsupported": self.count(Status::Unsupported),
+            "cases": cases,
+            "no_test": documents,
+        });
+        format!("{object:#}\n")
+    }
+
+    /// What stands below the table.
+    fn closing(&self) -> String {
+        let mut text = String::new();
+        if self.count(Status::NoTest) > 0 {
+            text.push_str("\nDocuments, no tests (a correct engine may differ):\n");
+            self.verdicts.iter().filter(|v| v.status == Status::NoTest).for_each(|v| text.push_str(&row(v)));
+        }
+        let info = self.engine.info();
+        let [passed, failed, unsupported] =
+            [Status::Passed, Status::Failed, Status::Unsupported].map(|status| self.count(status));
+        let _ = writeln!(
+            text,
+            "\n{passed} passed, {failed} failed, {unsupported} unsupported; {} engine, {}",
+            info.engine, info.adapter
+        );
+        let tested = self.verdicts.iter().filter(|v| v.status != Status::NoTest).flat_map(|v| &v.outputs);
+        let mut ratios: Vec<f64> = tested.map(|o| o.ratio).filter(|&ratio| ratio > 0.0).collect();
+        ratios.sort_by(f64::total_cmp);
+        if let Some(worst) = ratios.last() {
+            let (median, count) = (ratios[ratios.len() / 2], ratios.len());
+            let _ = writeln!(
+                text,
+                "Error over that of single-precision reference runs: median {median:.3}, worst {worst:.3} ({count} outputs)"
+            );
+        }
+        text
+    }
+}
