@@ -20,9 +20,15 @@ struct Troubles {
     /// Why the device is gone; stays.
     lost: Option<String>,
     /// The first error since the last look.
-    error: Option<wgpu::Error>,
+    error: Option<Failure>,
     /// The array made last and its bytes, to name it if memory ran out.
     newest: (String, u64),
+}
+
+/// An error of wgpu (whose own type stays on its thread in a browser).
+enum Failure {
+    OutOfMemory,
+    Other(String),
 }
 
 /// Every adapter that could run the engine, in the order in which `INDEX` counts them.
@@ -143,7 +149,11 @@ impl Device {
         let troubles = Arc::new(Mutex::new(Troubles::default()));
         let of_errors = troubles.clone();
         device.on_uncaptured_error(Arc::new(move |error| {
-            lock(&of_errors).error.get_or_insert(error);
+            let failure = match error {
+                wgpu::Error::OutOfMemory { .. } => Failure::OutOfMemory,
+                other => Failure::Other(other.to_string()),
+            };
+            lock(&of_errors).error.get_or_insert(failure);
         }));
         let of_loss = troubles.clone();
         device.set_device_lost_callback(move |reason, message| {
@@ -161,11 +171,11 @@ impl Device {
         }
         match troubles.error.take() {
             None => Ok(()),
-            Some(wgpu::Error::OutOfMemory { .. }) => {
+            Some(Failure::OutOfMemory) => {
                 let (what, bytes) = troubles.newest.clone();
                 Err(EngineError::OutOfMemory { what, bytes, limit: None })
             }
-            Some(error) => Err(EngineError::Device { message: error.to_string() }),
+            Some(Failure::Other(message)) => Err(EngineError::Device { message }),
         }
     }
 

@@ -1,38 +1,56 @@
 //! The one class that the worker drives.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use js_sys::Function;
-use tsify::{Ts, Tsify};
+use tsify::Ts;
 use wasm_bindgen::prelude::*;
 
 use super::protocol::*;
-use crate::data::{CHANNEL_NAMES, CLASS_NAMES, DataError, Source, SubjectSplit, Windows, builtin, uci_har};
+use super::run::{Control, Post, tune};
+use crate::data::{self, CHANNEL_NAMES, CLASS_NAMES, DataError, Source, SubjectSplit, Windows, uci_har};
+use crate::engine::{Engine, EngineError};
+use crate::gpu::GpuEngine;
 
-/// Samples a second, of the built-in data and of the published set.
+/// Samples a second of the UCI HAR data.
 const RATE: f32 = 50.0;
 
-/// The engine, the data and the run of one page.
+/// The data and the run of one page.
 #[wasm_bindgen]
 pub struct Studio {
-    post: Function,
-    source: RefCell<Option<Source>>,
+    post: Post,
+    adapter: String,
+    data: RefCell<Option<Loaded>>,
+    run: RefCell<Option<Rc<Control>>>,
+}
+
+/// Data with what the page was told of them. A run keeps its own while others are loaded.
+#[derive(Clone)]
+struct Loaded {
+    source: Rc<Source>,
+    info: DataInfo,
 }
 
 #[wasm_bindgen]
 impl Studio {
-    /// A studio that gives its messages to `post`.
+    /// A studio that gives its messages to `post`. `adapter` names the GPU where the browser tells, or is empty.
     #[wasm_bindgen(constructor)]
-    pub fn new(#[wasm_bindgen(unchecked_param_type = "(message: FromWorker) => void")] post: Function) -> Studio {
+    pub fn new(
+        #[wasm_bindgen(unchecked_param_type = "(message: FromWorker) => void")] post: Function,
+        adapter: String,
+    ) -> Studio {
         console_error_panic_hook::set_once();
-        Studio { post, source: RefCell::default() }
+        Studio { post: Post(post), adapter, data: RefCell::default(), run: RefCell::default() }
     }
 
     /// Does what a message asks; the answers go to `post`. Throws only for what is no message.
+    ///
+    /// The answer to [`ToWorker::Start`] is the whole run; other messages may be received meanwhile.
     pub async fn receive(&self, message: Ts<ToWorker>) -> Result<(), JsError> {
         let message = message.to_rust()?;
         if let Err(failure) = self.handle(message).await {
-            self.post(FromWorker::Failed(failure));
+            self.post.send(&FromWorker::Failed(failure));
         }
         Ok(())
     }
@@ -42,52 +60,58 @@ impl Studio {
     async fn handle(&self, message: ToWorker) -> Result<(), Failure> {
         match message {
             ToWorker::Open => {
-                self.use_data(Source::new(builtin::subset()?, "UCI HAR, built in", true))?;
-                return Err(no_engine());
+                self.load(Source::builtin(None)?)?;
+                self.describe_device().await?;
             }
             ToWorker::AddBuiltin { bytes } => self.add_builtin(&bytes)?,
             ToWorker::LoadZip { name, bytes } => {
-                self.use_data(Source::new(uci_har::from_zip(&name, &bytes)?, name, false))?;
+                self.load(Source::new(uci_har::from_zip(&name, &bytes)?, name, false))?;
             }
             ToWorker::Window { index } => self.send_trace(index),
-            ToWorker::Start { .. } | ToWorker::Pause | ToWorker::Resume | ToWorker::Stop => return Err(no_engine()),
+            ToWorker::Start { settings } => self.start(settings).await?,
+            ToWorker::Pause => self.control(Control::pause),
+            ToWorker::Resume => self.control(Control::resume),
+            ToWorker::Stop => self.control(Control::stop),
         }
         Ok(())
     }
 
-    fn post(&self, message: FromWorker) {
-        // Plain values always turn into JavaScript, and the callback is the worker's own `postMessage`.
-        let value = message.into_js().expect("messages are plain values");
-        let _ = self.post.call1(&JsValue::NULL, &value);
+    async fn describe_device(&self) -> Result<(), Failure> {
+        let engine = GpuEngine::new("auto").await?;
+        let info = engine.info();
+        self.post.send(&FromWorker::Ready(Device {
+            name: if self.adapter.is_empty() { info.adapter.clone() } else { self.adapter.clone() },
+            software: info.software,
+            max_buffer_bytes: info.max_buffer_bytes as f64,
+        }));
+        Ok(())
     }
 
     /// Completes the built-in data, unless the visitor has replaced them meanwhile.
     fn add_builtin(&self, bytes: &[u8]) -> Result<(), Failure> {
-        let rest = builtin::decode(bytes)?;
-        let first = match &*self.source.borrow() {
-            Some(source) if source.subset => source.windows.clone(),
-            _ => return Ok(()),
-        };
-        self.use_data(Source::new(builtin::merge(first, rest), "UCI HAR, built in", false))
+        if self.data.borrow().as_ref().is_some_and(|data| data.source.subset) {
+            self.load(Source::builtin(Some(bytes))?)?;
+        }
+        Ok(())
     }
 
     /// Takes `source` for the runs to come, if it can be split.
-    fn use_data(&self, source: Source) -> Result<(), Failure> {
+    fn load(&self, source: Source) -> Result<(), Failure> {
         let info = describe(&source)?;
-        *self.source.borrow_mut() = Some(source);
-        self.post(FromWorker::Data(info));
+        self.post.send(&FromWorker::Data(info.clone()));
+        *self.data.borrow_mut() = Some(Loaded { source: Rc::new(source), info });
         Ok(())
     }
 
     fn send_trace(&self, index: u32) {
-        let source = self.source.borrow();
-        let Some(Source { windows, .. }) = source.as_ref().filter(|source| !source.windows.is_empty()) else { return };
+        let data = self.data.borrow();
+        let Some(Source { windows, .. }) = data.as_ref().map(|data| &*data.source) else { return };
         let at = index as usize % windows.len();
         let channels = CHANNEL_NAMES.map(|name| Channel {
             name: name.to_owned(),
             unit: if name.contains("gyro") { "rad/s" } else { "g" }.to_owned(),
         });
-        self.post(FromWorker::Trace(Trace {
+        self.post.send(&FromWorker::Trace(Trace {
             index: at as u32,
             person: windows.subjects[at],
             activity: CLASS_NAMES[windows.labels[at] as usize].to_owned(),
@@ -96,11 +120,27 @@ impl Studio {
             samples: windows.window(at).to_vec(),
         }));
     }
-}
 
-fn no_engine() -> Failure {
-    let message = "This version shows the data only; it cannot tune in a browser yet.".to_owned();
-    Failure { stage: Stage::Device, message }
+    async fn start(&self, settings: Settings) -> Result<(), Failure> {
+        let Some(data) = self.data.borrow().clone() else { return Ok(()) };
+        // A second start while a run is under way is a click that came too late.
+        if self.run.borrow().is_some() {
+            return Ok(());
+        }
+        let control = Rc::new(Control::default());
+        *self.run.borrow_mut() = Some(control.clone());
+        self.post.send(&FromWorker::Started { settings: settings.clone(), data: data.info });
+        let outcome = tune(&settings, &data.source, &self.post, control).await;
+        *self.run.borrow_mut() = None;
+        self.post.send(&FromWorker::Done(outcome?));
+        Ok(())
+    }
+
+    fn control(&self, wish: impl Fn(&Control)) {
+        if let Some(run) = &*self.run.borrow() {
+            wish(run);
+        }
+    }
 }
 
 impl From<DataError> for Failure {
@@ -109,9 +149,15 @@ impl From<DataError> for Failure {
     }
 }
 
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        Failure { stage: Stage::Device, message: error.to_string() }
+    }
+}
+
 /// What the page shows of a data set; an error if it has too few people for a split.
 fn describe(source: &Source) -> Result<DataInfo, DataError> {
-    let split = crate::data::Split::new(&source.windows, &SubjectSplit::default())?;
+    let split = data::Split::new(&source.windows, &SubjectSplit::default())?;
     let side = |part: &Windows| Split { windows: part.len() as u32, people: part.present_subjects() };
     let class = |(label, name): (usize, &&str)| Class {
         name: (*name).to_owned(),

@@ -1,5 +1,7 @@
-//! The browser's edge: messages between the page and its worker, and the class that the worker drives.
+//! The browser's edge: messages between the page and its worker, the class that the worker drives, and the reference
+//! cases run in the browser.
 
 mod bridge;
 pub mod protocol;
+mod run;
 mod verify;

@@ -98,13 +98,6 @@ pub enum FromWorker {
     Data(DataInfo),
     /// An answer to [`ToWorker::Window`].
     Trace(Trace),
-    /// Shaders made ready so far.
-    Warmup {
-        /// Pipelines that have run once.
-        done: u32,
-        /// Pipelines in all.
-        total: u32,
-    },
     /// A run began.
     Started {
         /// What it runs.
@@ -114,19 +107,19 @@ pub enum FromWorker {
     },
     /// Where the run is; sent a few times a second.
     Progress(Progress),
-    /// Training losses of consecutive steps.
+    /// Training loss of every step of an outer iteration.
     InnerLosses {
         /// The outer iteration, from 1.
         iteration: u32,
-        /// The step of the first of `losses`, from 0.
-        first_step: u32,
-        /// Mean training loss of each batch, nats.
+        /// Mean training loss of each batch, nats; not finite after a divergence.
         losses: Vec<f32>,
     },
     /// One outer iteration is complete.
     Outer(OuterIteration),
     /// The network on the test people.
     Evaluation(Evaluation),
+    /// The device was lost; the run goes on from its last outer iteration on a new one.
+    Recovering,
     /// The run is held.
     Paused,
     /// The run goes on.
@@ -229,22 +222,20 @@ pub struct Progress {
     pub steps: u32,
     /// Seconds since the start, pauses left out.
     pub seconds: f64,
-    /// Seconds to go, as far as one can tell; negative before anything is known.
-    pub seconds_left: f64,
+    /// Seconds to go, as far as one can tell.
+    pub seconds_left: Option<f64>,
 }
 
-/// The parts of an outer iteration.
+/// The parts of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Tsify)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Inner training, step by step.
     Training,
-    /// The outer loss and its gradient over the validation people.
-    Outer,
     /// The adjoint run, from the last step to the first.
     Backward,
-    /// The test people.
-    Evaluating,
+    /// All windows of all people, at the start values or at the best ones.
+    Scoring,
 }
 
 /// One outer iteration.
@@ -311,16 +302,12 @@ pub enum Which {
 pub struct Done {
     /// The visitor ended it early.
     pub stopped: bool,
-    /// The outer iteration whose hyperparameters were kept, from 1.
+    /// The outer iteration whose hyperparameters were kept, from 1; 0 if none lowered the outer loss.
     pub best: u32,
     /// Seconds it took, pauses left out.
     pub seconds: f64,
     /// The record, as the command line writes it to `result.json`.
     pub result: String,
-    /// The tuned network as a safetensors file.
-    #[serde(with = "serde_bytes")]
-    #[tsify(type = "Uint8Array")]
-    pub model: Vec<u8>,
 }
 
 /// What went wrong.

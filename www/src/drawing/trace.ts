@@ -75,12 +75,15 @@ export function drawTrace(canvas: HTMLCanvasElement, parts: Panel[], { rate }: T
       rule(draw, left, right, y(mark), paint.line);
       label(draw, tick(mark), left - 8, y(mark) + 4, paint.muted, "right");
     }
-    panel.lines.forEach(({ name, values }, line) => {
+    panel.lines.forEach(({ values }, line) => {
       const stroke = strokes[line % strokes.length]!;
       curve(draw, values, samples - 1, x, y, stroke, 0.22);
       curve(draw, values, now, x, y, stroke, 1);
       dot(draw, x(now), y(between(values, now)), stroke, paint.surface);
-      label(draw, name, right + 8, y(values[samples - 1]!) + 4, stroke, "left");
+    });
+    const ends = panel.lines.map(({ values }) => y(values[samples - 1]!));
+    apart(ends, 13).forEach((at, line) => {
+      label(draw, panel.lines[line]!.name, right + 10, at + 4, strokes[line % strokes.length]!, "left");
     });
   });
 
@@ -88,6 +91,21 @@ export function drawTrace(canvas: HTMLCanvasElement, parts: Panel[], { rate }: T
     if (second * rate <= samples - 1) label(draw, second.toFixed(1), x(second * rate), bottom + 14, paint.muted, "center");
   }
   label(draw, "time, seconds", (left + right) / 2, bottom + 34, paint.muted, "center");
+}
+
+/** Positions moved as little as needed to lie at least `gap` from each other, in the same order. */
+export function apart(positions: number[], gap: number): number[] {
+  const order = positions.map((_, at) => at).sort((a, b) => positions[a]! - positions[b]!);
+  const moved = positions.slice();
+  for (let pass = 0; pass < positions.length; pass++)
+    order.slice(1).forEach((above, at) => {
+      const below = order[at]!;
+      const overlap = gap - (moved[above]! - moved[below]!);
+      if (overlap <= 0) return;
+      moved[above]! += overlap / 2;
+      moved[below]! -= overlap / 2;
+    });
+  return moved;
 }
 
 type Pen = CanvasRenderingContext2D;

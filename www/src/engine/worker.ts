@@ -3,15 +3,25 @@
 import rest from "../../../data/har/rest.bin?url";
 import init, { Studio } from "../../pkg/stackelberg.js";
 import type { FromWorker, ToWorker } from "../../pkg/stackelberg.js";
+import { capital } from "../model/format.ts";
 import module_or_path from "../../pkg/stackelberg_bg.wasm?url";
 
-const studio = init({ module_or_path }).then(() => new Studio((message) => postMessage(message)));
+const studio = Promise.all([init({ module_or_path }), adapterName()]).then(
+  ([, name]) => new Studio((message) => postMessage(message), name),
+);
 
 addEventListener("message", async ({ data }: MessageEvent<ToWorker>) => {
   const engine = await studio;
   await engine.receive(data);
   if (data.kind === "open") void fetchRest(engine);
 });
+
+/** What the browser tells of the GPU, which the engine cannot ask for. */
+async function adapterName(): Promise<string> {
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  const { description = "", vendor = "", architecture = "" } = adapter?.info ?? {};
+  return description || [vendor, architecture].filter(Boolean).map(capital).join(" ");
+}
 
 /** The engine carries the first people itself; the others follow once the page can be used. */
 async function fetchRest(engine: Studio) {

@@ -15,7 +15,6 @@ import type {
 /** All the page knows; made only from the worker's messages. */
 export interface Session {
   device: Device | null;
-  warmup: { done: number; total: number } | null;
   data: DataInfo | null;
   trace: Trace | null;
   run: Run | null;
@@ -28,6 +27,8 @@ export interface Run {
   data: DataInfo;
   state: "running" | "paused" | "done" | "failed";
   progress: Progress | null;
+  /** The device was lost, and an outer iteration is done again on a new one. */
+  recovering: boolean;
   /** Training losses, one list an outer iteration. */
   inner: number[][];
   outer: OuterIteration[];
@@ -35,15 +36,13 @@ export interface Run {
   done: Done | null;
 }
 
-export const empty: Session = { device: null, warmup: null, data: null, trace: null, run: null, failure: null };
+export const empty: Session = { device: null, data: null, trace: null, run: null, failure: null };
 
 /** The session after one more message. */
 export function reduce(session: Session, message: FromWorker): Session {
   switch (message.kind) {
     case "ready":
       return { ...session, device: message };
-    case "warmup":
-      return { ...session, warmup: message };
     case "data":
       return { ...session, data: message, failure: session.failure?.stage === "data" ? null : session.failure };
     case "trace":
@@ -62,13 +61,10 @@ export function reduce(session: Session, message: FromWorker): Session {
 }
 
 function begin({ settings, data }: { settings: Settings; data: DataInfo }): Run {
-  return { settings, data, state: "running", progress: null, inner: [], outer: [], scores: {}, done: null };
+  return { settings, data, state: "running", progress: null, recovering: false, inner: [], outer: [], scores: {}, done: null };
 }
 
-type RunMessage = Exclude<
-  FromWorker,
-  { kind: "ready" | "warmup" | "data" | "trace" | "started" | "failed" }
->;
+type RunMessage = Exclude<FromWorker, { kind: "ready" | "data" | "trace" | "started" | "failed" }>;
 
 function advance(run: Run, message: RunMessage): Run {
   switch (message.kind) {
@@ -76,14 +72,15 @@ function advance(run: Run, message: RunMessage): Run {
       return { ...run, progress: message };
     case "inner-losses": {
       const inner = run.inner.slice();
-      const known = inner[message.iteration - 1] ?? [];
-      inner[message.iteration - 1] = [...known.slice(0, message.firstStep), ...message.losses];
+      inner[message.iteration - 1] = message.losses;
       return { ...run, inner };
     }
     case "outer":
-      return { ...run, outer: [...run.outer, message] };
+      return { ...run, recovering: false, outer: [...run.outer, message] };
     case "evaluation":
       return { ...run, scores: { ...run.scores, [message.which]: message } };
+    case "recovering":
+      return { ...run, recovering: true, progress: null };
     case "paused":
       return { ...run, state: "paused" };
     case "resumed":
@@ -102,7 +99,7 @@ export function announcement(session: Session): string {
   if (!run) return session.device ? "Ready to tune." : "";
   switch (run.state) {
     case "running":
-      return "Tuning.";
+      return run.recovering ? "The device was lost; going on with a new one." : "Tuning.";
     case "paused":
       return "Paused.";
     case "failed":
@@ -131,12 +128,12 @@ export function best(outer: OuterIteration[]): { iteration: number; loss: number
 /** Share of the whole run that is done, 0 to 1. */
 export function completed({ settings, progress, outer, state }: Run): number {
   if (state === "done") return 1;
-  const inside = progress && progress.phase !== "evaluating" ? halfway(progress) : 0;
+  const inside = progress && progress.iteration > outer.length ? part(progress) : 0;
   return Math.min(1, (outer.length + inside) / settings.outer);
 }
 
-/** Share of one outer iteration: training is the first third, the way back the rest. */
-function halfway({ phase, step, steps }: Progress): number {
-  const part = steps > 0 ? step / steps : 0;
-  return phase === "training" ? part / 3 : phase === "backward" ? (1 + 2 * part) / 3 : 1 / 3;
+/** Share of one outer iteration: training is the first quarter, the way back takes three times as long. */
+function part({ phase, step, steps }: Progress): number {
+  const share = steps > 0 ? step / steps : 0;
+  return phase === "training" ? share / 4 : phase === "backward" ? (1 + 3 * share) / 4 : 1;
 }

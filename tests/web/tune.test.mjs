@@ -1,0 +1,96 @@
+// The page with its real engine, on the browser's software GPU.
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { openPage, PATIENCE, shoot } from "./browser.mjs";
+
+const timeout = 15 * PATIENCE;
+
+/** Opens the page with the built-in subset only, so that scoring takes seconds; the rest of the data never arrives. */
+async function open(t, path, { prepare } = {}) {
+  const page = await openPage(t, {
+    path,
+    async prepare(page) {
+      await page.emulateMedia({ reducedMotion: "reduce" });
+      await page.route(/rest.*\.bin/, () => {});
+      await prepare?.(page);
+    },
+  });
+  page.setDefaultTimeout(timeout);
+  await page.getByRole("button", { name: /^Tune a model/, disabled: false }).waitFor();
+  return page;
+}
+
+const start = (page) => page.getByRole("button", { name: /^Tune/ }).click();
+const status = (page) => page.locator("section.bar .status").innerText();
+
+/** Waits until the outer loss of iteration `count` is drawn. */
+const iterations = (page, count) =>
+  page.locator("tbody tr", { has: page.getByText("kept", { exact: true }) }).nth(count - 1).waitFor({ state: "attached" });
+
+async function saved(page, file) {
+  const download = page.waitForEvent("download");
+  await page.getByRole("button", { name: `Download ${file}` }).click();
+  return readFile(await (await download).path());
+}
+
+test("from load to tuned result on the GPU, with no numerical work on the page's own thread", { timeout }, async (t) => {
+  const opened = performance.now();
+  const page = await open(t, "#steps=4&outer=2&seed=3");
+  await start(page);
+  await iterations(page, 1);
+  t.diagnostic(`load to first outer iteration: ${((performance.now() - opened) / 1000).toFixed(1)} s`);
+  await page.getByRole("heading", { name: /^Result/ }).waitFor();
+
+  const result = JSON.parse(await saved(page, "result.json"));
+  assert.equal(result.engine, "gpu");
+  assert.ok(result.dispatches > 0);
+  assert.equal(result.data.subset, true);
+  assert.equal(result.iterations, 2);
+  assert.equal(result.configuration.seed, 3);
+  const shown = await page.locator("table", { hasText: "Tuned" }).locator("tbody td").allTextContents();
+  const windows = result.end.test_classes.confusion.flat().map(String);
+  assert.deepEqual(shown.slice(0, 36), windows);
+
+  const loaded = await page.evaluate(() => performance.getEntriesByType("resource").map(({ name }) => name));
+  assert.ok(loaded.every((name) => !name.endsWith(".wasm")), "wasm belongs to the worker");
+  await shoot(page, "tuned-1280-light");
+});
+
+test("a run is held, goes on and stops when asked", { timeout }, async (t) => {
+  const page = await open(t, "#steps=20&outer=50");
+  await start(page);
+  await page.getByText(/training, step \d/).waitFor();
+  await page.getByRole("button", { name: "Pause" }).click();
+  await page.getByText("Paused", { exact: true }).waitFor();
+  const held = await status(page);
+  await page.waitForTimeout(1500);
+  assert.equal(await status(page), held);
+  await page.getByRole("button", { name: "Resume" }).click();
+  await page.getByText(/Outer iteration \d/).waitFor();
+  await page.getByRole("button", { name: "Stop" }).click();
+  await page.getByRole("heading", { name: /^Result/ }).waitFor();
+  assert.equal(JSON.parse(await saved(page, "result.json")).ending, "stopped");
+});
+
+test("a file that is no data set is refused with a reason, and the data stay", { timeout }, async (t) => {
+  const page = await open(t, "");
+  const name = "holiday.zip";
+  await page.getByLabel("Open UCI HAR Dataset.zip").setInputFiles({ name, mimeType: "application/zip", buffer: Buffer.from("PK no zip") });
+  await page.getByRole("alert").filter({ hasText: name }).waitFor();
+  await page.getByText("12 of 30 people").waitFor();
+});
+
+const mini = ["../../../shared", "../../../../shared"]
+  .map((folder) => fileURLToPath(new URL(`${folder}/data/har/UCI_HAR_Dataset_mini.zip`, import.meta.url)))
+  .concat(process.env.STACKELBERG_SHARED ? `${process.env.STACKELBERG_SHARED}/data/har/UCI_HAR_Dataset_mini.zip` : [])
+  .find(existsSync);
+
+test("the user's own zip replaces the data", { timeout, skip: mini ? false : "the shared data are not here" }, async (t) => {
+  const page = await open(t, "");
+  await page.getByLabel("Open UCI HAR Dataset.zip").setInputFiles(mini);
+  await page.getByText("UCI_HAR_Dataset_mini.zip", { exact: true }).waitFor();
+  assert.equal(await page.getByRole("alert").count(), 0);
+});
