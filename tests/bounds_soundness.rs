@@ -380,6 +380,26 @@ fn an_undecided_branch_is_counted_and_bounded_by_both() {
 }
 
 #[test]
+fn sums_may_be_joined_and_reordered() {
+    let mut g = Graph::new();
+    let x = g.input("x", &[3], DType::F32);
+    let [a, b, c] = [0, 1, 2].map(|k| g.segment(x, k, 1));
+    let cancelled = g.add(a, b);
+    let chain = g.add(cancelled, c);
+    let y = g.input("y", &[40, 50], DType::F32);
+    let inner = g.sum(y, &[1]);
+    let nested = g.sum(inner, &[0]);
+    let whole = g.sum_all(y);
+    let y: Vec<f64> = (0..2000).map(|k| f64::from((k % 7) as f32 - 2.5)).collect();
+    let [chain, nested, whole] = &bound(&g, &[chain, nested, whole], &[vec![1e8, -1e8, 1.0], y])[..] else {
+        unreachable!()
+    };
+    // 1e8 + 1 is 1e8 in f32.
+    assert!(chain.check("chain", &[0.0]).is_ok() && chain.bound[0] < 50.0);
+    assert_eq!(nested.bound, whole.bound);
+}
+
+#[test]
 fn exact_results_decide_ties() {
     let mut g = Graph::new();
     let x = g.input("x", &[3], DType::F32);

@@ -2,10 +2,11 @@
 //!
 //! One walk carries each element's value and a bound on its error, for a run from the same f32
 //! inputs. A pointwise row adds its stated accuracy (WGSL specification, through [`Scalar::ulps`])
-//! to what its arguments' errors become; sums may run in any order, fused or not (Higham, *Accuracy
-//! and Stability of Numerical Algorithms*, §4.2); views move bounds. A choice between two branches
-//! that is nearer to a tie than its operands' errors is bounded for both outcomes, and what depends
-//! on it is marked, because such a bound says little.
+//! to what its arguments' errors become. Sums, and sums of sums, may run in any order, fused or not
+//! (Higham, *Accuracy and Stability of Numerical Algorithms*, §4.2), because compilers join and
+//! reorder them. Views move bounds. A choice between two branches that is nearer to a tie than its
+//! operands' errors is bounded for both outcomes, and what depends on it is marked, because such a
+//! bound says little.
 
 use super::eval::{apply, lane};
 use crate::ir::{DType, Graph, Node, NodeId, Op, Scalar};
@@ -84,18 +85,25 @@ pub fn bound(graph: &Graph, outputs: &[NodeId], inputs: &[Vec<f64>]) -> Vec<Boun
         let track = if live[position] { bound_node(graph, node, &tracks, inputs) } else { Track::default() };
         tracks.push(track);
     }
-    let outputs = outputs.iter().map(|id| tracks[id.index()].clone());
-    outputs
-        .map(|t| Bounded { value: t.value, bound: t.bound, excluded: t.tie.iter().map(|&t| t > 0.0).collect() })
-        .collect()
+    let bounded = |id: &NodeId| {
+        let Track { value, bound, tie, .. } = tracks[id.index()].clone();
+        Bounded { value, bound, excluded: tie.iter().map(|&tie| tie > 0.0).collect() }
+    };
+    outputs.iter().map(bounded).collect()
 }
 
-/// What is known of a node's elements. `tie` is 1 where an element depends on an undecided choice; a
-/// number, so that primitives can carry it.
+/// What is known of a node's elements, each a sum of terms (one term, where no sum is at hand).
 #[derive(Clone, Debug, Default)]
 struct Track {
     value: Vec<f64>,
     bound: Vec<f64>,
+    /// How many terms are not exactly zero.
+    terms: Vec<f64>,
+    /// Sum of the largest magnitudes that an engine's terms may have.
+    mass: Vec<f64>,
+    /// Sum of the terms' errors: the bound without the rounding of the sum itself.
+    carried: Vec<f64>,
+    /// Positive where an element depends on an undecided choice.
     tie: Vec<f64>,
 }
 
@@ -107,14 +115,33 @@ struct Point {
     tie: bool,
 }
 
+impl Point {
+    fn is_zero(&self) -> bool {
+        self.value == 0.0 && self.bound == 0.0
+    }
+}
+
 impl Track {
     fn at(&self, i: usize) -> Point {
         Point { value: self.value[i], bound: self.bound[i], tie: self.tie[i] > 0.0 }
     }
 
-    /// Largest magnitudes that an engine may hold.
-    fn sizes(&self) -> Vec<f64> {
-        self.value.iter().zip(&self.bound).map(|(v, e)| v.abs() + e).collect()
+    /// A property of every element as numbers.
+    fn numbers(&self, property: impl Fn(Point) -> f64) -> Vec<f64> {
+        (0..self.value.len()).map(|i| property(self.at(i))).collect()
+    }
+
+    /// A primitive that adds and moves elements does the same to all that is known of them. The
+    /// bounds follow in [`settle`].
+    fn moved(run: impl Fn(fn(&Track) -> &[f64]) -> Vec<f64>) -> Self {
+        Track {
+            value: run(|t| &t.value),
+            bound: vec![],
+            terms: run(|t| &t.terms),
+            mass: run(|t| &t.mass),
+            carried: run(|t| &t.carried),
+            tie: run(|t| &t.tie),
+        }
     }
 }
 
@@ -123,11 +150,22 @@ impl FromIterator<Point> for Track {
         let mut track = Track::default();
         for p in points {
             track.value.push(p.value);
-            track.bound.push(p.bound);
-            track.tie.push(f64::from(u8::from(p.tie)));
+            track.terms.push(number(!p.is_zero()));
+            track.mass.push(p.value.abs() + p.bound);
+            track.carried.push(p.bound);
+            track.tie.push(number(p.tie));
         }
         track
     }
+}
+
+fn number(condition: bool) -> f64 {
+    f64::from(u8::from(condition))
+}
+
+/// Error of an addition or multiplication relative to its result.
+fn unit() -> f64 {
+    Scalar::Add.ulps(&[]) * ULP
 }
 
 fn bound_node(graph: &Graph, node: &Node, tracks: &[Track], inputs: &[Vec<f64>]) -> Track {
@@ -135,38 +173,49 @@ fn bound_node(graph: &Graph, node: &Node, tracks: &[Track], inputs: &[Vec<f64>])
     let run = |args: &[&[f64]]| apply(graph, node, args, inputs);
     let track = match &node.op {
         Op::Input(_) | Op::Const(_) | Op::ConstU(_) | Op::Iota { .. } | Op::Hole(_) => leaf(node.dtype, run(&[])),
-        Op::Scalar(f) => {
-            (0..args[0].value.len()).map(|i| pointwise(*f, &args.iter().map(|a| a.at(i)).collect::<Vec<_>>())).collect()
-        }
-        Op::Sum { .. } | Op::MatMul { .. } | Op::Conv { .. } => contraction(node.dtype, &args, run),
-        Op::ArgMax { axis } => {
-            let row =
-                |o: usize| -> Vec<Point> { lane(graph.shape(node.args[0]), *axis, o).map(|i| args[0].at(i)).collect() };
-            run(&[&args[0].value]).into_iter().enumerate().map(|(o, winner)| argmax(&row(o), winner)).collect()
-        }
-        Op::TakeRows => take_rows(args[0], args[1], run),
-        Op::Broadcast { .. }
+        Op::Scalar(Scalar::Add)
+        | Op::Sum { .. }
+        | Op::Broadcast { .. }
         | Op::Reshape
         | Op::Permute { .. }
         | Op::Slice { .. }
         | Op::Pad { .. }
         | Op::Concat
-        | Op::StopGradient => moved(|part| run(&args.iter().map(|a| part(a)).collect::<Vec<_>>())),
+        | Op::StopGradient => Track::moved(|part| run(&args.iter().map(|a| part(a)).collect::<Vec<_>>())),
+        Op::Scalar(Scalar::Neg) => Track { value: run(&[&args[0].value]), ..args[0].clone() },
+        Op::Scalar(f) => {
+            (0..args[0].value.len()).map(|i| pointwise(*f, &args.iter().map(|a| a.at(i)).collect::<Vec<_>>())).collect()
+        }
+        Op::MatMul { .. } | Op::Conv { .. } => products(args[0], args[1], run),
+        Op::TakeRows => take_rows(args[0], args[1], run),
+        Op::ArgMax { axis } => {
+            let row =
+                |o: usize| -> Vec<Point> { lane(graph.shape(node.args[0]), *axis, o).map(|i| args[0].at(i)).collect() };
+            run(&[&args[0].value]).into_iter().enumerate().map(|(o, winner)| argmax(&row(o), winner)).collect()
+        }
     };
     settle(node.dtype, track)
 }
 
-/// What holds for every result: an undecided word is a tie; a float may be flushed if it can be
-/// subnormal, and nothing is known of one that can overflow.
+/// The bounds, from what is known of the terms: n of them in any order are rounded n − 1 times,
+/// relative to their mass. An undecided word is a tie. A float that can be subnormal may be flushed,
+/// and nothing is known of one that can overflow.
 fn settle(dtype: DType, mut track: Track) -> Track {
-    for ((&value, bound), tie) in track.value.iter().zip(&mut track.bound).zip(&mut track.tie) {
-        match dtype {
-            DType::U32 => *tie = f64::from(u8::from(*bound > 0.0)),
-            DType::F32 if value.abs() + *bound <= f64::from(f32::MAX) => {
-                let can_be_subnormal = value.abs() - *bound < SMALLEST && (value != 0.0 || *bound != 0.0);
-                *bound += if can_be_subnormal { SMALLEST } else { 0.0 };
-            }
-            DType::F32 => (*bound, *tie) = (f64::INFINITY, 1.0),
+    let rounded = |terms: f64, mass: f64| match dtype {
+        DType::F32 if terms > 1.0 => ((terms - 1.0) * unit().ln_1p()).exp_m1() * mass + (terms - 1.0) * SMALLEST,
+        _ => 0.0,
+    };
+    track.bound = (0..track.value.len()).map(|i| track.carried[i] + rounded(track.terms[i], track.mass[i])).collect();
+    for (i, &value) in track.value.iter().enumerate() {
+        let bound = track.bound[i];
+        if dtype == DType::U32 {
+            track.tie[i] = number(bound > 0.0);
+        } else if value.abs() + bound <= f64::from(f32::MAX) && track.mass[i] <= f64::from(f32::MAX) {
+            let flushed = value.abs() - bound < SMALLEST && (value != 0.0 || bound != 0.0);
+            track.bound[i] += number(flushed) * SMALLEST;
+            track.carried[i] += number(flushed) * SMALLEST;
+        } else {
+            (track.bound[i], track.carried[i], track.tie[i]) = (f64::INFINITY, f64::INFINITY, 1.0);
         }
     }
     track
@@ -191,8 +240,7 @@ fn pointwise(f: Scalar, x: &[Point]) -> Point {
     let carried = carried_error(f, x, value);
     let bound = carried + own_error(f, x, value.abs() + carried);
     // What is multiplied by an exact zero no longer matters.
-    let vanishes = |p: &Point| p.value == 0.0 && p.bound == 0.0;
-    let tie = x.iter().any(|p| p.tie) && !(f == Scalar::Mul && x.iter().any(vanishes));
+    let tie = x.iter().any(|p| p.tie) && !(f == Scalar::Mul && x.iter().any(Point::is_zero));
     Point { value, bound, tie }
 }
 
@@ -234,9 +282,8 @@ fn word_error(f: Scalar, x: &[Point]) -> f64 {
 fn carried_error(f: Scalar, x: &[Point], value: f64) -> f64 {
     match (f, x) {
         _ if x.iter().any(|p| p.bound.is_infinite()) => f64::INFINITY,
-        (Scalar::Add, [a, b]) => a.bound + b.bound,
         (Scalar::Mul, [a, b]) => a.value.abs() * b.bound + a.bound * (b.value.abs() + b.bound),
-        (Scalar::Neg | Scalar::ToFloat, [x]) => x.bound,
+        (Scalar::ToFloat, [x]) => x.bound,
         (_, [x]) if x.bound == 0.0 => 0.0,
         (Scalar::Recip | Scalar::Log | Scalar::Sqrt, [x]) if x.value.abs() <= x.bound => f64::INFINITY,
         // Monotone between the ends (Recip on its side of 0), so the ends bound it.
@@ -263,7 +310,6 @@ fn own_error(f: Scalar, x: &[Point], size: f64) -> f64 {
     let exact = x.iter().all(|p| p.bound == 0.0);
     let holds = |value: f64| f64::from(value as f32) == value;
     match (f, x) {
-        (Scalar::Add, [a, b]) if [a, b].iter().any(|p| p.value == 0.0 && p.bound == 0.0) => 0.0,
         (Scalar::Mul, [..]) | (Scalar::ToFloat, [..]) if exact && holds(size) => 0.0,
         (Scalar::ToFloat, [..]) => ULP * size,
         (_, [x, ..]) => {
@@ -277,32 +323,25 @@ fn own_error(f: Scalar, x: &[Point], size: f64) -> f64 {
     }
 }
 
-/// Sums of terms, or of products of two. With A = |a| + error of a, the carried error of products is at
-/// most Σ (error of a · B + |a| · error of b); n terms in any order are rounded at most n − 1 times
-/// (products once more), each time by an addition's error relative to Σ A · B. Terms that are exactly
-/// zero do not count. All these sums are the primitive itself on magnitudes.
-fn contraction(dtype: DType, args: &[&Track], run: impl Fn(&[&[f64]]) -> Vec<f64>) -> Track {
-    let each = |part: fn(&Track) -> Vec<f64>| args.iter().map(|a| part(a)).collect::<Vec<_>>();
-    let run = |args: &[Vec<f64>]| run(&args.iter().map(|a| &a[..]).collect::<Vec<_>>());
-    let sizes = each(Track::sizes);
-    let magnitudes = each(|t| t.value.iter().map(|x| x.abs()).collect());
-    let present = each(|t| t.sizes().iter().map(|&x| f64::from(u8::from(x != 0.0))).collect());
-    // Σ over the slots of the primitive with `own` in that slot.
-    let slots = |before: &[Vec<f64>], own: &[Vec<f64>], after: &[Vec<f64>]| {
-        let slot = |k: usize| run(&[&before[..k], &own[k..=k], &after[k + 1..]].concat());
-        (0..args.len()).map(slot).reduce(|a, b| a.iter().zip(b).map(|(x, y)| x + y).collect()).unwrap_or_default()
+/// Sums of products. With A = |a| + error of a, their terms' errors sum to at most
+/// Σ (error of a · B + |a| · error of b), and one rounding a product. The sums are the primitive
+/// itself on magnitudes.
+fn products(a: &Track, b: &Track, run: impl Fn(&[&[f64]]) -> Vec<f64>) -> Track {
+    let size = |p: Point| p.value.abs() + p.bound;
+    let present = |p: Point| number(!p.is_zero());
+    let tied = |p: Point| number(p.tie);
+    let mass = run(&[&a.numbers(size), &b.numbers(size)]);
+    let terms = run(&[&a.numbers(present), &b.numbers(present)]);
+    let both = |left: Vec<f64>, right: Vec<f64>| left.iter().zip(right).map(|(x, y)| x + y).collect::<Vec<f64>>();
+    let mut carried = both(run(&[&a.bound, &b.numbers(size)]), run(&[&a.numbers(|p| p.value.abs()), &b.bound]));
+    for (carried, (mass, terms)) in carried.iter_mut().zip(mass.iter().zip(&terms)) {
+        *carried += unit() * mass + terms * SMALLEST;
+    }
+    let tie = match [a, b].iter().any(|t| t.tie.iter().any(|&tie| tie > 0.0)) {
+        true => both(run(&[&a.numbers(tied), &b.numbers(present)]), run(&[&a.numbers(present), &b.numbers(tied)])),
+        false => vec![0.0; terms.len()],
     };
-    let carried = slots(&magnitudes, &each(|t| t.bound.clone()), &sizes);
-    let tied = args.iter().any(|a| a.tie.contains(&1.0));
-    let tie = if tied { slots(&present, &each(|t| t.tie.clone()), &present) } else { vec![0.0; carried.len()] };
-    let (total, terms) = (run(&sizes), run(&present));
-    let unit = Scalar::Add.ulps(&[]) * ULP;
-    let rounded = |i: usize| match terms[i] + args.len() as f64 - 2.0 {
-        n if n > 0.0 && dtype == DType::F32 => (n * unit.ln_1p()).exp_m1() * total[i] + n * SMALLEST,
-        _ => 0.0,
-    };
-    let values = run(&each(|t| t.value.clone())).into_iter().enumerate();
-    values.map(|(i, value)| Point { value, bound: carried[i] + rounded(i), tie: tie[i] > 0.0 }).collect()
+    Track { value: run(&[&a.value, &b.value]), bound: vec![], terms, mass, carried, tie }
 }
 
 /// The index of the largest is uncertain by the distance to the farthest that may be as large.
@@ -314,15 +353,10 @@ fn argmax(row: &[Point], winner: f64) -> Point {
 
 /// Nothing is known of a row at an undecided index.
 fn take_rows(data: &Track, index: &Track, run: impl Fn(&[&[f64]]) -> Vec<f64>) -> Track {
-    let mut track = moved(|part| run(&[part(data), &index.value]));
+    let mut track = Track::moved(|part| run(&[part(data), &index.value]));
     let width = track.value.len() / index.value.len().max(1);
     for (row, _) in index.bound.iter().enumerate().filter(|(_, error)| **error > 0.0) {
-        track.bound[row * width..][..width].fill(f64::INFINITY);
+        track.carried[row * width..][..width].fill(f64::INFINITY);
     }
     track
-}
-
-/// Bounds and marks go where the values go.
-fn moved(run: impl Fn(fn(&Track) -> &[f64]) -> Vec<f64>) -> Track {
-    Track { value: run(|t| &t.value), bound: run(|t| &t.bound), tie: run(|t| &t.tie) }
 }
