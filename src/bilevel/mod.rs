@@ -1,5 +1,6 @@
 //! Bilevel problems and their hypergradients.
 
+mod blueprint;
 pub mod checkpoint;
 pub mod hyperparameters;
 mod loss;
@@ -7,6 +8,7 @@ pub mod outer;
 mod problem;
 mod session;
 
+pub use blueprint::{Array, Blueprint};
 pub use loss::{Loss, ParameterMap, TrainingLoss};
 pub use problem::{CHUNK, Function, Layout, Problem, Source};
 pub use session::{

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use web_time::Instant;
 
 use super::checkpoint::{Action, Place, Plan};
-use super::problem::{CHUNK, Function, NO_BAD_STEP, Problem, Source};
-use super::{Loss, ParameterMap};
+use super::problem::{CHUNK, Function, NO_BAD_STEP, Problem};
+use super::{Blueprint, ParameterMap};
 use crate::compile::{CompileError, Program};
 use crate::engine::{BindingId, BufferId, Command, Engine, EngineError, LocalFuture, ProgramId, Values};
 use crate::ir::DType;
@@ -196,13 +196,6 @@ pub struct Session<'e> {
     pacers: [Pacer; 2],
 }
 
-/// An array a session will make.
-struct Declaration {
-    name: String,
-    dtype: DType,
-    len: usize,
-}
-
 impl<'e> Session<'e> {
     /// Compiles the problem's programs, plans memory, and puts the data on the device.
     pub async fn new(
@@ -211,24 +204,17 @@ impl<'e> Session<'e> {
         data: &SessionData,
         memory: Memory,
     ) -> Result<Session<'e>, SolveError> {
-        let functions = [problem.step(), problem.step_adjoint(), problem.outer_gradient(data.validation.count)];
-        let programs: Vec<Program> = functions.iter().map(Function::compile).collect::<Result<_, _>>()?;
-
-        let declarations = declarations(&problem, data);
-        let state_bytes = 4 * (problem.state_len() as u64 + 1);
-        let scratch = shared_scratch_bytes(&programs);
-        let fixed = 4 * declarations.iter().map(|d| d.len as u64).sum::<u64>() + scratch;
-        let plan = plan(&problem, memory, fixed, state_bytes)?;
-        let predicted_bytes = fixed + plan.places as u64 * state_bytes;
-
+        let blueprint = Blueprint::new(&problem, data.validation.count, memory)?;
+        let predicted_bytes = blueprint.bytes();
         let mut loaded = vec![];
-        for (function, program) in functions.iter().zip(&programs) {
+        for (function, program) in blueprint.functions.iter().zip(&blueprint.programs) {
             loaded.push(load(engine, function, program).await?);
         }
         let mut buffers = HashMap::new();
-        for d in &declarations {
-            buffers.insert(d.name.clone(), engine.create(&d.name, d.dtype, d.len)?);
+        for array in &blueprint.arrays {
+            buffers.insert(array.name.clone(), engine.create(&array.name, array.dtype, array.len)?);
         }
+        let plan = blueprint.checkpoints;
         let mut states = vec![];
         for place in 0..plan.places {
             let state = engine.create(&format!("state {place}"), DType::F32, problem.state_len())?;
@@ -483,61 +469,6 @@ impl<'e> Session<'e> {
         self.adjoint_bindings.insert((at, parity), binding);
         Ok(binding)
     }
-}
-
-/// Scratch bytes of programs that share their slots.
-fn shared_scratch_bytes(programs: &[Program]) -> u64 {
-    let slots = programs.iter().map(|p| p.scratch.len()).max().unwrap_or(0);
-    let largest = |slot: usize| programs.iter().filter_map(|p| p.scratch.get(slot)).max().copied().unwrap_or(0);
-    (0..slots).map(|slot| largest(slot) as u64).sum()
-}
-
-fn plan(problem: &Problem, memory: Memory, fixed: u64, state: u64) -> Result<Plan, SolveError> {
-    let places = match memory {
-        Memory::StoreAll => problem.steps + 1,
-        Memory::Slots(slots) => return Ok(Plan::revolve(problem.steps, slots.clamp(1, problem.steps))),
-        Memory::Budget(budget) => (budget.saturating_sub(fixed) / state) as usize,
-    };
-    let budget = if let Memory::Budget(budget) = memory { budget } else { u64::MAX };
-    Plan::new(problem.steps, places).ok_or(SolveError::Budget { budget, fixed, state, steps: problem.steps })
-}
-
-/// Every array but the training states.
-fn declarations(problem: &Problem, data: &SessionData) -> Vec<Declaration> {
-    let (d, layout) = (problem.model.parameter_count(), problem.layout());
-    let example: usize = problem.model.input().iter().product();
-    let targets = |count: usize| match problem.loss {
-        Loss::CrossEntropy => count,
-        Loss::MeanSquaredError => count * problem.model.output().iter().product::<usize>(),
-    };
-    let mut list = vec![];
-    let mut declare = |name: &str, dtype, len| list.push(Declaration { name: name.to_owned(), dtype, len });
-    declare("lambda", DType::F32, layout.len());
-    declare("lambda_cotangent", DType::F32, layout.len());
-    declare("cotangent 0", DType::F32, problem.state_len());
-    declare("cotangent 1", DType::F32, problem.state_len());
-    declare("losses", DType::F32, problem.steps);
-    declare("bad_step", DType::U32, 1);
-    declare("value", DType::F32, 1);
-    declare("chunk", DType::U32, 1);
-    for name in ParameterMap::INPUTS {
-        declare(name, DType::U32, d);
-    }
-    for (name, count) in [("train", problem.train), ("validation", data.validation.count)] {
-        declare(&format!("{name}_x"), DType::F32, count * example);
-        declare(&format!("{name}_y"), problem.loss.target_type(), targets(count));
-    }
-    if problem.batches == Source::Table {
-        declare("batches", DType::U32, problem.steps * problem.batch);
-    }
-    let masked = problem.model.dropout().filter(|_| problem.masks.is_some());
-    if let (Some((mask, _)), Some(Source::Table)) = (masked, problem.masks) {
-        declare("masks", DType::F32, problem.steps * problem.batch * mask.iter().product::<usize>());
-    }
-    if problem.batches == Source::Keyed || (masked.is_some() && problem.masks == Some(Source::Keyed)) {
-        declare("seed", DType::U32, 2);
-    }
-    list
 }
 
 /// Writes an array whose length a caller may have got wrong.

@@ -9,6 +9,7 @@ mod archive;
 mod device;
 mod devices;
 mod error;
+mod explain;
 mod model_file;
 mod progress;
 mod run_dir;
@@ -40,6 +41,7 @@ enum Command {
     Devices(devices::Args),
     Tune(Box<tune::Args>),
     Verify(verify::Args),
+    Explain(Box<explain::Args>),
     Schema(schema::Args),
 }
 
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Devices(args) => devices::run(&args),
         Command::Tune(args) => tune::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Schema(args) => schema::run(&args),
     };
     outcome.unwrap_or_else(|error| {

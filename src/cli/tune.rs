@@ -213,7 +213,8 @@ fn changed(before: &TuneConfig, after: &TuneConfig) -> Option<String> {
     before.keys().chain(after.keys()).find(|key| before.get(*key) != after.get(*key)).cloned()
 }
 
-fn load(source: &DataSource) -> Result<Source, CliError> {
+/// The windows that a configuration names.
+pub fn load(source: &DataSource) -> Result<Source, CliError> {
     Ok(match source {
         DataSource::Builtin => data::load(None)?,
         DataSource::Subset => Source::builtin(None)?,

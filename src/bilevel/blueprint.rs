@@ -1,0 +1,130 @@
+//! What a session will run and hold, known before there is a device.
+
+use std::fmt::Write as _;
+
+use super::checkpoint::Plan;
+use super::problem::{Function, Problem, Source};
+use super::{Loss, Memory, ParameterMap, SolveError};
+use crate::compile::Program;
+use crate::ir::DType;
+
+/// An array that a session keeps on the device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    pub name: String,
+    pub dtype: DType,
+    /// Elements, of four bytes each.
+    pub len: usize,
+}
+
+/// The functions and programs of a problem, and the memory its sweeps take.
+pub struct Blueprint {
+    /// The step, its adjoint, and one chunk of the outer loss with its gradient.
+    pub functions: [Function; 3],
+    /// The functions compiled, in the same order.
+    pub programs: Vec<Program>,
+    /// Every array but the training states.
+    pub arrays: Vec<Array>,
+    /// Bytes of the scratch memory that the programs share.
+    pub scratch: u64,
+    /// Bytes of one training state with its step counter.
+    pub state: u64,
+    /// Which states are kept.
+    pub checkpoints: Plan,
+}
+
+impl Blueprint {
+    /// Compiles a problem whose outer loss is taken on `validation` examples, and plans its memory.
+    pub fn new(problem: &Problem, validation: usize, memory: Memory) -> Result<Self, SolveError> {
+        let functions = [problem.step(), problem.step_adjoint(), problem.outer_gradient(validation)];
+        let programs: Vec<Program> = functions.iter().map(Function::compile).collect::<Result<_, _>>()?;
+        let arrays = arrays(problem, validation);
+        let state = 4 * (problem.state_len() as u64 + 1);
+        let scratch = shared_scratch_bytes(&programs);
+        let checkpoints = plan(problem, memory, fixed(&arrays, scratch), state)?;
+        Ok(Blueprint { functions, programs, arrays, scratch, state, checkpoints })
+    }
+
+    /// Bytes on the device in all.
+    pub fn bytes(&self) -> u64 {
+        fixed(&self.arrays, self.scratch) + self.checkpoints.places as u64 * self.state
+    }
+
+    /// Every array with its bytes, the largest first, and their sum.
+    pub fn print_memory(&self) -> String {
+        let places = self.checkpoints.places as u64;
+        let mut rows = vec![
+            (format!("{places} training states of {} bytes", self.state), places * self.state),
+            ("scratch, shared by the programs".to_owned(), self.scratch),
+        ];
+        rows.extend(self.arrays.iter().map(|a| {
+            let dtype = format!("{:?}", a.dtype).to_lowercase();
+            (format!("{} {dtype}[{}]", a.name, a.len), 4 * a.len as u64)
+        }));
+        rows.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        let mut text = format!("memory plan: {} bytes on the device\n", self.bytes());
+        for (what, bytes) in rows {
+            let _ = writeln!(text, "  {bytes:>12}  {what}");
+        }
+        text
+    }
+}
+
+fn fixed(arrays: &[Array], scratch: u64) -> u64 {
+    4 * arrays.iter().map(|a| a.len as u64).sum::<u64>() + scratch
+}
+
+/// Scratch bytes of programs that share their slots.
+fn shared_scratch_bytes(programs: &[Program]) -> u64 {
+    let slots = programs.iter().map(|p| p.scratch.len()).max().unwrap_or(0);
+    let largest = |slot: usize| programs.iter().filter_map(|p| p.scratch.get(slot)).max().copied().unwrap_or(0);
+    (0..slots).map(|slot| largest(slot) as u64).sum()
+}
+
+fn plan(problem: &Problem, memory: Memory, fixed: u64, state: u64) -> Result<Plan, SolveError> {
+    let places = match memory {
+        Memory::StoreAll => problem.steps + 1,
+        Memory::Slots(slots) => return Ok(Plan::revolve(problem.steps, slots.clamp(1, problem.steps))),
+        Memory::Budget(budget) => (budget.saturating_sub(fixed) / state) as usize,
+    };
+    let budget = if let Memory::Budget(budget) = memory { budget } else { u64::MAX };
+    Plan::new(problem.steps, places).ok_or(SolveError::Budget { budget, fixed, state, steps: problem.steps })
+}
+
+/// Every array but the training states.
+fn arrays(problem: &Problem, validation: usize) -> Vec<Array> {
+    let (d, layout) = (problem.model.parameter_count(), problem.layout());
+    let example: usize = problem.model.input().iter().product();
+    let targets = |count: usize| match problem.loss {
+        Loss::CrossEntropy => count,
+        Loss::MeanSquaredError => count * problem.model.output().iter().product::<usize>(),
+    };
+    let mut list = vec![];
+    let mut declare = |name: &str, dtype, len| list.push(Array { name: name.to_owned(), dtype, len });
+    declare("lambda", DType::F32, layout.len());
+    declare("lambda_cotangent", DType::F32, layout.len());
+    declare("cotangent 0", DType::F32, problem.state_len());
+    declare("cotangent 1", DType::F32, problem.state_len());
+    declare("losses", DType::F32, problem.steps);
+    declare("bad_step", DType::U32, 1);
+    declare("value", DType::F32, 1);
+    declare("chunk", DType::U32, 1);
+    for name in ParameterMap::INPUTS {
+        declare(name, DType::U32, d);
+    }
+    for (name, count) in [("train", problem.train), ("validation", validation)] {
+        declare(&format!("{name}_x"), DType::F32, count * example);
+        declare(&format!("{name}_y"), problem.loss.target_type(), targets(count));
+    }
+    if problem.batches == Source::Table {
+        declare("batches", DType::U32, problem.steps * problem.batch);
+    }
+    let masked = problem.model.dropout().filter(|_| problem.masks.is_some());
+    if let (Some((mask, _)), Some(Source::Table)) = (masked, problem.masks) {
+        declare("masks", DType::F32, problem.steps * problem.batch * mask.iter().product::<usize>());
+    }
+    if problem.batches == Source::Keyed || (masked.is_some() && problem.masks == Some(Source::Keyed)) {
+        declare("seed", DType::U32, 2);
+    }
+    list
+}
