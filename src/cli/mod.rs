@@ -5,12 +5,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-mod archive;
 mod device;
 mod devices;
 mod error;
 mod explain;
-mod model_file;
 mod progress;
 mod run_dir;
 mod schema;

@@ -11,15 +11,16 @@ use serde::{Deserialize, Serialize};
 use stackelberg::bilevel::{Flow, SolveError};
 use stackelberg::data::{self, Source};
 use stackelberg::engine::LocalFuture;
+use stackelberg::experiment::archive;
 use stackelberg::experiment::config::{ConfigError, DataSource, TuneConfig};
+use stackelberg::experiment::model_file::Exported;
 use stackelberg::experiment::record::{DataRecord, DeviceRecord, Ending, OuterRecord, RunResult};
 use stackelberg::experiment::tune::{Event, Observed, Observer, TuneError, Tuner, TunerState};
 
-use super::model_file::Exported;
 use super::progress::Progress;
 use super::run_dir::{self, RunDir, RunDirError};
 use super::settings::{self, Base, Settings};
-use super::{CliError, archive, device, summary};
+use super::{CliError, device, summary};
 
 /// Tune the hyperparameters of a network that recognises activities from a phone's motion
 ///

@@ -11,9 +11,9 @@ use serde::Serialize;
 use serde_json::json;
 use stackelberg::bilevel::Memory;
 use stackelberg::engine::Engine;
+use stackelberg::experiment::archive::{self, Tensor};
 use stackelberg::experiment::golden::{self, Case, Comparison};
 
-use super::archive::{self, Tensor};
 use super::{CliError, device};
 
 /// Hold the engine against reference results

@@ -1,6 +1,8 @@
 //! Named studies and checks: what the command line and the page run.
 
+pub mod archive;
 pub mod config;
 pub mod golden;
+pub mod model_file;
 pub mod record;
 pub mod tune;

@@ -308,6 +308,10 @@ pub struct Done {
     pub seconds: f64,
     /// The record, as the command line writes it to `result.json`.
     pub result: String,
+    /// The tuned network, as the command line writes it to `model.safetensors`.
+    #[serde(with = "serde_bytes")]
+    #[tsify(type = "Uint8Array")]
+    pub model: Vec<u8>,
 }
 
 /// What went wrong.

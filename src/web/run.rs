@@ -18,6 +18,7 @@ use crate::bilevel::{Flow, SolveError};
 use crate::data::Source;
 use crate::engine::{EngineError, LocalFuture};
 use crate::experiment::config::{self, DataSource, TuneConfig};
+use crate::experiment::model_file::Exported;
 use crate::experiment::record::{Ending, OuterRecord, RunResult, Score};
 use crate::experiment::tune::{Event, Observed, Observer, TuneError, Tuner, TunerState};
 use crate::gpu::GpuEngine;
@@ -91,7 +92,7 @@ pub async fn tune(settings: &Settings, source: &Source, post: &Post, control: Rc
     let config = configuration(settings, source);
     let mut watcher = Watcher::new(settings, post, control);
     let mut lost: Option<Instant> = None;
-    let result = loop {
+    let (result, model) = loop {
         match attempt(&config, source, &mut watcher).await {
             Err(TuneError::Solve(SolveError::Engine(EngineError::DeviceLost { .. })))
                 if lost.is_none_or(|before| before.elapsed() > RECOVERY) =>
@@ -99,7 +100,7 @@ pub async fn tune(settings: &Settings, source: &Source, post: &Post, control: Rc
                 lost = Some(Instant::now());
                 post.send(&FromWorker::Recovering);
             }
-            outcome => break outcome.map_err(failure)?.0,
+            outcome => break outcome.map_err(failure)?,
         }
     };
     if let Some(end) = &result.end {
@@ -110,19 +111,24 @@ pub async fn tune(settings: &Settings, source: &Source, post: &Post, control: Rc
         best: result.best_iteration,
         seconds: watcher.seconds(),
         result: serde_json::to_string_pretty(&result).expect("records are plain values"),
+        model,
     })
 }
 
+/// One engine's part of a run: gives the record and the model's file if it comes to the end.
 async fn attempt(
     config: &TuneConfig,
     source: &Source,
     watcher: &mut Watcher<'_>,
-) -> Result<(RunResult, Vec<f32>), TuneError> {
+) -> Result<(RunResult, Vec<u8>), TuneError> {
     let mut engine = GpuEngine::new("auto").await.map_err(SolveError::from)?;
     let mut tuner = Tuner::new(&mut engine, config, source, watcher.state.clone()).await?;
     let ending = tuner.run(watcher).await?;
     watcher.concluding = true;
-    tuner.conclude(ending, watcher).await
+    let (result, weights) = tuner.conclude(ending, watcher).await?;
+    let hyperparameters = result.end.as_ref().map(|end| &end.hyperparameters).expect("a concluded run has its end");
+    let model = Exported::new(tuner.session().problem(), tuner.scale()).pack(&weights, hyperparameters);
+    Ok((result, model))
 }
 
 fn configuration(settings: &Settings, source: &Source) -> TuneConfig {

@@ -128,7 +128,7 @@ export function install({ software, stopAfter, subset, failure }) {
     }
     finish(stopped, best) {
       this.evaluation("after", 118);
-      this.say({ kind: "done", stopped, best, seconds: 31.4, result: '{"seed":0}\n' });
+      this.say({ kind: "done", stopped, best, seconds: 31.4, result: '{"seed":0}\n', model: new Uint8Array([2, 0, 0, 0, 0, 0, 0, 0, 123, 125]) });
     }
   }
   window.Worker = Double;

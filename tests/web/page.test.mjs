@@ -47,7 +47,7 @@ for (const [name, size] of Object.entries(sizes))
       assert.ok((await wide()) <= 0);
     });
 
-test("a run goes from one button to the result, and its record can be saved", async (t) => {
+test("a run goes from one button to the result, and its files can be saved", async (t) => {
   const page = await open(t);
   await tune(page).click();
   await page.getByText("Test accuracy 37.1 % → 84.3 %", { exact: true }).waitFor();
@@ -55,9 +55,11 @@ test("a run goes from one button to the result, and its record can be saved", as
   const cells = await page.locator("table", { hasText: "Start values" }).locator("tbody td").allTextContents();
   assert.equal(cells.length, 36);
   assert.deepEqual(cells.slice(0, 3), ["52", "18", "18"]);
-  const download = page.waitForEvent("download");
-  await page.getByRole("button", { name: "Download result.json" }).click();
-  assert.equal((await download).suggestedFilename(), "result.json");
+  for (const file of ["result.json", "model.safetensors"]) {
+    const download = page.waitForEvent("download");
+    await page.getByRole("button", { name: `Download ${file}` }).click();
+    assert.equal((await download).suggestedFilename(), file);
+  }
 });
 
 test("a run can be held, resumed and stopped by keyboard alone", async (t) => {

@@ -50,6 +50,9 @@ test("from load to tuned result on the GPU, with no numerical work on the page's
   assert.equal(result.data.subset, true);
   assert.equal(result.iterations, 2);
   assert.equal(result.configuration.seed, 3);
+  const model = await saved(page, "model.safetensors");
+  const header = JSON.parse(model.subarray(8, 8 + Number(model.readBigUInt64LE())).toString());
+  assert.deepEqual(header["conv1.kernel"].shape, [3, 9, 8]);
   const shown = await page.locator("table", { hasText: "Tuned" }).locator("tbody td").allTextContents();
   const windows = result.end.test_classes.confusion.flat().map(String);
   assert.deepEqual(shown.slice(0, 36), windows);

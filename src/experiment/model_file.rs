@@ -1,13 +1,12 @@
 //! `model.safetensors`: the trained weights with all that is needed to use them.
 
+use super::archive::{self, Tensor};
+use super::record::Named;
+use crate::bilevel::Problem;
+use crate::data::{CHANNEL_NAMES, CLASS_NAMES, Standardizer};
+use crate::nn::{Model, Parameter};
 use safetensors::Dtype;
 use serde_json::{Value, json};
-use stackelberg::bilevel::Problem;
-use stackelberg::data::{CHANNEL_NAMES, CLASS_NAMES, Standardizer};
-use stackelberg::experiment::record::Named;
-use stackelberg::nn::Model;
-
-use super::archive::{self, Tensor};
 
 /// A model on its way to a file.
 pub struct Exported {
@@ -32,7 +31,7 @@ impl Exported {
     /// The file: a tensor for each kernel and bias, and beside them the layers, the names of channels
     /// and classes, the scale of the inputs and the hyperparameters.
     pub fn pack(&self, weights: &[f32], hyperparameters: &Named) -> Vec<u8> {
-        let tensor = |p: &stackelberg::nn::Parameter| Tensor {
+        let tensor = |p: &Parameter| Tensor {
             name: p.name.clone(),
             shape: p.shape.clone(),
             dtype: Dtype::F32,
