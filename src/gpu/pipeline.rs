@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::engine::{EngineError, Result};
 use crate::gpu::device::Device;
-use crate::kernels::Kernel;
+use crate::kernels::{self, Kernel};
 
 /// A pipeline and the layout of its one bind group.
 pub struct Pipeline {
@@ -48,7 +48,8 @@ impl Pipelines {
             self.all.truncate(first);
             return Err(explain(&made, &error.to_string()).await);
         }
-        warm(device, &self.all[self.all.len() - made.len()..]);
+        let new: Vec<&Kernel> = made.iter().map(|(_, _, kernel)| *kernel).collect();
+        warm(device, &self.all[self.all.len() - made.len()..], &new)?;
         device.check()?;
         Ok(positions)
     }
@@ -91,8 +92,29 @@ fn make(device: &wgpu::Device, label: &str, kernel: &Kernel) -> (wgpu::ShaderMod
 }
 
 /// Dispatches no workgroup of each pipeline, so that drivers compile now and not in the first step.
-fn warm(device: &Device, pipelines: &[Pipeline]) {
-    let _ = (device, pipelines);
+fn warm(device: &Device, pipelines: &[Pipeline], kernels: &[&Kernel]) -> Result<()> {
+    let dummies: Result<Vec<wgpu::Buffer>> =
+        (0..kernels::MAX_BINDINGS).map(|_| device.buffer("warm", 16, wgpu::BufferUsages::STORAGE)).collect();
+    let dummies = dummies?;
+    let mut encoder = device.device.create_command_encoder(&Default::default());
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    for (pipeline, kernel) in pipelines.iter().zip(kernels) {
+        let entries: Vec<wgpu::BindGroupEntry> = (0u32..)
+            .zip(&dummies[..kernel.bindings.len()])
+            .map(|(binding, dummy)| wgpu::BindGroupEntry { binding, resource: dummy.as_entire_binding() })
+            .collect();
+        let group = device.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("warm"),
+            layout: &pipeline.layout,
+            entries: &entries,
+        });
+        pass.set_pipeline(&pipeline.pipeline);
+        pass.set_bind_group(0, &group, &[]);
+        pass.dispatch_workgroups(0, 0, 0);
+    }
+    drop(pass);
+    device.queue.submit([encoder.finish()]);
+    Ok(())
 }
 
 /// The error of the first module that has one, with the lines it points at.

@@ -20,7 +20,7 @@ const WORKGROUP: usize = 64;
 const MAX_GROUPS: usize = 65_535;
 
 /// Most storage buffers of a kernel (WebGPU's default limit).
-const MAX_BINDINGS: usize = 8;
+pub const MAX_BINDINGS: usize = 8;
 
 /// A dispatch ready for a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
