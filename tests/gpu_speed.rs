@@ -8,12 +8,13 @@ mod gpu_support;
 
 use std::time::Instant;
 
+use gpu_support::programs::{bind, problem, programs};
 use gpu_support::{Exprs, engine, noise, program};
 use pollster::block_on;
 use stackelberg::compile::{Core, Program};
-use stackelberg::engine::{Command, Engine, Values};
+use stackelberg::engine::{BindingId, Command, Engine, Values};
 use stackelberg::gpu::GpuEngine;
-use stackelberg::ir::{DType, Scalar};
+use stackelberg::ir::{DType, Scalar, numel};
 use stackelberg::kernels::Tile;
 
 use DType::F32;
@@ -125,9 +126,8 @@ fn cases(filters: usize, hidden: usize) -> Vec<Case> {
     ]
 }
 
-/// Billions of operations (two a term) per second of processor time, and milliseconds by the clock
-/// for one run.
-fn measure(engine: &mut GpuEngine, case: &Case, tile: Option<Tile>) -> (f64, f64) {
+/// Billions of operations (two a term) per second of processor time.
+fn measure(engine: &mut GpuEngine, case: &Case, tile: Option<Tile>) -> f64 {
     let id = match tile {
         Some(tile) => block_on(engine.load_tiled(&case.program, tile)).unwrap(),
         None => block_on(engine.load(&case.program)).unwrap(),
@@ -139,60 +139,86 @@ fn measure(engine: &mut GpuEngine, case: &Case, tile: Option<Tile>) -> (f64, f64
         arrays.push(array);
     }
     let binding = engine.bind(id, &arrays[..2], &arrays[2..]).unwrap();
-    let mut repeat = |times: usize| {
-        let start = Instant::now();
-        let before = seconds(start);
-        engine.submit(&vec![Command::Run(binding); times]).unwrap();
-        block_on(engine.finish()).unwrap();
-        (seconds(start) - before, start.elapsed().as_secs_f64())
-    };
-    repeat(1);
-    let mut times = 1;
-    let (cpu, wall) = loop {
-        let (cpu, wall) = repeat(times);
-        if cpu > 0.15 {
-            break (cpu, wall);
-        }
-        times *= 4;
-    };
+    let cpu = per_run(engine, binding, 0.15);
     for array in arrays {
         engine.destroy(array);
     }
-    ((2 * case.terms * times) as f64 / cpu / 1e9, wall / times as f64 * 1e3)
+    (2 * case.terms) as f64 / cpu / 1e9
 }
 
+/// Rates of every contraction by tile; `CASE` and `TILES` (as `8x4x1,8x4x4`) choose.
 #[test]
 #[ignore = "a measurement, minutes long"]
 fn contractions_by_tile() {
     let Some(mut engine) = engine() else { return };
     println!("{:?}", engine.info());
-    let tiles = [(8, 8), (8, 4), (4, 8), (4, 4), (4, 2), (2, 2), (1, 1)];
+    let tiles = std::env::var("TILES").unwrap_or("8x8x4,8x8x1,8x4x4,4x8x4,4x4x4,4x2x4,2x2x4,1x1x1".to_owned());
+    let tiles = tiles.split(',').map(|tile| tile.split('x').map(|n| n.parse().unwrap()).collect::<Vec<usize>>());
+    let tiles: Vec<Tile> = tiles.map(|t| Tile { rows: t[0], columns: t[1], steps: t[2] }).collect();
     for (filters, hidden) in [(8, 16), (64, 100)] {
         for case in cases(filters, hidden) {
             if std::env::var("CASE").is_ok_and(|wanted| wanted != case.name) {
                 continue;
             }
-            print!(
-                "{filters:>3} {:<9} {:>6.1} Mterm, chosen {:.2} |",
-                case.name,
-                case.terms as f64 / 1e6,
-                measure(&mut engine, &case, None).0
-            );
-            for (rows, columns) in tiles {
-                for steps in [1, 4] {
-                    let last = match &case.program.dispatches[0].core {
-                        Core::Contract { extent, .. } => *extent.last().unwrap(),
-                        _ => 1,
-                    };
-                    if last % steps != 0 {
-                        continue;
-                    }
-                    let (rate, _) = measure(&mut engine, &case, Some(Tile { rows, columns, steps }));
-                    print!(" {rows}x{columns}x{steps} {rate:.2}");
+            let rate = measure(&mut engine, &case, None);
+            print!("{filters:>3} {:<9} {:>6.1} Mterm: {rate:.2}", case.name, case.terms as f64 / 1e6);
+            for &tile in &tiles {
+                if case.program.dispatches[0].core.extent().last().is_none_or(|last| last.is_multiple_of(tile.steps)) {
+                    let rate = measure(&mut engine, &case, Some(tile));
+                    print!(" | {}x{}x{} {rate:.2}", tile.rows, tile.columns, tile.steps);
                 }
             }
             println!();
         }
+    }
+}
+
+/// What each dispatch of the main job's programs costs.
+#[test]
+#[ignore = "a measurement"]
+fn programs_by_dispatch() {
+    let Some(mut engine) = engine() else { return };
+    for (filters, hidden) in [(8, 16), (64, 100)] {
+        for program in programs(&problem(filters, hidden, BATCH)) {
+            let mut rows = vec![];
+            for dispatch in &program.dispatches {
+                let terms = numel(&dispatch.domain) * numel(dispatch.core.extent());
+                let alone = Program { dispatches: vec![dispatch.clone()], ..program.clone() };
+                let (binding, outputs) = bind(&mut engine, &alone);
+                let seconds = per_run(&mut engine, binding, 0.05);
+                rows.push((
+                    seconds,
+                    terms,
+                    dispatch.label.clone(),
+                    dispatch.domain.clone(),
+                    dispatch.core.extent().to_vec(),
+                ));
+                outputs.into_iter().for_each(|array| engine.destroy(array));
+            }
+            let total: f64 = rows.iter().map(|row| row.0).sum();
+            println!("\n{} with {filters} filters: {} dispatches, {:.2} ms", program.name, rows.len(), total * 1e3);
+            rows.sort_by(|x, y| y.0.total_cmp(&x.0));
+            for (seconds, terms, label, domain, extent) in rows.iter().take(14) {
+                let rate = 2.0 * *terms as f64 / seconds / 1e9;
+                println!("{:8.3} ms {rate:6.2} G/s {domain:?} Σ{extent:?} {label}", seconds * 1e3);
+            }
+        }
+    }
+}
+
+/// Processor seconds of one run, measured over at least `least` seconds.
+fn per_run(engine: &mut GpuEngine, binding: BindingId, least: f64) -> f64 {
+    let mut times = 1;
+    loop {
+        let start = Instant::now();
+        let before = seconds(start);
+        engine.submit(&vec![Command::Run(binding); times]).unwrap();
+        block_on(engine.finish()).unwrap();
+        let took = seconds(start) - before;
+        if times > 1 && took >= least {
+            return took / times as f64;
+        }
+        times *= 4;
     }
 }
 

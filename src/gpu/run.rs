@@ -12,7 +12,7 @@ use crate::engine::{
     BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, LocalFuture, ProgramId, Result, Values,
 };
 use crate::ir::{DType, numel};
-use crate::kernels::{self, Kernel, KernelError, Tile};
+use crate::kernels::{self, Kernel, KernelError, Target, Tile};
 
 /// What arrays are used for.
 const ARRAY: wgpu::BufferUsages =
@@ -84,6 +84,10 @@ impl GpuEngine {
     /// happens then. Every later call fails with [`EngineError::DeviceLost`].
     pub async fn lose_device(&mut self) {
         self.device.lose().await;
+    }
+
+    fn target(&self) -> Target {
+        if self.device.info.software { Target::Processor } else { Target::Gpu }
     }
 
     fn allocate(&mut self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
@@ -214,9 +218,10 @@ impl GpuEngine {
     /// As [`Engine::load`], with this tile for every contraction instead of the one that suits its
     /// shape; to test and measure tiles.
     pub async fn load_tiled(&mut self, program: &Program, tile: Tile) -> Result<ProgramId> {
+        let target = self.target();
         self.load_with(program, |dispatch| match dispatch.core {
             Core::Contract { .. } => kernels::kernel_with_tile(program, dispatch, tile),
-            _ => kernels::kernel(program, dispatch),
+            _ => kernels::kernel(program, dispatch, target),
         })
         .await
     }
@@ -418,7 +423,8 @@ impl Engine for GpuEngine {
     }
 
     fn load<'a>(&'a mut self, program: &'a Program) -> LocalFuture<'a, Result<ProgramId>> {
-        Box::pin(self.load_with(program, |dispatch| kernels::kernel(program, dispatch)))
+        let target = self.target();
+        Box::pin(self.load_with(program, move |dispatch| kernels::kernel(program, dispatch, target)))
     }
 
     fn bind(&mut self, program: ProgramId, inputs: &[BufferId], outputs: &[BufferId]) -> Result<BindingId> {

@@ -6,12 +6,12 @@ mod tile;
 mod values;
 
 pub use source::{FILES, TemplateError};
-pub use tile::Tile;
+pub use tile::{Target, Tile};
 
 use crate::compile::{Core, Dispatch, ExprId, MAX_EXTENT, Place, Program};
 use crate::ir::{DType, numel};
 use tile::Domain;
-use values::{Axis, Values, extent, type_name};
+use values::{Axis, Values, type_name};
 
 /// Invocations of a workgroup, as the templates say.
 const WORKGROUP: usize = 64;
@@ -60,13 +60,13 @@ pub enum KernelError {
 }
 
 /// The kernel of a dispatch with the tile that suits its shape. The domain is not empty.
-pub fn kernel(program: &Program, dispatch: &Dispatch) -> Result<Kernel, KernelError> {
-    kernel_with_tile(program, dispatch, choose_tile(program, dispatch)?)
+pub fn kernel(program: &Program, dispatch: &Dispatch, target: Target) -> Result<Kernel, KernelError> {
+    kernel_with_tile(program, dispatch, choose_tile(program, dispatch, target)?)
 }
 
-fn choose_tile(program: &Program, dispatch: &Dispatch) -> Result<Tile, KernelError> {
+fn choose_tile(program: &Program, dispatch: &Dispatch, target: Target) -> Result<Tile, KernelError> {
     let Core::Contract { extent, .. } = &dispatch.core else { return Ok(Tile::ONE) };
-    let tile = Domain::of(dispatch).contract_tile();
+    let tile = Domain::of(dispatch).contract_tile(target);
     if extent.iter().rfind(|&&length| length > 1).is_some_and(|length| length.is_multiple_of(4)) {
         let stepped = Tile { steps: 4, ..tile };
         if Values::new(program, dispatch, stepped)?.has_step_vectors() {
@@ -82,7 +82,7 @@ pub fn kernel_with_tile(program: &Program, dispatch: &Dispatch, tile: Tile) -> R
     if values.bindings.len() > MAX_BINDINGS {
         return Err(KernelError::TooManyArrays(values.bindings.len()));
     }
-    let steps = numel(extent(&dispatch.core));
+    let steps = numel(dispatch.core.extent());
     if steps > MAX_EXTENT {
         return Err(KernelError::TooLong(steps));
     }
@@ -175,7 +175,7 @@ fn loops(
     let mut inner = body(values)?;
     for (depth, section) in sections.iter().enumerate().skip(1).rev() {
         let axis = values.loops[depth - 1];
-        let length = extent(values.core())[axis];
+        let length = values.core().extent()[axis];
         let step = if depth == values.loops.len() { values.tile.steps } else { 1 };
         let code = indent(&(section.clone() + &inner));
         inner = format!("for (var r{axis} = 0u; r{axis} < {length}u; r{axis} += {step}u) {{\n{code}}}\n");

@@ -20,12 +20,35 @@ impl Tile {
     }
 }
 
-/// Tiles of a contraction, best first. The first that fits is taken: no larger than the problem
-/// (rounded up to the next entry's size) and leaving at least [`MIN_TILES`] of them.
-const TILES: [(usize, usize); 7] = [(8, 8), (8, 4), (4, 8), (4, 4), (4, 2), (2, 2), (1, 1)];
+/// What the kernels are written for: a GPU, or a processor that stands in for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    Gpu,
+    Processor,
+}
 
-/// Fewer tiles than this leave most of a GPU idle.
-const MIN_TILES: usize = 256;
+/// Tiles of a contraction with the speed that each reached on llvmpipe (GFLOP per second of
+/// processor time, on the convolutions of the activity network; `tests/gpu_speed.rs`).
+const TILES: [(usize, usize, f64); 8] =
+    [(8, 8, 6.0), (8, 4, 4.3), (4, 8, 4.4), (4, 4, 3.4), (8, 2, 2.5), (4, 2, 2.1), (2, 2, 1.5), (1, 1, 0.8)];
+
+impl Target {
+    /// Tiles that keep the target busy.
+    fn enough(self) -> usize {
+        match self {
+            Target::Gpu => 4096,
+            Target::Processor => 16,
+        }
+    }
+
+    /// Most accumulators of a tile: a GPU's registers are shared by the threads it runs at once.
+    fn accumulators(self) -> usize {
+        match self {
+            Target::Gpu => 32,
+            Target::Processor => 64,
+        }
+    }
+}
 
 /// A domain as `batch × rows × columns`. Cores other than a contraction have columns only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,15 +75,22 @@ impl Domain {
         [self.rows.div_ceil(tile.rows), self.columns.div_ceil(tile.columns)]
     }
 
-    /// The tile of a contraction over this domain.
-    pub fn contract_tile(&self) -> Tile {
-        let fits = |&(rows, columns): &(usize, usize)| {
-            let tile = Tile { rows, columns, steps: 1 };
-            let [down, across] = self.tiles(tile);
-            let padded = down * rows * across * columns;
-            padded * 4 <= self.rows * self.columns * 5 && self.batch * down * across >= MIN_TILES
+    /// The tile of a contraction over this domain: the fastest, counting what it computes beyond
+    /// the domain's ends and what stays idle for want of tiles.
+    pub fn contract_tile(&self, target: Target) -> Tile {
+        let score = |rows: usize, columns: usize, speed: f64| {
+            let [down, across] = self.tiles(Tile { rows, columns, steps: 1 });
+            let useful = (self.rows * self.columns) as f64 / (down * rows * across * columns) as f64;
+            let busy = (self.batch * down * across) as f64 / target.enough() as f64;
+            speed * useful * busy.min(1.0)
         };
-        let (rows, columns) = TILES.iter().copied().find(fits).unwrap_or((1, 1));
-        Tile { rows, columns, steps: 1 }
+        let mut best = (Tile::ONE, 0.0);
+        for (rows, columns, speed) in TILES {
+            let score = score(rows, columns, speed);
+            if rows * columns <= target.accumulators() && score > best.1 {
+                best = (Tile { rows, columns, steps: 1 }, score);
+            }
+        }
+        best.0
     }
 }

@@ -50,7 +50,7 @@ pub struct Values<'a> {
 
 impl<'a> Values<'a> {
     pub fn new(program: &'a Program, dispatch: &'a Dispatch, tile: Tile) -> Result<Self, KernelError> {
-        let extent = extent(&dispatch.core);
+        let extent = dispatch.core.extent();
         let mut values = Self {
             program,
             dispatch,
@@ -230,7 +230,7 @@ impl<'a> Values<'a> {
         let innermost = match axis {
             Axis::Row => self.last_axis(|batch, rows| batch..batch + rows),
             Axis::Column => self.last_axis(|batch, rows| batch + rows..self.dispatch.domain.len()),
-            Axis::Step => self.loops.last().map(|&axis| extent(&self.dispatch.core)[axis]),
+            Axis::Step => self.loops.last().map(|&axis| self.dispatch.core.extent()[axis]),
         };
         self.sizes()[axis as usize].is_multiple_of(4)
             && innermost.is_some_and(|length| length.is_multiple_of(4))
@@ -493,15 +493,6 @@ struct Slope {
 /// The largest of 1, 2 and 4 that divides n.
 fn divisor(n: u64) -> u64 {
     [4, 2].into_iter().find(|&d| n.is_multiple_of(d)).unwrap_or(1)
-}
-
-/// The reduced axes of a core.
-pub fn extent(core: &Core) -> &[usize] {
-    match core {
-        Core::Map => &[],
-        Core::Reduce { extent, .. } | Core::Contract { extent, .. } => extent,
-        Core::ArgMax { extent, .. } => std::slice::from_ref(extent),
-    }
 }
 
 fn with(mut copy: Copy3, axis: Axis, at: usize) -> Copy3 {

@@ -2,6 +2,8 @@
 //! say what a program means.
 #![allow(dead_code)] // each test file uses its part
 
+pub mod programs;
+
 use stackelberg::compile::{Buffer, BufferIndex, Core, Dispatch, Expr, ExprId, Place, Program, Store};
 use stackelberg::engine::{Command, Engine, ProgramId, Values};
 use stackelberg::gpu::GpuEngine;
