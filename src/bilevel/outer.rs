@@ -11,12 +11,15 @@ const EPSILON: f64 = 1e-8;
 const DIVERGED: f64 = 10.0;
 
 /// An outer loss this many times the last accepted one is a step over the edge of stability, to be
-/// taken back.
-const JUMPED: f64 = 1.15;
+/// taken back. Below it lies the roughness that the loss of a short training has anyway.
+const JUMPED: f64 = 1.5;
 
-/// So is a hypergradient this many times as long as those accepted have been: at the edge they grow a
-/// hundredfold, point anywhere, and would spoil Adam's second moments for good.
-const EXPLODED: f64 = 25.0;
+/// A hypergradient longer than this many times the root mean square of those before is shortened to
+/// it: near the edge they grow a thousandfold and would spoil Adam's second moments for good.
+const LONGEST: f64 = 3.0;
+
+/// What an accepted step gives back of the rate that rejections took.
+const RECOVERY: f64 = 1.25;
 
 /// Adam's memory for the tuned groups, and the point to go back to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,7 +27,8 @@ pub struct OuterAdam {
     /// Learning rate of each group.
     pub rates: Vec<f64>,
     /// Factor on all rates, halved by each rejection.
-    pub damping: f64,
+    damping: f64,
+    /// Points accepted.
     steps: i32,
     first: Vec<Vec<f64>>,
     second: Vec<Vec<f64>>,
@@ -33,11 +37,10 @@ pub struct OuterAdam {
     pub best: f64,
 }
 
-/// The last accepted point with its outer loss and hypergradient.
+/// The last accepted point and its outer loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Accepted {
     values: Vec<Vec<f64>>,
-    gradient: Vec<Vec<f64>>,
     loss: f64,
 }
 
@@ -56,47 +59,54 @@ impl OuterAdam {
         }
     }
 
-    /// Whether a loss and its hypergradient may be stepped from.
-    pub fn accepts(&self, loss: f64, gradient: &[Vec<f64>]) -> bool {
-        let finite = loss.is_finite() && gradient.iter().flatten().all(|g| g.is_finite());
-        let Some(accepted) = &self.accepted else { return finite };
-        let length = gradient.iter().flatten().map(|g| g * g).sum::<f64>().sqrt();
-        let usual = (self.second.iter().flatten().sum::<f64>() / (1.0 - BETA2.powi(self.steps))).sqrt();
-        finite && loss <= DIVERGED * self.best && loss <= JUMPED * accepted.loss && length <= EXPLODED * usual
-    }
-
     /// Takes the loss and hypergradient found at `values` and moves `values` to the next point to try;
-    /// the answer says whether the point was accepted.
-    ///
-    /// After a rejected point the step from the last accepted one is taken again: half as far, and
-    /// along the hypergradient there, since the momentum is what led over the edge (adaptive restart,
-    /// O'Donoghue and Candès 2015).
+    /// the answer says whether the point was accepted. After a rejected one the step from the last
+    /// accepted point is taken again, half as far.
     pub fn step(&mut self, values: &mut [Vec<f64>], loss: f64, gradient: &[Vec<f64>]) -> bool {
         let accept = self.accepts(loss, gradient);
         if accept {
-            self.best = self.best.min(loss);
-            self.accepted = Some(Accepted { values: values.to_vec(), gradient: gradient.to_vec(), loss });
-            self.steps += 1;
+            self.accept(values, loss, gradient);
         } else {
             self.damping *= 0.5;
         }
-        let Some(Accepted { values: from, gradient, .. }) = &self.accepted else { return accept };
+        let Some(Accepted { values: from, .. }) = &self.accepted else { return accept };
         let (c1, c2) = (1.0 - BETA1.powi(self.steps), 1.0 - BETA2.powi(self.steps));
         for (k, values) in values.iter_mut().enumerate() {
             let rate = self.rates[k] * self.damping;
             for (i, value) in values.iter_mut().enumerate() {
-                let g = gradient[k][i];
-                let (m, v) = (&mut self.first[k][i], &mut self.second[k][i]);
-                if accept {
-                    *m = BETA1 * *m + (1.0 - BETA1) * g;
-                    *v = BETA2 * *v + (1.0 - BETA2) * g * g;
-                } else {
-                    *m = c1 * g;
-                }
-                *value = from[k][i] - rate * (*m / c1) / ((*v / c2).sqrt() + EPSILON);
+                let direction = self.first[k][i] / c1 / ((self.second[k][i] / c2).sqrt() + EPSILON);
+                *value = from[k][i] - rate * direction;
             }
         }
         accept
+    }
+
+    fn accepts(&self, loss: f64, gradient: &[Vec<f64>]) -> bool {
+        let finite = loss.is_finite() && gradient.iter().flatten().all(|g| g.is_finite());
+        let last = self.accepted.as_ref().map_or(f64::INFINITY, |a| a.loss);
+        finite && loss <= DIVERGED * self.best && loss <= JUMPED * last
+    }
+
+    /// Adam's update of the moments, with the hypergradient shortened if it is far too long.
+    fn accept(&mut self, values: &[Vec<f64>], loss: f64, gradient: &[Vec<f64>]) {
+        self.best = self.best.min(loss);
+        self.damping = (RECOVERY * self.damping).min(1.0);
+        self.accepted = Some(Accepted { values: values.to_vec(), loss });
+        let length = gradient.iter().flatten().map(|g| g * g).sum::<f64>().sqrt();
+        let shorten = if self.steps == 0 {
+            1.0
+        } else {
+            let mean_square = self.second.iter().flatten().sum::<f64>() / (1.0 - BETA2.powi(self.steps));
+            (LONGEST * mean_square.sqrt() / length.max(f64::MIN_POSITIVE)).min(1.0)
+        };
+        self.steps += 1;
+        for (k, gradient) in gradient.iter().enumerate() {
+            for (i, g) in gradient.iter().enumerate() {
+                let g = shorten * g;
+                self.first[k][i] = BETA1 * self.first[k][i] + (1.0 - BETA1) * g;
+                self.second[k][i] = BETA2 * self.second[k][i] + (1.0 - BETA2) * g * g;
+            }
+        }
     }
 }
 

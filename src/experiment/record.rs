@@ -31,8 +31,8 @@ pub struct OuterRecord {
     /// Derivatives of the outer loss with respect to what the outer optimiser moves: log learning
     /// rate, logit momentum, log L2, example-weight logits.
     pub hypergradient: Named,
-    /// Whether the outer optimiser stepped. A rejected iteration goes back to the best
-    /// hyperparameters with half the outer rate.
+    /// Whether the outer optimiser went on from here. After a rejected iteration it takes the step
+    /// from the last accepted one again, half as far.
     pub accepted: bool,
     /// Wall time of the iteration.
     pub seconds: f64,
