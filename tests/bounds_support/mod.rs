@@ -1,4 +1,5 @@
 //! Random graphs with gradients and Hessian-vector products, for the tests of the error bounds.
+#![allow(dead_code)] // each test file uses its part
 
 use std::collections::HashSet;
 
