@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use pollster::block_on;
 use serde::{Deserialize, Serialize};
 use stackelberg::bilevel::{Flow, SolveError};
-use stackelberg::data::{self, Source};
+use stackelberg::data::{self, Source, builtin};
 use stackelberg::engine::LocalFuture;
 use stackelberg::experiment::archive;
 use stackelberg::experiment::config::{ConfigError, DataSource, TuneConfig};
@@ -218,7 +218,7 @@ fn changed(before: &TuneConfig, after: &TuneConfig) -> Option<String> {
 pub fn load(source: &DataSource) -> Result<Source, CliError> {
     Ok(match source {
         DataSource::Builtin => data::load(None)?,
-        DataSource::Subset => Source::builtin(None)?,
+        DataSource::Subset => Source::builtin(builtin::SUBSET, None)?,
         DataSource::Path(path) => data::load(Some(path.as_ref()))?,
     })
 }

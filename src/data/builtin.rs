@@ -25,15 +25,18 @@ const STATE: usize = size_of::<Filters>() / 8;
 /// Above the body of the whole data set, which is 9.1 MB; corrupt files are not to exhaust memory.
 const BODY_LIMIT: usize = 32 << 20;
 
-/// Twelve people (8 for training, 2 for validation, 2 for test): enough to start with.
+/// Twelve people (8 for training, 2 for validation, 2 for test): enough to start with. The page
+/// fetches this file and the other; programs carry them.
+#[cfg(not(target_arch = "wasm32"))]
 pub const SUBSET: &[u8] = include_bytes!("../../data/har/subset.bin");
-/// The other eighteen. The page fetches this file; programs carry it.
+/// The other eighteen.
 #[cfg(not(target_arch = "wasm32"))]
 pub const REST: &[u8] = include_bytes!("../../data/har/rest.bin");
-/// Who is in [`SUBSET`].
+/// Who is in `SUBSET`.
 pub const SUBSET_SUBJECTS: [u32; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 11, 14, 15, 16];
 
 /// The first piece.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn subset() -> Result<Windows, DataError> {
     decode(SUBSET)
 }

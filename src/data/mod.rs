@@ -125,9 +125,9 @@ pub struct Source {
 }
 
 impl Source {
-    /// The built-in data: with the bytes of `rest.bin` all of them, without only the first piece.
-    pub fn builtin(rest: Option<&[u8]>) -> Result<Source, DataError> {
-        let first = builtin::subset()?;
+    /// The built-in data: with the bytes of both pieces all of them, else only the first piece.
+    pub fn builtin(first: &[u8], rest: Option<&[u8]>) -> Result<Source, DataError> {
+        let first = builtin::decode(first)?;
         Ok(match rest {
             None => Source::new(first, "UCI HAR, built in, 12 of 30 people", true),
             Some(rest) => Source::new(builtin::merge(first, builtin::decode(rest)?), "UCI HAR, built in", false),
@@ -144,7 +144,7 @@ impl Source {
 #[cfg(not(target_arch = "wasm32"))]
 pub fn load(path: Option<&std::path::Path>) -> Result<Source, DataError> {
     match path {
-        None => Source::builtin(Some(builtin::REST)),
+        None => Source::builtin(builtin::SUBSET, Some(builtin::REST)),
         Some(path) => Ok(Source::new(uci_har::from_path(path)?, format!("UCI HAR, {}", path.display()), false)),
     }
 }

@@ -11,6 +11,7 @@ use super::protocol::*;
 use super::run::{Control, Post, tune};
 use crate::data::{self, CHANNEL_NAMES, CLASS_NAMES, DataError, Source, SubjectSplit, Windows, uci_har};
 use crate::engine::{Engine, EngineError};
+use crate::experiment::config::DataSource;
 use crate::gpu::GpuEngine;
 
 /// Samples a second of the UCI HAR data.
@@ -29,6 +30,8 @@ pub struct Studio {
 #[derive(Clone)]
 struct Loaded {
     source: Rc<Source>,
+    /// What a configuration calls them.
+    origin: DataSource,
     info: DataInfo,
 }
 
@@ -59,13 +62,11 @@ impl Studio {
 impl Studio {
     async fn handle(&self, message: ToWorker) -> Result<(), Failure> {
         match message {
-            ToWorker::Open => {
-                self.load(Source::builtin(None)?)?;
-                self.describe_device().await?;
-            }
-            ToWorker::AddBuiltin { bytes } => self.add_builtin(&bytes)?,
+            ToWorker::Open => self.describe_device().await?,
+            ToWorker::Builtin { first, rest } => self.load_builtin(&first, rest.as_deref())?,
             ToWorker::LoadZip { name, bytes } => {
-                self.load(Source::new(uci_har::from_zip(&name, &bytes)?, name, false))?;
+                let windows = uci_har::from_zip(&name, &bytes)?;
+                self.load(Source::new(windows, name.clone(), false), DataSource::Path(name))?;
             }
             ToWorker::Window { index } => self.send_trace(index),
             ToWorker::Start { settings } => self.start(settings).await?,
@@ -87,19 +88,20 @@ impl Studio {
         Ok(())
     }
 
-    /// Completes the built-in data, unless the visitor has replaced them meanwhile.
-    fn add_builtin(&self, bytes: &[u8]) -> Result<(), Failure> {
-        if self.data.borrow().as_ref().is_some_and(|data| data.source.subset) {
-            self.load(Source::builtin(Some(bytes))?)?;
+    /// Takes the built-in data, unless the visitor has opened others meanwhile.
+    fn load_builtin(&self, first: &[u8], rest: Option<&[u8]>) -> Result<(), Failure> {
+        if self.data.borrow().as_ref().is_some_and(|data| !data.source.subset) {
+            return Ok(());
         }
-        Ok(())
+        let origin = if rest.is_some() { DataSource::Builtin } else { DataSource::Subset };
+        self.load(Source::builtin(first, rest)?, origin)
     }
 
     /// Takes `source` for the runs to come, if it can be split.
-    fn load(&self, source: Source) -> Result<(), Failure> {
+    fn load(&self, source: Source, origin: DataSource) -> Result<(), Failure> {
         let info = describe(&source)?;
         self.post.send(&FromWorker::Data(info.clone()));
-        *self.data.borrow_mut() = Some(Loaded { source: Rc::new(source), info });
+        *self.data.borrow_mut() = Some(Loaded { source: Rc::new(source), origin, info });
         Ok(())
     }
 
@@ -130,7 +132,7 @@ impl Studio {
         let control = Rc::new(Control::default());
         *self.run.borrow_mut() = Some(control.clone());
         self.post.send(&FromWorker::Started { settings: settings.clone(), data: data.info });
-        let outcome = tune(&settings, &data.source, &self.post, control).await;
+        let outcome = tune(&settings, data.origin, &data.source, &self.post, control).await;
         *self.run.borrow_mut() = None;
         self.post.send(&FromWorker::Done(outcome?));
         Ok(())

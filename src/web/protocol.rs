@@ -10,14 +10,18 @@ use tsify::Tsify;
 #[derive(Debug, Deserialize, Tsify)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum ToWorker {
-    /// Find the GPU, unpack the built-in people, say what was found.
+    /// Find the GPU and say what was found.
     Open,
-    /// The rest of the built-in people, fetched after the page was usable.
-    AddBuiltin {
-        /// The file as it was served.
+    /// Unpack the built-in people: first without the rest, so that the page can be used, then with it.
+    Builtin {
+        /// `subset.bin`.
         #[serde(with = "serde_bytes")]
         #[tsify(type = "Uint8Array")]
-        bytes: Vec<u8>,
+        first: Vec<u8>,
+        /// `rest.bin`.
+        #[serde(default, with = "serde_bytes")]
+        #[tsify(optional, type = "Uint8Array")]
+        rest: Option<Vec<u8>>,
     },
     /// The user's own copy of the UCI HAR data set.
     LoadZip {
@@ -234,8 +238,10 @@ pub enum Phase {
     Training,
     /// The adjoint run, from the last step to the first.
     Backward,
-    /// All windows of all people, at the start values or at the best ones.
-    Scoring,
+    /// All windows of all people, after training with the start values.
+    ScoringStart,
+    /// A last training with the best values, then all windows of all people.
+    ScoringTuned,
 }
 
 /// One outer iteration.

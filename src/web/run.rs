@@ -88,8 +88,14 @@ impl Control {
 const RECOVERY: Duration = Duration::from_secs(60);
 
 /// Tunes, with every event posted; a lost device is replaced and the run goes on from its last outer iteration.
-pub async fn tune(settings: &Settings, source: &Source, post: &Post, control: Rc<Control>) -> Result<Done, Failure> {
-    let config = configuration(settings, source);
+pub async fn tune(
+    settings: &Settings,
+    origin: DataSource,
+    source: &Source,
+    post: &Post,
+    control: Rc<Control>,
+) -> Result<Done, Failure> {
+    let config = configuration(settings, origin);
     let mut watcher = Watcher::new(settings, post, control);
     let mut lost: Option<Instant> = None;
     let (result, model) = loop {
@@ -131,9 +137,9 @@ async fn attempt(
     Ok((result, model))
 }
 
-fn configuration(settings: &Settings, source: &Source) -> TuneConfig {
+fn configuration(settings: &Settings, data: DataSource) -> TuneConfig {
     TuneConfig {
-        data: if source.subset { DataSource::Subset } else { DataSource::from(source.name.clone()) },
+        data,
         network: match settings.network {
             Network::Narrow => config::Network::Narrow,
             Network::Paper => config::Network::Paper,
@@ -175,6 +181,8 @@ struct Watcher<'a> {
     begun: Instant,
     held: Duration,
     told: Option<(Phase, Instant)>,
+    /// Seconds of the last outer iteration.
+    each: Option<f64>,
     /// The run is over but for the last scores, which a stop does not spare.
     concluding: bool,
     /// Where the run can go on after its device is lost.
@@ -184,7 +192,7 @@ struct Watcher<'a> {
 impl<'a> Watcher<'a> {
     fn new(settings: &'a Settings, post: &'a Post, control: Rc<Control>) -> Self {
         let (begun, held) = (Instant::now(), Duration::ZERO);
-        Watcher { settings, post, control, begun, held, told: None, concluding: false, state: None }
+        Watcher { settings, post, control, begun, held, told: None, each: None, concluding: false, state: None }
     }
 
     /// Seconds since the start without the pauses.
@@ -194,8 +202,10 @@ impl<'a> Watcher<'a> {
 
     fn progress(&mut self, iteration: u32, done: usize, total: usize) {
         let steps = self.settings.steps as usize;
-        let (phase, step, steps) = if self.concluding || done == total {
-            (Phase::Scoring, done, total)
+        let (phase, step, steps) = if self.concluding {
+            (Phase::ScoringTuned, done, total)
+        } else if done == total && self.state.is_none() {
+            (Phase::ScoringStart, done, total)
         } else if done <= steps {
             (Phase::Training, done, steps)
         } else {
@@ -206,16 +216,14 @@ impl<'a> Watcher<'a> {
             return;
         }
         self.told = Some((phase, Instant::now()));
-        let seconds = self.seconds();
-        let share = (f64::from(iteration - 1) + done as f64 / total as f64) / f64::from(self.settings.outer);
-        let known = !self.concluding && share > 0.02;
+        let left = f64::from(self.settings.outer - iteration + 1) - done as f64 / total as f64;
         self.post.send(&FromWorker::Progress(Progress {
             iteration,
             phase,
             step: step as u32,
             steps: steps as u32,
-            seconds,
-            seconds_left: known.then(|| seconds * (1.0 - share) / share),
+            seconds: self.seconds(),
+            seconds_left: self.each.filter(|_| !self.concluding).map(|each| left * each),
         }));
     }
 }
@@ -231,6 +239,7 @@ impl Observer for Watcher<'_> {
             Event::Start(start) => self.post.send(&FromWorker::Evaluation(evaluation(Which::Before, start))),
             Event::Outer { record, state, .. } => {
                 self.state = Some(state.clone());
+                self.each = Some(record.seconds);
                 self.post.send(&FromWorker::Outer(outer_iteration(record, &self.settings.hyperparameters)));
             }
         }

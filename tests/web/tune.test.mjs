@@ -97,3 +97,17 @@ test("the user's own zip replaces the data", { timeout, skip: mini ? false : "th
   await page.getByText("UCI_HAR_Dataset_mini.zip", { exact: true }).waitFor();
   assert.equal(await page.getByRole("alert").count(), 0);
 });
+
+test("a lost device is replaced, and the run goes on where it was", { timeout }, async (t) => {
+  const page = await open(t, "#steps=4&outer=3&seed=3");
+  await start(page);
+  await iterations(page, 1);
+  // As a driver's reset would.
+  const devtools = await page.context().browser().newBrowserCDPSession();
+  await devtools.send("Browser.crashGpuProcess");
+  await page.getByText("The device was lost; opening a new one").waitFor();
+  await page.getByRole("heading", { name: /^Result/ }).waitFor();
+  const result = JSON.parse(await saved(page, "result.json"));
+  assert.equal(result.iterations, 3);
+  assert.equal(result.ending, "finished");
+});

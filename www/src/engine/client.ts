@@ -17,7 +17,7 @@ export function start(receive: (message: FromWorker) => void): Engine {
   );
   return {
     send(message) {
-      const transfer = "bytes" in message ? [message.bytes.buffer as ArrayBuffer] : [];
+      const transfer = message.kind === "load-zip" ? [message.bytes.buffer as ArrayBuffer] : [];
       worker.postMessage(message, transfer);
     },
   };

@@ -1,5 +1,6 @@
 /// <reference lib="webworker" />
 // Owns the wasm engine and the GPU device. It only passes messages; all they mean is in the Rust crate.
+import first from "../../../data/har/subset.bin?url";
 import rest from "../../../data/har/rest.bin?url";
 import init, { Studio } from "../../pkg/stackelberg.js";
 import type { FromWorker, ToWorker } from "../../pkg/stackelberg.js";
@@ -13,8 +14,9 @@ const studio = Promise.all([init({ module_or_path }), adapterName()]).then(
 addEventListener("message", async ({ data }: MessageEvent<ToWorker>) => {
   const engine = await studio;
   await engine.receive(data);
-  if (data.kind === "open") void fetchRest(engine);
 });
+
+void loadBuiltin();
 
 /** What the browser tells of the GPU, which the engine cannot ask for. */
 async function adapterName(): Promise<string> {
@@ -23,19 +25,23 @@ async function adapterName(): Promise<string> {
   return description || [vendor, architecture].filter(Boolean).map(capital).join(" ");
 }
 
-/** The engine carries the first people itself; the others follow once the page can be used. */
-async function fetchRest(engine: Studio) {
+/** The first people come beside the engine; the others follow once the page can be used. */
+async function loadBuiltin() {
   try {
-    const response = await fetch(rest);
-    if (!response.ok) throw new Error(`the server answered ${response.status}`);
-    await engine.receive({ kind: "add-builtin", bytes: new Uint8Array(await response.arrayBuffer()) });
+    const bytes = await fetchBytes(first);
+    const engine = await studio;
+    await engine.receive({ kind: "builtin", first: bytes });
+    await engine.receive({ kind: "builtin", first: bytes, rest: await fetchBytes(rest) });
   } catch (error) {
-    postMessage({
-      kind: "failed",
-      stage: "data",
-      message: `The other people of the data set could not be loaded (${error}). The first ones are enough to go on with; reload the page to try again.`,
-    } satisfies FromWorker);
+    const message = `Not all of the built-in recordings arrived (${error}). Reload the page to try again.`;
+    postMessage({ kind: "failed", stage: "data", message } satisfies FromWorker);
   }
+}
+
+async function fetchBytes(address: string): Promise<Uint8Array> {
+  const response = await fetch(address);
+  if (!response.ok) throw new Error(`the server answered ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
 }
 
 // A trapped engine settles no promise; the page hears of it as an error of the worker.
