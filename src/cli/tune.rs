@@ -267,6 +267,8 @@ struct Watch {
 impl Observer for Watch {
     fn event(&mut self, event: Event) -> Observed {
         match event {
+            // The last training, which scores the best settings, is of no new iteration.
+            Event::Progress { iteration, .. } if iteration as usize <= self.records.len() => {}
             Event::Progress { iteration, done, total } => self.progress.advance(iteration, done, total),
             Event::Outer { record, state, result, weights } => {
                 self.progress.outer(record);

@@ -1,0 +1,230 @@
+//! The commands that do not train, through the built program.
+
+mod cli_support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cli_support::{json, program, run};
+use serde_json::Value;
+
+#[test]
+fn help_tells_a_newcomer_where_to_start() {
+    let help = run(&mut program("--help")).exits(0).stdout;
+    for text in ["hypergradient", "stackelberg tune --quick", "devices", "tune", "verify", "explain", "schema"] {
+        assert!(help.contains(text), "no `{text}` in\n{help}");
+    }
+    let help = run(&mut program("tune --help")).exits(0).stdout;
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let flags = [
+        "quick",
+        "data",
+        "network",
+        "steps",
+        "outer",
+        "batch",
+        "hyperparameters",
+        "memory-budget",
+        "seed",
+        "device",
+        "out",
+        "config",
+        "resume",
+    ];
+    for flag in flags {
+        assert!(help.contains(&format!("--{flag}")), "no --{flag} in\n{help}");
+    }
+    for default in ["[default: 200]", "[default: lr,momentum,l2]", "[default: 1GiB]"] {
+        assert!(help.contains(default), "no {default} in\n{help}");
+    }
+}
+
+#[test]
+fn defaults_in_the_help_are_the_defaults() {
+    let help = run(&mut program("tune --help")).exits(0).stdout;
+    let help: String = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let schema: Value = serde_json::from_str(&run(&mut program("schema configuration")).exits(0).stdout).unwrap();
+    let properties = schema["properties"].as_object().unwrap();
+    let numbers = properties.iter().filter(|(_, p)| p["default"].is_number());
+    let mut seen = 0;
+    for (key, property) in numbers {
+        let flag = format!("--{} <", key.replace('_', "-"));
+        let about = help.split(&flag).nth(1).unwrap_or_else(|| panic!("no {flag}"));
+        let default = about.split("[default: ").nth(1).and_then(|rest| rest.split(']').next()).unwrap();
+        assert_eq!(default.parse::<f64>().ok(), property["default"].as_f64(), "{key}");
+        seen += 1;
+    }
+    assert!(seen >= 10, "only {seen} numbers");
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    for arguments in
+        ["", "tun", "tune --steps", "tune --steps x", "tune --network wide", "verify", "tune --resume a --out b"]
+    {
+        run(&mut program(arguments)).exits(2);
+    }
+    run(&mut program("tune --hyperparameters lr,foo")).exits(2).says(&["foo", "example-weights"]);
+    run(&mut program("tune --memory-budget lots")).exits(2).says(&["`lots` is no size", "512MiB"]);
+}
+
+#[test]
+fn schemas_cover_what_runs_write() {
+    let all: Value = serde_json::from_str(&run(&mut program("schema")).exits(0).stdout).unwrap();
+    for (part, key) in [("configuration", "memory_budget"), ("metrics", "hypergradient"), ("result", "test")] {
+        let one: Value = serde_json::from_str(&run(&mut program(&format!("schema {part}"))).exits(0).stdout).unwrap();
+        assert_eq!(all[part], one);
+        assert!(one.to_string().contains(&format!("\"{key}\"")), "no {key} in {part}");
+    }
+    assert_eq!(all["configuration"]["additionalProperties"], false);
+}
+
+#[test]
+fn explain_needs_no_device_and_is_stable() {
+    let explain = |part: &str| {
+        let arguments = format!("explain --data subset --steps 7 --part {part}");
+        run(program(&arguments).env("VK_DRIVER_FILES", "/nowhere").env("VK_ICD_FILENAMES", "/nowhere")).exits(0).stdout
+    };
+    let parts = ["graph", "program", "memory", "checkpoints"].map(explain);
+    let texts = ["graph step_adjoint", "program outer_gradient", "8 training states", "store all, 7 training steps"];
+    for (part, text) in parts.iter().zip(texts) {
+        assert!(part.contains(text), "no `{text}` in\n{part}");
+    }
+    assert_eq!(explain("all"), parts.join("\n"));
+    let small = run(&mut program("explain --data subset --part checkpoints --memory-budget 19000000")).exits(0).stdout;
+    assert!(small.contains("Revolve, 200 training steps, 2 slots"), "{small}");
+}
+
+#[test]
+fn explain_says_what_budget_would_do() {
+    run(&mut program("explain --data subset --memory-budget 1MiB"))
+        .exits(1)
+        .says(&["memory budget of 1048576 bytes is too small", "bytes are needed"]);
+}
+
+#[test]
+fn devices_without_an_adapter_still_name_the_reference() {
+    let mut command = program("devices");
+    let out = run(command.env("VK_DRIVER_FILES", "/nowhere").env("VK_ICD_FILENAMES", "/nowhere")).exits(0).stdout;
+    assert!(out.contains("reference"), "{out}");
+    if cfg!(target_os = "linux") {
+        assert!(out.contains("No GPU adapter"), "{out}");
+    }
+}
+
+/// An op case, kept in the repository or shared beside it.
+fn op_case() -> Option<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shared = std::env::var_os("STACKELBERG_SHARED").map(|s| PathBuf::from(s).join("golden"));
+    let roots = [
+        Some(here.join("tests/cases")),
+        shared,
+        Some(here.join("../shared/golden")),
+        Some(here.join("../../shared/golden")),
+    ];
+    let cases = roots.into_iter().flatten().filter_map(|root| fs::read_dir(root).ok()).flatten().flatten();
+    let mut cases: Vec<PathBuf> =
+        cases.map(|e| e.path()).filter(|p| p.file_name().unwrap().to_string_lossy().starts_with("op_relu")).collect();
+    cases.sort();
+    if cases.is_empty() {
+        println!("SKIPPED: no reference cases in tests/cases or ../shared/golden");
+    }
+    cases.into_iter().next()
+}
+
+/// A copy of a case with something else in its `case.json`.
+fn altered(case: &Path, to: &Path, change: impl FnOnce(&mut Value)) -> PathBuf {
+    fs::create_dir_all(to).unwrap();
+    fs::copy(case.join("tensors.safetensors"), to.join("tensors.safetensors")).unwrap();
+    let mut meta = json(case.join("case.json"));
+    meta["name"] = to.file_name().unwrap().to_string_lossy().into();
+    change(&mut meta);
+    fs::write(to.join("case.json"), meta.to_string()).unwrap();
+    to.to_owned()
+}
+
+#[test]
+fn verify_reports_and_exits_as_promised() {
+    let Some(case) = op_case() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let name = case.file_name().unwrap().to_string_lossy().into_owned();
+    let outputs = |meta: &mut Value, key: &str, value: Value| {
+        meta["outputs"].as_object_mut().unwrap().values_mut().for_each(|o| o[key] = value.clone());
+    };
+    let wrong = altered(&case, &root.path().join("wrong"), |meta| {
+        outputs(meta, "tol_rel", (-1.0).into());
+        outputs(meta, "tol_abs", (-1.0).into());
+    });
+    let other = altered(&case, &root.path().join("other"), |meta| meta["kind"] = "implicit".into());
+    let document = altered(&case, &root.path().join("document"), |meta| {
+        let output = meta["outputs"].as_object_mut().unwrap().remove("y").unwrap();
+        meta["outputs"]["val_loss"] = output;
+        meta["outputs"]["val_loss"]["ill_conditioned_f32"] = true.into();
+    });
+    // The document's output has a name of its own, and so its expected values must have.
+    let bytes = fs::read(document.join("tensors.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let renamed = tensors.iter().map(|(n, view)| (if n == "out64.y" { "out64.val_loss" } else { n }, view));
+    fs::write(document.join("tensors.safetensors"), safetensors::serialize(renamed, None).unwrap()).unwrap();
+
+    let verify = |cases: &[&Path], flags: &str| run(program(&format!("verify --device reference {flags}")).args(cases));
+    let report = |cases: &[&Path], status| -> Value {
+        serde_json::from_str(&verify(cases, "--json").exits(status).stdout).unwrap()
+    };
+    let table = verify(&[&case], "").exits(0).stdout;
+    assert!(table.contains(&name) && table.contains("1 passed, 0 failed, 0 unsupported"), "{table}");
+
+    let good = report(&[&case], 0);
+    assert_eq!((&good["engine"], &good["passed"], &good["failed"]), (&"reference".into(), &1.into(), &0.into()));
+    let output = &good["cases"][0]["outputs"][0];
+    assert_eq!(good["cases"][0]["status"], "passed");
+    for key in ["rel_err", "tol_rel", "ratio"] {
+        assert!(output[key].is_number(), "{key} in {output}");
+    }
+    assert_eq!(output["passed"], true);
+
+    let bad = report(&[&case, &wrong], 1);
+    assert_eq!((&bad["passed"], &bad["failed"]), (&1.into(), &1.into()));
+    assert_eq!(bad["cases"][1]["status"], "failed");
+
+    let unsupported = report(&[&case, &other], 0);
+    assert_eq!((&unsupported["unsupported"], &unsupported["cases"][1]["status"]), (&1.into(), &"unsupported".into()));
+    verify(&[&case, &other], "--strict").exits(1);
+    verify(&[&case], "--strict").exits(0);
+
+    let apart = report(&[&case, &document], 0);
+    assert_eq!(apart["cases"].as_array().unwrap().len(), 1);
+    assert_eq!(apart["no_test"][0]["name"], "document");
+
+    // A directory of cases; a case that cannot be read fails and the others still run.
+    fs::write(wrong.join("tensors.safetensors"), b"short").unwrap();
+    let all = report(&[root.path(), &case], 1);
+    assert_eq!((&all["passed"], &all["failed"], &all["unsupported"]), (&1.into(), &1.into(), &1.into()));
+    verify(&[&root.path().join("nowhere")], "").exits(1).says(&["cannot read", "nowhere"]);
+}
+
+#[test]
+fn verify_writes_its_outputs() {
+    let Some(case) = op_case() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().join("a/b");
+    run(program("verify --device reference --out").arg(&out).arg(&case)).exits(0);
+    let name = case.file_name().unwrap().to_string_lossy().into_owned();
+    let bytes = fs::read(out.join(format!("{name}.safetensors"))).unwrap();
+    let ours = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let bytes = fs::read(case.join("tensors.safetensors")).unwrap();
+    let theirs = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let meta = json(case.join("case.json"));
+    let names = meta["outputs"].as_object().unwrap();
+    assert_eq!(ours.len(), names.len());
+    let floats = |view: safetensors::tensor::TensorView| -> Vec<f64> {
+        view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    for name in names.keys() {
+        let (a, b) = (ours.tensor(name).unwrap(), theirs.tensor(&format!("out64.{name}")).unwrap());
+        assert_eq!(a.shape(), b.shape(), "{name}");
+        for (a, b) in floats(a).into_iter().zip(floats(b)) {
+            assert!((a - b).abs() <= 1e-9 * b.abs().max(1.0), "{name}: {a} {b}");
+        }
+    }
+}

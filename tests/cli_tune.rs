@@ -1,0 +1,450 @@
+//! `tune` through the built program: what it writes, how it goes on, and what it says when something
+//! is wrong.
+
+mod cli_support;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use cli_support::{Outcome, bits, json, metrics, program, run, spawn, tiny_data, tune, wait, wait_until};
+use serde_json::Value;
+
+/// A folder with the tiny data and room for runs.
+struct Bench {
+    root: tempfile::TempDir,
+    data: std::path::PathBuf,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let data = tiny_data(root.path());
+        Bench { root, data }
+    }
+
+    fn dir(&self, name: &str) -> std::path::PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// A run on the tiny data, kept in the directory of that name.
+    fn tune(&self, out: &str, more: &str) -> Outcome {
+        run(tune(&self.data, more).arg("--out").arg(self.dir(out)))
+    }
+
+    fn resume(&self, name: &str, more: &str) -> Outcome {
+        run(program("tune --resume").arg(self.dir(name)).args(more.split_whitespace()))
+    }
+}
+
+#[test]
+fn a_run_leaves_a_complete_record() {
+    let bench = Bench::new();
+    let outcome = bench.tune("run", "--seed 7").exits(0);
+    assert!(outcome.stdout.contains("Tuned in 3 outer iterations"), "{}", outcome.stdout);
+    outcome.says(&["Device: the f64 reference", "18 training, 6 validation, 24 test windows", "3/3 outer loss"]);
+    let directory = bench.dir("run");
+    let lines = metrics(&directory);
+    assert_eq!(lines.len(), 3);
+    for (k, line) in lines.iter().enumerate() {
+        assert_eq!(line["iteration"], k + 1);
+        assert!(line["outer_loss"].as_f64().unwrap() > 0.0);
+        for name in ["learning_rate", "momentum", "l2.conv1", "l2.conv2", "l2.dense1", "l2.dense2"] {
+            assert!(line["hyperparameters"][name].as_f64().unwrap() > 0.0, "{name} in {line}");
+            assert!(line["hypergradient"][name].as_f64().unwrap() != 0.0, "{name} in {line}");
+        }
+        for count in ["seconds", "peak_bytes", "dispatches", "submits", "readbacks"] {
+            assert!(line[count].as_f64().unwrap() > 0.0, "{count} in {line}");
+        }
+    }
+    let result = json(directory.join("result.json"));
+    for (key, value) in [("engine", "reference"), ("ending", "finished"), ("version", env!("CARGO_PKG_VERSION"))] {
+        assert_eq!(result[key], value);
+    }
+    assert_eq!(
+        (&result["seed"], &result["iterations"], &result["data"]["subset"]),
+        (&7.into(), &3.into(), &false.into())
+    );
+    for point in ["start", "end"] {
+        for set in ["train", "validation", "test"] {
+            assert!(result[point][set]["loss"].is_number() && result[point][set]["accuracy"].is_number());
+        }
+        let classes = &result[point]["test_classes"];
+        let counted: u64 = classes["confusion"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|r| r.as_array().unwrap())
+            .map(|n| n.as_u64().unwrap())
+            .sum();
+        assert_eq!(counted, 24);
+        assert_eq!(classes["classes"].as_array().unwrap().len(), 6);
+    }
+    let best = result["best_iteration"].as_u64().unwrap() as usize;
+    assert_eq!(result["best_outer_loss"], lines[best - 1]["outer_loss"]);
+    let losses = lines.iter().map(|l| l["outer_loss"].as_f64().unwrap());
+    assert_eq!(result["best_outer_loss"].as_f64(), losses.reduce(f64::min));
+
+    let bytes = fs::read(directory.join("model.safetensors")).unwrap();
+    let model = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(model.len(), 8);
+    assert_eq!(model.tensor("conv1.kernel").unwrap().shape(), [3, 9, 8]);
+    assert!(fs::read_to_string(directory.join("run.toml")).unwrap().contains("seed = 7"));
+}
+
+#[test]
+fn run_toml_repeats_the_run() {
+    let bench = Bench::new();
+    bench.tune("a", "--hyperparameters lr,example-weights --dropout 0.25 --validation-subjects 3").exits(0);
+    let settings = bench.dir("a").join("run.toml");
+    run(program("tune --out").arg(bench.dir("b")).arg("--config").arg(&settings)).exits(0);
+    assert_eq!(bits(&bench.dir("a")), bits(&bench.dir("b")));
+    let weights = &metrics(&bench.dir("b"))[2]["hyperparameters"];
+    assert!(weights["example_weights.min"].as_f64() < weights["example_weights.max"].as_f64(), "{weights}");
+    // An option overrides the file.
+    run(program("tune --seed 1 --out").arg(bench.dir("c")).arg("--config").arg(&settings)).exits(0);
+    assert_ne!(bits(&bench.dir("a")).1, bits(&bench.dir("c")).1);
+}
+
+#[test]
+fn a_directory_holds_one_run() {
+    let bench = Bench::new();
+    bench.tune("run", "--outer 1").exits(0);
+    let before = bits(&bench.dir("run"));
+    bench.tune("run", "--outer 1").exits(2).says(&["already holds a run", "--resume", "new --out"]);
+    assert_eq!(before, bits(&bench.dir("run")));
+    bench.resume("nothing", "").exits(2).says(&["holds no run to resume", "--out"]);
+    bench.resume("run", "--steps 4").exits(2).says(&["`steps` differs", "run.toml", "--config"]);
+    bench.resume("run", "--outer 3 --seed 1").exits(2).says(&["`seed` differs"]);
+}
+
+#[test]
+fn a_run_can_be_made_longer_and_is_the_same_bits() {
+    let bench = Bench::new();
+    bench.tune("whole", "").exits(0);
+    bench.tune("parts", "--outer 1").exits(0);
+    let outcome = bench.resume("parts", "--outer 3").exits(0);
+    assert!(!outcome.stderr.contains("1/3"), "the first iteration is not repeated:\n{}", outcome.stderr);
+    assert_eq!(bits(&bench.dir("whole")), bits(&bench.dir("parts")));
+    // Less memory means recomputed steps, not other bits.
+    bench.tune("small", "--outer 1 --steps 6").exits(0);
+    bench.tune("large", "--outer 3 --steps 6").exits(0);
+    let needed = least_budget(&bench, "--steps 6");
+    bench.resume("small", &format!("--outer 3 --memory-budget {needed}")).exits(0);
+    assert_eq!(bits(&bench.dir("small")), bits(&bench.dir("large")));
+    bench.resume("small", "--outer 2").exits(2).says(&["`outer` is 2, but must be at least 3"]);
+}
+
+/// The budget that the error about a small one says is needed.
+fn least_budget(bench: &Bench, more: &str) -> u64 {
+    let outcome = run(&mut tune(&bench.data, &format!("{more} --memory-budget 1000"))).exits(1);
+    let outcome = outcome.says(&["a memory budget of 1000 bytes is too small", "bytes are needed"]);
+    let words: Vec<&str> = outcome.stderr.split_whitespace().filter(|w| *w != "│").collect();
+    let at = words.windows(2).position(|w| w == ["at", "least"]).expect("the bytes needed");
+    words[at + 2].parse().expect("a number")
+}
+
+#[test]
+fn a_budget_too_small_is_refused_with_the_one_that_fits() {
+    let bench = Bench::new();
+    let needed = least_budget(&bench, "--steps 8");
+    bench.tune("fits", &format!("--steps 8 --outer 1 --memory-budget {needed}")).exits(0);
+    bench.tune("not", &format!("--steps 8 --outer 1 --memory-budget {}", needed - 1)).exits(1).says(&["is too small"]);
+    assert!(!bench.dir("not").join("run.toml").exists(), "a run that cannot begin leaves no run");
+    bench.tune("not", "--outer 1").exits(0);
+}
+
+/// Kills a run again and again and lets it go on; the end must be the bits of an undisturbed run.
+fn killed(kills: usize, device: &str, outer: u32) {
+    let bench = Bench::new();
+    let more = format!("--outer {outer} --device {device}");
+    let whole = bench.tune("whole", &more);
+    whole.exits(0);
+    let directory = bench.dir("killed");
+    let mut child = spawn(tune(&bench.data, &more).arg("--out").arg(&directory));
+    let mut random = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 | 1;
+    for kill in 1..=kills {
+        // At a random moment of the iterations that are this kill's share.
+        let due = outer as usize * kill / (kills + 1);
+        wait_until(&mut child, "its iterations", || saved(&directory) >= due);
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        std::thread::sleep(Duration::from_micros(random >> 47));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let done = saved(&directory);
+        println!("kill {kill} after {done} iterations");
+        child = spawn(program("tune --resume").arg(&directory));
+        if kill == kills {
+            let outcome = wait(child).exits(0);
+            let ran = outcome.stderr.lines().filter(|l| l.contains("outer loss")).count();
+            assert_eq!(ran, outer as usize - done, "only the missing iterations run:\n{}", outcome.stderr);
+            break;
+        }
+    }
+    assert_eq!(bits(&bench.dir("whole")), bits(&directory));
+}
+
+/// Iterations in the saved state: those that a resumed run does not repeat.
+fn saved(directory: &Path) -> usize {
+    let Ok(bytes) = fs::read(directory.join("state.safetensors")) else { return 0 };
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).expect("a whole file at any moment");
+    let entry = &header.metadata().as_ref().unwrap()["stackelberg"];
+    let state: Value = serde_json::from_str(entry.split_once(' ').unwrap().1).unwrap();
+    state["tuner"]["iteration"].as_u64().unwrap() as usize
+}
+
+#[test]
+fn killed_runs_go_on_to_the_same_bits() {
+    killed(3, "reference", 8);
+}
+
+#[test]
+#[ignore = "over 20 CPU seconds"]
+fn ten_kills_go_on_to_the_same_bits() {
+    killed(10, "reference", 33);
+}
+
+#[test]
+fn killed_runs_on_a_gpu_go_on_to_the_same_bits() {
+    let devices = run(&mut program("devices")).exits(0).stdout;
+    if devices.contains("No GPU adapter") {
+        assert!(std::env::var_os("REQUIRE_GPU").is_none(), "this test needs a GPU adapter:\n{devices}");
+        println!("SKIPPED: no GPU adapter");
+        return;
+    }
+    killed(2, "auto", 6);
+    let bench = Bench::new();
+    bench.tune("gpu", "--device auto --outer 2").exits(0);
+    let result = json(bench.dir("gpu").join("result.json"));
+    assert_eq!(result["engine"], "gpu");
+    assert!(result["dispatches"].as_u64().unwrap() > 0);
+    assert_eq!(metrics(&bench.dir("gpu"))[1]["buffers_created"], 0, "after the first iteration nothing is allocated");
+    let settings = fs::read_to_string(bench.dir("gpu").join("run.toml")).unwrap();
+    assert!(!settings.contains("device = \"auto\""), "the adapter is named:\n{settings}");
+}
+
+#[cfg(unix)]
+#[test]
+fn interrupt_ends_cleanly_and_can_be_resumed() {
+    let bench = Bench::new();
+    bench.tune("whole", "--outer 40").exits(0);
+    for signal in ["INT", "TERM"] {
+        let directory = bench.dir(signal);
+        let mut child = spawn(tune(&bench.data, "--outer 40").arg("--out").arg(&directory));
+        wait_until(&mut child, "two iterations", || saved(&directory) >= 2);
+        let kill = std::process::Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        let outcome = wait(child).exits(0).says(&["Stopping: one more training"]);
+        assert!(outcome.stdout.contains("Go on with: stackelberg tune --resume"), "{}", outcome.stdout);
+        let result = json(directory.join("result.json"));
+        assert_eq!(result["ending"], "stopped");
+        assert!(result["end"]["test"]["accuracy"].is_number());
+        assert_eq!(result["iterations"], saved(&directory));
+        bench.resume(signal, "").exits(0);
+        assert_eq!(bits(&bench.dir("whole")), bits(&directory));
+    }
+}
+
+#[test]
+fn wrong_settings_name_the_field_and_the_way_out() {
+    let bench = Bench::new();
+    let cases = [
+        ("--steps 0", ["`steps` is 0", "at least 1"]),
+        ("--outer 0", ["`outer` is 0", "at least 1"]),
+        ("--batch 0", ["`batch` is 0", "64 is the usual size"]),
+        ("--batch 19", ["`batch` is 19, but must be at most 18", "smaller batch"]),
+        ("--learning-rate=-1", ["`learning_rate` is -1", "above 0"]),
+        ("--learning-rate nan", ["`learning_rate` is NaN", "finite"]),
+        ("--momentum 1", ["`momentum` is 1", "below 1"]),
+        ("--dropout 1", ["`dropout` is 1", "0 switches it off"]),
+        ("--hyperparameters lr,lr", ["`hyperparameters`", "each once"]),
+    ];
+    for (more, texts) in cases {
+        bench.tune("never", more).exits(2).says(&texts);
+        assert!(!bench.dir("never").join("run.toml").exists());
+    }
+    bench.tune("never", "--validation-subjects 1,7").exits(1).says(&["validation subjects [7] are not in the data"]);
+}
+
+#[test]
+fn a_wrong_configuration_file_is_shown_in_place() {
+    let bench = Bench::new();
+    let file = bench.dir("mine.toml");
+    let with = |text: &str| {
+        fs::write(&file, text).unwrap();
+        run(program("tune --config").arg(&file)).exits(2)
+    };
+    with("steps = 5\nstepz = 6\n").says(&[
+        "mine.toml has a mistake in line 2, column 1",
+        "unknown field `stepz`",
+        "stepz = 6",
+        "schema configuration",
+    ]);
+    with("steps = \"many\"\n").says(&["line 1, column 9", "invalid type"]);
+    with("steps = 5\n[[[\n").says(&["mine.toml has a mistake in line 2"]);
+    with("batch = 0\n").says(&["`batch` is 0"]);
+    fs::write(&file, [0xff, 0xfe]).unwrap();
+    run(program("tune --config").arg(&file)).exits(2).says(&["cannot read the configuration", "mine.toml"]);
+    run(program("tune --config").arg(bench.dir("none.toml")))
+        .exits(2)
+        .says(&["cannot read the configuration", "none.toml"]);
+}
+
+#[test]
+fn wrong_data_name_file_and_line() {
+    let bench = Bench::new();
+    let again = |file: &str, change: &dyn Fn(String) -> String| {
+        let path = bench.data.join(file);
+        let original = fs::read_to_string(&path).unwrap();
+        fs::write(&path, change(original.clone())).unwrap();
+        let outcome = bench.tune("never", "").exits(1);
+        fs::write(&path, original).unwrap();
+        assert!(!bench.dir("never").join("run.toml").exists());
+        outcome
+    };
+    let signal = "train/Inertial Signals/body_gyro_y_train.txt";
+    let nan = |text: String| {
+        let (first, rest) = text.split_once('\n').unwrap();
+        format!("{first}\n NaN{}", &rest[rest[1..].find(' ').unwrap() + 1..])
+    };
+    again(signal, &nan).says(&["body_gyro_y_train.txt, line 2, number 1", "`NaN` is not a finite number"]);
+    again(signal, &|text| text[..text.len() / 2].to_owned()).says(&["body_gyro_y_train.txt"]);
+    again("train/y_train.txt", &|text| text.replacen('6', "9", 1)).says(&["y_train.txt, line 6", "`9` is not a label"]);
+    again("test/subject_test.txt", &|_| String::new()).says(&["subject_test.txt is empty"]);
+    fs::remove_file(bench.data.join("test/y_test.txt")).unwrap();
+    bench.tune("never", "").exits(1).says(&["y_test.txt"]);
+    run(program("tune --data").arg(bench.dir("nowhere"))).exits(1).says(&["nowhere"]);
+    fs::write(bench.dir("x.zip"), b"PK\x03\x04 no zip").unwrap();
+    run(program("tune --data").arg(bench.dir("x.zip"))).exits(1).says(&["x.zip", "damaged"]);
+}
+
+#[test]
+fn resuming_with_other_data_is_refused() {
+    let bench = Bench::new();
+    bench.tune("run", "--outer 1").exits(0);
+    let labels = bench.data.join("train/y_train.txt");
+    let text = fs::read_to_string(&labels).unwrap();
+    fs::write(&labels, text.replacen('6', "5", 1)).unwrap();
+    bench.resume("run", "--outer 2").exits(1).says(&["state.safetensors cannot be used", "data have changed"]);
+}
+
+#[test]
+fn absurd_learning_rates_are_reported_and_the_last_good_state_kept() {
+    let bench = Bench::new();
+    let outcome = bench.tune("hopeless", "--learning-rate 1e30 --outer 2").exits(1);
+    assert!(outcome.stdout.contains("Training diverged each time"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("smaller --learning-rate"), "{}", outcome.stdout);
+    outcome.says(&["training diverged at step"]);
+    let lines = metrics(&bench.dir("hopeless"));
+    assert!(lines.iter().all(|l| l["outer_loss"].is_null() && l["accepted"] == false));
+    assert!(!bench.dir("hopeless").join("model.safetensors").exists());
+    bench.resume("hopeless", "--outer 3").exits(1);
+    assert_eq!(metrics(&bench.dir("hopeless")).len(), 3);
+
+    // The first step of the outer optimiser goes over the edge.
+    bench.tune("edge", "--hyperparameters lr --outer-rate 80 --outer 2").exits(0).says(&["taken back"]);
+    let result = json(bench.dir("edge").join("result.json"));
+    assert_eq!((&result["best_iteration"], &result["iterations"]), (&1.into(), &2.into()));
+    assert_eq!(result["end"]["validation"], result["start"]["validation"]);
+    assert!(bench.dir("edge").join("model.safetensors").exists());
+}
+
+#[test]
+fn damaged_files_are_named() {
+    let bench = Bench::new();
+    bench.tune("run", "--outer 2").exits(0);
+    let whole = bits(&bench.dir("run"));
+    let spoil = |name: &str, change: &dyn Fn(Vec<u8>) -> Option<Vec<u8>>| {
+        let path = bench.dir("run").join(name);
+        let original = fs::read(&path).unwrap();
+        match change(original.clone()) {
+            Some(bytes) => fs::write(&path, bytes).unwrap(),
+            None => fs::remove_file(&path).unwrap(),
+        }
+        let outcome = bench.resume("run", "");
+        fs::write(&path, original).unwrap();
+        outcome
+    };
+    let cut = |bytes: Vec<u8>| Some(bytes[..bytes.len() / 2].to_vec());
+    spoil("state.safetensors", &cut).exits(1).says(&["state.safetensors cannot be used", "cut short", "--config"]);
+    let flip = |mut bytes: Vec<u8>| {
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        Some(bytes)
+    };
+    spoil("state.safetensors", &flip).exits(1).says(&["checksum"]);
+    spoil("state.safetensors", &|_| Some(vec![])).exits(1).says(&["state.safetensors cannot be used"]);
+    spoil("state.safetensors", &|_| None).exits(1).says(&["state.safetensors cannot be used: it is missing"]);
+    spoil("metrics.jsonl", &cut).exits(1).says(&["metrics.jsonl cannot be used"]);
+    spoil("metrics.jsonl", &|_| None).exits(1).says(&["metrics.jsonl", "0 lines"]);
+    spoil("run.toml", &|_| Some(b"steps = ".to_vec())).exits(2).says(&["run.toml has a mistake in line 1"]);
+    let other = |bytes| Some(String::from_utf8(bytes).unwrap().replace("batch = 4", "batch = 5").into_bytes());
+    spoil("run.toml", &other).exits(1).says(&["run.toml cannot be used", "`batch` was changed"]);
+    spoil("run.toml", &|_| None).exits(2).says(&["holds no run"]);
+    bench.resume("run", "").exits(0);
+    assert_eq!(whole, bits(&bench.dir("run")), "nothing above did harm");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_ends_the_run_and_spares_what_was_saved() {
+    let bench = Bench::new();
+    bench.tune("whole", "").exits(0);
+    bench.tune("run", "--outer 1").exits(0);
+    let directory = bench.dir("run");
+    // Every write to this device fails as on a full disk.
+    std::os::unix::fs::symlink("/dev/full", directory.join(".state.safetensors.tmp")).unwrap();
+    bench.resume("run", "--outer 3").exits(1).says(&[
+        "cannot write",
+        "state.safetensors",
+        "No space left on device",
+        "make room on the disk",
+        "--resume",
+    ]);
+    assert_eq!(saved(&directory), 1);
+    bench.resume("run", "").exits(0);
+    assert_eq!(bits(&bench.dir("whole")), bits(&directory));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_place_that_cannot_be_written_is_an_error_before_any_work() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::new();
+    fs::write(bench.dir("file"), b"").unwrap();
+    bench.tune("file", "").exits(1).says(&["cannot make the directory", "--out"]);
+    bench.tune("file/below", "").exits(1).says(&["cannot make the directory"]);
+    if cfg!(target_os = "linux") {
+        run(&mut tune(&bench.data, "--out /proc/stackelberg")).exits(1).says(&["cannot make the directory /proc"]);
+        run(&mut tune(&bench.data, "--out /proc")).exits(1).says(&["cannot write /proc/.lock"]);
+    }
+    // The administrator may write anywhere.
+    let locked = bench.dir("locked");
+    fs::create_dir(&locked).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).unwrap();
+    if fs::write(locked.join("probe"), b"").is_err() {
+        bench.tune("locked", "").exits(1).says(&["cannot write", "make the directory writable"]);
+    }
+}
+
+#[test]
+fn two_processes_do_not_share_a_directory() {
+    let bench = Bench::new();
+    let directory = bench.dir("run");
+    let mut child = spawn(tune(&bench.data, "--outer 1000").arg("--out").arg(&directory));
+    wait_until(&mut child, "an iteration", || saved(&directory) >= 1);
+    bench.resume("run", "").exits(1).says(&["another process is working on the run"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    bench.resume("run", &format!("--outer {}", saved(&directory))).exits(0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn without_an_adapter_the_way_out_is_named() {
+    let bench = Bench::new();
+    let mut command = program("tune --steps 2 --outer 1 --data");
+    command.arg(&bench.data).env("VK_DRIVER_FILES", "/nowhere").env("VK_ICD_FILENAMES", "/nowhere");
+    run(&mut command).exits(1).says(&["no usable GPU adapter", "--device reference"]);
+    run(&mut tune(&bench.data, "--device no-such-card")).exits(1).says(&["no usable GPU adapter"]);
+}
