@@ -33,8 +33,6 @@ pub struct OuterAdam {
     first: Vec<Vec<f64>>,
     second: Vec<Vec<f64>>,
     accepted: Option<Accepted>,
-    /// Smallest accepted outer loss.
-    pub best: f64,
 }
 
 /// The last accepted point and its outer loss.
@@ -42,21 +40,15 @@ pub struct OuterAdam {
 struct Accepted {
     values: Vec<Vec<f64>>,
     loss: f64,
+    /// The smallest outer loss of all accepted points.
+    best: f64,
 }
 
 impl OuterAdam {
     /// An optimiser for groups of the given sizes.
     pub fn new(rates: Vec<f64>, sizes: &[usize]) -> Self {
         let zeros: Vec<Vec<f64>> = sizes.iter().map(|&n| vec![0.0; n]).collect();
-        OuterAdam {
-            rates,
-            damping: 1.0,
-            steps: 0,
-            first: zeros.clone(),
-            second: zeros,
-            accepted: None,
-            best: f64::INFINITY,
-        }
+        OuterAdam { rates, damping: 1.0, steps: 0, first: zeros.clone(), second: zeros, accepted: None }
     }
 
     /// Takes the loss and hypergradient found at `values` and moves `values` to the next point to try;
@@ -83,15 +75,15 @@ impl OuterAdam {
 
     fn accepts(&self, loss: f64, gradient: &[Vec<f64>]) -> bool {
         let finite = loss.is_finite() && gradient.iter().flatten().all(|g| g.is_finite());
-        let last = self.accepted.as_ref().map_or(f64::INFINITY, |a| a.loss);
-        finite && loss <= DIVERGED * self.best && loss <= JUMPED * last
+        let Some(Accepted { loss: last, best, .. }) = &self.accepted else { return finite };
+        finite && loss <= DIVERGED * best && loss <= JUMPED * last
     }
 
     /// Adam's update of the moments, with the hypergradient shortened if it is far too long.
     fn accept(&mut self, values: &[Vec<f64>], loss: f64, gradient: &[Vec<f64>]) {
-        self.best = self.best.min(loss);
+        let best = self.accepted.as_ref().map_or(loss, |before| before.best.min(loss));
         self.damping = (RECOVERY * self.damping).min(1.0);
-        self.accepted = Some(Accepted { values: values.to_vec(), loss });
+        self.accepted = Some(Accepted { values: values.to_vec(), loss, best });
         let length = gradient.iter().flatten().map(|g| g * g).sum::<f64>().sqrt();
         let shorten = if self.steps == 0 {
             1.0
@@ -128,7 +120,8 @@ mod tests {
             }
         }
         assert!(rejections > 0, "the first steps of 0.5 cross the wall");
-        assert!(adam.best < 1e-4, "best {}", adam.best);
+        let best = adam.accepted.unwrap().best;
+        assert!(best < 1e-4, "best {best}");
     }
 
     #[test]

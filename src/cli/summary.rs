@@ -37,9 +37,10 @@ fn headline(result: &RunResult) -> String {
     let ended = match result.ending {
         Ending::Finished | Ending::Running => format!("Tuned in {iterations} outer iterations, {time}"),
         Ending::Stopped => format!("Stopped after {iterations} outer iterations, {time}"),
-        Ending::Diverged => {
-            format!("Gave up after {iterations} outer iterations, {time}: one after the other diverged")
+        Ending::Diverged if result.best_iteration > 0 => {
+            format!("Gave up after {iterations} outer iterations, {time}: the last steps were all taken back")
         }
+        Ending::Diverged => format!("Gave up after {iterations} outer iterations, {time}"),
     };
     match result.best_outer_loss {
         Some(loss) => {
@@ -47,7 +48,7 @@ fn headline(result: &RunResult) -> String {
         }
         None if iterations == 0 => format!("{ended}."),
         None => format!(
-            "{ended}. Training diverged each time, from the start values on, so nothing was learnt.\n\
+            "{ended}. Training diverged from the start values on, so nothing was learnt.\n\
              Start from a smaller --learning-rate."
         ),
     }

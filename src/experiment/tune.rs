@@ -212,17 +212,24 @@ impl<'e> Tuner<'e> {
 
     /// Runs the outer iterations that are left.
     pub async fn run(&mut self, observer: &mut dyn Observer) -> Result<Ending, TuneError> {
-        while self.state.iteration < self.config.outer {
+        while !self.gave_up() {
+            if self.state.iteration >= self.config.outer {
+                return Ok(Ending::Finished);
+            }
             match self.iterate(observer).await {
                 Ok(()) => {}
                 Err(TuneError::Solve(SolveError::Stopped)) => return Ok(Ending::Stopped),
                 Err(error) => return Err(error),
             }
-            if self.state.rejections >= MOST_REJECTIONS {
-                return Ok(Ending::Diverged);
-            }
         }
-        Ok(Ending::Finished)
+        Ok(Ending::Diverged)
+    }
+
+    /// Whether there is no use in going on: too many rejections, or one of the start values, to which
+    /// there is no accepted point to go back.
+    fn gave_up(&self) -> bool {
+        let TunerState { rejections, best, .. } = &self.state;
+        *rejections >= MOST_REJECTIONS || (*rejections > 0 && best.is_none())
     }
 
     /// Trains with the best hyperparameters found and evaluates; also gives the trained weights.
