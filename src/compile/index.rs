@@ -309,3 +309,83 @@ fn split(word: &Word, n: i64) -> (Word, Word) {
     let constant = word.constant.rem_euclid(n);
     (Word::of(multiple, word.constant - constant), Word::of(rest, constant))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Words over one base, written without looking at a domain.
+    #[derive(Default)]
+    struct Plain(Exprs);
+
+    impl EmitWords for Plain {
+        fn exprs(&mut self) -> &mut Exprs {
+            &mut self.0
+        }
+
+        fn digit(&mut self, digit: &Digit) -> ExprId {
+            let div = self.0.word(digit.div as u32);
+            let size = self.0.word(digit.size as u32);
+            let quotient = self.0.scalar(Scalar::DivU, &[digit.base, div]);
+            if digit.is_top() { quotient } else { self.0.scalar(Scalar::RemU, &[quotient, size]) }
+        }
+    }
+
+    impl Plain {
+        fn flat(&mut self, count: usize) -> (ExprId, Word) {
+            let flat = self.0.push(Expr::Flat);
+            (flat, Word::atom(flat, count))
+        }
+
+        fn eval(&self, id: ExprId, flat: u32) -> u32 {
+            match &self.0.list[id.0 as usize] {
+                Expr::ConstU(word) => *word,
+                Expr::Flat => flat,
+                Expr::Scalar(f, args) => {
+                    let args: Vec<f64> = args.iter().map(|&arg| f64::from(self.eval(arg, flat))).collect();
+                    f.eval(&args) as u32
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_index_taken_apart_and_put_together_is_itself() {
+        let mut plain = Plain::default();
+        let (flat, word) = plain.flat(4 * 3 * 5);
+        let index = plain.unravel(&word, &[4, 3, 5], None);
+        assert_eq!(Word::linear(&index, &[4, 3, 5]).as_atom(), Some(flat));
+        // Through another shape of as many elements, too.
+        let other = plain.unravel(&Word::linear(&index, &[4, 3, 5]), &[2, 30], None);
+        assert_eq!(Word::linear(&other, &[2, 30]).as_atom(), Some(flat));
+    }
+
+    #[test]
+    fn words_have_the_values_of_their_arithmetic() {
+        let mut plain = Plain::default();
+        let (_, word) = plain.flat(60);
+        let index = plain.unravel(&word, &[4, 3, 5], None);
+        // A crop: one off the front of the middle axis, then every second element of the last.
+        let moved = index[1].offset(1).times(7).plus(&index[2].times(2)).plus(&index[0].times(40));
+        let (quotient, rest) = plain.div_rem(&moved, 6, None);
+        let ids = [&moved, &quotient, &rest].map(|word| plain.emit(word));
+        for flat in 0..60u32 {
+            let (a, b, c) = (flat / 15, flat / 5 % 3, flat % 5);
+            let value = (b + 1) * 7 + c * 2 + a * 40;
+            assert_eq!(ids.map(|id| plain.eval(id, flat)), [value, value / 6, value % 6]);
+        }
+    }
+
+    #[test]
+    fn a_range_test_is_one_comparison_or_none() {
+        let mut plain = Plain::default();
+        let (_, word) = plain.flat(10);
+        assert_eq!(plain.inside(&word, 10), Inside::Always);
+        assert_eq!(plain.inside(&word.offset(10), 10), Inside::Never);
+        let Inside::If(condition) = plain.inside(&word.offset(-3), 5) else { panic!("not decided by range") };
+        for flat in 0..10 {
+            assert_eq!(plain.eval(condition, flat) == 1, (3..8).contains(&flat));
+        }
+    }
+}

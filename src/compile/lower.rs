@@ -10,26 +10,13 @@ use super::index::{Digit, EmitWords, Exprs, Inside, Word};
 use super::{BufferIndex, Core, Dispatch, Expr, ExprId, MAX_EXTENT, Store};
 use crate::ir::{ConvFace, ConvGeometry, DType, Graph, Node, NodeId, Op, Scalar, numel, strides};
 
-/// Sums and maxima over at most this many elements are written out in their consumers.
-pub(super) const UNROLLED: usize = 16;
-
 /// Most expressions of a dispatch.
 pub(super) const MOST_EXPRS: usize = 512;
 
-/// Whether a reduction is written out in place rather than looped over in a dispatch of its own.
-pub(super) fn is_unrolled(graph: &Graph, node: &Node) -> bool {
-    reduced(node).is_some_and(|axes| {
-        let shape = graph.shape(node.args[0]);
-        axes.iter().map(|&a| shape[a]).product::<usize>() <= UNROLLED
-    })
-}
-
-/// Whether the node is the loop of a dispatch of its own.
-pub(super) fn is_core(graph: &Graph, node: &Node) -> bool {
-    match node.op {
-        Op::MatMul { .. } | Op::Conv { .. } => true,
-        _ => reduced(node).is_some() && !is_unrolled(graph, node),
-    }
+/// Elements that a reduction takes together for each of its own.
+pub(super) fn reduced_terms(graph: &Graph, node: &Node) -> Option<usize> {
+    let shape = graph.shape(*node.args.first()?);
+    Some(reduced(node)?.iter().map(|&axis| shape[axis]).product())
 }
 
 /// Axes of the argument that a reduction removes.

@@ -33,3 +33,48 @@ pub(super) fn plan(program: &mut Program) {
         program.buffers[k].place = Place::Scratch(slot);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::{Output, compile};
+    use crate::ir::{DType, Graph, Scalar};
+
+    /// A chain of products of [1, 8, n]: each needs the one before it and nothing else.
+    fn chain(widths: &[usize]) -> Program {
+        let mut g = Graph::new();
+        let mut x = g.input("x", &[1, 8, widths[0]], DType::F32);
+        for (k, pair) in widths.windows(2).enumerate() {
+            let w = g.input(&format!("w{k}"), &[1, pair[0], pair[1]], DType::F32);
+            let y = g.matmul(x, w, [false, false]);
+            x = g.scalar(Scalar::Tanh, &[y]);
+        }
+        compile("chain", &g, &[Output::new("y", x)]).unwrap()
+    }
+
+    #[test]
+    fn a_chain_needs_two_slots() {
+        let program = chain(&[4, 5, 6, 7, 8, 3]);
+        assert_eq!(program.dispatches.len(), 5);
+        // 8 × (5, 6, 7, 8) live two at a time: the largest two that meet nobody else's time.
+        assert_eq!(program.scratch, [4 * 8 * 8, 4 * 8 * 7]);
+    }
+
+    #[test]
+    fn buffers_that_share_a_slot_never_live_at_once() {
+        let program = chain(&[9, 2, 8, 3, 7, 4, 6, 5]);
+        let buffers = (0..program.buffers.len() as u32).map(BufferIndex);
+        let lives: Vec<_> = buffers
+            .filter_map(|b| match program.buffer(b).place {
+                Place::Scratch(slot) => Some((slot, lifetime(&program, b)?)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(lives.len(), 6);
+        for (k, (slot, life)) in lives.iter().enumerate() {
+            for (other, other_life) in &lives[..k] {
+                assert!(slot != other || life.1 < other_life.0 || other_life.1 < life.0);
+            }
+        }
+    }
+}

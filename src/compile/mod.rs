@@ -209,7 +209,7 @@ impl<'a> Assembly<'a> {
     /// Adds the dispatch of a group, or the two of a sum in parts.
     fn group(&mut self, group: &Group) {
         let graph = &self.fused.graph;
-        let label = label(self.fused, group);
+        let label = self.label(group);
         let partial = group.core.and_then(|core| self.partial_sums(core, &label));
         let domain = match group.core {
             Some(core) => lower::core_domain(graph, core),
@@ -251,6 +251,15 @@ impl<'a> Assembly<'a> {
         Some(partial)
     }
 
+    /// The loop and what comes of it, in the words of the graph.
+    fn label(&self, group: &Group) -> String {
+        let core = group.core.map_or("map".to_owned(), |core| operation(&self.fused.graph.node(core).op));
+        let kept = group.roots.iter().filter(|root| self.fused.kept.contains(&root.node));
+        let buffers: BTreeSet<BufferIndex> = kept.map(|root| self.buffers[&root.node]).collect();
+        let names: Vec<&str> = buffers.iter().map(|&buffer| self.program.buffer(buffer).name.as_str()).collect();
+        format!("{core} → {}", names.join(", "))
+    }
+
     fn lowering(&self, domain: Vec<usize>) -> Lowering<'_> {
         Lowering::new(&self.fused.graph, &self.fused.stored, domain).loading(&self.buffers)
     }
@@ -279,10 +288,37 @@ fn operation(op: &Op) -> String {
     }
 }
 
-/// The loop and what comes of it, in the words of the graph.
-fn label(fused: &Fused, group: &Group) -> String {
-    let core = group.core.map_or("map".to_owned(), |core| operation(&fused.graph.node(core).op));
-    let kept = group.roots.iter().filter(|root| fused.kept.contains(&root.node));
-    let names: BTreeSet<String> = kept.map(|root| node_name(&fused.graph, root.node)).collect();
-    format!("{core} → {}", names.into_iter().collect::<Vec<_>>().join(", "))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// x `[2, 3]` and y of another length.
+    fn graph() -> (Graph, NodeId, NodeId) {
+        let mut g = Graph::new();
+        let x = g.input("x", &[2, 3], DType::F32);
+        let y = g.input("y", &[4], DType::F32);
+        (g, x, y)
+    }
+
+    #[test]
+    fn an_output_in_place_must_fit_its_input_and_have_it_alone() {
+        let (mut g, x, y) = graph();
+        let double = g.scale(x, 2.0);
+        let error = compile("p", &g, &[Output::over("o", double, 1)]).unwrap_err().to_string();
+        assert!(error.contains("`o` (6 of F32) cannot replace input `y` (4 of F32)"), "{error}");
+        let error = compile("p", &g, &[Output::over("o", double, 7)]).unwrap_err().to_string();
+        assert!(error.contains("input 7, but there are 2"), "{error}");
+        let twice = [Output::over("a", double, 0), Output::over("b", x, 0)];
+        let error = compile("p", &g, &twice).unwrap_err().to_string();
+        assert!(error.contains("`a` and `b` both replace input `x`"), "{error}");
+        assert!(compile("p", &g, &[Output::over("o", y, 1)]).unwrap().dispatches.is_empty());
+    }
+
+    #[test]
+    fn empty_arrays_are_refused() {
+        let mut g = Graph::new();
+        let x = g.input("x", &[0, 3], DType::F32);
+        let error = compile("p", &g, &[Output::new("o", x)]).unwrap_err().to_string();
+        assert!(error.contains("`x` of shape [0, 3] is empty"), "{error}");
+    }
 }

@@ -17,6 +17,11 @@ const MOST_REPEATS: usize = 8;
 const TRIVIAL: usize = 2;
 const FREE: usize = 32_768;
 
+/// Most terms of a sum, and most expressions of all its terms, that are written out where it is used
+/// instead of looped over in a dispatch of its own.
+const UNROLLED_TERMS: usize = 16;
+const UNROLLED_EXPRS: usize = 256;
+
 /// What a root or a core reads and computes.
 pub(super) struct Analysis {
     /// Nodes loaded, and whether only ever at the element being computed.
@@ -41,6 +46,8 @@ enum Unit {
 pub(super) struct Stores<'a> {
     graph: &'a Graph,
     nodes: Vec<NodeId>,
+    /// Nodes that are the loop of a dispatch of their own.
+    cores: BTreeSet<NodeId>,
     /// Concatenations whose parts are computed in dispatches of their own.
     in_parts: BTreeSet<NodeId>,
     /// Nodes that alone take up a loop's result.
@@ -55,11 +62,12 @@ impl<'a> Stores<'a> {
         let live = graph.live(outputs);
         let nodes: Vec<NodeId> = (0..live.len()).filter(|&k| live[k]).map(|k| NodeId(k as u32)).collect();
         let in_parts: BTreeSet<NodeId> = nodes.iter().copied().filter(|&id| is_written_in_parts(graph, id)).collect();
+        let cores = cores(graph, &nodes);
         let mut required = always_stored(graph, &nodes, outputs);
-        required.extend(&in_parts);
-        let epilogues = epilogues(graph, &nodes);
+        required.extend(cores.iter().chain(&in_parts));
+        let epilogues = epilogues(graph, &nodes, &cores);
         let stored = required.clone();
-        let mut stores = Stores { graph, nodes, in_parts, epilogues, stored, analyses: BTreeMap::new() };
+        let mut stores = Stores { graph, nodes, cores, in_parts, epilogues, stored, analyses: BTreeMap::new() };
         loop {
             stores.refresh();
             let mut more = stores.cuts();
@@ -97,7 +105,7 @@ impl<'a> Stores<'a> {
     }
 
     fn units(&self, id: NodeId) -> Vec<Unit> {
-        if lower::is_core(self.graph, self.graph.node(id)) {
+        if self.cores.contains(&id) {
             return vec![Unit::Core(id)];
         }
         self.roots(id).into_iter().map(Unit::Root).collect()
@@ -120,8 +128,7 @@ impl<'a> Stores<'a> {
     pub fn dispatches(&self) -> impl Iterator<Item = (Root, Option<NodeId>, &Analysis)> {
         let roots = self.stored.iter().flat_map(|&id| self.roots(id));
         roots.map(|root| {
-            let is_core = root.is_whole() && lower::is_core(self.graph, self.graph.node(root.value));
-            let core = is_core.then_some(root.value);
+            let core = (root.is_whole() && self.cores.contains(&root.value)).then_some(root.value);
             (root, core, &self.analyses[&core.map_or(Unit::Root(root), Unit::Core)])
         })
     }
@@ -136,7 +143,7 @@ impl<'a> Stores<'a> {
         let most = MOST_BUFFERS - 2;
         let inlined = || analysis.inlined.keys().copied();
         if analysis.overflows {
-            let reduction = inlined().rev().find(|&id| lower::is_unrolled(self.graph, self.graph.node(id)));
+            let reduction = inlined().rev().find(|&id| self.terms(id) > 1);
             let scalars: Vec<NodeId> = inlined().filter(|&id| own_cost(self.graph, id) > 0).collect();
             return reduction.or_else(|| scalars.get(scalars.len() / 2).copied());
         }
@@ -148,6 +155,11 @@ impl<'a> Stores<'a> {
             .filter(|(reads, _)| (2..=most).contains(reads))
             .max_by_key(|&(reads, id)| (reads, std::cmp::Reverse(numel(self.graph.shape(id)))))
             .map(|(_, id)| id)
+    }
+
+    /// Elements that an unrolled reduction takes together; 1 for other nodes.
+    fn terms(&self, id: NodeId) -> usize {
+        lower::reduced_terms(self.graph, self.graph.node(id)).unwrap_or(1)
     }
 
     fn alone(&self, id: NodeId) -> Analysis {
@@ -193,11 +205,7 @@ impl<'a> Stores<'a> {
             let node = self.graph.node(id);
             let from = |arg: &NodeId| if self.stored.contains(arg) { 0 } else { costs[arg] };
             let args = node.args.iter().map(from).fold(own_cost(self.graph, id), usize::saturating_add);
-            let terms = match node.args.first() {
-                Some(&arg) if lower::is_unrolled(self.graph, node) => numel(self.graph.shape(arg)) / numel(&node.shape),
-                _ => 1,
-            };
-            costs.insert(id, args.saturating_mul(terms));
+            costs.insert(id, args.saturating_mul(self.terms(id)));
         }
         costs
     }
@@ -223,12 +231,31 @@ fn analyse(graph: &Graph, stored: &BTreeSet<NodeId>, unit: Unit) -> Analysis {
     }
 }
 
-/// Outputs, loops, copies, and what contractions load.
+/// Contractions, and reductions too large to be written out.
+fn cores(graph: &Graph, nodes: &[NodeId]) -> BTreeSet<NodeId> {
+    let mut cores = BTreeSet::new();
+    for &id in nodes {
+        let node = graph.node(id);
+        let is_core = match lower::reduced_terms(graph, node) {
+            Some(terms) => {
+                let written_out = || analyse(graph, &cores, Unit::Root(Root::whole(id)));
+                terms > UNROLLED_TERMS || written_out().exprs > UNROLLED_EXPRS
+            }
+            None => matches!(node.op, Op::MatMul { .. } | Op::Conv { .. }),
+        };
+        if is_core {
+            cores.insert(id);
+        }
+    }
+    cores
+}
+
+/// Outputs, copies, and what contractions load.
 fn always_stored(graph: &Graph, nodes: &[NodeId], outputs: &[NodeId]) -> BTreeSet<NodeId> {
     let mut stored: BTreeSet<NodeId> = outputs.iter().copied().collect();
     for &id in nodes {
         let node = graph.node(id);
-        if lower::is_core(graph, node) || node.op == Op::StopGradient {
+        if node.op == Op::StopGradient {
             stored.insert(id);
         }
         if matches!(node.op, Op::MatMul { .. } | Op::Conv { .. }) {
@@ -303,7 +330,7 @@ fn own_cost(graph: &Graph, id: NodeId) -> usize {
 }
 
 /// Pointwise nodes that alone take up a loop's result, element for element: better stored than it.
-fn epilogues(graph: &Graph, nodes: &[NodeId]) -> BTreeSet<NodeId> {
+fn epilogues(graph: &Graph, nodes: &[NodeId], cores: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
     let mut users: BTreeMap<NodeId, usize> = BTreeMap::new();
     nodes.iter().flat_map(|&id| &graph.node(id).args).for_each(|&arg| *users.entry(arg).or_default() += 1);
     let mut raw: BTreeSet<NodeId> = BTreeSet::new();
@@ -314,7 +341,7 @@ fn epilogues(graph: &Graph, nodes: &[NodeId]) -> BTreeSet<NodeId> {
         if matches!(node.op, Op::Scalar(_)) && takes_up {
             epilogues.insert(id);
         }
-        let passes = lower::is_core(graph, node) || (node.op == Op::Reshape && takes_up);
+        let passes = cores.contains(&id) || (node.op == Op::Reshape && takes_up);
         if passes && users.get(&id) == Some(&1) {
             raw.insert(id);
         }

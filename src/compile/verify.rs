@@ -309,3 +309,77 @@ impl Written {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::{Output, Store, compile};
+    use crate::ir::Graph;
+
+    /// Two dispatches: y = Σ over rows of x, then z = y broadcast − x, over x.
+    fn program() -> Program {
+        let mut g = Graph::new();
+        let x = g.input("x", &[40, 3], DType::F32);
+        let y = g.sum(x, &[0]);
+        let wide = g.broadcast_to(y, &[40, 3]);
+        let z = g.sub(wide, x);
+        compile("means", &g, &[Output::new("y", y), Output::over("x", z, 0)]).unwrap()
+    }
+
+    fn rule(program: &Program) -> String {
+        program.verify().expect_err("an unsound program passed").rule
+    }
+
+    #[test]
+    fn sound_programs_pass_and_each_broken_rule_is_named() {
+        let sound = program();
+        sound.verify().unwrap();
+
+        let mut swapped = sound.clone();
+        swapped.dispatches.swap(0, 1);
+        assert!(rule(&swapped).contains("read before it is written"));
+
+        let mut dropped = sound.clone();
+        dropped.dispatches.remove(0);
+        assert!(rule(&dropped).contains("read before it is written"));
+        dropped.dispatches.clear();
+        assert!(rule(&dropped).contains("output `y` is not written"));
+
+        let mut moved = sound.clone();
+        moved.dispatches[1].stores[0].offset = 1;
+        assert!(rule(&moved).contains("beyond the end"));
+
+        let mut shifted = sound.clone();
+        let update = &mut shifted.dispatches[1];
+        let x = shifted.inputs[0];
+        let flat = update.exprs.iter().position(|expr| *expr == Expr::Flat).unwrap();
+        update.exprs[flat] = Expr::ConstU(0);
+        assert!(update.writes().contains(&x));
+        assert!(rule(&shifted).contains("read elsewhere than where it is written"));
+
+        let mut twice = sound.clone();
+        let again = twice.dispatches[0].stores[0].clone();
+        twice.dispatches[0].stores.push(again);
+        assert!(rule(&twice).contains("two stores"));
+
+        let mut typed = sound.clone();
+        let word = ExprId(typed.dispatches[0].exprs.len() as u32);
+        typed.dispatches[0].exprs.push(Expr::ConstU(1));
+        typed.dispatches[0].stores[0] = Store { value: word, ..typed.dispatches[0].stores[0].clone() };
+        assert!(rule(&typed).contains("another type"));
+
+        let mut escaped = sound.clone();
+        let reduced = ExprId(escaped.dispatches[0].exprs.len() as u32);
+        escaped.dispatches[0].exprs.push(Expr::Reduced(0));
+        let float = ExprId(reduced.0 + 1);
+        escaped.dispatches[0].exprs.push(Expr::Scalar(Scalar::ToFloat, vec![reduced]));
+        escaped.dispatches[0].stores[0].value = float;
+        assert!(rule(&escaped).contains("outside the core"));
+
+        let mut long = sound.clone();
+        if let Core::Reduce { extent, .. } = &mut long.dispatches[0].core {
+            extent[0] = MAX_EXTENT + 1;
+        }
+        assert!(rule(&long).contains("exceeds"));
+    }
+}

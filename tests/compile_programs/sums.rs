@@ -1,0 +1,73 @@
+//! Long sums are cut into parts, short ones written out, and neither changes the value.
+
+use crate::support::{close, draws, run};
+use stackelberg::compile::{MAX_EXTENT, Output, compile};
+use stackelberg::interp;
+use stackelberg::ir::{ConvFace, ConvGeometry, DType, Graph, NodeId, Scalar, numel};
+
+fn agrees(g: &Graph, outputs: &[NodeId]) {
+    let mut draw = draws(3);
+    let inputs: Vec<Vec<f64>> =
+        g.inputs().iter().map(|(_, id)| (0..numel(g.shape(*id))).map(|_| draw()).collect()).collect();
+    let named: Vec<Output> = outputs.iter().map(|&id| Output::new("y", id)).collect();
+    for (got, want) in run(g, &named, &inputs).iter().zip(interp::eval(g, outputs, &inputs)) {
+        assert!(close(got, &want, 1e-11));
+    }
+}
+
+#[test]
+fn sums_of_every_length() {
+    for length in [1, 2, 16, 17, 511, 512, 521, 1000, 4099, 40_000] {
+        let mut g = Graph::new();
+        let x = g.input("x", &[length, 2], DType::F32);
+        let e = g.scalar(Scalar::Exp, &[x]);
+        let columns = g.sum(e, &[0]);
+        let all = g.sum_all(x);
+        agrees(&g, &[columns, all]);
+    }
+}
+
+#[test]
+fn sums_over_axes_apart_and_of_words() {
+    let mut g = Graph::new();
+    let x = g.input("x", &[40, 3, 50], DType::F32);
+    let zero = g.full(&[40, 3, 50], 0.0);
+    let negative = g.lt(x, zero);
+    let sum = g.sum(x, &[0, 2]);
+    let count = g.sum(negative, &[0, 2]);
+    let middle = g.sum(x, &[1]);
+    agrees(&g, &[sum, count, middle]);
+}
+
+#[test]
+fn no_loop_is_longer_than_a_device_allows() {
+    // One axis too long for a loop; two axes of which neither alone gives enough parts; outputs
+    // that would keep a device busy without parts.
+    for shape in [[1, 3 * MAX_EXTENT + 5, 1], [3, MAX_EXTENT + 2, 1], [2, 20_000, 3], [1, 33_000, 5000]] {
+        let mut g = Graph::new();
+        let x = g.input("x", &shape, DType::F32);
+        let sum = g.sum(x, &[0, 1]);
+        let program = compile("sum", &g, &[Output::new("y", sum)]).unwrap();
+        assert!(program.dispatches.iter().all(|d| d.core.extent().iter().product::<usize>() <= MAX_EXTENT));
+        if numel(&shape) < 1 << 20 {
+            agrees(&g, &[sum]);
+        }
+    }
+}
+
+#[test]
+fn kernel_gradients_in_parts() {
+    // Batches that do and do not divide; one so small that all summed axes are cut as one.
+    for (n, length) in [(32, 40), (37, 40), (2, 700)] {
+        let mut g = Graph::new();
+        let geometry =
+            ConvGeometry { input: [1, length], kernel: [1, 3], output: [1, length], stride: [1, 1], pad: [0, 1] };
+        let x = g.input("x", &[2, n, 1, length, 2], DType::F32);
+        let y = g.input("y", &[2, n, 1, length, 3], DType::F32);
+        let w = g.conv(ConvFace::Kernel, geometry, x, y);
+        let w = g.scalar(Scalar::Tanh, &[w]);
+        let program = compile("kernel", &g, &[Output::new("w", w)]).unwrap();
+        assert_eq!(program.dispatches.len(), 2);
+        agrees(&g, &[w]);
+    }
+}
