@@ -77,6 +77,7 @@ impl Toolchain {
             .input_path(&module)
             .web(true)?
             .typescript(true)
+            .omit_default_module_path(false)
             .keep_debug(profile == Profile::Debug)
             .remove_name_section(profile == Profile::Release)
             .remove_producers_section(profile == Profile::Release)
