@@ -110,10 +110,10 @@ const TOOLS: [Tool; 7] = [
     Tool {
         name: "wasm-opt",
         need: Need::Size,
-        find: || process::first_line(process::command("wasm-opt").arg("--version")),
-        packages: &["binaryen"],
+        find: wasm::optimiser,
+        packages: &[],
         install: Install {
-            debian: "sudo apt-get install binaryen",
+            debian: "sudo apt-get install binaryen  (before Debian 13: npm install --global binaryen)",
             fedora: "sudo dnf install binaryen",
             macos: "brew install binaryen",
             windows: "npm install --global binaryen",

@@ -178,25 +178,25 @@ panic = "abort"
 /// is lost and the module cannot start.
 const OLDEST_WASM_OPT: u32 = 116;
 
-/// Whether this `wasm-opt` is new enough to leave a module's tables as they are.
-fn knows_tables(program: &Path) -> bool {
-    let line = process::first_line(Command::new(program).arg("--version"));
-    let version = line.and_then(|line| line.split_whitespace().find_map(|word| word.parse().ok()));
-    version.is_some_and(|version: u32| version >= OLDEST_WASM_OPT)
+/// The version of `wasm-opt`, if it is there and new enough to leave a module's tables as they are.
+pub fn optimiser() -> Option<String> {
+    let line = process::first_line(process::command("wasm-opt").arg("--version"))?;
+    let version = line.split_whitespace().find_map(|word| word.parse::<u32>().ok())?;
+    (version >= OLDEST_WASM_OPT).then(|| format!("version {version}"))
 }
 
 /// Shrinks a module in place; without `wasm-opt` it works just as well.
 fn shrink(module: &Path) -> Result<()> {
     let before = module.metadata()?.len();
-    let Some(program) = process::which("wasm-opt").filter(|program| knows_tables(program)) else {
+    if optimiser().is_none() {
         println!("WebAssembly module: {before} bytes (wasm-opt {OLDEST_WASM_OPT} or later would make it smaller)");
         return Ok(());
-    };
+    }
     let shrunk = module.with_extension("opt.wasm");
     // Only what every browser with WebGPU has; `--all-features` makes modules that Chromium refuses.
     let features =
         ["bulk-memory", "reference-types", "mutable-globals", "nontrapping-float-to-int", "sign-ext", "multivalue"];
-    let mut optimise = process::command(program);
+    let mut optimise = process::command("wasm-opt");
     optimise.arg("-Oz").args(features.map(|feature| format!("--enable-{feature}")));
     match process::run(optimise.arg(module).arg("-o").arg(&shrunk)) {
         Ok(()) => {
