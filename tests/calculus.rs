@@ -1,7 +1,7 @@
 //! Every primitive's derivatives, to third order, against differences and inner products in f64.
 
 use stackelberg::autodiff::check::check_grads;
-use stackelberg::autodiff::{grad, hvp};
+use stackelberg::autodiff::{grad, hvp, mixed};
 use stackelberg::interp::eval;
 use stackelberg::ir::{ConvFace, ConvGeometry, DType, Graph, NodeId, Scalar, numel};
 use stackelberg::rng::{Purpose, Stream};
@@ -165,6 +165,11 @@ fn forward_over_reverse_equals_reverse_over_reverse() {
     let product = g.mul(gradient, v);
     let product = g.sum_all(product);
     let reverse = grad(g, product, &[w])[0];
+    // ∂/∂x ⟨∇_w loss, v⟩, by the composition and by hand.
+    let cross = mixed(g, loss, &[(w, v)], &[x])[0];
+    let by_hand = grad(g, product, &[x])[0];
+    let values = eval(g, &[cross, by_hand], &case.point);
+    assert!(values[0].iter().zip(&values[1]).all(|(a, b)| (a - b).abs() < 1e-13 * (1.0 + a.abs())));
     let values = eval(g, &[forward, reverse], &case.point);
     for (a, b) in values[0].iter().zip(&values[1]) {
         assert!((a - b).abs() < 1e-13 * (1.0 + a.abs()), "{a} {b}");

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::checkpoint::Plan;
-use super::problem::{Function, Problem, Source};
+use super::problem::{CHUNK, Function, Problem, Source};
 use super::{Loss, Memory, ParameterMap, SolveError};
 use crate::compile::Program;
 use crate::ir::DType;
@@ -109,6 +109,14 @@ fn arrays(problem: &Problem, validation: usize) -> Vec<Array> {
     declare("bad_step", DType::U32, 1);
     declare("value", DType::F32, 1);
     declare("chunk", DType::U32, 1);
+    if problem.loss == Loss::CrossEntropy {
+        // One chunk of whichever set is evaluated.
+        let classes = problem.model.output()[0];
+        declare("set_x", DType::F32, CHUNK * example);
+        declare("set_y", DType::U32, CHUNK);
+        declare("limit", DType::U32, 1);
+        declare("confusion", DType::F32, classes * classes);
+    }
     for name in ParameterMap::INPUTS {
         declare(name, DType::U32, d);
     }

@@ -60,7 +60,6 @@ impl Plan {
     pub fn revolve(steps: usize, slots: usize) -> Plan {
         let places = slots + WORKING_PLACES;
         let mut revolve = Revolve {
-            splits: splits(steps, slots),
             free: (1..slots).rev().collect(),
             work: [slots, slots + 1],
             last: places - 1,
@@ -104,30 +103,21 @@ impl Plan {
     }
 }
 
-/// For every length l and slot count c, the first advance that attains
-/// t(l, c) = min over k of k + t(l − k, c − 1) + t(k, c).
-fn splits(steps: usize, slots: usize) -> Vec<Vec<usize>> {
-    let mut cost = vec![vec![0usize; slots + 1]; steps + 1];
-    let mut split = vec![vec![0usize; slots + 1]; steps + 1];
-    for l in 2..=steps {
-        cost[l][1] = l * (l - 1) / 2;
-        for c in 2..=slots {
-            // The optimal split does not decrease with l, and the cost is convex in k: search from
-            // the previous length's split.
-            let value = |k: usize, cost: &Vec<Vec<usize>>| k + cost[l - k][c - 1] + cost[k][c];
-            let mut k = split[l - 1][c].max(1);
-            while k + 1 < l && value(k + 1, &cost) <= value(k, &cost) {
-                k += 1;
-            }
-            cost[l][c] = value(k, &cost);
-            split[l][c] = k;
-        }
-    }
-    split
+/// C(slots + passes, slots): the steps that so many slots reverse with at most so many forward passes
+/// over any step. Stops growing beyond any length.
+fn reach(slots: usize, passes: usize) -> usize {
+    (1..=slots.min(passes)).fold(1usize, |c, i| (c.saturating_mul(slots + passes + 1 - i)) / i)
+}
+
+/// An optimal first advance for a segment: after it, the rest needs at most as many passes with one
+/// slot less, and the segment itself at most one pass less (Griewank and Walther 2000, lemma 1).
+fn split(length: usize, slots: usize) -> usize {
+    let passes = (1..).find(|&r| reach(slots, r) >= length).expect("some number of passes reaches any length");
+    let rest = reach(slots - 1, passes - 1);
+    reach(slots, passes - 1).min(length.saturating_sub(rest)).max(1)
 }
 
 struct Revolve {
-    splits: Vec<Vec<usize>>,
     free: Vec<Place>,
     work: [Place; 2],
     last: Place,
@@ -148,7 +138,7 @@ impl Revolve {
                 self.adjoint(t, before);
             }
         } else {
-            let first = self.splits[length][self.free.len() + 1];
+            let first = split(length, self.free.len() + 1);
             let slot = self.free.pop().expect("a slot is free");
             self.advance(place, first, slot);
             self.reverse(begin + first, end, slot);

@@ -74,11 +74,6 @@ pub struct Hyperparameters {
 }
 
 impl Hyperparameters {
-    /// The values of a kind, unconstrained.
-    pub fn of(&self, kind: Kind) -> &[f64] {
-        self.groups.iter().find(|g| g.kind == kind).map_or(&[], |g| &g.values)
-    }
-
     /// The vector that the training step reads.
     pub fn arrays(&self, problem: &Problem) -> Vec<f64> {
         let layout = problem.layout();

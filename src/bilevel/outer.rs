@@ -85,11 +85,12 @@ impl OuterAdam {
         self.damping = (RECOVERY * self.damping).min(1.0);
         self.accepted = Some(Accepted { values: values.to_vec(), loss, best });
         let length = gradient.iter().flatten().map(|g| g * g).sum::<f64>().sqrt();
-        let shorten = if self.steps == 0 {
+        let sum_of_squares = self.second.iter().flatten().sum::<f64>();
+        let shorten = if sum_of_squares == 0.0 {
             1.0
         } else {
-            let mean_square = self.second.iter().flatten().sum::<f64>() / (1.0 - BETA2.powi(self.steps));
-            (LONGEST * mean_square.sqrt() / length.max(f64::MIN_POSITIVE)).min(1.0)
+            let usual = (sum_of_squares / (1.0 - BETA2.powi(self.steps))).sqrt();
+            (LONGEST * usual / length.max(f64::MIN_POSITIVE)).min(1.0)
         };
         self.steps += 1;
         for (k, gradient) in gradient.iter().enumerate() {

@@ -187,44 +187,84 @@ impl Problem {
         let mut f = Function::new("outer_gradient");
         let g = &mut f.graph;
         let gradient = g.input("gradient", &[self.state_len()], DType::F32);
-        let (state, value_sum, chunk, next_chunk, value, _) = self.chunk(g, count);
-        let part = grad(g, value, &[state])[0];
-        let value = g.reshape(value, &[1]);
-        let value = g.add(value_sum, value);
+        let state = g.input("state", &[self.state_len()], DType::F32);
+        let value_sum = g.input("value", &[1], DType::F32);
+        let chunk = g.input("chunk", &[1], DType::U32);
+        let x = g.input("set_x", &[&[count], self.model.input()].concat(), DType::F32);
+        let y = g.input("set_y", &self.target_shape(count), self.loss.target_type());
+
+        let size = g.full_u(&[1], CHUNK as u32);
+        let first = g.scalar(Scalar::MulU, &[chunk, size]);
+        let first = g.broadcast_to(first, &[CHUNK]);
+        let offset = g.iota(&[CHUNK], 0);
+        let row = g.scalar(Scalar::AddU, &[first, offset]);
+        let limit = g.full_u(&[CHUNK], count as u32);
+        let valid = g.scalar(Scalar::LtU, &[row, limit]);
+        let zero = g.full_u(&[CHUNK], 0);
+        let row = g.select(valid, row, zero);
+
+        let (x, target) = (g.take_rows(x, row), g.take_rows(y, row));
+        let (_, sum) = self.chunk_loss(g, state, x, target, valid);
+        let mean = g.scale(sum, 1.0 / count as f64);
+        let scalar = g.reshape(mean, &[]);
+        let part = grad(g, scalar, &[state])[0];
+        let value = g.add(value_sum, mean);
         let sum = g.add(gradient, part);
+        let one = g.full_u(&[1], 1);
+        let next_chunk = g.scalar(Scalar::AddU, &[chunk, one]);
         f.update(gradient, sum);
         f.update(value_sum, value);
         f.update(chunk, next_chunk);
         f
     }
 
-    /// One chunk of the mean loss and of the confusion counts `[true class, predicted class]` over
-    /// `count` examples.
-    pub fn evaluation(&self, count: usize) -> Function {
+    /// Sum of losses and confusion counts `[true class, predicted class]` of one chunk of labelled
+    /// examples, of which the first `limit` count.
+    pub fn evaluation(&self) -> Function {
         let mut f = Function::new("evaluation");
         let g = &mut f.graph;
         let classes = self.model.output()[0];
+        let state = g.input("state", &[self.state_len()], DType::F32);
+        let value_sum = g.input("value", &[1], DType::F32);
         let confusion = g.input("confusion", &[classes * classes], DType::F32);
-        let (_, value_sum, chunk, next_chunk, value, rows) = self.chunk(g, count);
-        let predicted = g.argmax(rows.output, 1);
+        let limit = g.input("limit", &[1], DType::U32);
+        let x = g.input("set_x", &[&[CHUNK], self.model.input()].concat(), DType::F32);
+        let target = g.input("set_y", &self.target_shape(CHUNK), self.loss.target_type());
+
+        let position = g.iota(&[CHUNK], 0);
+        let limit = g.broadcast_to(limit, &[CHUNK]);
+        let valid = g.scalar(Scalar::LtU, &[position, limit]);
+        let (output, value) = self.chunk_loss(g, state, x, target, valid);
+        let value = g.add(value_sum, value);
+
+        let predicted = g.argmax(output, 1);
         let width = g.full_u(&[CHUNK], classes as u32);
-        let first = g.scalar(Scalar::MulU, &[rows.target, width]);
+        let first = g.scalar(Scalar::MulU, &[target, width]);
         let cell = g.scalar(Scalar::AddU, &[first, predicted]);
         let wide = [CHUNK, classes * classes];
         let cell = g.broadcast(cell, &wide, &[0]);
         let position = g.iota(&wide, 1);
         let hit = g.eq_u(position, cell);
-        let valid = g.broadcast(rows.valid, &wide, &[0]);
+        let valid = g.broadcast(valid, &wide, &[0]);
         let counted = g.scalar(Scalar::AndU, &[hit, valid]);
         let counted = g.scalar(Scalar::ToFloat, &[counted]);
         let counted = g.sum(counted, &[0]);
         let counts = g.add(confusion, counted);
-        let value = g.reshape(value, &[1]);
-        let value = g.add(value_sum, value);
         f.update(confusion, counts);
         f.update(value_sum, value);
-        f.update(chunk, next_chunk);
         f
+    }
+
+    /// The model's outputs for a chunk and the sum of its valid rows' losses (shape `[1]`).
+    fn chunk_loss(&self, g: &mut Graph, state: NodeId, x: NodeId, target: NodeId, valid: NodeId) -> (NodeId, NodeId) {
+        let theta = g.segment(state, 0, self.model.parameter_count());
+        let output = self.model.apply(g, theta, x, None);
+        let each = self.loss.each(g, output, target);
+        let nothing = g.full(&[CHUNK], 0.0);
+        let each = g.select(valid, each, nothing);
+        let sum = g.sum_all(each);
+        let sum = g.reshape(sum, &[1]);
+        (output, sum)
     }
 
     fn target_shape(&self, count: usize) -> Vec<usize> {
@@ -333,43 +373,4 @@ impl Problem {
             g.broadcast_to(key, &[count])
         })
     }
-
-    /// What the whole-set functions share: rows of this chunk and their loss divided by `count`.
-    fn chunk(&self, g: &mut Graph, count: usize) -> (NodeId, NodeId, NodeId, NodeId, NodeId, Rows) {
-        let state = g.input("state", &[self.state_len()], DType::F32);
-        let value_sum = g.input("value", &[1], DType::F32);
-        let chunk = g.input("chunk", &[1], DType::U32);
-        let x = g.input("set_x", &[&[count], self.model.input()].concat(), DType::F32);
-        let y = g.input("set_y", &self.target_shape(count), self.loss.target_type());
-
-        let size = g.full_u(&[1], CHUNK as u32);
-        let first = g.scalar(Scalar::MulU, &[chunk, size]);
-        let first = g.broadcast_to(first, &[CHUNK]);
-        let offset = g.iota(&[CHUNK], 0);
-        let row = g.scalar(Scalar::AddU, &[first, offset]);
-        let limit = g.full_u(&[CHUNK], count as u32);
-        let valid = g.scalar(Scalar::LtU, &[row, limit]);
-        let zero = g.full_u(&[CHUNK], 0);
-        let row = g.select(valid, row, zero);
-
-        let (x, target) = (g.take_rows(x, row), g.take_rows(y, row));
-        let theta = g.segment(state, 0, self.model.parameter_count());
-        let output = self.model.apply(g, theta, x, None);
-        let each = self.loss.each(g, output, target);
-        let nothing = g.full(&[CHUNK], 0.0);
-        let each = g.select(valid, each, nothing);
-        let sum = g.sum_all(each);
-        let value = g.scale(sum, 1.0 / count as f64);
-
-        let one = g.full_u(&[1], 1);
-        let next_chunk = g.scalar(Scalar::AddU, &[chunk, one]);
-        (state, value_sum, chunk, next_chunk, value, Rows { output, target, valid })
-    }
-}
-
-/// One chunk's outputs, targets, and which rows are within the set.
-struct Rows {
-    output: NodeId,
-    target: NodeId,
-    valid: NodeId,
 }

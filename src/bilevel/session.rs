@@ -26,10 +26,12 @@ pub enum SolveError {
     #[error(
         "a memory budget of {budget} bytes is too small: data, programs and buffers take {fixed} bytes, and each \
          training state {state}; at least {} bytes are needed, and {} bytes store every state",
-        fixed + state * Plan::FEWEST_PLACES as u64,
+        fixed + state * Plan::FEWEST_PLACES.min(steps + 1) as u64,
         fixed + state * (*steps as u64 + 1)
     )]
     Budget { budget: u64, fixed: u64, state: u64, steps: usize },
+    #[error("examples without labels have no confusion counts")]
+    NoLabels,
     #[error("{what}: {given} values were given, {wanted} are needed")]
     Length { what: String, given: usize, wanted: usize },
     #[error("stopped")]
@@ -190,8 +192,8 @@ pub struct Session<'e> {
     outer: BindingId,
     step_bindings: HashMap<(Place, Place), BindingId>,
     adjoint_bindings: HashMap<(Place, usize), BindingId>,
-    /// Evaluation programs by the size of their set.
-    evaluations: HashMap<usize, Loaded>,
+    /// The evaluation program, once it was needed.
+    evaluation: Option<BindingId>,
     validation_count: usize,
     pacers: [Pacer; 2],
 }
@@ -243,7 +245,7 @@ impl<'e> Session<'e> {
             outer,
             step_bindings: HashMap::new(),
             adjoint_bindings: HashMap::new(),
-            evaluations: HashMap::new(),
+            evaluation: None,
             validation_count: data.validation.count,
             pacers: [Pacer::new(), Pacer::new()],
         })
@@ -264,12 +266,6 @@ impl<'e> Session<'e> {
 
     pub fn engine(&self) -> &dyn Engine {
         &*self.engine
-    }
-
-    /// Starts the training run from other weights.
-    pub fn set_initial(&mut self, weights: &[f32]) -> Result<(), SolveError> {
-        let d = self.problem.model.parameter_count();
-        write(self.engine, "initial weights", self.states[0].state, d, Values::F32(weights))
     }
 
     /// Trains, takes the outer loss, and differentiates it through the training (reverse mode,
@@ -319,46 +315,33 @@ impl<'e> Session<'e> {
         Ok(state)
     }
 
-    /// Loss and confusion counts over a set at the final weights of the last sweep.
+    /// Loss and confusion counts over labelled examples at the final weights of the last sweep. The set
+    /// passes through the device a chunk at a time, so its size costs no memory there.
     pub async fn evaluate(&mut self, set: &Set, host: &mut dyn Host) -> Result<SetEvaluation, SolveError> {
-        if !self.evaluations.contains_key(&set.count) {
-            let function = self.problem.evaluation(set.count);
-            let loaded = load(self.engine, &function, &function.compile()?).await?;
-            self.evaluations.insert(set.count, loaded);
-        }
-        let classes = self.problem.model.output()[0];
-        let (x, y) = self.upload(set)?;
-        let confusion = self.engine.create("confusion", DType::F32, classes * classes)?;
-        let state = self.states[self.plan.places - 1].state;
-        let ports = [("set_x", x), ("set_y", y), ("confusion", confusion), ("state", state)];
-        let binding = bind(self.engine, &self.evaluations[&set.count], &self.buffers, &ports)?;
-        self.clear_sums()?;
-        self.chunks(binding, set.count, host).await?;
-        let mut values = self.engine.read(&[self.buffers["value"], confusion]).await?.into_iter();
-        for buffer in [x, y, confusion] {
-            self.engine.destroy(buffer);
-        }
-        let loss = values.next().unwrap_or_default()[0];
-        let confusion = values.next().unwrap_or_default().into_iter().map(|n| n as u32).collect();
-        Ok(SetEvaluation { loss, confusion, classes })
-    }
-
-    fn upload(&mut self, set: &Set) -> Result<(BufferId, BufferId), SolveError> {
-        let x = self.engine.create("set_x", DType::F32, set.x.len())?;
-        self.engine.write(x, 0, Values::F32(&set.x))?;
-        let y = match &set.targets {
-            Targets::Labels(labels) => {
-                let y = self.engine.create("set_y", DType::U32, labels.len())?;
-                self.engine.write(y, 0, Values::U32(labels))?;
-                y
-            }
-            Targets::Values(values) => {
-                let y = self.engine.create("set_y", DType::F32, values.len())?;
-                self.engine.write(y, 0, Values::F32(values))?;
-                y
+        let Targets::Labels(labels) = &set.targets else { return Err(SolveError::NoLabels) };
+        let binding = match self.evaluation {
+            Some(binding) => binding,
+            None => {
+                let function = self.problem.evaluation();
+                let loaded = load(self.engine, &function, &function.compile()?).await?;
+                let state = self.states[self.plan.places - 1].state;
+                *self.evaluation.insert(bind(self.engine, &loaded, &self.buffers, &[("state", state)])?)
             }
         };
-        Ok((x, y))
+        let classes = self.problem.model.output()[0];
+        self.clear_sums()?;
+        self.engine.write(self.buffers["confusion"], 0, Values::F32(&vec![0.0; classes * classes]))?;
+        let example = set.x.len() / set.count.max(1);
+        for (x, labels) in set.x.chunks(CHUNK * example).zip(labels.chunks(CHUNK)) {
+            self.engine.write(self.buffers["set_x"], 0, Values::F32(x))?;
+            self.engine.write(self.buffers["set_y"], 0, Values::U32(labels))?;
+            self.engine.write(self.buffers["limit"], 0, Values::U32(&[labels.len() as u32]))?;
+            self.submit_and_breathe(binding, host).await?;
+        }
+        let reads = ["value", "confusion"].map(|name| self.buffers[name]);
+        let values = self.engine.read(&reads).await?;
+        let confusion = values[1].iter().map(|&n| n as u32).collect();
+        Ok(SetEvaluation { loss: values[0][0] / set.count as f64, confusion, classes })
     }
 
     /// Runs the training steps, then the outer loss with its gradient; reads back once.
@@ -396,13 +379,18 @@ impl<'e> Session<'e> {
 
     async fn chunks(&mut self, binding: BindingId, count: usize, host: &mut dyn Host) -> Result<(), SolveError> {
         for _ in 0..count.div_ceil(CHUNK) {
-            self.engine.submit(&[Command::Run(binding)])?;
-            self.engine.finish().await?;
-            if host.breathe().await == Flow::Stop {
-                return Err(SolveError::Stopped);
-            }
+            self.submit_and_breathe(binding, host).await?;
         }
         Ok(())
+    }
+
+    async fn submit_and_breathe(&mut self, binding: BindingId, host: &mut dyn Host) -> Result<(), SolveError> {
+        self.engine.submit(&[Command::Run(binding)])?;
+        self.engine.finish().await?;
+        match host.breathe().await {
+            Flow::Continue => Ok(()),
+            Flow::Stop => Err(SolveError::Stopped),
+        }
     }
 
     /// Runs steps and adjoints in segments; returns which cotangent buffer the last adjoint wrote.

@@ -242,7 +242,7 @@ impl<'e> Tuner<'e> {
             Some(best) => best.hyperparameters.clone(),
             None => start_values(&self.config, self.session.problem()),
         };
-        let mut host = Watched { observer, iteration: self.state.iteration, failed: None };
+        let mut host = Watched { observer, iteration: None, failed: None };
         let lambda = point.arrays(self.session.problem());
         let trained = self.session.train(&lambda, &mut host).await;
         host.settle(trained)?;
@@ -277,7 +277,7 @@ impl<'e> Tuner<'e> {
         let iteration = self.state.iteration + 1;
         let point = self.state.next.clone();
         let lambda = point.arrays(self.session.problem());
-        let mut host = Watched { observer, iteration, failed: None };
+        let mut host = Watched { observer, iteration: Some(iteration), failed: None };
         let estimate = self.session.hypergradient(&lambda, &mut host).await;
         let estimate = host.settle(estimate)?;
         let seconds = begin.elapsed().as_secs_f64();
@@ -335,7 +335,7 @@ impl<'e> Tuner<'e> {
         point: &Hyperparameters,
         observer: &mut dyn Observer,
     ) -> Result<Evaluation, TuneError> {
-        let mut host = Watched { observer, iteration: self.state.iteration, failed: None };
+        let mut host = Watched { observer, iteration: None, failed: None };
         let mut evaluations = vec![];
         for set in &self.sets {
             let evaluation = self.session.evaluate(set, &mut host).await;
@@ -372,6 +372,7 @@ impl<'e> Tuner<'e> {
                 }
             }
         }
+        named.retain(|_, value| value.is_finite());
         named
     }
 
@@ -472,7 +473,8 @@ fn with_counts(record: OuterRecord, before: Counters, after: Counters) -> OuterR
 /// Passes a sweep's progress on to the observer of the run.
 struct Watched<'a> {
     observer: &'a mut dyn Observer,
-    iteration: u32,
+    /// The outer iteration whose progress is passed on, if any.
+    iteration: Option<u32>,
     failed: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -488,8 +490,8 @@ impl Watched<'_> {
 
 impl Host for Watched<'_> {
     fn progress(&mut self, done: usize, total: usize) {
-        let event = Event::Progress { iteration: self.iteration, done, total };
-        if let Err(error) = self.observer.event(event) {
+        let Some(iteration) = self.iteration else { return };
+        if let Err(error) = self.observer.event(Event::Progress { iteration, done, total }) {
             self.failed = Some(error);
         }
     }

@@ -46,7 +46,7 @@ fn functions(problem: &Problem) -> [(&'static str, Function); 5] {
         ("tangent", tangent(problem)),
         ("adjoint", problem.step_adjoint()),
         ("outer gradient", problem.outer_gradient(300)),
-        ("evaluation", problem.evaluation(300)),
+        ("evaluation", problem.evaluation()),
     ]
 }
 
@@ -60,6 +60,7 @@ fn inputs(g: &Graph) -> Vec<Vec<f64>> {
             "is_kernel" => f64::from(u8::from(k % 9 != 0)),
             "seed" | "time" => (k + 3) as f64,
             "chunk" => 2.0,
+            "limit" => 100.0,
             "bad_step" => f64::from(u32::MAX),
             // Log rates, momentum or decay rates, log penalties.
             "lambda" => {

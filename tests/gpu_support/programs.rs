@@ -29,7 +29,7 @@ pub fn problem(filters: usize, hidden: usize, batch: usize) -> Problem {
 
 /// Step, adjoint, chunk of an outer gradient, chunk of an evaluation.
 pub fn programs(problem: &Problem) -> Vec<Program> {
-    let functions = [problem.step(), problem.step_adjoint(), problem.outer_gradient(140), problem.evaluation(140)];
+    let functions = [problem.step(), problem.step_adjoint(), problem.outer_gradient(140), problem.evaluation()];
     functions.iter().map(|function| function.compile().unwrap()).collect()
 }
 
@@ -44,6 +44,7 @@ pub fn bind(engine: &mut dyn Engine, program: &Program) -> (BindingId, Vec<Buffe
             ("train_y" | "set_y", _) => (0..buffer.len).map(|i| (i % 6) as f64).collect(),
             ("layer_of", _) => (0..buffer.len).map(|i| (i * 4 / buffer.len) as f64).collect(),
             ("seed", _) => vec![12.0, 34.0],
+            ("limit", _) => vec![100.0],
             (_, DType::U32) => vec![0.0; buffer.len],
             ("lambda", _) => noise(at, buffer.len).iter().map(|x| -3.0 + x).collect(),
             ("state", _) => noise(at, buffer.len).iter().map(|x| 0.1 * x).collect(),

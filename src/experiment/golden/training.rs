@@ -55,6 +55,9 @@ pub(super) async fn run(
     memory: Memory,
 ) -> Result<BTreeMap<String, Vec<f64>>, RunError> {
     let x = case.input("x")?;
+    if x.shape.is_empty() {
+        return Err(case.inconsistent("`in.x` must have a row for each example".to_owned()).into());
+    }
     let model = Model::new(case.layers()?, &x.shape[1..]).map_err(|e| case.inconsistent(e.to_string()))?;
     let loss = Loss::from_case(case.meta["loss"].as_str().unwrap_or_default())
         .ok_or_else(|| case.inconsistent(format!("unknown loss {}", case.meta["loss"])))?;
@@ -71,6 +74,15 @@ pub(super) async fn run(
         weights: has("ex_w"),
         model,
     };
+    if problem.steps == 0 || problem.batch == 0 {
+        return Err(case.inconsistent("`T` and `batch` must be at least 1".to_owned()).into());
+    }
+    in_range(case, "idx", problem.train)?;
+    if loss == Loss::CrossEntropy {
+        let classes = problem.model.output().iter().product();
+        in_range(case, "y", classes)?;
+        in_range(case, "yv", classes)?;
+    }
     let parameters = problem.model.parameters().iter();
     let initial: Vec<f32> = parameters
         .map(|p| Ok(floats(&case.input(&format!("w0.{}", p.name))?.data)))
@@ -110,7 +122,7 @@ fn hyperparameters(case: &Case, problem: &Problem) -> Result<Vec<f64>, CaseError
     let mut lambda = vec![0.0; layout.len()];
     let inner = &case.meta["inner"];
     match case.inputs.get("log_lr_full") {
-        Some(table) => lambda[layout.log_lr.clone()].copy_from_slice(&table.data),
+        Some(_) => fill(case, "log_lr_full", &mut lambda[layout.log_lr.clone()])?,
         None => {
             let log_lr = inner["log_lr"].as_f64().ok_or_else(|| case.inconsistent("no learning rate".to_owned()))?;
             lambda[layout.log_lr.clone()].fill(log_lr);
@@ -123,12 +135,30 @@ fn hyperparameters(case: &Case, problem: &Problem) -> Result<Vec<f64>, CaseError
         lambda[position] = given.ok_or_else(|| case.inconsistent(format!("no value for `{short}`")))?;
     }
     if problem.l2 {
-        lambda[layout.l2_log.clone()].copy_from_slice(&case.input("l2_log")?.data);
+        fill(case, "l2_log", &mut lambda[layout.l2_log.clone()])?;
     }
     if problem.weights {
-        lambda[layout.weights].copy_from_slice(&case.input("ex_w")?.data);
+        fill(case, "ex_w", &mut lambda[layout.weights])?;
     }
     Ok(lambda)
+}
+
+/// Copies an input into its place in the hyperparameter vector.
+fn fill(case: &Case, name: &str, place: &mut [f64]) -> Result<(), CaseError> {
+    let data = &case.input(name)?.data;
+    if data.len() != place.len() {
+        return Err(case.inconsistent(format!("`in.{name}` has {} values, {} are needed", data.len(), place.len())));
+    }
+    place.copy_from_slice(data);
+    Ok(())
+}
+
+/// Refuses indices that point beyond what they choose from.
+fn in_range(case: &Case, name: &str, below: usize) -> Result<(), CaseError> {
+    match case.input(name)?.data.iter().find(|&&i| i >= below as f64) {
+        Some(i) => Err(case.inconsistent(format!("`in.{name}` holds {i}, but must stay below {below}"))),
+        None => Ok(()),
+    }
 }
 
 /// The hypergradient under every parametrisation that cases list.
