@@ -5,8 +5,9 @@
 // entry of each row of a matrix.
 
 // #hook constants
-/// Elements of the domain, and workgroups along x.
+/// Elements of the domain, invocations of a workgroup, and workgroups along x.
 const ELEMENTS: u32 = 1u;
+const GROUP: u32 = 64u;
 const GRID_X: u32 = 1u;
 // #end
 // #hook bindings
@@ -16,9 +17,9 @@ const GRID_X: u32 = 1u;
 // #hook functions
 // #end
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let flat = (group.y * GRID_X + group.x) * 64u + lane;
+    let flat = (group.y * GRID_X + group.x) * GROUP + lane;
     if flat >= ELEMENTS {
         return;
     }

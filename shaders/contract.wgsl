@@ -12,12 +12,14 @@
 const ROWS: u32 = 1u;
 const COLUMNS: u32 = 2u;
 const REDUCED: u32 = 8u;
-/// Rows and columns of a tile; tiles along each and in all; workgroups along x.
+/// Rows and columns of a tile; tiles along each and in all; invocations of a workgroup, and
+/// workgroups along x.
 const TILE_ROWS: u32 = 1u;
 const TILE_COLUMNS: u32 = 2u;
 const ROW_TILES: u32 = 1u;
 const COLUMN_TILES: u32 = 1u;
 const TILES: u32 = 1u;
+const GROUP: u32 = 64u;
 const GRID_X: u32 = 1u;
 // #end
 // #hook bindings
@@ -28,9 +30,9 @@ const GRID_X: u32 = 1u;
 // #hook functions
 // #end
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let tile = (group.y * GRID_X + group.x) * 64u + lane;
+    let tile = (group.y * GRID_X + group.x) * GROUP + lane;
     if tile >= TILES {
         return;
     }

@@ -28,7 +28,7 @@ impl Pipelines {
     /// together. Each kernel comes with the label that errors name.
     pub async fn load(&mut self, device: &Device, kernels: &[(&str, &Kernel)]) -> Result<Vec<usize>> {
         let scope = device.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let mut made: Vec<(wgpu::ShaderModule, &str, &Kernel)> = vec![];
+        let mut made: Vec<Made> = vec![];
         let mut positions = vec![];
         for &(label, kernel) in kernels {
             let known = self.by_text.get(&kernel.wgsl).copied();
@@ -41,19 +41,22 @@ impl Pipelines {
             }
             positions.push(position);
         }
-        let refused = scope.pop().await;
-        if let Some(error) = refused {
-            let first = self.all.len() - made.len();
+        let first = self.all.len() - made.len();
+        let outcome = match scope.pop().await {
+            Some(error) => Err(explain(&made, &error.to_string()).await),
+            None => warm(device, &self.all[first..], &made),
+        };
+        // A lost device explains more than what it refused.
+        if let Err(error) = device.check().and(outcome) {
             self.by_text.retain(|_, position| *position < first);
             self.all.truncate(first);
-            return Err(explain(&made, &error.to_string()).await);
+            return Err(error);
         }
-        let new: Vec<&Kernel> = made.iter().map(|(_, _, kernel)| *kernel).collect();
-        warm(device, &self.all[self.all.len() - made.len()..], &new)?;
-        device.check()?;
         Ok(positions)
     }
 }
+
+type Made<'a> = (wgpu::ShaderModule, &'a str, &'a Kernel);
 
 fn make(device: &wgpu::Device, label: &str, kernel: &Kernel) -> (wgpu::ShaderModule, Pipeline) {
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -92,13 +95,13 @@ fn make(device: &wgpu::Device, label: &str, kernel: &Kernel) -> (wgpu::ShaderMod
 }
 
 /// Dispatches no workgroup of each pipeline, so that drivers compile now and not in the first step.
-fn warm(device: &Device, pipelines: &[Pipeline], kernels: &[&Kernel]) -> Result<()> {
+fn warm(device: &Device, pipelines: &[Pipeline], made: &[Made]) -> Result<()> {
     let dummies: Result<Vec<wgpu::Buffer>> =
         (0..kernels::MAX_BINDINGS).map(|_| device.buffer("warm", 16, wgpu::BufferUsages::STORAGE)).collect();
     let dummies = dummies?;
     let mut encoder = device.device.create_command_encoder(&Default::default());
     let mut pass = encoder.begin_compute_pass(&Default::default());
-    for (pipeline, kernel) in pipelines.iter().zip(kernels) {
+    for (pipeline, (_, _, kernel)) in pipelines.iter().zip(made) {
         let entries: Vec<wgpu::BindGroupEntry> = (0u32..)
             .zip(&dummies[..kernel.bindings.len()])
             .map(|(binding, dummy)| wgpu::BindGroupEntry { binding, resource: dummy.as_entire_binding() })
@@ -114,11 +117,11 @@ fn warm(device: &Device, pipelines: &[Pipeline], kernels: &[&Kernel]) -> Result<
     }
     drop(pass);
     device.queue.submit([encoder.finish()]);
-    Ok(())
+    device.check()
 }
 
 /// The error of the first module that has one, with the lines it points at.
-async fn explain(made: &[(wgpu::ShaderModule, &str, &Kernel)], fallback: &str) -> EngineError {
+async fn explain(made: &[Made<'_>], fallback: &str) -> EngineError {
     for (module, label, kernel) in made {
         let messages = module.get_compilation_info().await.messages;
         let errors = messages.iter().filter(|m| m.message_type == wgpu::CompilationMessageType::Error);

@@ -13,8 +13,9 @@ use crate::ir::{DType, numel};
 use tile::Domain;
 use values::{Axis, Values, type_name};
 
-/// Invocations of a workgroup, as the templates say.
-const WORKGROUP: usize = 64;
+/// Fewest and most invocations of a workgroup. Small grids take small groups, so that all cores get
+/// some.
+const WORKGROUP: [usize; 2] = [8, 64];
 
 /// Most workgroups along one axis of a grid (WebGPU's default limit).
 const MAX_GROUPS: usize = 65_535;
@@ -89,7 +90,9 @@ pub fn kernel_with_tile(program: &Program, dispatch: &Dispatch, tile: Tile) -> R
     let domain = values.domain;
     let [down, across] = domain.tiles(tile);
     let tiles = domain.batch * down * across;
-    let groups = tiles.div_ceil(WORKGROUP);
+    let [fewest, most] = WORKGROUP;
+    let group = (tiles / 16).next_power_of_two().clamp(fewest, most);
+    let groups = tiles.div_ceil(group);
     let grid = [groups.min(MAX_GROUPS), groups.div_ceil(MAX_GROUPS)];
     if grid[1] > MAX_GROUPS {
         return Err(KernelError::TooLarge(numel(&dispatch.domain)));
@@ -115,10 +118,11 @@ pub fn kernel_with_tile(program: &Program, dispatch: &Dispatch, tile: Tile) -> R
                 ("ROW_TILES", down),
                 ("COLUMN_TILES", across),
                 ("TILES", tiles),
+                ("GROUP", group),
                 ("GRID_X", grid[0]),
             ]),
         ),
-        _ => ("constants", constants(&[("ELEMENTS", tiles), ("GRID_X", grid[0])])),
+        _ => ("constants", constants(&[("ELEMENTS", tiles), ("GROUP", group), ("GRID_X", grid[0])])),
     });
     match dispatch.core {
         Core::Map => {}
@@ -247,4 +251,137 @@ fn finish(values: &mut Values, dispatch: &Dispatch) -> Result<String, KernelErro
         };
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::{Buffer, BufferIndex, Expr, Store};
+    use crate::ir::Scalar;
+
+    /// c[row, column] = Σ a[row, k] · b[k, column] with the sum doubled as it is stored.
+    fn product(rows: usize, steps: usize, columns: usize) -> Program {
+        let word = |n: usize| Expr::ConstU(n as u32);
+        let op = |scalar, arguments: [u32; 2]| Expr::Scalar(scalar, arguments.map(ExprId).to_vec());
+        let exprs = vec![
+            Expr::Coord(0),
+            Expr::Coord(1),
+            Expr::Reduced(0),
+            word(steps),
+            op(Scalar::MulU, [0, 3]),
+            op(Scalar::AddU, [4, 2]),
+            Expr::Load { buffer: BufferIndex(0), index: ExprId(5) },
+            word(columns),
+            op(Scalar::MulU, [2, 7]),
+            op(Scalar::AddU, [8, 1]),
+            Expr::Load { buffer: BufferIndex(1), index: ExprId(9) },
+            Expr::Acc,
+            op(Scalar::Add, [11, 11]),
+        ];
+        let array = |name: &str, len, place| Buffer { name: name.to_owned(), dtype: DType::F32, len, place };
+        Program {
+            name: "product".to_owned(),
+            buffers: vec![
+                array("a", rows * steps, Place::Input(0)),
+                array("b", steps * columns, Place::Input(1)),
+                array("c", rows * columns, Place::Output(0)),
+            ],
+            inputs: vec![BufferIndex(0), BufferIndex(1)],
+            outputs: vec![BufferIndex(2)],
+            scratch: vec![],
+            dispatches: vec![Dispatch {
+                label: "product".to_owned(),
+                domain: vec![rows, columns],
+                core: Core::Contract { batch: 0, rows: 1, extent: vec![steps], a: ExprId(6), b: ExprId(10) },
+                exprs,
+                stores: vec![Store { buffer: BufferIndex(2), offset: 0, value: ExprId(12) }],
+            }],
+        }
+    }
+
+    fn tile(rows: usize, steps: usize, columns: usize, target: Target) -> [usize; 3] {
+        let program = product(rows, steps, columns);
+        let tile = choose_tile(&program, &program.dispatches[0], target).unwrap();
+        [tile.rows, tile.columns, tile.steps]
+    }
+
+    #[test]
+    fn tiles_follow_shape_and_target() {
+        assert_eq!(tile(8064, 27, 64, Target::Processor), [8, 8, 1]);
+        assert_eq!(tile(8064, 64, 64, Target::Processor), [8, 8, 4]);
+        assert_eq!(tile(8064, 64, 64, Target::Gpu), [4, 8, 4]);
+        // Too few elements to keep a GPU busy with large tiles, columns that a large tile wastes.
+        assert_eq!(tile(64, 64, 64, Target::Gpu), [1, 1, 4]);
+        assert_eq!(tile(640, 100, 2, Target::Processor), [8, 2, 4]);
+        assert_eq!(tile(1, 5, 1, Target::Processor), [1, 1, 1]);
+    }
+
+    #[test]
+    fn aligned_neighbours_are_loaded_as_vectors() {
+        let vectors = |steps: usize, columns: usize| {
+            let program = product(16, steps, columns);
+            let kernel =
+                kernel_with_tile(&program, &program.dispatches[0], Tile { rows: 4, columns: 4, steps: 4 }).unwrap();
+            kernel.bindings.iter().map(|binding| binding.vectors).collect::<Vec<_>>()
+        };
+        assert_eq!(vectors(8, 12), [true, true, false]);
+        assert_eq!(vectors(8, 10), [true, false, false]);
+        assert_eq!(vectors(12, 8), [true, true, false]);
+        let program = product(16, 6, 8);
+        let kernel = kernel_with_tile(&program, &program.dispatches[0], Tile { rows: 4, columns: 4, steps: 1 });
+        assert!(!kernel.unwrap().bindings[0].vectors);
+    }
+
+    #[test]
+    fn a_kernel_reads_like_this() {
+        let program = product(5, 3, 2);
+        let tile = Tile { rows: 2, columns: 1, steps: 1 };
+        let kernel = kernel_with_tile(&program, &program.dispatches[0], tile).unwrap();
+        let body = kernel.wgsl.split_once("    let row_r0").unwrap().1;
+        assert_eq!(
+            body,
+            " = min(first_row + 0u, ROWS - 1u);
+    let row_r1 = min(first_row + 1u, ROWS - 1u);
+    let column = first_column + 0u;
+    let i0_r0 = row_r0;
+    let i0_r1 = row_r1;
+    let i1 = column;
+    let v4_r0 = (i0_r0 * 3u);
+    let v4_r1 = (i0_r1 * 3u);
+    var acc_r0 = 0.0;
+    var acc_r1 = 0.0;
+    for (var r0 = 0u; r0 < 3u; r0 += 1u) {
+        let v5_r0 = (v4_r0 + r0);
+        let v5_r1 = (v4_r1 + r0);
+        let v6_r0 = b0[v5_r0];
+        let v6_r1 = b0[v5_r1];
+        let v8 = (r0 * 2u);
+        let v9 = (v8 + i1);
+        let v10 = b1[v9];
+        acc_r0 = fma(v6_r0, v10, acc_r0);
+        acc_r1 = fma(v6_r1, v10, acc_r1);
+    }
+    let flat_r0 = (batch * ROWS + row_r0) * COLUMNS + column;
+    let flat_r1 = (batch * ROWS + row_r1) * COLUMNS + column;
+    let v12_r0 = (acc_r0 + acc_r0);
+    let v12_r1 = (acc_r1 + acc_r1);
+    b2[flat_r0] = v12_r0;
+    if first_row + 1u < ROWS {
+        b2[flat_r1] = v12_r1;
+    }
+}
+"
+        );
+        assert_eq!((kernel.grid, kernel.bindings.len()), ([1, 1], 3));
+    }
+
+    #[test]
+    fn impossible_dispatches_are_refused() {
+        let mut program = product(2, 40_000, 2);
+        assert_eq!(kernel(&program, &program.dispatches[0], Target::Gpu).unwrap_err(), KernelError::TooLong(40_000));
+        program = product(2, 2, 2);
+        program.dispatches[0].exprs[11] = Expr::Const(f64::INFINITY.to_bits());
+        let error = kernel(&program, &program.dispatches[0], Target::Gpu).unwrap_err();
+        assert_eq!(error.to_string(), "the constant inf is not a finite 32-bit float");
+    }
 }

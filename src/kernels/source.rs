@@ -112,7 +112,7 @@ mod tests {
     fn hooks_are_replaced_and_imports_inserted() {
         let hooks = |functions: &str| {
             [
-                ("constants", "const ELEMENTS = 3u;\nconst GRID_X = 1u;".to_owned()),
+                ("constants", "const ELEMENTS = 3u;\nconst GROUP = 8u;\nconst GRID_X = 1u;".to_owned()),
                 ("bindings", "@group(0) @binding(0) var<storage, read_write> b0: array<f32>;".to_owned()),
                 ("functions", functions.to_owned()),
                 ("finish", "b0[flat] = softplus(1.0);".to_owned()),
