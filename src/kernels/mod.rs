@@ -13,9 +13,13 @@ use crate::ir::{DType, numel};
 use tile::Domain;
 use values::{Axis, Values, type_name};
 
-/// Fewest and most invocations of a workgroup. Small grids take small groups, so that all cores get
-/// some.
+/// Fewest and most invocations of a workgroup. Small grids of long sums take small groups, so that
+/// all cores get some.
 const WORKGROUP: [usize; 2] = [8, 64];
+
+/// Terms for which waking another core costs more than it saves (llvmpipe: a dispatch of one group
+/// takes 15 µs, one of several groups up to 60).
+const LITTLE: usize = 100_000;
 
 /// Most workgroups along one axis of a grid (WebGPU's default limit).
 const MAX_GROUPS: usize = 65_535;
@@ -91,7 +95,8 @@ pub fn kernel_with_tile(program: &Program, dispatch: &Dispatch, tile: Tile) -> R
     let [down, across] = domain.tiles(tile);
     let tiles = domain.batch * down * across;
     let [fewest, most] = WORKGROUP;
-    let group = (tiles / 16).next_power_of_two().clamp(fewest, most);
+    let little = numel(&dispatch.domain) * steps < LITTLE;
+    let group = if little { most } else { (tiles / 16).next_power_of_two().clamp(fewest, most) };
     let groups = tiles.div_ceil(group);
     let grid = [groups.min(MAX_GROUPS), groups.div_ceil(MAX_GROUPS)];
     if grid[1] > MAX_GROUPS {
