@@ -104,8 +104,8 @@ async fn choose(choice: &str) -> Result<wgpu::Adapter> {
         let names =
             infos.iter().enumerate().map(|(index, info)| format!("{index}: {} ({})", info.adapter, info.backend));
         EngineError::NoAdapter {
-            reason: format!("`{choice}` matches none of them"),
-            mend: format!("There are {}", names.collect::<Vec<_>>().join(", ")),
+            reason: format!("none is called `{choice}`"),
+            mend: format!("Choose one by number or name: {}", names.collect::<Vec<_>>().join("; ")),
         }
     })
 }
