@@ -12,6 +12,8 @@ pub struct Progress {
     begun: Instant,
     /// Outer iterations that were done before.
     skipped: u32,
+    /// Outer loss of the newest iteration.
+    latest: String,
 }
 
 impl Progress {
@@ -20,7 +22,7 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{prefix} [{bar:30}] {percent:>3} %  {msg}");
         bar.set_style(style.expect("a valid template").progress_chars("=> "));
-        Progress { bar, outer, begun: Instant::now(), skipped: done }
+        Progress { bar, outer, begun: Instant::now(), skipped: done, latest: String::new() }
     }
 
     /// `done` of `total` steps of an iteration, counted from 1, are finished.
@@ -30,12 +32,14 @@ impl Progress {
         self.bar.set_length(length.max(position));
         self.bar.set_prefix(format!("outer iteration {iteration}/{}", self.outer));
         let behind = position - u64::from(self.skipped) * total as u64;
-        self.bar.set_message(self.left(behind as f64 / length.saturating_sub(position).max(1) as f64));
+        let left = self.left(behind as f64 / length.saturating_sub(position).max(1) as f64);
+        self.bar.set_message(format!("{left}  {}", self.latest));
         self.bar.set_position(position);
     }
 
     /// A line about a finished iteration.
-    pub fn outer(&self, record: &OuterRecord) {
+    pub fn outer(&mut self, record: &OuterRecord) {
+        self.latest = record.outer_loss.map_or_else(String::new, |loss| format!("outer loss {}", number(loss)));
         let behind = f64::from(record.iteration - self.skipped);
         let ahead = self.outer.saturating_sub(record.iteration);
         let left = if ahead == 0 { String::new() } else { format!(", {}", self.left(behind / f64::from(ahead))) };

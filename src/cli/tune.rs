@@ -10,7 +10,7 @@ use pollster::block_on;
 use serde::{Deserialize, Serialize};
 use stackelberg::bilevel::{Flow, SolveError};
 use stackelberg::data::{self, Source, builtin};
-use stackelberg::engine::LocalFuture;
+use stackelberg::engine::{Engine, LocalFuture};
 use stackelberg::experiment::archive;
 use stackelberg::experiment::config::{ConfigError, DataSource, TuneConfig};
 use stackelberg::experiment::model_file::Exported;
@@ -79,19 +79,29 @@ struct Start {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
-    let mut start = match &args.resume {
+    let start = match &args.resume {
         Some(path) => resumed(RunDir::open(path)?, &args.settings)?,
         None => fresh(args)?,
     };
     let stop = on_interrupt();
     let source = load(&start.config.data)?;
+    let mut engine = device::open(&start.config.device)?;
+    drive(start, &source, &mut *engine, stop)
+}
+
+/// Runs to the end, or until `stop` is raised.
+fn drive(
+    mut start: Start,
+    source: &Source,
+    engine: &mut dyn Engine,
+    stop: Arc<AtomicBool>,
+) -> Result<ExitCode, CliError> {
     let fingerprint = format!("{:016x}", source.fingerprint);
     if let (Some(saved), Some(directory)) = (&start.saved, &start.directory)
         && saved.fingerprint != fingerprint
     {
         return Err(directory.damaged(run_dir::STATE, "the data have changed since it was written").into());
     }
-    let mut engine = device::open(&start.config.device)?;
     let device = DeviceRecord::from(engine.info());
     if let Some(saved) = start.saved.as_ref().filter(|saved| saved.device != device) {
         let before = &saved.device.adapter;
@@ -103,7 +113,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let Start { config, directory, saved, records } = start;
     let state = saved.map(|saved| saved.tuner);
     let done = records.len() as u32;
-    let mut tuner = block_on(Tuner::new(&mut *engine, &config, &source, state))?;
+    let mut tuner = block_on(Tuner::new(engine, &config, source, state))?;
     let DataRecord { name, training_windows, validation_windows, test_windows, .. } = tuner.data();
     eprintln!(
         "Data: {name}; {training_windows} training, {validation_windows} validation, {test_windows} test windows"
@@ -267,8 +277,6 @@ struct Watch {
 impl Observer for Watch {
     fn event(&mut self, event: Event) -> Observed {
         match event {
-            // The last training, which scores the best settings, is of no new iteration.
-            Event::Progress { iteration, .. } if iteration as usize <= self.records.len() => {}
             Event::Progress { iteration, done, total } => self.progress.advance(iteration, done, total),
             Event::Outer { record, state, result, weights } => {
                 self.progress.outer(record);
@@ -316,5 +324,124 @@ impl Watch {
         let directory = self.directory.as_ref()?.path().display();
         let saved = self.records.len();
         Some(format!("{saved} outer iterations are saved; go on with `stackelberg tune --resume {directory}`"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    use clap::Parser;
+    use stackelberg::compile::Program;
+    use stackelberg::data::{CHANNELS, WINDOW, Windows};
+    use stackelberg::engine::{
+        BindingId, BufferId, Command, Counters, EngineError, EngineInfo, ProgramId, Result as EngineResult, Values,
+    };
+    use stackelberg::ir::DType;
+    use stackelberg::reference::ReferenceEngine;
+
+    /// An engine whose device is lost after so many submissions.
+    struct Fragile {
+        inner: ReferenceEngine,
+        left: u64,
+    }
+
+    impl Engine for Fragile {
+        fn info(&self) -> &EngineInfo {
+            self.inner.info()
+        }
+
+        fn counters(&self) -> Counters {
+            self.inner.counters()
+        }
+
+        fn create(&mut self, label: &str, dtype: DType, len: usize) -> EngineResult<BufferId> {
+            self.inner.create(label, dtype, len)
+        }
+
+        fn destroy(&mut self, buffer: BufferId) {
+            self.inner.destroy(buffer);
+        }
+
+        fn write(&mut self, buffer: BufferId, offset: usize, values: Values) -> EngineResult<()> {
+            self.inner.write(buffer, offset, values)
+        }
+
+        fn read<'a>(&'a mut self, buffers: &'a [BufferId]) -> LocalFuture<'a, EngineResult<Vec<Vec<f64>>>> {
+            self.inner.read(buffers)
+        }
+
+        fn load<'a>(&'a mut self, program: &'a Program) -> LocalFuture<'a, EngineResult<ProgramId>> {
+            self.inner.load(program)
+        }
+
+        fn bind(&mut self, program: ProgramId, inputs: &[BufferId], outputs: &[BufferId]) -> EngineResult<BindingId> {
+            self.inner.bind(program, inputs, outputs)
+        }
+
+        fn submit(&mut self, commands: &[Command]) -> EngineResult<()> {
+            if self.left == 0 {
+                return Err(EngineError::DeviceLost { reason: "someone pulled it out".to_owned() });
+            }
+            self.left -= 1;
+            self.inner.submit(commands)
+        }
+
+        fn finish(&mut self) -> LocalFuture<'_, EngineResult<()>> {
+            self.inner.finish()
+        }
+    }
+
+    /// A window for each of six activities of each of four people.
+    fn source() -> Source {
+        let rows: Vec<(u32, u32)> =
+            [1, 2, 3, 5].into_iter().flat_map(|p| (0..6).map(move |label| (p, label))).collect();
+        let value = |label: u32, i: usize| ((i * (label as usize + 1)) as f32).sin();
+        let windows = Windows {
+            x: rows.iter().flat_map(|&(_, label)| (0..WINDOW * CHANNELS).map(move |i| value(label, i))).collect(),
+            labels: rows.iter().map(|r| r.1).collect(),
+            subjects: rows.iter().map(|r| r.0).collect(),
+        };
+        Source::new(windows, "waves", false)
+    }
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn run_with(engine: &mut dyn Engine, command: &str, directory: &Path) -> Result<ExitCode, CliError> {
+        let args =
+            Line::parse_from(command.split_whitespace().map(String::from).chain([directory.display().to_string()]))
+                .args;
+        let start = match &args.resume {
+            Some(path) => resumed(RunDir::open(path)?, &args.settings)?,
+            None => fresh(&args)?,
+        };
+        drive(start, &source(), engine, Arc::default())
+    }
+
+    #[test]
+    fn a_lost_device_ends_the_run_and_spares_what_was_saved() {
+        let root = tempfile::tempdir().unwrap();
+        let (whole, broken) = (root.path().join("whole"), root.path().join("broken"));
+        let command = "tune --steps 2 --outer 3 --batch 4 --device reference --out";
+        let mut sound = Fragile { inner: ReferenceEngine::new(), left: u64::MAX };
+        run_with(&mut sound, command, &whole).unwrap();
+        let submits = u64::MAX - sound.left;
+
+        let mut fragile = Fragile { inner: ReferenceEngine::new(), left: submits / 2 };
+        let error = run_with(&mut fragile, command, &broken).unwrap_err();
+        assert!(error.to_string().contains("the device was lost: someone pulled it out"), "{error}");
+        let help = miette::Diagnostic::help(&error).unwrap().to_string();
+        assert!(help.contains("outer iterations are saved") && help.contains("tune --resume"), "{help}");
+
+        let mut other = Fragile { inner: ReferenceEngine::new(), left: u64::MAX };
+        run_with(&mut other, "tune --resume", &broken).unwrap();
+        assert!(u64::MAX - other.left < submits, "what was saved is not repeated");
+        let model = |directory: &Path| std::fs::read(directory.join(run_dir::MODEL)).unwrap();
+        assert_eq!(model(&whole), model(&broken));
     }
 }
