@@ -35,13 +35,14 @@ export function install({ software, stopAfter, subset, failure }) {
       if (answer) setTimeout(() => answer.call(this, message));
     }
     open() {
-      if (failure) return this.say({ kind: "failed", ...failure });
-      this.say({
-        kind: "ready",
-        name: software ? "SwiftShader" : "NVIDIA, Ampere",
-        software,
-        maxBufferBytes: 2 ** 27,
-      });
+      if (failure) this.say({ kind: "failed", ...failure });
+      else
+        this.say({
+          kind: "ready",
+          name: software ? "SwiftShader" : "NVIDIA Ampere",
+          software,
+          maxBufferBytes: 2 ** 27,
+        });
       this.data = {
         kind: "data",
         name: "UCI HAR, raw signals through our own filters",
