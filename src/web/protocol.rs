@@ -306,8 +306,8 @@ pub enum Which {
 #[derive(Debug, Serialize, Tsify)]
 #[serde(rename_all = "camelCase")]
 pub struct Done {
-    /// The visitor ended it early.
-    pub stopped: bool,
+    /// Why it ended.
+    pub ending: Ending,
     /// The outer iteration whose hyperparameters were kept, from 1; 0 if none lowered the outer loss.
     pub best: u32,
     /// Seconds it took, pauses left out.
@@ -318,6 +318,18 @@ pub struct Done {
     #[serde(with = "serde_bytes")]
     #[tsify(type = "Uint8Array")]
     pub model: Vec<u8>,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// All outer iterations were done.
+    Finished,
+    /// The visitor ended it early.
+    Stopped,
+    /// Training diverged time and again.
+    Diverged,
 }
 
 /// What went wrong.

@@ -19,7 +19,7 @@ use crate::data::Source;
 use crate::engine::{EngineError, LocalFuture};
 use crate::experiment::config::{self, DataSource, TuneConfig};
 use crate::experiment::model_file::Exported;
-use crate::experiment::record::{Ending, OuterRecord, RunResult, Score};
+use crate::experiment::record::{self, OuterRecord, RunResult, Score};
 use crate::experiment::tune::{Event, Observed, Observer, TuneError, Tuner, TunerState};
 use crate::gpu::GpuEngine;
 
@@ -113,7 +113,11 @@ pub async fn tune(
         post.send(&FromWorker::Evaluation(evaluation(Which::After, end)));
     }
     Ok(Done {
-        stopped: result.ending == Ending::Stopped,
+        ending: match result.ending {
+            record::Ending::Running | record::Ending::Finished => Ending::Finished,
+            record::Ending::Stopped => Ending::Stopped,
+            record::Ending::Diverged => Ending::Diverged,
+        },
         best: result.best_iteration,
         seconds: watcher.seconds(),
         result: serde_json::to_string_pretty(&result).expect("records are plain values"),
@@ -297,7 +301,7 @@ fn outer_iteration(record: &OuterRecord, tuned: &[Group]) -> OuterIteration {
     }
 }
 
-fn evaluation(which: Which, of: &crate::experiment::record::Evaluation) -> Evaluation {
+fn evaluation(which: Which, of: &record::Evaluation) -> Evaluation {
     let Score { loss, accuracy } = of.test;
     let classes = &of.test_classes;
     Evaluation {

@@ -116,7 +116,7 @@ export function install({ software, stopAfter, subset, failure }) {
           seconds: 1.5 * stopAfter,
           secondsLeft: 1.5 * (outer - stopAfter),
         });
-      this.finish(false, outer);
+      this.finish("finished", outer);
     }
     pause() {
       this.say({ kind: "paused" });
@@ -125,11 +125,11 @@ export function install({ software, stopAfter, subset, failure }) {
       this.say({ kind: "resumed" });
     }
     stop() {
-      this.finish(true, stopAfter);
+      this.finish("stopped", stopAfter);
     }
-    finish(stopped, best) {
+    finish(ending, best) {
       this.evaluation("after", 118);
-      this.say({ kind: "done", stopped, best, seconds: 31.4, result: '{"seed":0}\n', model: new Uint8Array([2, 0, 0, 0, 0, 0, 0, 0, 123, 125]) });
+      this.say({ kind: "done", ending, best, seconds: 31.4, result: '{"seed":0}\n', model: new Uint8Array([2, 0, 0, 0, 0, 0, 0, 0, 123, 125]) });
     }
   }
   window.Worker = Double;

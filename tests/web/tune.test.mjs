@@ -62,6 +62,28 @@ test("from load to tuned result on the GPU, with no numerical work on the page's
   await shoot(page, "tuned-1280-light");
 });
 
+/** Puts a line before the worker's own script, where a page's init scripts do not reach. */
+const inWorker = (line) => (page) =>
+  page.route(/worker-.*\.js/, async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: `${line}\n${await response.text()}` });
+  });
+
+for (const [name, line, page, said] of [
+  ["no WebGPU", "delete WorkerNavigator.prototype.gpu;", () => delete Navigator.prototype.gpu, "does not offer WebGPU"],
+  ["no adapter", "GPU.prototype.requestAdapter = async () => null;", () => {}, "found no graphics adapter"],
+])
+  test(`with ${name} the page says so, and still shows the data`, { timeout }, async (t) => {
+    const prepare = async (opened) => {
+      await opened.addInitScript(page);
+      await inWorker(line)(opened);
+    };
+    const opened = await openPage(t, { prepare });
+    await opened.getByText(said).waitFor();
+    await opened.getByText("16 people").waitFor();
+    assert.ok(await opened.getByRole("button", { name: /^Tune/ }).isDisabled());
+  });
+
 test("a run is held, goes on and stops when asked", { timeout }, async (t) => {
   const page = await open(t, "#steps=20&outer=50");
   await start(page);

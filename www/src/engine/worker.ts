@@ -5,9 +5,8 @@ import rest from "../../../data/har/rest.bin?url";
 import init, { Studio } from "../../pkg/stackelberg.js";
 import type { FromWorker, ToWorker } from "../../pkg/stackelberg.js";
 import { capital } from "../model/format.ts";
-import module_or_path from "../../pkg/stackelberg_bg.wasm?url";
 
-const studio = Promise.all([init({ module_or_path }), adapterName()]).then(
+const studio = Promise.all([init(), adapterName()]).then(
   ([, name]) => new Studio((message) => postMessage(message), name),
 );
 

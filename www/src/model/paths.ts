@@ -1,6 +1,5 @@
 import type { Group, OuterIteration } from "../../pkg/stackelberg.js";
 import type { Line } from "../drawing/chart.ts";
-import { title } from "./format.ts";
 
 /** The course of one group of hyperparameters over the outer iterations. */
 export interface Path {
@@ -32,7 +31,7 @@ export function paths(outer: OuterIteration[]): Path[] {
   for (const [at, { group, name }] of (outer[0]?.hyperparameters ?? []).entries()) {
     const path = all.get(group) ?? { group, ...kinds[group], lines: [] };
     const values = outer.map(({ hyperparameters }) => hyperparameters[at]!.value);
-    path.lines.push({ name: title(name), values, width: 2, ...looks[path.lines.length % looks.length]! });
+    path.lines.push({ name: name.split(".").at(-1)!, values, width: 2, ...looks[path.lines.length % looks.length]! });
     all.set(group, path);
   }
   return [...all.values()];

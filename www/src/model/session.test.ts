@@ -95,7 +95,7 @@ test("paths group the hyperparameters, one line each", () => {
   const [lr, momentum, l2] = paths([outer(1, 1), outer(2, 0.9)]);
   assert.deepEqual(lr?.lines[0]?.values.length, 2);
   assert.equal(momentum?.log, false);
-  assert.deepEqual(l2?.lines.map(({ name }) => name), ["L2 conv1", "L2 conv2"]);
+  assert.deepEqual(l2?.lines.map(({ name }) => name), ["conv1", "conv2"]);
   assert.notDeepEqual(l2?.lines[0]?.dash, l2?.lines[1]?.dash);
 });
 

@@ -110,7 +110,7 @@ export function announcement(session: Session): string {
         before && after
           ? ` Test accuracy went from ${(100 * before.accuracy).toFixed(1)} to ${(100 * after.accuracy).toFixed(1)} percent.`
           : "";
-      return `${run.done?.stopped ? "Stopped." : "Finished."}${scores}`;
+      return `${run.done?.ending === "stopped" ? "Stopped." : "Finished."}${scores}`;
     }
   }
 }
