@@ -91,7 +91,13 @@ fn explain_needs_no_device_and_is_stable() {
         assert!(part.contains(text), "no `{text}` in\n{part}");
     }
     assert_eq!(explain("all"), parts.join("\n"));
-    let small = run(&mut program("explain --data subset --part checkpoints --memory-budget 19000000")).exits(0).stdout;
+    // The least that fits holds one checkpoint; one training state more, two.
+    let refusal = run(&mut program("explain --data subset --memory-budget 1000")).exits(1).stderr;
+    let words: String = refusal.split(|c: char| c.is_whitespace() || c == '│').filter(|w| !w.is_empty()).collect();
+    let needed = words.split("atleast").nth(1).and_then(|rest| rest.split("bytes").next()).expect("the error says so");
+    let budget = needed.parse::<u64>().expect("a number of bytes") + 4 * (2 * 8478 + 1);
+    let plan = format!("explain --data subset --part checkpoints --memory-budget {budget}");
+    let small = run(&mut program(&plan)).exits(0).stdout;
     assert!(small.contains("Revolve, 200 training steps, 2 slots"), "{small}");
 }
 
