@@ -164,9 +164,9 @@ fn killed(kills: usize, device: &str, outer: u32) {
     let mut child = spawn(tune(&bench.data, &more).arg("--out").arg(&directory));
     let mut random = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 | 1;
     for kill in 1..=kills {
-        // At a random moment of the iterations that are this kill's share.
-        let due = outer as usize * kill / (kills + 1);
-        wait_until(&mut child, "its iterations", || saved(&directory) >= due);
+        // At a random moment of the iterations that are this kill's share; the first one before any.
+        let due = outer as usize * (kill - 1) / kills;
+        wait_until(&mut child, "its iterations", || directory.join("run.toml").exists() && saved(&directory) >= due);
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         std::thread::sleep(Duration::from_micros(random >> 47));
         child.kill().unwrap();

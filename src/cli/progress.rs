@@ -1,5 +1,6 @@
 //! What a run shows while it goes: a bar where there is a terminal, plain lines elsewhere.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -95,15 +96,22 @@ fn line(record: &OuterRecord, outer: u32) -> String {
     format!("{:>width$}/{outer}  {loss}{verdict}  {}", record.iteration, settings(&record.hyperparameters))
 }
 
-/// Hyperparameters in one line; the layers' penalties as a range.
+/// Hyperparameters in one line: single ones, then each family (`l2.LAYER`) as a range.
 fn settings(named: &Named) -> String {
-    let penalties = named.iter().filter(|(name, _)| name.starts_with("l2."));
-    let (low, high) = penalties.fold((f64::INFINITY, 0f64), |(low, high), (_, &v)| (low.min(v), high.max(v)));
-    let others = named.iter().filter(|(name, _)| !name.starts_with("l2."));
-    let mut parts: Vec<String> = others.map(|(name, &value)| format!("{name} {}", number(value))).collect();
-    if low <= high {
+    let mut parts: Vec<String> = vec![];
+    let mut families: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    for (name, &value) in named {
+        match name.split_once('.') {
+            None => parts.push(format!("{name} {}", number(value))),
+            Some((family, _)) => {
+                let (low, high) = families.entry(family).or_insert((value, value));
+                (*low, *high) = (low.min(value), high.max(value));
+            }
+        }
+    }
+    for (family, (low, high)) in families {
         let (low, high) = (number(low), number(high));
-        parts.push(if low == high { format!("l2 {low}") } else { format!("l2 {low}…{high}") });
+        parts.push(if low == high { format!("{family} {low}") } else { format!("{family} {low}…{high}") });
     }
     parts.join("  ")
 }
@@ -125,6 +133,6 @@ mod tests {
         let named = |pairs: &[(&str, f64)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect::<Named>();
         let start = [("l2.a", 0.5), ("l2.b", 0.5), ("learning_rate", 0.25), ("momentum", 0.5)];
         assert_eq!(settings(&named(&start)), "learning_rate 0.25  momentum 0.5  l2 0.5");
-        assert_eq!(settings(&named(&[("l2.a", 0.5), ("l2.b", 0.75)])), "l2 0.5…0.75");
+        assert_eq!(settings(&named(&[("l2.a", 0.5), ("l2.b", 0.75), ("w.min", 0.1)])), "l2 0.5…0.75  w 0.1");
     }
 }
