@@ -221,12 +221,16 @@ impl<'a> Assembly<'a> {
             (Some(core), None) => lowering.core(core),
             (Some(core), Some(partial)) => lowering.sum_of_parts(lower::parts(graph, core), partial),
         };
-        let kept = group.roots.iter().filter(|root| self.fused.kept.contains(&root.node));
-        let stores = kept.map(|root| {
-            let value = lowering.root(root);
-            Store { buffer: self.buffers[&root.node], offset: root.offset, value }
-        });
-        let stores = stores.collect();
+        // Those that others are made of come first, kept or not.
+        let mut roots = group.roots.clone();
+        roots.sort_by_key(|root| root.value);
+        let mut stores = vec![];
+        for root in roots {
+            let value = lowering.root(&root);
+            if self.fused.kept.contains(&root.node) {
+                stores.push(Store { buffer: self.buffers[&root.node], offset: root.offset, value });
+            }
+        }
         let dispatch = lowering.finish(label, core, stores);
         self.program.dispatches.push(dispatch);
     }

@@ -22,6 +22,9 @@ const FREE: usize = 32_768;
 const UNROLLED_TERMS: usize = 16;
 const UNROLLED_EXPRS: usize = 256;
 
+/// Most parts of a concatenation to choose among by position.
+const MOST_CHOICES: usize = 32;
+
 /// What a root or a core reads and computes.
 pub(super) struct Analysis {
     /// Nodes loaded, and whether only ever at the element being computed.
@@ -221,8 +224,14 @@ fn analyse(graph: &Graph, stored: &BTreeSet<NodeId>, unit: Unit) -> Analysis {
         Unit::Core(id) => drop(lowering.core(id)),
         Unit::Root(root) => drop(lowering.root(&root)),
     }
+    let mut inlined = lowering.inlined();
+    if let Unit::Root(root) = unit
+        && root.is_whole()
+    {
+        inlined.remove(&root.value);
+    }
     Analysis {
-        inlined: lowering.inlined(),
+        inlined,
         points,
         exprs: lowering.exprs.list.len(),
         operations: lowering.exprs.list.iter().map(operations).sum(),
@@ -283,6 +292,9 @@ fn is_written_in_parts(graph: &Graph, id: NodeId) -> bool {
     let node = graph.node(id);
     if node.op != Op::Concat {
         return false;
+    }
+    if node.args.len() > MOST_CHOICES {
+        return true;
     }
     let mut leaves = BTreeSet::new();
     let mut seen = BTreeSet::new();

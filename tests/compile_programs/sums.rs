@@ -56,6 +56,18 @@ fn no_loop_is_longer_than_a_device_allows() {
 }
 
 #[test]
+fn a_long_chain_is_cut_into_dispatches() {
+    let mut g = Graph::new();
+    let x = g.input("x", &[3], DType::F32);
+    let mut y = x;
+    for _ in 0..5000 {
+        let tanh = g.scalar(Scalar::Tanh, &[y]);
+        y = g.add(tanh, x);
+    }
+    agrees(&g, &[y]);
+}
+
+#[test]
 fn kernel_gradients_in_parts() {
     // Batches that do and do not divide; one so small that all summed axes are cut as one.
     for (n, length) in [(32, 40), (37, 40), (2, 700)] {
