@@ -104,9 +104,6 @@ fn check(name: &str, graph: &Graph, outputs: &[Output]) -> Result<(), CompileErr
         if matches!(node.op, Op::Hole(_)) {
             return Err(CompileError::Hole { program: program() });
         }
-        if numel(&node.shape) == 0 {
-            return Err(CompileError::Empty { program: program(), node: named(), shape: node.shape.clone() });
-        }
         if let Op::ArgMax { axis } = node.op {
             let extent = graph.shape(node.args[0])[axis];
             if extent > MAX_EXTENT {
@@ -115,6 +112,9 @@ fn check(name: &str, graph: &Graph, outputs: &[Output]) -> Result<(), CompileErr
         }
         if node.shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size)).is_none_or(|n| n >= 1 << 31) {
             return Err(CompileError::TooLarge { program: program(), node: named(), shape: node.shape.clone() });
+        }
+        if numel(&node.shape) == 0 {
+            return Err(CompileError::Empty { program: program(), node: named(), shape: node.shape.clone() });
         }
     }
     let mut replaced: BTreeMap<usize, &str> = BTreeMap::new();
