@@ -49,10 +49,9 @@ pub(super) struct Fused {
 
 /// Cuts a graph into dispatches.
 pub(super) fn fuse(mut graph: Graph, mut targets: Vec<Target>) -> Fused {
-    let mut taken = BTreeSet::new();
-    for target in &mut targets {
-        while matches!(graph.node(target.node).op, Op::Input(_)) || !taken.insert(target.node) {
-            target.node = graph.stop_gradient(target.node);
+    for k in 0..targets.len() {
+        if matches!(graph.node(targets[k].node).op, Op::Input(_)) || is_taken(&targets, k) {
+            copy(&mut graph, &mut targets, k);
         }
     }
     loop {
@@ -60,13 +59,26 @@ pub(super) fn fuse(mut graph: Graph, mut targets: Vec<Target>) -> Fused {
         let stores = Stores::choose(&graph, &outputs);
         let mut web = Web::new(&graph, &targets, &stores);
         if let Some(k) = web.unsafe_update() {
-            targets[k].node = graph.stop_gradient(targets[k].node);
+            copy(&mut graph, &mut targets, k);
             continue;
         }
         web.merge();
         let (groups, kept) = web.schedule();
         let stored = stores.stored;
         return Fused { graph, targets, stored, groups, kept };
+    }
+}
+
+/// Whether another output is the same node.
+fn is_taken(targets: &[Target], k: usize) -> bool {
+    targets.iter().enumerate().any(|(other, target)| other != k && target.node == targets[k].node)
+}
+
+/// Makes an output a copy that is no other output.
+fn copy(graph: &mut Graph, targets: &mut [Target], k: usize) {
+    targets[k].node = graph.stop_gradient(targets[k].node);
+    while is_taken(targets, k) {
+        targets[k].node = graph.stop_gradient(targets[k].node);
     }
 }
 

@@ -84,3 +84,15 @@ fn an_output_that_is_its_input_or_another_output_is_copied_or_left() {
     let want = [6.0, 8.0, 10.0, 12.0];
     assert_eq!(run(&g, &outputs, &inputs), [inputs[0].as_slice(), &inputs[1], &want, &want, &want]);
 }
+
+#[test]
+fn one_value_replaces_two_inputs_whose_old_values_others_read() {
+    let (mut g, inputs) = two_vectors();
+    let (a, b) = (g.inputs()[0].1, g.inputs()[1].1);
+    let sum = g.add(a, b);
+    let first = g.segment(a, 0, 1);
+    let shifted = g.add(sum, first);
+    let outputs = [Output::new("shifted", shifted), Output::over("a", sum, 0), Output::over("b", sum, 1)];
+    let want = [6.0, 8.0, 10.0, 12.0];
+    assert_eq!(run(&g, &outputs, &inputs), [[7.0, 9.0, 11.0, 13.0], want, want]);
+}
