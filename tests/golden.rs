@@ -1,6 +1,7 @@
 //! Every reference case that is supported, on the f64 interpreter, the f64 engine and the GPU.
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use stackelberg::bilevel::Memory;
 use stackelberg::engine::Engine;
@@ -10,20 +11,65 @@ use stackelberg::interp::eval;
 use stackelberg::ir::NodeId;
 use stackelberg::reference::ReferenceEngine;
 
-fn cases() -> Vec<Case> {
+/// The cases kept in the repository.
+fn bundled() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
+}
+
+/// The full set, which may lie beside the repository.
+fn shared() -> Option<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let named = std::env::var_os("STACKELBERG_SHARED").map(PathBuf::from);
     let places = named.into_iter().chain([root.join("../shared"), root.join("../../shared")]);
-    let Some(folder) = places.map(|p| p.join("golden")).find(|p| p.is_dir()) else {
-        println!("skipped: no reference cases at ../shared/golden (set STACKELBERG_SHARED)");
-        return vec![];
+    let found = places.map(|p| p.join("golden")).find(|p| p.is_dir());
+    if found.is_none() {
+        println!("only the cases of tests/cases: there are none at ../shared/golden (set STACKELBERG_SHARED)");
+    }
+    found
+}
+
+/// The folders of cases in a folder, by name.
+fn directories(folder: &Path) -> BTreeMap<String, PathBuf> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
+    let cases = paths.filter(|p| p.join("case.json").exists());
+    let named: BTreeMap<_, _> = cases.map(|p| (p.file_name().unwrap().to_string_lossy().into_owned(), p)).collect();
+    assert!(!named.is_empty(), "{} holds no reference cases", folder.display());
+    named
+}
+
+/// Every case once, wherever it lies.
+fn cases() -> impl Iterator<Item = Case> {
+    let mut all = shared().map(|folder| directories(&folder)).unwrap_or_default();
+    all.extend(directories(&bundled()));
+    all.into_values().map(|path| Case::load(&path).unwrap())
+}
+
+/// What a case tries: its kind with its optimiser, its op, its layers, its loss.
+fn features(case: &Case) -> BTreeSet<String> {
+    let text = |key: &str, value: &serde_json::Value| value.as_str().map(|v| format!("{key} {v}"));
+    let optimizer = case.meta["inner"]["optimizer"].as_str().unwrap_or_default();
+    let kind = match case.kind.as_str() {
+        "hypergrad" => format!("hypergrad {optimizer}"),
+        other => other.to_owned(),
     };
-    let entries = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
-    let mut cases: Vec<Case> =
-        entries.filter(|p| p.join("case.json").exists()).map(|p| Case::load(&p).unwrap()).collect();
-    assert!(!cases.is_empty(), "the folder of reference cases holds none");
-    cases.sort_by(|a, b| a.name.cmp(&b.name));
-    cases
+    let layers = case.meta["layers"].as_array().into_iter().flatten();
+    let layers = layers.filter_map(|layer| text("layer", &layer["type"]));
+    let single = [text("op", &case.meta["op"]), text("loss", &case.meta["loss"])].into_iter().flatten();
+    layers.chain(single).chain([kind]).collect()
+}
+
+#[test]
+fn bundled_cases_are_a_fair_choice() {
+    let load = |folder: &Path| directories(folder).into_values().map(|path| Case::load(&path).unwrap()).collect();
+    let ours: Vec<Case> = load(&bundled());
+    assert!(ours.len() >= 40, "only {} cases", ours.len());
+    let files = directories(&bundled()).into_values().flat_map(|path| std::fs::read_dir(path).unwrap());
+    let bytes: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    assert!(bytes <= 3_000_000, "{bytes} bytes");
+    let covered: BTreeSet<String> = ours.iter().flat_map(features).collect();
+    let theirs: Vec<Case> = shared().map_or(vec![], |folder| load(&folder));
+    let missing: BTreeSet<String> = theirs.iter().flat_map(features).filter(|f| !covered.contains(f)).collect();
+    assert!(missing.is_empty(), "no bundled case for {missing:?}");
 }
 
 /// Work of a case: parameters × examples, times steps.
@@ -32,6 +78,11 @@ fn work(case: &Case) -> usize {
     let steps = case.meta["T"].as_u64().unwrap_or(1) as usize;
     let weights: usize = case.inputs.iter().filter(|(n, _)| n.starts_with('w')).map(|(_, a)| a.data.len()).sum();
     weights * examples * steps
+}
+
+/// Cases for every run of the tests: those of the repository and all small ones.
+fn quick(case: &Case) -> bool {
+    work(case) < 3_000_000 || bundled().join(&case.name).is_dir()
 }
 
 fn relative_error(ours: &[f64], expected: &[f64]) -> f64 {
@@ -79,15 +130,13 @@ fn run_all(engine: &mut dyn Engine, choose: impl Fn(&Case) -> bool, check: impl 
 
 #[test]
 fn supported_cases_in_f64() {
-    let small = |case: &Case| work(case) < 3_000_000;
-    run_all(&mut ReferenceEngine::new(), small, exact);
+    assert!(run_all(&mut ReferenceEngine::new(), quick, exact) >= 40);
 }
 
 #[test]
 #[ignore = "minutes of processor time"]
 fn large_supported_cases_in_f64() {
-    let large = |case: &Case| work(case) >= 3_000_000;
-    run_all(&mut ReferenceEngine::new(), large, exact);
+    run_all(&mut ReferenceEngine::new(), |case| !quick(case), exact);
 }
 
 /// Holds an engine to the cases' own tolerances and prints the ratios to a float32 run's error.
@@ -118,14 +167,14 @@ fn within_tolerance(engine: &mut dyn Engine, choose: impl Fn(&Case) -> bool) {
 #[test]
 fn supported_cases_on_the_gpu() {
     let Some(mut engine) = gpu() else { return };
-    within_tolerance(&mut engine, |case| work(case) < 3_000_000);
+    within_tolerance(&mut engine, quick);
 }
 
 #[test]
 #[ignore = "minutes of processor time"]
 fn large_supported_cases_on_the_gpu() {
     let Some(mut engine) = gpu() else { return };
-    within_tolerance(&mut engine, |case| work(case) >= 3_000_000);
+    within_tolerance(&mut engine, |case| !quick(case));
 }
 
 /// The machine's adapter, software ones included; CI must have one.
