@@ -187,18 +187,22 @@ impl Scalar {
         }
     }
 
-    /// Error of the WGSL value in units in the last place of an f32, for the error bounds
-    /// (WGSL specification, accuracy of expressions; `x` is the argument).
+    /// Largest error of the WGSL value, in units of [`f32::EPSILON`] times its magnitude, each at
+    /// least one unit in the last place (WGSL specification, accuracy of expressions; `x` is the
+    /// argument).
     pub fn ulps(self, x: &[f64]) -> f64 {
         match self {
-            Add | Mul => 0.5,
+            // No direction of rounding is named: either neighbour of the exact result is correct.
+            Add | Mul => 1.0,
             Recip => 2.5,
             Exp => 3.0 + 2.0 * x[0].abs(),
             // Between 1/2 and 2 the specification bounds the absolute error, by 2⁻²¹.
             Log if (0.5..=2.0).contains(&x[0]) => (-21f64).exp2() / f32_ulp(x[0].ln()),
             Log => 3.0,
-            Sqrt => 3.0,
-            // Compositions in shaders/lib/math.wgsl of exp, division and log at arguments ≤ 0.
+            // 1 / inverseSqrt(x): 2.5 and 2, compounded.
+            Sqrt => 5.0,
+            // Compositions in shaders/lib/math.wgsl. Above 0 the error of exp(-x) loses its weight as fast
+            // as it grows.
             Tanh => 16.0,
             Sigmoid => 8.0 + 2.0 * x[0].abs().min(88.0),
             Softplus => 12.0 + 2.0 * (-x[0]).clamp(0.0, 88.0),
