@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use stackelberg::bilevel::Memory;
 use stackelberg::engine::Engine;
-use stackelberg::experiment::golden::{self, Case, case_graph};
+use stackelberg::experiment::golden::{self, Array, Case, case_graph};
 use stackelberg::gpu::GpuEngine;
 use stackelberg::interp::eval;
-use stackelberg::ir::NodeId;
+use stackelberg::ir::{DType, NodeId};
 use stackelberg::reference::ReferenceEngine;
 
 /// The cases kept in the repository.
@@ -110,6 +110,65 @@ fn exact(case: &Case, name: &str, ours: &[f64]) {
     let error = relative_error(ours, expected);
     let absolute = ours.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     assert!(error < 1e-10 || absolute < 1e-12, "{} {name}: relative {error:e}, absolute {absolute:e}", case.name);
+}
+
+/// The array in other shapes and types that some op may not take.
+fn spoilt(array: &Array) -> Vec<Array> {
+    let Array { shape, dtype, data } = array;
+    let like = |shape: Vec<usize>, data: Vec<f64>| Array { shape, dtype: *dtype, data };
+    let row = data.len() / shape.first().unwrap_or(&1);
+    let longer = shape.iter().enumerate().map(|(axis, &n)| if axis == 0 { n + 1 } else { n }).collect();
+    let other = if *dtype == DType::F32 { DType::U32 } else { DType::F32 };
+    vec![
+        like([&[1], &shape[..]].concat(), data.clone()),
+        like([&shape[..], &[1]].concat(), data.clone()),
+        like(shape.iter().rev().copied().collect(), data.clone()),
+        like(vec![data.len()], data.clone()),
+        like(longer, [&data[..], &data[..row]].concat()),
+        like(shape.clone(), vec![1e9; data.len()]),
+        Array { shape: shape.clone(), dtype: other, data: data.clone() },
+    ]
+}
+
+#[test]
+fn arrays_that_do_not_fit_are_errors() {
+    let mut engine = ReferenceEngine::new();
+    let mut errors = 0;
+    for case in directories(&bundled()).into_values().map(|path| Case::load(&path).unwrap()) {
+        let function = case_graph(&case).unwrap().is_some();
+        // Cases that train are run for it, so they must be short.
+        let short = if function { 3_000_000 } else { 3_000 };
+        if !golden::is_supported(&case) || work(&case) >= short {
+            continue;
+        }
+        let mut refused = |name: &str, array: Array| {
+            let mut case = case.clone();
+            case.inputs.insert(name.to_owned(), array);
+            let refused = match function {
+                true => case_graph(&case).is_err(),
+                false => pollster::block_on(golden::run(&case, &mut engine, Memory::StoreAll)).is_err(),
+            };
+            errors += usize::from(refused);
+            refused
+        };
+        for (name, array) in &case.inputs {
+            let empty = Array { shape: vec![0], data: vec![], ..array.clone() };
+            assert!(refused(name, empty), "{} takes an empty {name}", case.name);
+            // Some ops take some of these; what counts is that none breaks.
+            for array in spoilt(array) {
+                refused(name, array);
+            }
+        }
+    }
+    assert!(errors > 1000, "only {errors} errors");
+}
+
+#[test]
+fn a_missing_output_has_not_passed() {
+    let case = Case::load(&directories(&bundled())["op_exp"]).unwrap();
+    let comparison = golden::compare(&case, &BTreeMap::new()).remove(0);
+    assert!(!comparison.passed && comparison.rel_err.is_infinite());
+    assert!(serde_json::to_value(&comparison).unwrap()["rel_err"].is_null());
 }
 
 fn run_all(engine: &mut dyn Engine, choose: impl Fn(&Case) -> bool, check: impl Fn(&Case, &str, &[f64])) -> usize {

@@ -38,6 +38,20 @@ impl Padding {
             Padding::Explicit(pads) => *pads,
         }
     }
+
+    /// Length of a convolution's output along an axis of length `n`, or why there is none.
+    pub fn output(&self, n: usize, kernel: usize, stride: usize) -> Result<usize, String> {
+        if n == 0 || kernel == 0 || stride == 0 {
+            return Err("length, kernel and stride must be at least 1".to_owned());
+        }
+        let pads = self.resolve(n, kernel, stride);
+        let padded = pads[0].checked_add(pads[1]).and_then(|pads| pads.checked_add(n));
+        let padded = padded.ok_or_else(|| format!("a padding of {pads:?} is too large"))?;
+        if kernel > padded {
+            return Err(format!("kernel {kernel} is longer than the padded length {padded}"));
+        }
+        Ok((padded - kernel) / stride + 1)
+    }
 }
 
 /// One layer. Activations are `[batch, time, channels]`, `[batch, height, width, channels]` or
@@ -218,7 +232,7 @@ impl Model {
                 if shape.len() != 2 || shape[1] != *cin {
                     return Err(format!("takes [length, {cin}], but is given activations of shape {shape:?}"));
                 }
-                let length = convolved(shape[0], *k, *stride, padding)?;
+                let length = padding.output(shape[0], *k, *stride)?;
                 self.parameter_layer(name, vec![*k, *cin, *cout], *bias);
                 vec![length, *cout]
             }
@@ -226,8 +240,8 @@ impl Model {
                 if shape.len() != 3 || shape[2] != *cin {
                     return Err(format!("takes [height, width, {cin}], but is given activations of shape {shape:?}"));
                 }
-                let height = convolved(shape[0], k[0], stride[0], &padding[0])?;
-                let width = convolved(shape[1], k[1], stride[1], &padding[1])?;
+                let height = padding[0].output(shape[0], k[0], stride[0])?;
+                let width = padding[1].output(shape[1], k[1], stride[1])?;
                 self.parameter_layer(name, vec![k[0], k[1], *cin, *cout], *bias);
                 vec![height, width, *cout]
             }
@@ -323,26 +337,23 @@ impl Model {
     /// Outputs `[batch, …]` for `x` (`[batch, …input]`) and the parameter vector `theta`. Dropout
     /// multiplies by `mask` (`[batch, …]`); without one it passes.
     pub fn apply(&self, g: &mut Graph, theta: NodeId, x: NodeId, mask: Option<NodeId>) -> NodeId {
-        let mut parameters = self.parameters.iter();
+        let mut parameters = self.parameters.iter().peekable();
         let mut h = x;
         for layer in &self.layers {
             h = match layer {
-                Layer::Dense { bias, .. } => {
+                Layer::Dense { .. } => {
                     let kernel = take(g, theta, parameters.next());
-                    let y = functions::matmul(g, h, kernel, [false, false]);
-                    add_bias(g, theta, y, *bias, &mut parameters)
+                    functions::matmul(g, h, kernel, [false, false])
                 }
-                Layer::Conv1d { k, stride, padding, bias, .. } => {
+                Layer::Conv1d { k, stride, padding, .. } => {
                     let kernel = take(g, theta, parameters.next());
                     let pads = padding.resolve(g.shape(h)[1], *k, *stride);
-                    let y = functions::conv1d(g, h, kernel, *stride, pads);
-                    add_bias(g, theta, y, *bias, &mut parameters)
+                    functions::conv1d(g, h, kernel, *stride, pads)
                 }
-                Layer::Conv2d { k, stride, padding, bias, .. } => {
+                Layer::Conv2d { k, stride, padding, .. } => {
                     let kernel = take(g, theta, parameters.next());
                     let pads = [0, 1].map(|a| padding[a].resolve(g.shape(h)[1 + a], k[a], stride[a]));
-                    let y = functions::conv2d(g, h, kernel, *stride, pads);
-                    add_bias(g, theta, y, *bias, &mut parameters)
+                    functions::conv2d(g, h, kernel, *stride, pads)
                 }
                 Layer::Relu => g.scalar(Scalar::Relu, &[h]),
                 Layer::Tanh => g.scalar(Scalar::Tanh, &[h]),
@@ -361,6 +372,11 @@ impl Model {
                     g.reshape(h, &[shape[0], numel(&shape[1..])])
                 }
             };
+            // A bias follows its kernel.
+            if let Some(bias) = parameters.next_if(|p| !p.is_kernel) {
+                let bias = take(g, theta, Some(bias));
+                h = g.add(h, bias);
+            }
         }
         h
     }
@@ -378,36 +394,10 @@ impl Model {
     }
 }
 
-fn convolved(n: usize, kernel: usize, stride: usize, padding: &Padding) -> Result<usize, String> {
-    if kernel == 0 || stride == 0 {
-        return Err("kernel and stride must be at least 1".to_owned());
-    }
-    let pads = padding.resolve(n, kernel, stride);
-    let padded = n + pads[0] + pads[1];
-    if kernel > padded {
-        return Err(format!("kernel {kernel} is longer than the padded length {padded}"));
-    }
-    Ok((padded - kernel) / stride + 1)
-}
-
 /// A parameter as an array.
 fn take(g: &mut Graph, theta: NodeId, parameter: Option<&Parameter>) -> NodeId {
     let parameter = parameter.expect("the layout has a parameter for each layer");
     let flat = g.segment(theta, parameter.offset, parameter.len());
     let array = g.reshape(flat, &parameter.shape);
     g.name(array, &parameter.name)
-}
-
-fn add_bias<'a>(
-    g: &mut Graph,
-    theta: NodeId,
-    y: NodeId,
-    bias: bool,
-    parameters: &mut impl Iterator<Item = &'a Parameter>,
-) -> NodeId {
-    if !bias {
-        return y;
-    }
-    let b = take(g, theta, parameters.next());
-    g.add(y, b)
 }

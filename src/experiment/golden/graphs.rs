@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Array, Case, CaseError};
 use crate::autodiff::{grad, jvp, vjp};
 use crate::bilevel::{Loss, ParameterMap, TrainingLoss};
-use crate::ir::{DType, Graph, NodeId, Scalar};
+use crate::ir::{DType, Graph, NodeId, Scalar, numel};
 use crate::nn::{Model, Padding, functions as f};
 
 /// A case as one graph: its inputs' values in order, and its outputs by the names of `case.json`.
@@ -39,21 +39,70 @@ impl<'a> Builder<'a> {
         Builder { case, graph: Graph::new(), inputs: vec![], nodes: BTreeMap::new() }
     }
 
+    /// An input of floats.
     fn input(&mut self, name: &str) -> Result<NodeId, CaseError> {
+        self.array(name, DType::F32)
+    }
+
+    /// An input of words, each below `limit`.
+    fn words(&mut self, name: &str, limit: usize) -> Result<NodeId, CaseError> {
+        let id = self.array(name, DType::U32)?;
+        match self.case.input(name)?.data.iter().find(|&&word| word >= limit as f64) {
+            Some(word) => Err(self.case.inconsistent(format!("`in.{name}` holds {word}, but must stay below {limit}"))),
+            None => Ok(id),
+        }
+    }
+
+    fn array(&mut self, name: &str, dtype: DType) -> Result<NodeId, CaseError> {
         if let Some(&id) = self.nodes.get(name) {
             return Ok(id);
         }
         let array = self.case.input(name)?;
+        if array.dtype != dtype {
+            let kind = if dtype == DType::F32 { "floats" } else { "whole numbers" };
+            return Err(self.case.inconsistent(format!("`in.{name}` must hold {kind}")));
+        }
+        if array.data.is_empty() {
+            return Err(self.case.inconsistent(format!("`in.{name}` is empty")));
+        }
         // A scalar may be stored with shape [1].
         let declared = self.case.meta["inputs"][name]["shape"].as_array();
         let shape = match declared {
             Some(axes) if axes.is_empty() => vec![],
             _ => array.shape.clone(),
         };
+        if array.data.len() != numel(&shape) {
+            let problem = format!("`in.{name}` has {} values, its shape {shape:?}", array.data.len());
+            return Err(self.case.inconsistent(problem));
+        }
         let id = self.graph.input(name, &shape, array.dtype);
         self.inputs.push(array.clone());
         self.nodes.insert(name.to_owned(), id);
         Ok(id)
+    }
+
+    fn shape(&self, id: NodeId) -> &[usize] {
+        self.graph.shape(id)
+    }
+
+    /// Refuses inputs that a graph would not take, before it is asked to.
+    fn require(&self, holds: bool) -> Result<(), CaseError> {
+        if holds { Ok(()) } else { Err(self.misfit()) }
+    }
+
+    fn misfit(&self) -> CaseError {
+        let shapes = self.nodes.iter().map(|(name, &id)| format!("`in.{name}` {:?}", self.shape(id)));
+        let shapes = shapes.collect::<Vec<_>>().join(", ");
+        let (op, attrs) = (&self.case.meta["op"], &self.case.meta["attrs"]);
+        let what = if op.is_null() { "the model".to_owned() } else { format!("op {op} with attributes {attrs}") };
+        self.case.inconsistent(format!("{what} cannot take inputs of these shapes: {shapes}"))
+    }
+
+    /// An axis of an array, counted from the end where negative.
+    fn axis(&self, x: NodeId, axis: i64) -> Result<usize, CaseError> {
+        let rank = self.shape(x).len() as i64;
+        self.require((-rank..rank).contains(&axis))?;
+        Ok(axis.rem_euclid(rank) as usize)
     }
 
     fn finish(self, mut outputs: Vec<(String, NodeId)>) -> CaseGraph {
@@ -78,12 +127,12 @@ fn op_case(case: &Case) -> Result<CaseGraph, CaseError> {
     let inputs: Vec<NodeId> = names.iter().map(|n| b.input(n)).collect::<Result<_, _>>()?;
     let y = apply_op(&mut b)?;
     let ct = b.input("ct")?;
-    let ct = {
-        let shape = b.graph.shape(y).to_vec();
-        b.graph.reshape(ct, &shape)
-    };
+    let shape = b.shape(y).to_vec();
+    b.require(numel(b.shape(ct)) == numel(&shape))?;
+    let ct = b.graph.reshape(ct, &shape);
     let tangents: Vec<NodeId> = names.iter().map(|n| b.input(&format!("t.{n}"))).collect::<Result<_, _>>()?;
     let seeds: Vec<(NodeId, NodeId)> = inputs.iter().copied().zip(tangents).collect();
+    b.require(seeds.iter().all(|&(x, t)| b.shape(x) == b.shape(t)))?;
     let g = &mut b.graph;
     let mut outputs = vec![("y".to_owned(), y), ("jvp".to_owned(), push_forward(g, y, &seeds))];
     let pulled = vjp(g, &[y], &[ct], &inputs);
@@ -131,13 +180,10 @@ fn apply_op(b: &mut Builder) -> Result<NodeId, CaseError> {
         let x = b.input("x")?;
         return Ok(b.graph.scalar(scalar, &[x]));
     }
-    let rank = |b: &mut Builder| -> Result<usize, CaseError> {
-        let x = b.input("x")?;
-        Ok(b.graph.shape(x).len())
-    };
     match op.as_str() {
         "add" | "sub" | "mul" | "div" => {
             let (x, y) = (b.input("a")?, b.input("b")?);
+            b.require(broadcast(b.shape(x), b.shape(y)).is_some())?;
             let g = &mut b.graph;
             Ok(match op.as_str() {
                 "add" => g.add(x, y),
@@ -148,38 +194,55 @@ fn apply_op(b: &mut Builder) -> Result<NodeId, CaseError> {
         }
         "matmul" => {
             let (x, y) = (b.input("a")?, b.input("b")?);
-            let transpose = [attrs.value("trans_a")?, attrs.value("trans_b")?];
+            let transpose: [bool; 2] = [attrs.value("trans_a")?, attrs.value("trans_b")?];
+            b.require(match (b.shape(x), b.shape(y)) {
+                (&[m, k], &[l, n]) => (if transpose[0] { m } else { k }) == (if transpose[1] { n } else { l }),
+                _ => false,
+            })?;
             Ok(f::matmul(&mut b.graph, x, y, transpose))
         }
         "conv1d" => {
             let (x, w) = (b.input("x")?, b.input("w")?);
             let stride: usize = attrs.value("stride")?;
             let padding: Padding = attrs.value("padding")?;
-            let pads = padding.resolve(b.graph.shape(x)[1], b.graph.shape(w)[0], stride);
+            b.require(match (b.shape(x), b.shape(w)) {
+                (&[_, n, from], &[k, cin, _]) => from == cin && padding.output(n, k, stride).is_ok(),
+                _ => false,
+            })?;
+            let pads = padding.resolve(b.shape(x)[1], b.shape(w)[0], stride);
             Ok(f::conv1d(&mut b.graph, x, w, stride, pads))
         }
         "conv2d" => {
             let (x, w) = (b.input("x")?, b.input("w")?);
             let stride: [usize; 2] = attrs.value("stride")?;
             let padding: [Padding; 2] = attrs.value("padding")?;
-            let pads = [0, 1].map(|a| padding[a].resolve(b.graph.shape(x)[1 + a], b.graph.shape(w)[a], stride[a]));
+            b.require(match (b.shape(x), b.shape(w)) {
+                (&[_, height, width, from], &[kh, kw, cin, _]) => {
+                    let fits = |axis: usize, n, k| padding[axis].output(n, k, stride[axis]).is_ok();
+                    from == cin && fits(0, height, kh) && fits(1, width, kw)
+                }
+                _ => false,
+            })?;
+            let pads = [0, 1].map(|a| padding[a].resolve(b.shape(x)[1 + a], b.shape(w)[a], stride[a]));
             Ok(f::conv2d(&mut b.graph, x, w, stride, pads))
         }
         "maxpool1d" | "avgpool1d" => {
             let x = b.input("x")?;
             let (window, stride) = ([attrs.value("window")?], [attrs.value("stride")?]);
+            b.require(pools(b.shape(x), &window, &stride))?;
             let pool = if op == "maxpool1d" { f::max_pool } else { f::average_pool };
             Ok(pool(&mut b.graph, x, &window, &stride))
         }
         "maxpool2d" | "avgpool2d" => {
             let x = b.input("x")?;
             let (window, stride): ([usize; 2], [usize; 2]) = (attrs.value("window")?, attrs.value("stride")?);
+            b.require(pools(b.shape(x), &window, &stride))?;
             let pool = if op == "maxpool2d" { f::max_pool } else { f::average_pool };
             Ok(pool(&mut b.graph, x, &window, &stride))
         }
         "logsumexp" | "log_softmax" | "softmax" => {
             let x = b.input("x")?;
-            let axis = axis_of(attrs.value("axis")?, rank(b)?);
+            let axis = b.axis(x, attrs.value("axis")?)?;
             let g = &mut b.graph;
             Ok(match op.as_str() {
                 "logsumexp" => f::log_sum_exp(g, x, axis),
@@ -191,16 +254,22 @@ fn apply_op(b: &mut Builder) -> Result<NodeId, CaseError> {
             })
         }
         "cross_entropy" => {
-            let (logits, labels) = (b.input("logits")?, b.input("labels")?);
+            let logits = b.input("logits")?;
+            b.require(b.shape(logits).len() == 2)?;
+            let [rows, classes] = [0, 1].map(|axis| b.shape(logits)[axis]);
+            let labels = b.words("labels", classes)?;
+            b.require(b.shape(labels) == [rows])?;
             let mut each = f::cross_entropy_each(&mut b.graph, logits, labels);
             if b.case.inputs.contains_key("weights") {
                 let weights = b.input("weights")?;
+                b.require(b.shape(weights) == [rows])?;
                 each = b.graph.mul(each, weights);
             }
             Ok(mean(&mut b.graph, each))
         }
         "mse" => {
             let (pred, target) = (b.input("pred")?, b.input("target")?);
+            b.require(b.shape(pred) == b.shape(target) && !b.shape(pred).is_empty())?;
             let each = f::mse_each(&mut b.graph, pred, target);
             Ok(mean(&mut b.graph, each))
         }
@@ -208,11 +277,12 @@ fn apply_op(b: &mut Builder) -> Result<NodeId, CaseError> {
             let x = b.input("x")?;
             let axes: Option<Vec<i64>> = attrs.value("axes")?;
             let keep: bool = attrs.value("keepdims")?;
-            let rank = rank(b)?;
+            let rank = b.shape(x).len();
             let axes: Vec<usize> = match axes {
-                Some(axes) => axes.into_iter().map(|a| axis_of(a, rank)).collect(),
+                Some(axes) => axes.into_iter().map(|axis| b.axis(x, axis)).collect::<Result<_, _>>()?,
                 None => (0..rank).collect(),
             };
+            b.require((1..axes.len()).all(|k| !axes[..k].contains(&axes[k])))?;
             let g = &mut b.graph;
             let from = g.shape(x).to_vec();
             let mut y = g.sum(x, &axes);
@@ -227,8 +297,8 @@ fn apply_op(b: &mut Builder) -> Result<NodeId, CaseError> {
         }
         "max" => {
             let x = b.input("x")?;
-            let axis = axis_of(attrs.value("axis")?, rank(b)?);
-            let mut shape = b.graph.shape(x).to_vec();
+            let axis = b.axis(x, attrs.value("axis")?)?;
+            let mut shape = b.shape(x).to_vec();
             let y = b.graph.max(x, axis);
             if attrs.value("keepdims")? {
                 shape[axis] = 1;
@@ -239,58 +309,92 @@ fn apply_op(b: &mut Builder) -> Result<NodeId, CaseError> {
         "reshape" => {
             let x = b.input("x")?;
             let shape: Vec<usize> = attrs.value("shape")?;
+            let count = shape.iter().try_fold(1usize, |count, &n| count.checked_mul(n));
+            b.require(count == Some(numel(b.shape(x))))?;
             Ok(b.graph.reshape(x, &shape))
         }
         "transpose" => {
             let x = b.input("x")?;
             let perm: Vec<usize> = attrs.value("perm")?;
+            let rank = b.shape(x).len();
+            b.require(perm.len() == rank && (0..rank).all(|axis| perm.contains(&axis)))?;
             Ok(b.graph.permute(x, &perm))
         }
         "slice" => {
             let x = b.input("x")?;
             let (start, stop, step): (Vec<usize>, Vec<usize>, Vec<usize>) =
                 (attrs.value("start")?, attrs.value("stop")?, attrs.value("step")?);
+            let from = b.shape(x);
+            b.require([&start, &stop, &step].iter().all(|list| list.len() == from.len()))?;
+            b.require((0..from.len()).all(|a| start[a] < stop[a] && stop[a] <= from[a] && step[a] > 0))?;
             let shape: Vec<usize> = (0..start.len()).map(|a| (stop[a] - start[a]).div_ceil(step[a])).collect();
             Ok(b.graph.slice(x, &start, &shape, &step))
         }
         "gather_rows" => {
-            let (x, index) = (b.input("x")?, b.input("index")?);
+            let x = b.input("x")?;
+            b.require(!b.shape(x).is_empty())?;
+            let index = b.words("index", b.shape(x)[0])?;
+            b.require(b.shape(index).len() == 1)?;
             Ok(b.graph.take_rows(x, index))
         }
         "gather_per_row" => {
-            let (x, index) = (b.input("x")?, b.input("index")?);
+            let x = b.input("x")?;
+            b.require(b.shape(x).len() == 2)?;
+            let index = b.words("index", b.shape(x)[1])?;
+            b.require(b.shape(index) == [b.shape(x)[0]])?;
             Ok(b.graph.pick(x, index, 1))
         }
         "concat" => {
             let parts = [b.input("a")?, b.input("b")?];
-            let axis = axis_of(attrs.value("axis")?, b.graph.shape(parts[0]).len());
+            let axis = b.axis(parts[0], attrs.value("axis")?)?;
+            let [first, second] = parts.map(|part| b.shape(part));
+            let same = |a: usize| a == axis || first[a] == second[a];
+            b.require(first.len() == second.len() && (0..first.len()).all(same))?;
             Ok(concat(&mut b.graph, &parts, axis))
         }
         "pad" => {
             let x = b.input("x")?;
             let pads: Vec<[usize; 2]> = attrs.value("pads")?;
-            let from = b.graph.shape(x).to_vec();
+            let from = b.shape(x).to_vec();
+            // A million zeros on either side are more than any case has.
+            b.require(pads.len() == from.len() && pads.iter().flatten().all(|&pad| pad < 1_000_000))?;
             let shape: Vec<usize> = from.iter().zip(&pads).map(|(n, p)| n + p[0] + p[1]).collect();
             let start: Vec<usize> = pads.iter().map(|p| p[0]).collect();
             Ok(b.graph.pad(x, &start, &shape, &vec![1; from.len()]))
         }
         "layernorm" | "batchnorm_train" => {
             let (x, gamma, beta) = (b.input("x")?, b.input("gamma")?, b.input("beta")?);
-            let last = rank(b)? - 1;
+            let &[.., features] = b.shape(x) else { return Err(b.misfit()) };
+            let last = b.shape(x).len() - 1;
+            b.require([gamma, beta].iter().all(|&array| b.shape(array) == [features]))?;
             let axes = if op == "layernorm" { vec![last] } else { (0..last).collect() };
             Ok(f::normalize(&mut b.graph, x, gamma, beta, &axes, attrs.value("eps")?))
         }
         "dropout" => {
             let (x, mask) = (b.input("x")?, b.input("mask")?);
+            b.require(b.shape(x) == b.shape(mask))?;
             Ok(f::dropout(&mut b.graph, x, mask, attrs.value("rate")?))
         }
         _ => Err(b.case.inconsistent(format!("op `{op}` is not known"))),
     }
 }
 
-/// An axis, counted from the end where negative.
-fn axis_of(axis: i64, rank: usize) -> usize {
-    if axis < 0 { (rank as i64 + axis) as usize } else { axis as usize }
+/// The shape that two arrays stretch to, if there is one.
+fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
+    let rank = a.len().max(b.len());
+    let size = |shape: &[usize], axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |k| shape[k]);
+    let stretched = |axis| match (size(a, axis), size(b, axis)) {
+        (m, n) if m == n || n == 1 => Some(m),
+        (1, n) => Some(n),
+        _ => None,
+    };
+    (0..rank).map(stretched).collect()
+}
+
+/// Whether pooling windows fit an array `[n, spatial…, channels]`.
+fn pools(shape: &[usize], window: &[usize], stride: &[usize]) -> bool {
+    let spatial = |k: usize| window[k] > 0 && window[k] <= shape[k + 1] && stride[k] > 0;
+    shape.len() == window.len() + 2 && (0..window.len()).all(spatial)
 }
 
 fn mean(g: &mut Graph, x: NodeId) -> NodeId {
@@ -318,18 +422,31 @@ fn concat(g: &mut Graph, parts: &[NodeId], axis: usize) -> NodeId {
 fn model_case(case: &Case) -> Result<CaseGraph, CaseError> {
     let mut b = Builder::new(case);
     let x = b.input("x")?;
-    let y = b.input("y")?;
-    let model = Model::new(case.layers()?, &b.graph.shape(x)[1..]).map_err(|e| case.inconsistent(e.to_string()))?;
+    let Some((&batch, example)) = case.input("x")?.shape.split_first() else { return Err(b.misfit()) };
+    let model = Model::new(case.layers()?, example).map_err(|e| case.inconsistent(e.to_string()))?;
     let loss = Loss::from_case(case.meta["loss"].as_str().unwrap_or_default())
         .ok_or_else(|| case.inconsistent(format!("unknown loss {}", case.meta["loss"])))?;
-    let mut optional = |name: &str| case.inputs.contains_key(name).then(|| b.input(name)).transpose();
-    let (mask, l2_log, weights) = (optional("mask")?, optional("l2_log")?, optional("ex_w")?);
+    let (y, target) = match (loss, model.output()) {
+        (Loss::CrossEntropy, &[classes]) => (b.words("y", classes)?, vec![batch]),
+        (Loss::CrossEntropy, _) => return Err(b.misfit()),
+        (Loss::MeanSquaredError, output) => (b.input("y")?, [&[batch], output].concat()),
+    };
+    b.require(b.shape(y) == target && !model.parameters().is_empty())?;
+    let mut optional = |name: &str, shape: &[usize]| {
+        let given = case.inputs.contains_key(name).then(|| b.input(name)).transpose()?;
+        b.require(given.is_none_or(|id| b.shape(id) == shape))?;
+        Ok::<_, CaseError>(given)
+    };
+    let masked = model.dropout().map_or(&[] as &[usize], |(shape, _)| shape);
+    let mask = optional("mask", &[&[batch], masked].concat())?;
+    let (l2_log, weights) = (optional("l2_log", &[model.parameter_layers()])?, optional("ex_w", &[batch])?);
     let mut vector = |prefix: &str| -> Result<NodeId, CaseError> {
         let parts: Vec<NodeId> = model
             .parameters()
             .iter()
             .map(|p| {
                 let part = b.input(&format!("{prefix}.{}", p.name))?;
+                b.require(b.shape(part) == p.shape)?;
                 Ok(b.graph.reshape(part, &[p.len()]))
             })
             .collect::<Result<_, CaseError>>()?;

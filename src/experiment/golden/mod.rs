@@ -69,7 +69,8 @@ async fn run_graph(
     Ok(outputs.into_iter().map(|(name, _)| name).zip(values).collect())
 }
 
-/// How one output compares with its reference.
+/// How one output compares with its reference. Errors of an output that is missing, has another length
+/// or holds NaN are not finite, which JSON shows as `null`; such an output has not passed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     pub name: String,

@@ -7,6 +7,7 @@ use crate::bilevel::{
     Estimate, Loss, Memory, Problem, Session, SessionData, Set, SolveError, Source, Targets, Unattended,
 };
 use crate::engine::Engine;
+use crate::ir::DType;
 use crate::nn::{Model, optim::Optimizer};
 
 /// Why a case gave no outputs.
@@ -40,12 +41,16 @@ fn floats(data: &[f64]) -> Vec<f32> {
 }
 
 fn set(case: &Case, x: &str, y: &str, loss: Loss) -> Result<Set, CaseError> {
+    let count = match case.input(x)?.shape.first() {
+        Some(&count) if count > 0 => count,
+        _ => return Err(case.inconsistent(format!("`in.{x}` must have a row for each example"))),
+    };
     let (x, y) = (case.input(x)?, case.input(y)?);
     let targets = match loss {
         Loss::CrossEntropy => Targets::Labels(y.data.iter().map(|&l| l as u32).collect()),
         Loss::MeanSquaredError => Targets::Values(floats(&y.data)),
     };
-    Ok(Set { x: floats(&x.data), targets, count: x.shape[0] })
+    Ok(Set { x: floats(&x.data), targets, count })
 }
 
 /// Outputs of a training case, by the names of `case.json`.
@@ -131,7 +136,10 @@ fn hyperparameters(case: &Case, problem: &Problem) -> Result<Vec<f64>, CaseError
     let scalars = layout.scalars.clone().zip(problem.optimizer.scalars());
     for (position, name) in scalars {
         let short = if *name == "momentum" { "mu" } else { &["b", &name[4..]].concat() };
-        let given = case.inputs.get(short).map(|a| a.data[0]).or_else(|| inner[short].as_f64());
+        let given = match case.inputs.get(short) {
+            Some(array) => array.data.first().copied(),
+            None => inner[short].as_f64(),
+        };
         lambda[position] = given.ok_or_else(|| case.inconsistent(format!("no value for `{short}`")))?;
     }
     if problem.l2 {
@@ -153,9 +161,13 @@ fn fill(case: &Case, name: &str, place: &mut [f64]) -> Result<(), CaseError> {
     Ok(())
 }
 
-/// Refuses indices that point beyond what they choose from.
+/// Refuses indices that are none, or point beyond what they choose from.
 fn in_range(case: &Case, name: &str, below: usize) -> Result<(), CaseError> {
-    match case.input(name)?.data.iter().find(|&&i| i >= below as f64) {
+    let array = case.input(name)?;
+    if array.dtype != DType::U32 {
+        return Err(case.inconsistent(format!("`in.{name}` must hold whole numbers")));
+    }
+    match array.data.iter().find(|&&i| i >= below as f64) {
         Some(i) => Err(case.inconsistent(format!("`in.{name}` holds {i}, but must stay below {below}"))),
         None => Ok(()),
     }
