@@ -181,6 +181,10 @@ fn wrong_numbers_are_located() {
         let message = error_in(BODY_ACC_Y, |text| text.replacen("1.3000000e-001", bad, 1));
         assert_says(&message, &[place, "number 3", bad, "not a finite number"]);
     }
+    for bad in ["1e38", "-1000001"] {
+        let message = error_in(BODY_ACC_Y, |text| text.replacen("1.3000000e-001", bad, 1));
+        assert_says(&message, &[place, "number 3", bad, "beyond ±1000000", "damaged"]);
+    }
     let message = error_in(BODY_ACC_Y, |text| text.replacen("1.3000000e-001", &"7x".repeat(500), 1));
     assert!(message.len() < 300, "{message}");
     let bytes = |files: &mut Files| files.get_mut(BODY_ACC_Y).unwrap()[130 * 16 + 10] = 0xff;

@@ -1,5 +1,6 @@
 //! What can be wrong with a data set.
 
+use super::uci_har::SIGNAL_LIMIT;
 use super::{CHANNEL_NAMES, CLASSES, SUBJECTS, WINDOW};
 
 /// Every way in which reading, splitting or scaling a data set can fail.
@@ -90,6 +91,22 @@ pub enum DataError {
     /// Something that is not a finite number.
     #[error("{file}, line {line}, number {column}: `{text}` is not a finite number")]
     Number {
+        /// The file.
+        file: String,
+        /// The line.
+        line: usize,
+        /// Which number of the line.
+        column: usize,
+        /// What stands there.
+        text: String,
+    },
+
+    /// A number that no motion sensor gives.
+    #[error(
+        "{file}, line {line}, number {column}: `{text}` is beyond ±{SIGNAL_LIMIT}, more than any motion sensor \
+         measures in any unit; the file is damaged"
+    )]
+    Signal {
         /// The file.
         file: String,
         /// The line.

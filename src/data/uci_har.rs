@@ -14,6 +14,8 @@ const PARTS: [&str; 2] = ["train", "test"];
 const FILE_LIMIT_MIB: u64 = 32;
 /// The genuine `UCI HAR Dataset.zip` has 61 MB.
 const ZIP_LIMIT_MIB: u64 = 256;
+/// Genuine accelerations are below 20 g and turns below 40 rad/s, in whatever unit.
+pub(super) const SIGNAL_LIMIT: f32 = 1e6;
 /// How much of a wrong text or listing an error repeats.
 const EXCERPT: usize = 40;
 
@@ -251,19 +253,23 @@ impl Table {
         self.lines().enumerate().map(number).collect()
     }
 
-    /// [`WINDOW`] finite numbers a line.
+    /// [`WINDOW`] numbers within [`SIGNAL_LIMIT`] a line.
     fn signal(&self) -> Result<Vec<f32>, DataError> {
         let mut values = Vec::new();
         for (line, text) in self.lines().enumerate() {
             let before = values.len();
             for (column, text) in text.split(u8::is_ascii_whitespace).filter(|text| !text.is_empty()).enumerate() {
                 let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-                values.push(number.filter(|value: &f32| value.is_finite()).ok_or_else(|| DataError::Number {
-                    file: self.name.clone(),
-                    line: line + 1,
-                    column: column + 1,
-                    text: excerpt(text),
-                })?);
+                let wrong = || (self.name.clone(), line + 1, column + 1, excerpt(text));
+                let value = number.filter(|value: &f32| value.is_finite()).ok_or_else(|| {
+                    let (file, line, column, text) = wrong();
+                    DataError::Number { file, line, column, text }
+                })?;
+                if value.abs() > SIGNAL_LIMIT {
+                    let (file, line, column, text) = wrong();
+                    return Err(DataError::Signal { file, line, column, text });
+                }
+                values.push(value);
             }
             let found = values.len() - before;
             if found != WINDOW {
