@@ -21,9 +21,9 @@ use stackelberg::nn::{Layer, Model, optim::Optimizer};
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rng::{Purpose, Stream};
 
-/// A training step, its adjoint and the outer gradient, in gradients of the inner loss (measured:
-/// docs/results.md); 20 iterations of 200 steps then cost this many gradient evaluations.
-const EVALUATIONS: f64 = 20.0 * 200.0 * 3.6;
+/// A training step with its share of the hypergradient costs 2.7 training steps (measured in processor
+/// seconds: docs/results.md), so 20 iterations of 200 steps cost this many gradients of the inner loss.
+const EVALUATIONS: f64 = 20.0 * 200.0 * 2.7;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
