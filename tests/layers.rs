@@ -45,17 +45,34 @@ fn used_modules(text: &str) -> Vec<String> {
     for start in ["crate::", "stackelberg::"] {
         for (at, _) in code.match_indices(start) {
             let rest = &code[at + start.len()..];
-            let names: Vec<&str> = match rest.strip_prefix('{') {
-                Some(group) => group.split('}').next().unwrap_or("").split(',').collect(),
-                None => vec![rest],
-            };
-            for name in names {
-                let name: String = name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-                used.push(name);
-            }
+            let names = if rest.starts_with('{') { members(rest) } else { vec![rest.to_owned()] };
+            let identifier = |c: &char| c.is_alphanumeric() || *c == '_';
+            used.extend(names.iter().map(|name| name.trim().chars().take_while(identifier).collect::<String>()));
         }
     }
     used
+}
+
+/// The members of the group that a text begins with, without the groups inside them.
+fn members(text: &str) -> Vec<String> {
+    let (mut depth, mut members) = (0, vec![String::new()]);
+    for c in text.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 1 => break,
+            '}' => depth -= 1,
+            ',' if depth == 1 => members.push(String::new()),
+            c if depth == 1 => members.last_mut().expect("never empty").push(c),
+            _ => {}
+        }
+    }
+    members
+}
+
+#[test]
+fn nested_groups_are_read_to_their_end() {
+    let text = "use crate::{ir::{Graph, op::{A, B}}, gpu::run,\n nn}; let x = crate::rng::mix(); // crate::web";
+    assert_eq!(used_modules(text), ["ir", "gpu", "nn", "rng"]);
 }
 
 #[test]
