@@ -77,6 +77,8 @@ fn schemas_cover_what_runs_write() {
         assert!(one.to_string().contains(&format!("\"{key}\"")), "no {key} in {part}");
     }
     assert_eq!(all["configuration"]["additionalProperties"], false);
+    let budget = all["configuration"]["$defs"]["Bytes"]["anyOf"].to_string();
+    assert!(budget.contains("integer") && budget.contains("string"), "a size is a number or a text: {budget}");
 }
 
 #[test]

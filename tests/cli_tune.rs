@@ -150,7 +150,7 @@ fn a_budget_too_small_is_refused_with_the_one_that_fits() {
     let needed = least_budget(&bench, "--steps 8");
     bench.tune("fits", &format!("--steps 8 --outer 1 --memory-budget {needed}")).exits(0);
     bench.tune("not", &format!("--steps 8 --outer 1 --memory-budget {}", needed - 1)).exits(1).says(&["is too small"]);
-    assert!(!bench.dir("not").join("run.toml").exists(), "a run that cannot begin leaves no run");
+    assert!(!bench.dir("not").exists(), "a run that cannot begin leaves nothing behind");
     bench.tune("not", "--outer 1").exits(0);
 }
 
@@ -260,10 +260,35 @@ fn wrong_settings_name_the_field_and_the_way_out() {
         ("--hyperparameters lr,lr", ["`hyperparameters`", "each once"]),
     ];
     for (more, texts) in cases {
-        bench.tune("never", more).exits(2).says(&texts);
-        assert!(!bench.dir("never").join("run.toml").exists());
+        let outcome = bench.tune("never", more).exits(2).says(&texts);
+        assert!(!outcome.stderr.contains("Device:"), "{more} is known to be wrong without a device");
+        assert!(!bench.dir("never").exists(), "{more} leaves nothing behind");
     }
     bench.tune("never", "--validation-subjects 1,7").exits(1).says(&["validation subjects [7] are not in the data"]);
+    assert!(!bench.dir("never").exists());
+}
+
+#[test]
+fn a_run_on_a_relative_path_goes_on_from_anywhere() {
+    let bench = Bench::new();
+    let near = |command: &str, more: &str| {
+        let mut command = program(command);
+        command.arg(bench.dir("run")).args(more.split_whitespace());
+        run(command.args(["--data", "UCI HAR Dataset"]).current_dir(bench.root.path()))
+    };
+    near("tune --steps 2 --outer 1 --batch 4 --device reference --out", "").exits(0);
+    run(program("tune --outer 2 --resume").arg(bench.dir("run")).current_dir(std::env::temp_dir())).exits(0);
+    near("tune --resume", "--outer 3").exits(0);
+    assert_eq!(metrics(&bench.dir("run")).len(), 3);
+}
+
+#[test]
+fn nobody_has_to_read_what_a_run_says() {
+    let bench = Bench::new();
+    let mut child = spawn(tune(&bench.data, "").arg("--out").arg(bench.dir("run")));
+    drop((child.stdout.take(), child.stderr.take()));
+    wait(child).exits(0);
+    assert_eq!(metrics(&bench.dir("run")).len(), 3);
 }
 
 #[test]
@@ -445,7 +470,7 @@ fn two_processes_do_not_share_a_directory() {
 #[test]
 fn without_an_adapter_the_way_out_is_named() {
     let bench = Bench::new();
-    let mut command = program("tune --steps 2 --outer 1 --data");
+    let mut command = program("tune --steps 2 --outer 1 --batch 4 --data");
     command.arg(&bench.data).env("VK_DRIVER_FILES", "/nowhere").env("VK_ICD_FILENAMES", "/nowhere");
     run(&mut command).exits(1).says(&["no usable GPU adapter", "--device reference"]);
     run(&mut tune(&bench.data, "--device no-such-card")).exits(1).says(&["no usable GPU adapter"]);

@@ -15,7 +15,7 @@ pub const AUTO: &str = "auto";
 /// The engine on the device that `choice` means. A line on standard error says which it is and why.
 pub fn open(choice: &str) -> Result<Box<dyn Engine>, CliError> {
     if choice == REFERENCE {
-        eprintln!("Device: the f64 reference interpreter on the processor, as asked for (slow, exact)");
+        super::note("Device: the f64 reference interpreter on the processor, as asked for (slow, exact)");
         return Ok(Box::new(ReferenceEngine::new()));
     }
     let reason = if choice == AUTO {
@@ -27,7 +27,7 @@ pub fn open(choice: &str) -> Result<Box<dyn Engine>, CliError> {
         format!("it matches --device {choice}")
     };
     let engine = block_on(GpuEngine::new(choice))?;
-    eprintln!("Device: {} ({reason})", describe(engine.info()));
+    super::note(format_args!("Device: {} ({reason})", describe(engine.info())));
     Ok(Box::new(engine))
 }
 

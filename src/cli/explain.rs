@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use stackelberg::bilevel::{Blueprint, Memory};
-use stackelberg::data::Split;
-use stackelberg::experiment::tune::{TuneError, problem};
+use stackelberg::bilevel::Blueprint;
+use stackelberg::experiment::tune::blueprint;
 
 use super::settings::{Base, Settings};
 use super::{CliError, tune};
@@ -47,13 +46,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let config = args.settings.over(args.base.load()?);
     config.check()?;
     let source = tune::load(&config.data)?;
-    let split = Split::new(&source.windows, &config.split)?;
-    config.check_batch(split.train.len())?;
-    let outer_windows = split.validation.len().min(config.validation_windows as usize);
-    let problem = problem(&config, split.train.len());
-    let blueprint =
-        Blueprint::new(&problem, outer_windows, Memory::Budget(config.memory_budget.0)).map_err(TuneError::from)?;
-    super::print(&text(&blueprint, args.part))?;
+    super::print(&text(&blueprint(&config, &source)?, args.part))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -57,9 +57,14 @@ pub fn main() -> ExitCode {
     };
     outcome.unwrap_or_else(|error| {
         let code = error.exit_code();
-        eprintln!("{:?}", miette::Report::new(error));
+        note(format_args!("{:?}", miette::Report::new(error)));
         code
     })
+}
+
+/// Writes a line to standard error. That nobody reads it any more is no reason to end a run.
+fn note(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Writes to standard output. A reader that has gone away (`| head`) is no error.

@@ -49,7 +49,7 @@ impl Progress {
 
     /// Shows a line above the bar.
     pub fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| super::note(line));
     }
 
     /// Takes the bar away.

@@ -17,7 +17,7 @@ use super::error::ConfigSyntax;
 pub struct Settings {
     /// Windows to learn from: `builtin` (the UCI HAR data, 30 people), `subset` (12 of them), or the
     /// path of the data set as downloaded, a folder or a zip [default: builtin]
-    #[arg(long, value_name = "PATH", value_parser = |text: &str| Ok::<_, String>(DataSource::from(text.to_owned())))]
+    #[arg(long, value_name = "PATH", value_parser = |text: &str| Ok::<_, String>(located(text.to_owned().into())))]
     data: Option<DataSource>,
 
     /// Network to train [default: narrow]
@@ -98,10 +98,21 @@ fn kinds() -> impl TypedValueParser<Value = Kind> {
     PossibleValuesParser::new(Kind::ALL.map(Kind::name)).map(named)
 }
 
+/// A path seen from the working directory, made absolute: a run may be resumed in another one.
+fn located(data: DataSource) -> DataSource {
+    match data {
+        DataSource::Path(path) => {
+            let absolute = std::path::absolute(&path).ok().and_then(|path| path.into_os_string().into_string().ok());
+            DataSource::Path(absolute.unwrap_or(path))
+        }
+        built_in => built_in,
+    }
+}
+
 /// Where a configuration starts from.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Base {
-    /// A first look in a minute: 12 people, 20 steps, 5 outer iterations, from learning rate 0.01
+    /// A first look in a minute: 12 people, 50 steps, 10 outer iterations, from learning rate 0.005
     #[arg(long, conflicts_with = "config")]
     quick: bool,
 
@@ -117,7 +128,8 @@ impl Base {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|source| CliError::ReadConfig { path: path.clone(), source })?;
-                parse(path, text)
+                let config = parse(path, text)?;
+                Ok(TuneConfig { data: located(config.data), ..config })
             }
             None if self.quick => Ok(TuneConfig::quick()),
             None => Ok(TuneConfig::default()),

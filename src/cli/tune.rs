@@ -15,7 +15,7 @@ use stackelberg::experiment::archive;
 use stackelberg::experiment::config::{ConfigError, DataSource, TuneConfig};
 use stackelberg::experiment::model_file::Exported;
 use stackelberg::experiment::record::{DataRecord, DeviceRecord, Ending, OuterRecord, RunResult};
-use stackelberg::experiment::tune::{Event, Observed, Observer, TuneError, Tuner, TunerState};
+use stackelberg::experiment::tune::{Event, Observed, Observer, TuneError, Tuner, TunerState, blueprint};
 
 use super::progress::Progress;
 use super::run_dir::{self, RunDir, RunDirError};
@@ -79,12 +79,17 @@ struct Start {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
-    let start = match &args.resume {
+    let mut start = match &args.resume {
         Some(path) => resumed(RunDir::open(path)?, &args.settings)?,
         None => fresh(args)?,
     };
     let stop = on_interrupt();
     let source = load(&start.config.data)?;
+    // Settings that do not fit the data leave no directory behind and wake no device.
+    blueprint(&start.config, &source)?;
+    if let Some(path) = &args.out {
+        start.directory = Some(RunDir::create(path)?);
+    }
     let mut engine = device::open(&start.config.device)?;
     drive(start, &source, &mut *engine, stop)
 }
@@ -105,7 +110,8 @@ fn drive(
     let device = DeviceRecord::from(engine.info());
     if let Some(saved) = start.saved.as_ref().filter(|saved| saved.device != device) {
         let before = &saved.device.adapter;
-        eprintln!("Note: the run was begun on {before} ({}); on another device its bits differ", saved.device.driver);
+        let driver = &saved.device.driver;
+        super::note(format_args!("Note: the run was begun on {before} ({driver}); on another device its bits differ"));
     }
     if start.config.device == device::AUTO {
         start.config.device = device.adapter.clone();
@@ -115,9 +121,9 @@ fn drive(
     let done = records.len() as u32;
     let mut tuner = block_on(Tuner::new(engine, &config, source, state))?;
     let DataRecord { name, training_windows, validation_windows, test_windows, .. } = tuner.data();
-    eprintln!(
+    super::note(format_args!(
         "Data: {name}; {training_windows} training, {validation_windows} validation, {test_windows} test windows"
-    );
+    ));
     if let Some(directory) = &directory {
         directory.write(run_dir::SETTINGS, settings_file(&config, &device).as_bytes())?;
     }
@@ -144,7 +150,8 @@ fn drive(
             Ok(if failed { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS })
         }
         Ok(None) => {
-            eprintln!("Stopped without a final evaluation. {}", watch.way_on().unwrap_or_default());
+            let way_on = watch.way_on().unwrap_or_default();
+            super::note(format_args!("Stopped without a final evaluation. {way_on}"));
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => Err(CliError::in_run(error, watch.way_on())),
@@ -171,8 +178,7 @@ fn finish(tuner: &mut Tuner, watch: &mut Watch) -> Result<Option<RunResult>, Tun
 fn fresh(args: &Args) -> Result<Start, CliError> {
     let config = args.settings.over(args.base.load()?);
     config.check()?;
-    let directory = args.out.as_deref().map(RunDir::create).transpose()?;
-    Ok(Start { config, directory, saved: None, records: vec![] })
+    Ok(Start { config, directory: None, saved: None, records: vec![] })
 }
 
 fn resumed(directory: RunDir, changes: &Settings) -> Result<Start, CliError> {
@@ -257,7 +263,7 @@ fn on_interrupt() -> Arc<AtomicBool> {
             }
         };
         if let Err(error) = ctrlc::set_handler(handler) {
-            eprintln!("Note: Ctrl-C will end the run at once ({error})");
+            super::note(format_args!("Note: Ctrl-C will end the run at once ({error})"));
         }
         stop
     });

@@ -1,10 +1,11 @@
 //! What a tuning run is told: its settings, their defaults, and what may be wrong with them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::bilevel::hyperparameters::Kind;
@@ -92,8 +93,7 @@ impl fmt::Display for DataSource {
 }
 
 /// A number of bytes. Read from a number or from a text such as `512MiB` or `1.5 GB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
-#[schemars(with = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);
 
 const UNITS: [(&str, u64); 7] = [
@@ -135,6 +135,19 @@ impl fmt::Display for Bytes {
 impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for Bytes {
+    fn schema_name() -> Cow<'static, str> {
+        "Bytes".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A number of bytes, or a text such as \"512MiB\".",
+            "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string" }]
+        })
     }
 }
 
@@ -237,10 +250,10 @@ impl TuneConfig {
     pub fn quick() -> Self {
         TuneConfig {
             data: DataSource::Subset,
-            steps: 20,
-            outer: 5,
+            steps: 50,
+            outer: 10,
             validation_windows: 128,
-            learning_rate: 0.01,
+            learning_rate: 0.005,
             ..Self::default()
         }
     }

@@ -10,7 +10,8 @@ use super::record::{
 use crate::bilevel::hyperparameters::{Group, Hyperparameters, Kind};
 use crate::bilevel::outer::OuterAdam;
 use crate::bilevel::{
-    Estimate, Flow, Host, Loss, Memory, Problem, Session, SessionData, Set, SetEvaluation, SolveError, Source, Targets,
+    Blueprint, Estimate, Flow, Host, Loss, Memory, Problem, Session, SessionData, Set, SetEvaluation, SolveError,
+    Source, Targets,
 };
 use crate::data::{self, CLASS_NAMES, DataError, Split, Standardizer, Windows};
 use crate::engine::{Counters, Engine, LocalFuture};
@@ -151,6 +152,23 @@ pub fn outer_windows(validation: &Windows, config: &TuneConfig) -> Windows {
     validation.select(&chosen)
 }
 
+/// The windows split and scaled as a configuration says, and whether the two fit.
+fn scaled(config: &TuneConfig, source: &data::Source) -> Result<(Split, Standardizer), TuneError> {
+    config.check()?;
+    let (split, scale) = Split::new(&source.windows, &config.split)?.standardized()?;
+    config.check_batch(split.train.len())?;
+    Ok((split, scale))
+}
+
+/// What a run on these windows would compute and hold. Refuses whatever a [`Tuner`] would refuse of
+/// the configuration, but needs no device.
+pub fn blueprint(config: &TuneConfig, source: &data::Source) -> Result<Blueprint, TuneError> {
+    let (split, _) = scaled(config, source)?;
+    let outer = split.validation.len().min(config.validation_windows as usize);
+    let memory = Memory::Budget(config.memory_budget.0);
+    Ok(Blueprint::new(&problem(config, split.train.len()), outer, memory)?)
+}
+
 impl<'e> Tuner<'e> {
     /// Prepares a run on windows as they come from a source: splits, scales, compiles, uploads. With
     /// a state the run goes on from there.
@@ -160,9 +178,7 @@ impl<'e> Tuner<'e> {
         source: &data::Source,
         resume: Option<TunerState>,
     ) -> Result<Tuner<'e>, TuneError> {
-        config.check()?;
-        let (split, scale) = Split::new(&source.windows, &config.split)?.standardized()?;
-        config.check_batch(split.train.len())?;
+        let (split, scale) = scaled(config, source)?;
         let problem = problem(config, split.train.len());
         let outer = outer_windows(&split.validation, config);
         let session_data = SessionData {
