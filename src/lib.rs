@@ -6,10 +6,12 @@
 pub mod autodiff;
 pub mod bilevel;
 pub mod compile;
+pub mod cpu;
 pub mod data;
 pub mod engine;
 pub mod experiment;
 pub mod gpu;
+pub mod host;
 pub mod interp;
 pub mod kernels;
 

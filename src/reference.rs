@@ -1,43 +1,45 @@
 //! The reference engine: programs in f64, block by block. It is the oracle of the GPU's kernels and
 //! runs where nothing else does.
 
-use std::collections::BTreeSet;
-use std::future::ready;
-
-use crate::compile::{Buffer, Core, Dispatch, Expr, ExprId, Place, Program};
-use crate::engine::{
-    BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, LocalFuture, ProgramId, Result, Values,
-};
+use crate::compile::{Buffer, Core, Dispatch, Expr, ExprId, Program};
+use crate::engine::EngineInfo;
+use crate::host::{Arithmetic, Cell, HostEngine};
 use crate::ir::{DType, Scalar, numel, strides};
 
 /// Points evaluated at a time.
 const BLOCK: usize = 1024;
 
-/// An array on the host; words are exact in f64.
-struct Array {
-    dtype: DType,
-    values: Vec<f64>,
+/// Runs programs in f64. Its counters count four bytes an element, though the numbers take eight.
+pub type ReferenceEngine = HostEngine<F64>;
+
+/// Arithmetic in f64; words are exact in it.
+pub struct F64;
+
+type Memory<'a> = crate::host::Memory<'a, f64>;
+
+impl Cell for f64 {
+    fn new(_: DType, value: f64) -> Self {
+        value
+    }
+
+    fn value(self, _: DType) -> f64 {
+        self
+    }
 }
 
-struct Binding {
-    program: usize,
-    inputs: Vec<BufferId>,
-    outputs: Vec<BufferId>,
-}
+impl Arithmetic for F64 {
+    type Cell = f64;
+    type Ready = Program;
 
-/// Runs programs in f64.
-///
-/// Its counters count what a device would do: a dispatch each loop, a submission each call of
-/// `submit`, a read-back each call of `read`, and four bytes an element, though the numbers here
-/// take eight.
-pub struct ReferenceEngine {
-    info: EngineInfo,
-    counters: Counters,
-    buffers: Vec<Option<Array>>,
-    programs: Vec<Program>,
-    bindings: Vec<Binding>,
-    /// Scratch slots, shared by all programs.
-    scratch: Vec<Vec<f64>>,
+    fn prepare(&self, program: &Program) -> Program {
+        program.clone()
+    }
+
+    fn run(&self, program: &Program, mut memory: Memory) {
+        for dispatch in &program.dispatches {
+            Kernel::new(program, dispatch).run(&mut memory);
+        }
+    }
 }
 
 impl Default for ReferenceEngine {
@@ -56,220 +58,8 @@ impl ReferenceEngine {
             software: true,
             max_buffer_bytes: 1 << 32,
         };
-        ReferenceEngine {
-            info,
-            counters: Counters::default(),
-            buffers: vec![],
-            programs: vec![],
-            bindings: vec![],
-            scratch: vec![],
-        }
+        HostEngine::over(F64, info)
     }
-
-    fn array(&self, buffer: BufferId) -> Result<&Array> {
-        self.buffers.get(buffer.0).and_then(Option::as_ref).ok_or_else(|| no_such("buffer", buffer.0))
-    }
-
-    fn allocated(&mut self, bytes: u64) {
-        self.counters.bytes += bytes;
-        self.counters.peak_bytes = self.counters.peak_bytes.max(self.counters.bytes);
-    }
-
-    fn run(&mut self, binding: BindingId) -> Result<()> {
-        let binding = self.bindings.get(binding.0).ok_or_else(|| no_such("binding", binding.0))?;
-        let program = &self.programs[binding.program];
-        // Each buffer's values move to where the program's numbering finds them, and back.
-        let homes: Vec<Home> = program.buffers.iter().map(|buffer| Home::of(buffer.place, binding)).collect();
-        let mut memory = Memory { slots: vec![], places: vec![] };
-        let mut moved: Vec<Home> = vec![];
-        for &home in &homes {
-            let slot = moved.iter().position(|&other| other == home).unwrap_or_else(|| {
-                let values = match home {
-                    Home::Scratch(slot) => std::mem::take(&mut self.scratch[slot]),
-                    Home::Given(buffer) => {
-                        self.buffers[buffer.0].as_mut().map(|a| std::mem::take(&mut a.values)).unwrap_or_default()
-                    }
-                };
-                memory.slots.push(values);
-                moved.push(home);
-                moved.len() - 1
-            });
-            memory.places.push(slot);
-        }
-        for dispatch in &program.dispatches {
-            Kernel::new(program, dispatch).run(&mut memory);
-        }
-        self.counters.dispatches += program.dispatches.len() as u64;
-        for (home, values) in moved.into_iter().zip(memory.slots) {
-            match home {
-                Home::Scratch(slot) => self.scratch[slot] = values,
-                Home::Given(buffer) => {
-                    if let Some(array) = &mut self.buffers[buffer.0] {
-                        array.values = values;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn copy(&mut self, from: BufferId, to: BufferId) -> Result<()> {
-        let source = self.array(from)?;
-        let target = self.array(to)?;
-        if source.dtype != target.dtype || source.values.len() != target.values.len() {
-            let message = format!("copy of {} elements to an array of {}", source.values.len(), target.values.len());
-            return Err(EngineError::Device { message });
-        }
-        let values = source.values.clone();
-        self.buffers[to.0].as_mut().into_iter().for_each(|array| array.values.clone_from(&values));
-        Ok(())
-    }
-}
-
-fn no_such(what: &str, id: usize) -> EngineError {
-    EngineError::Device { message: format!("there is no {what} {id}") }
-}
-
-/// Where a program's buffer has its values between runs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Home {
-    Given(BufferId),
-    Scratch(usize),
-}
-
-impl Home {
-    fn of(place: Place, binding: &Binding) -> Home {
-        match place {
-            Place::Input(input) | Place::InPlace { input, .. } => Home::Given(binding.inputs[input]),
-            Place::Output(output) => Home::Given(binding.outputs[output]),
-            Place::Scratch(slot) => Home::Scratch(slot),
-        }
-    }
-}
-
-impl Engine for ReferenceEngine {
-    fn info(&self) -> &EngineInfo {
-        &self.info
-    }
-
-    fn counters(&self) -> Counters {
-        self.counters
-    }
-
-    fn create(&mut self, label: &str, dtype: DType, len: usize) -> Result<BufferId> {
-        let bytes = 4 * len as u64;
-        if bytes > self.info.max_buffer_bytes {
-            let limit = Some(self.info.max_buffer_bytes);
-            return Err(EngineError::OutOfMemory { what: label.to_owned(), bytes, limit });
-        }
-        self.buffers.push(Some(Array { dtype, values: vec![0.0; len] }));
-        self.counters.buffers_created += 1;
-        self.allocated(bytes);
-        Ok(BufferId(self.buffers.len() - 1))
-    }
-
-    fn destroy(&mut self, buffer: BufferId) {
-        if let Some(array) = self.buffers.get_mut(buffer.0).and_then(Option::take) {
-            self.counters.bytes -= 4 * array.values.len() as u64;
-        }
-    }
-
-    fn write(&mut self, buffer: BufferId, offset: usize, values: Values) -> Result<()> {
-        let array =
-            self.buffers.get_mut(buffer.0).and_then(Option::as_mut).ok_or_else(|| no_such("buffer", buffer.0))?;
-        let len = array.values.len();
-        let Some(target) = array.values.get_mut(offset..offset + values.len()) else {
-            let message = format!("write of {} elements at {offset} to an array of {len}", values.len());
-            return Err(EngineError::Device { message });
-        };
-        match values {
-            Values::F32(x) => target.iter_mut().zip(x).for_each(|(t, &x)| *t = f64::from(x)),
-            Values::F64(x) => target.copy_from_slice(x),
-            Values::U32(x) => target.iter_mut().zip(x).for_each(|(t, &x)| *t = f64::from(x)),
-        }
-        Ok(())
-    }
-
-    fn read<'a>(&'a mut self, buffers: &'a [BufferId]) -> LocalFuture<'a, Result<Vec<Vec<f64>>>> {
-        self.counters.readbacks += 1;
-        let values = buffers.iter().map(|&buffer| Ok(self.array(buffer)?.values.clone())).collect();
-        Box::pin(ready(values))
-    }
-
-    fn load<'a>(&'a mut self, program: &'a Program) -> LocalFuture<'a, Result<ProgramId>> {
-        for (slot, bytes) in program.scratch.iter().enumerate() {
-            if slot == self.scratch.len() {
-                self.scratch.push(vec![]);
-            }
-            let grown = (bytes / 4).saturating_sub(self.scratch[slot].len());
-            let len = self.scratch[slot].len() + grown;
-            self.scratch[slot].resize(len, 0.0);
-            self.allocated(4 * grown as u64);
-        }
-        self.programs.push(program.clone());
-        Box::pin(ready(Ok(ProgramId(self.programs.len() - 1))))
-    }
-
-    fn bind(&mut self, program: ProgramId, inputs: &[BufferId], outputs: &[BufferId]) -> Result<BindingId> {
-        let loaded = self.programs.get(program.0).ok_or_else(|| no_such("program", program.0))?;
-        if (inputs.len(), outputs.len()) != (loaded.inputs.len(), loaded.outputs.len()) {
-            let message = format!(
-                "program `{}` takes {} inputs and {} outputs, not {} and {}",
-                loaded.name,
-                loaded.inputs.len(),
-                loaded.outputs.len(),
-                inputs.len(),
-                outputs.len()
-            );
-            return Err(EngineError::Device { message });
-        }
-        let binding = Binding { program: program.0, inputs: inputs.to_vec(), outputs: outputs.to_vec() };
-        let mut written = BTreeSet::new();
-        for buffer in &loaded.buffers {
-            let Home::Given(id) = Home::of(buffer.place, &binding) else { continue };
-            let array = self.array(id)?;
-            if array.dtype != buffer.dtype || array.values.len() != buffer.len {
-                let (len, dtype) = (array.values.len(), array.dtype);
-                let message = format!(
-                    "program `{}`: `{}` is {} of {:?}; the array bound to it is {len} of {dtype:?}",
-                    loaded.name, buffer.name, buffer.len, buffer.dtype
-                );
-                return Err(EngineError::Device { message });
-            }
-            let is_written = !matches!(buffer.place, Place::Input(_));
-            let given = inputs.iter().filter(|&&input| input == id).count();
-            let allowed = usize::from(matches!(buffer.place, Place::InPlace { .. }));
-            if is_written && (!written.insert(id.0) || given > allowed) {
-                let message =
-                    format!("program `{}`: `{}` is written to an array bound twice", loaded.name, buffer.name);
-                return Err(EngineError::Device { message });
-            }
-        }
-        self.bindings.push(binding);
-        Ok(BindingId(self.bindings.len() - 1))
-    }
-
-    fn submit(&mut self, commands: &[Command]) -> Result<()> {
-        self.counters.submits += 1;
-        for &command in commands {
-            match command {
-                Command::Run(binding) => self.run(binding)?,
-                Command::Copy { from, to } => self.copy(from, to)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self) -> LocalFuture<'_, Result<()>> {
-        Box::pin(ready(Ok(())))
-    }
-}
-
-/// The arrays of a running program.
-struct Memory {
-    slots: Vec<Vec<f64>>,
-    /// Slot of each buffer.
-    places: Vec<usize>,
 }
 
 /// Values of one expression at the points of a block.
@@ -364,7 +154,7 @@ impl<'a> Kernel<'a> {
             let columns = self.eval(&order, &points, memory);
             for store in &self.dispatch.stores {
                 let column = columns[store.value.0 as usize].as_ref().expect("a store's value");
-                let target = &mut memory.slots[memory.places[store.buffer.0 as usize]];
+                let target = memory.get_mut(store.buffer);
                 (start..end).enumerate().for_each(|(k, i)| target[store.offset + i] = column.get(k));
             }
         }
@@ -483,7 +273,7 @@ impl<'a> Kernel<'a> {
             Expr::Load { buffer, index } => {
                 let index = columns[index.0 as usize].as_ref().expect("an index").words();
                 let Buffer { name, len, .. } = self.program.buffer(*buffer);
-                let values = &memory.slots[memory.places[buffer.0 as usize]][..*len];
+                let values = &memory.get(*buffer)[..*len];
                 let at = |&i: &u32| {
                     *values.get(i as usize).unwrap_or_else(|| {
                         panic!("compiler error: `{}` loads element {i} of {len} of `{name}`", self.dispatch.label)

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use stackelberg::bilevel::Memory;
+use stackelberg::cpu::CpuEngine;
 use stackelberg::engine::Engine;
 use stackelberg::experiment::golden::{self, Array, Case, case_graph};
 use stackelberg::gpu::GpuEngine;
@@ -221,6 +222,11 @@ fn within_tolerance(engine: &mut dyn Engine, choose: impl Fn(&Case) -> bool) {
         ratios.iter().take(8).for_each(|(ratio, name)| println!("  {ratio:8.2}  {name}"));
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn supported_cases_on_the_processor() {
+    within_tolerance(&mut CpuEngine::new(0), |_| true);
 }
 
 #[test]

@@ -1,0 +1,323 @@
+//! One dispatch made ready for the processor.
+
+use super::affine::{Affine, Piece, pieces};
+use super::columns;
+use super::contract::Products;
+use super::nest::{Block, Lines};
+use super::tape::{Array, Arrays, Home, Tape, Wanted, load_forms};
+use super::threads::{Threads, Workspace};
+use crate::compile::{Buffer, Core, Dispatch, Expr, ExprId};
+use crate::ir::{DType, numel};
+
+/// Column operations of a unit of work, at least: some tens of microseconds.
+const UNIT: usize = 1 << 19;
+/// Multiplications of a unit of a contraction, at least.
+const UNIT_PRODUCTS: usize = 1 << 20;
+/// Elements that a core computes before its stores, at most, where it can be shared out: they stay
+/// in the second-level cache.
+const TILE: usize = 1 << 14;
+/// Most units.
+const MOST_UNITS: usize = 64;
+
+/// A dispatch with its loops chosen.
+pub struct Kernel {
+    /// Operands of a contraction that are computed beforehand, each into its array.
+    packs: Vec<(usize, Kernel)>,
+    core: CoreLoops,
+    /// The stores; they follow the core.
+    stores: Vec<Tape>,
+    units: Units,
+}
+
+enum CoreLoops {
+    None,
+    Sum(Vec<Tape>, DType),
+    ArgMax(Box<Tape>),
+    /// Products into the core's array.
+    Products(Products),
+    /// Products straight into the only store's array.
+    Direct(Products, Home),
+}
+
+/// Parts of one coordinate that are worked on by themselves.
+struct Units {
+    /// Values of the coordinate, and of one unit.
+    size: usize,
+    chunk: usize,
+    /// Elements of the domain for one value of the coordinate.
+    stride: usize,
+}
+
+impl Units {
+    fn new(size: usize, stride: usize, count: usize) -> Self {
+        Units { size, chunk: size.div_ceil(count.clamp(1, MOST_UNITS.min(size))), stride }
+    }
+
+    fn count(&self) -> usize {
+        self.size.div_ceil(self.chunk)
+    }
+
+    fn part(&self, unit: usize) -> (usize, usize) {
+        (unit * self.chunk, ((unit + 1) * self.chunk).min(self.size))
+    }
+}
+
+/// The outermost coordinate of a domain that has more than one value.
+fn outermost(domain: &[usize]) -> usize {
+    domain.iter().position(|&size| size > 1).unwrap_or(0)
+}
+
+impl Kernel {
+    pub fn new(buffers: &[Buffer], dispatch: &Dispatch) -> Self {
+        match dispatch.core {
+            Core::Map => Self::map(buffers, dispatch),
+            Core::Reduce { value, .. } => {
+                let dtype = dispatch.dtypes(buffers)[value.0 as usize];
+                Self::sum(buffers, dispatch, value, dtype)
+            }
+            Core::ArgMax { value, .. } => Self::argmax(buffers, dispatch, value),
+            Core::Contract { .. } => Self::contract(buffers, dispatch),
+        }
+    }
+
+    fn map(buffers: &[Buffer], dispatch: &Dispatch) -> Self {
+        let roots: Vec<ExprId> = dispatch.stores.iter().map(|store| store.value).collect();
+        let wide = dispatch.domain.iter().position(|&size| size >= 16);
+        let shared = wide.unwrap_or_else(|| outermost(&dispatch.domain));
+        let stores = pieces(dispatch, &roots, true).iter().map(|piece| stores(buffers, piece, shared)).collect();
+        Self::assemble(dispatch, shared, CoreLoops::None, stores)
+    }
+
+    fn sum(buffers: &[Buffer], dispatch: &Dispatch, value: ExprId, dtype: DType) -> Self {
+        let shared = outermost(&dispatch.domain);
+        let zero = |piece: &&Piece| match dispatch.expr(piece.resolve(value)) {
+            Expr::Const(bits) => f64::from_bits(*bits) == 0.0,
+            _ => piece.word(value).is_some_and(|word| *word == Affine::constant(0)),
+        };
+        let pieces = pieces(dispatch, &[value], true);
+        let terms = |piece: &Piece| {
+            let order = summing_order(buffers, piece, value);
+            let stores = vec![(value, Home::Core, piece.flat())];
+            Tape::new(&Wanted { buffers, piece, order: &order, shared, stores })
+        };
+        let tapes = pieces.iter().filter(|piece| !zero(piece)).map(terms).collect();
+        Self::after(buffers, dispatch, shared, CoreLoops::Sum(tapes, dtype))
+    }
+
+    fn argmax(buffers: &[Buffer], dispatch: &Dispatch, value: ExprId) -> Self {
+        let shared = outermost(&dispatch.domain);
+        let piece = &pieces(dispatch, &[value], false)[0];
+        let order: Vec<usize> = (0..piece.region.sizes.len()).collect();
+        let stores = vec![(value, Home::Core, piece.flat())];
+        let tape = Tape::new(&Wanted { buffers, piece, order: &order, shared, stores });
+        Self::after(buffers, dispatch, shared, CoreLoops::ArgMax(Box::new(tape)))
+    }
+
+    fn contract(buffers: &[Buffer], dispatch: &Dispatch) -> Self {
+        let direct = match &dispatch.stores[..] {
+            [store] if *dispatch.expr(store.value) == Expr::Acc => Some((Home::Buffer(store.buffer), store.offset)),
+            _ => None,
+        };
+        let offset = direct.map_or(0, |(_, offset)| offset);
+        let Core::Contract { batch, rows, .. } = dispatch.core else { unreachable!("a contraction") };
+        // The larger side is shared out, so that the smaller is what every unit reads.
+        let columns = batch + rows;
+        let wide = numel(&dispatch.domain[columns..]) > numel(&dispatch.domain[batch..columns]);
+        let side = columns + outermost(&dispatch.domain[columns..]);
+        let products = |shared| Products::new(buffers, dispatch, shared, offset).expect("a contraction");
+        let (shared, products) = if direct.is_some() && batch == 0 && wide && !products(side).zeroed() {
+            (side, products(side))
+        } else {
+            (outermost(&dispatch.domain), products(outermost(&dispatch.domain)))
+        };
+        let packs = pack(buffers, dispatch, &products);
+        let kernel = match direct {
+            Some((home, _)) => Self::assemble(dispatch, shared, CoreLoops::Direct(products, home), vec![]),
+            None => Self::after(buffers, dispatch, shared, CoreLoops::Products(products)),
+        };
+        Kernel { packs, ..kernel }
+    }
+
+    /// A core followed by the stores, which are not cut.
+    fn after(buffers: &[Buffer], dispatch: &Dispatch, shared: usize, core: CoreLoops) -> Self {
+        let roots: Vec<ExprId> = dispatch.stores.iter().map(|store| store.value).collect();
+        let pieces = pieces(dispatch, &roots, false);
+        Self::assemble(dispatch, shared, core, vec![stores(buffers, &pieces[0], shared)])
+    }
+
+    fn assemble(dispatch: &Dispatch, shared: usize, core: CoreLoops, stores: Vec<Tape>) -> Self {
+        let tapes = match &core {
+            CoreLoops::Sum(tapes, _) => &tapes[..],
+            CoreLoops::ArgMax(tape) => std::slice::from_ref(&**tape),
+            _ => &[],
+        };
+        let tapes = || tapes.iter().chain(&stores);
+        let products = match &core {
+            CoreLoops::Products(products) | CoreLoops::Direct(products, _) => Some(products),
+            _ => None,
+        };
+        let size = dispatch.domain.get(shared).copied().unwrap_or(1);
+        let stride = numel(dispatch.domain.get(shared + 1..).unwrap_or(&[]));
+        let shares = tapes().all(|tape| tape.nest.shares()) && products.is_none_or(Products::shares);
+        let work: usize = tapes().map(|tape| tape.nest.points() * tape.weight()).sum();
+        let multiplications = numel(&dispatch.domain) * numel(dispatch.core.extent());
+        let by_work = work / UNIT + products.map_or(0, |_| multiplications / UNIT_PRODUCTS);
+        let by_tile = if matches!(core, CoreLoops::Products(_)) { size * stride / TILE } else { 0 };
+        let count = if shares { by_work.max(by_tile) } else { 1 };
+        Kernel { packs: vec![], core, stores, units: Units::new(size, stride, count) }
+    }
+
+    /// Elements of the dense copies of a contraction's operands.
+    pub fn packed(&self) -> [usize; 2] {
+        let length = |operand: usize| self.packs.iter().find(|(at, _)| *at == operand).map_or(0, |(_, k)| k.points());
+        [length(0), length(1)]
+    }
+
+    fn points(&self) -> usize {
+        self.stores.iter().map(|tape| tape.nest.points()).sum()
+    }
+
+    pub fn run(&self, threads: &Threads, arrays: &Arrays) {
+        self.packs.iter().for_each(|(_, pack)| pack.run(threads, arrays));
+        threads.each(self.units.count(), |unit, workspace| self.unit(unit, arrays, workspace));
+    }
+
+    fn unit(&self, unit: usize, arrays: &Arrays, workspace: &mut Workspace) {
+        let (begin, end) = self.units.part(unit);
+        let part = (self.units.count() > 1).then_some((begin, end));
+        let Workspace { columns, core } = workspace;
+        let stride = self.units.stride;
+        let len = match &self.core {
+            CoreLoops::None | CoreLoops::Direct(..) => 0,
+            _ => (end - begin) * stride,
+        };
+        core.resize(core.len().max(len), 0);
+        let core = &mut core[..len];
+        let arrays = &Arrays { core: Array::part(core, begin * stride), ..*arrays };
+        match &self.core {
+            CoreLoops::None => {}
+            CoreLoops::Sum(tapes, dtype) => {
+                core.fill(0);
+                for tape in tapes {
+                    tape.fold(part, arrays, columns, |values, lines, block| {
+                        add(core, begin * stride, *dtype, values, lines, block);
+                    });
+                }
+            }
+            CoreLoops::ArgMax(tape) => {
+                let mut search = Search { best: f32::NAN, place: 0, at: None };
+                tape.fold(part, arrays, columns, |values, lines, block| {
+                    search.take(core, begin * stride, values, lines, block);
+                });
+            }
+            CoreLoops::Products(products) => {
+                if products.zeroed() {
+                    core.fill(0);
+                }
+                products.run(part, arrays, Home::Core);
+            }
+            CoreLoops::Direct(products, home) => {
+                if products.zeroed() {
+                    arrays.home(*home).fill(products.offset() + begin * stride, (end - begin) * stride);
+                }
+                products.run(part, arrays, *home);
+            }
+        }
+        self.stores.iter().for_each(|tape| tape.run(part, arrays, columns));
+    }
+}
+
+fn stores(buffers: &[Buffer], piece: &Piece, shared: usize) -> Tape {
+    let domain = piece.dispatch.domain.len();
+    let axes = 0..piece.region.sizes.len();
+    let order: Vec<usize> = axes.filter(|&axis| piece.region.origins[axis] < domain).collect();
+    let stores = piece.dispatch.stores.iter().map(|store| {
+        let place = piece.flat().plus(1, &Affine::constant(store.offset as i64));
+        (store.value, Home::Buffer(store.buffer), place)
+    });
+    Tape::new(&Wanted { buffers, piece, order: &order, shared, stores: stores.collect() })
+}
+
+/// Operands that no strided view reaches, computed into dense arrays.
+fn pack(buffers: &[Buffer], dispatch: &Dispatch, products: &Products) -> Vec<(usize, Kernel)> {
+    let packs = products.operands.iter().enumerate().filter(|(_, operand)| operand.packed.is_some());
+    let kernel = |(at, operand): (usize, &super::contract::Operand)| {
+        let shared = operand.strides.iter().position(|&step| step > 0).unwrap_or(0);
+        let depends = |origin: usize| operand.strides[origin] > 0;
+        let tape = |piece: &Piece| {
+            let axes = 0..piece.region.sizes.len();
+            let order: Vec<usize> = axes.filter(|&axis| depends(piece.region.origins[axis])).collect();
+            let stores = vec![(operand.value, Home::Packed(at), piece.position(&operand.strides))];
+            Tape::new(&Wanted { buffers, piece, order: &order, shared, stores })
+        };
+        let tapes = pieces(dispatch, &[operand.value], true).iter().map(tape).collect();
+        let kernel = Kernel::assemble(dispatch, shared, CoreLoops::None, tapes);
+        (at, kernel)
+    };
+    packs.map(kernel).collect()
+}
+
+/// Axes for a sum, outermost first: innermost the one along which most loads lie side by side.
+fn summing_order(buffers: &[Buffer], piece: &Piece, value: ExprId) -> Vec<usize> {
+    let sizes = &piece.region.sizes;
+    let forms = load_forms(buffers, piece, value);
+    let neighbours = |axis: usize| forms.iter().filter(|form| form.factor(axis).abs() == 1).count();
+    let fast = (0..sizes.len()).filter(|&axis| sizes[axis] > 1).max_by_key(|&axis| neighbours(axis));
+    let others = (0..sizes.len()).filter(|&axis| Some(axis) != fast);
+    others.chain(fast).collect()
+}
+
+/// Adds a block's values to the sums they belong to.
+fn add(core: &mut [u32], first: usize, dtype: DType, values: &[u32], lines: Lines, block: &Block) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (row, values) in values.chunks(block.run).enumerate() {
+                let base = (lines.base + row as i64 * lines.row) as usize - first;
+                match (lines.run, dtype) {
+                    (0, DType::F32) => {
+                        core[base] = (f32::from_bits(core[base]) + columns::sum_floats(values)).to_bits();
+                    }
+                    (0, DType::U32) => core[base] = core[base].wrapping_add(columns::sum_words(values)),
+                    (step, _) => {
+                        let sums = core[base..].iter_mut().step_by(step as usize).zip(values);
+                        match (step, dtype) {
+                            (1, DType::F32) => columns::add_floats(&mut core[base..][..values.len()], values),
+                            (_, DType::F32) => sums.for_each(|(sum, &value)| {
+                                *sum = (f32::from_bits(*sum) + f32::from_bits(value)).to_bits();
+                            }),
+                            (_, DType::U32) => sums.for_each(|(sum, &value)| *sum = sum.wrapping_add(value)),
+                        }
+                    }
+                }
+            }
+        },
+    );
+}
+
+/// A search under way: blocks come with the searched axis innermost.
+struct Search {
+    best: f32,
+    place: u32,
+    at: Option<usize>,
+}
+
+impl Search {
+    fn take(&mut self, core: &mut [u32], first: usize, values: &[u32], lines: Lines, block: &Block) {
+        for (k, &bits) in values.iter().enumerate() {
+            let (row, column) = ((k / block.run) as i64, (k % block.run) as i64);
+            let at = (lines.base + row * lines.row + column * lines.run) as usize - first;
+            let value = f32::from_bits(bits);
+            if self.at == Some(at) {
+                self.place += 1;
+            } else {
+                *self = Search { best: value, place: 0, at: Some(at) };
+                core[at] = 0;
+            }
+            if value > self.best {
+                self.best = value;
+                core[at] = self.place;
+            }
+        }
+    }
+}

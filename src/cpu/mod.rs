@@ -1,0 +1,99 @@
+//! The processor engine: programs in f32 with SIMD, natively (on all cores) and in wasm.
+//!
+//! When a program is loaded, each dispatch's index expressions are solved for the strides of its
+//! loads and stores ([`affine`]). Contractions then are matrix products over strided views, done by
+//! the `gemm` crate; everything pointwise runs in blocks of columns that stay in the first-level
+//! cache ([`tape`]). Sums and units of work follow from the program alone, so results do not depend
+//! on the number of threads.
+
+mod affine;
+mod columns;
+mod contract;
+mod kernel;
+mod nest;
+mod tape;
+mod threads;
+
+use std::sync::Mutex;
+
+use crate::compile::{Buffer, BufferIndex, Program};
+use crate::engine::EngineInfo;
+use crate::host::{Arithmetic, Cell, HostEngine, Memory};
+use crate::ir::DType;
+use kernel::Kernel;
+use tape::{Array, Arrays};
+use threads::Threads;
+
+/// Runs programs in f32 on the processor.
+pub type CpuEngine = HostEngine<F32>;
+
+/// Arithmetic in f32 on some threads.
+pub struct F32 {
+    threads: Threads,
+}
+
+/// An element's bits.
+impl Cell for u32 {
+    fn new(dtype: DType, value: f64) -> Self {
+        match dtype {
+            DType::F32 => (value as f32).to_bits(),
+            DType::U32 => value as u32,
+        }
+    }
+
+    fn value(self, dtype: DType) -> f64 {
+        match dtype {
+            DType::F32 => f32::from_bits(self).into(),
+            DType::U32 => self.into(),
+        }
+    }
+}
+
+/// A program's kernels, with memory for operands that must be computed before a contraction.
+pub struct Ready {
+    buffers: Vec<Buffer>,
+    kernels: Vec<Kernel>,
+    packed: Mutex<[Vec<u32>; 2]>,
+}
+
+impl Arithmetic for F32 {
+    type Cell = u32;
+    type Ready = Ready;
+
+    fn prepare(&self, program: &Program) -> Ready {
+        let kernels: Vec<Kernel> =
+            program.dispatches.iter().map(|dispatch| Kernel::new(&program.buffers, dispatch)).collect();
+        let longest = |operand: usize| kernels.iter().map(|kernel| kernel.packed()[operand]).max().unwrap_or(0);
+        let packed = Mutex::new([vec![0; longest(0)], vec![0; longest(1)]]);
+        Ready { buffers: program.buffers.clone(), kernels, packed }
+    }
+
+    fn run(&self, ready: &Ready, mut memory: Memory<u32>) {
+        let Ok(mut packed) = ready.packed.lock() else { return };
+        let [left, right] = &mut *packed;
+        let indices = (0..ready.buffers.len()).map(|index| BufferIndex(index as u32));
+        let buffers: Vec<Array> = indices.map(|index| Array::of(memory.get_mut(index))).collect();
+        let arrays =
+            Arrays { buffers: &buffers, core: Array::of(&mut []), packed: [Array::of(left), Array::of(right)] };
+        self.threads.within(|| ready.kernels.iter().for_each(|kernel| kernel.run(&self.threads, &arrays)));
+    }
+}
+
+impl CpuEngine {
+    /// An engine on so many threads, or on all processors for 0 (in the browser always one).
+    pub fn new(threads: usize) -> Self {
+        let threads = Threads::new(threads);
+        let info = EngineInfo {
+            engine: "cpu".to_owned(),
+            adapter: match threads.count() {
+                1 => "processor, 1 thread".to_owned(),
+                count => format!("processor, {count} threads"),
+            },
+            backend: String::new(),
+            driver: env!("CARGO_PKG_VERSION").to_owned(),
+            software: true,
+            max_buffer_bytes: 1 << 32,
+        };
+        HostEngine::over(F32 { threads }, info)
+    }
+}

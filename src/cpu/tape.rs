@@ -1,0 +1,437 @@
+//! Expressions as a list of column operations, and their run over a block.
+
+use std::collections::HashMap;
+
+use super::affine::{Affine, Piece};
+use super::columns;
+use super::nest::{BLOCK, Block, Lines, Nest, Part, Strided};
+use crate::compile::{Buffer, BufferIndex, Expr, ExprId};
+use crate::ir::Scalar;
+
+/// Where a load or a store goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Home {
+    Buffer(BufferIndex),
+    /// What the core computed for the unit at hand.
+    Core,
+    /// The first or second operand of a contraction, computed beforehand.
+    Packed(usize),
+}
+
+/// The arrays that a dispatch touches.
+///
+/// Units of a dispatch write disjoint parts and read none that another writes: `compile::verify`
+/// proves it for the program (a buffer that a dispatch writes is read only at the position it
+/// writes for the same element), and each unit has a core array of its own.
+#[derive(Clone, Copy)]
+pub struct Arrays<'a> {
+    pub buffers: &'a [Array],
+    pub core: Array,
+    pub packed: [Array; 2],
+}
+
+/// A host array of words.
+#[derive(Clone, Copy)]
+pub struct Array {
+    data: *mut u32,
+    len: usize,
+    /// Position of the element that `data` points to: a unit's core array is a part of the whole.
+    first: usize,
+}
+
+// SAFETY: see `Arrays`; units never touch the same element.
+unsafe impl Send for Array {}
+// SAFETY: as above.
+unsafe impl Sync for Array {}
+
+impl Array {
+    /// A part of an array that begins at element `first`.
+    pub fn part(cells: &mut [u32], first: usize) -> Self {
+        Array { data: cells.as_mut_ptr(), len: cells.len(), first }
+    }
+
+    pub fn of(cells: &mut [u32]) -> Self {
+        Array::part(cells, 0)
+    }
+
+    /// Fills elements with zeros.
+    pub fn fill(self, at: usize, count: usize) {
+        let at = at - self.first;
+        assert!(at + count <= self.len, "compiler error: {count} elements at {at} of an array of {}", self.len);
+        // SAFETY: just checked.
+        unsafe { self.data.add(at).write_bytes(0, count) };
+    }
+
+    /// Where element `at` lies.
+    pub fn element(self, at: i64) -> *mut f32 {
+        self.data.wrapping_offset((at - self.first as i64) as isize).cast()
+    }
+
+    /// The lines counted from the first element, once it is sure that all of them are inside.
+    fn inside(self, mut lines: Lines, block: &Block) -> Lines {
+        lines.base -= self.first as i64;
+        let reach = |step: i64, count: usize| step * (count as i64 - 1);
+        let (row, run) = (reach(lines.row, block.rows), reach(lines.run, block.run));
+        let low = lines.base + row.min(0) + run.min(0);
+        let high = lines.base + row.max(0) + run.max(0);
+        assert!(low >= 0 && high < self.len as i64, "compiler error: {low}..={high} of an array of {}", self.len);
+        lines
+    }
+
+    /// Copies a block's elements into a column.
+    fn gather(self, lines: Lines, block: &Block, out: &mut [u32]) {
+        let lines = self.inside(lines, block);
+        for (row, out) in out.chunks_mut(block.run).enumerate() {
+            let base = lines.base + row as i64 * lines.row;
+            // SAFETY: every element of the block is in the array, by `inside`.
+            let at = |k: usize| unsafe { *self.data.offset((base + k as i64 * lines.run) as isize) };
+            match lines.run {
+                0 => out.fill(at(0)),
+                // SAFETY: as above; `out` is a column, never part of an array.
+                1 => unsafe { out.as_mut_ptr().copy_from_nonoverlapping(self.data.offset(base as isize), out.len()) },
+                _ => out.iter_mut().enumerate().for_each(|(k, out)| *out = at(k)),
+            }
+        }
+    }
+
+    /// Copies a column to a block's elements.
+    fn scatter(self, lines: Lines, block: &Block, values: &[u32]) {
+        let lines = self.inside(lines, block);
+        for (row, values) in values.chunks(block.run).enumerate() {
+            let base = lines.base + row as i64 * lines.row;
+            // SAFETY: every element of the block is in the array, by `inside`.
+            let to = |k: usize| unsafe { self.data.offset((base + k as i64 * lines.run) as isize) };
+            match lines.run {
+                // SAFETY: as above. A value taken as it lies in an array may be the very target.
+                1 => unsafe { to(0).copy_from(values.as_ptr(), values.len()) },
+                // SAFETY: as above.
+                _ => values.iter().enumerate().for_each(|(k, &value)| unsafe { *to(k) = value }),
+            }
+        }
+    }
+
+    /// The elements of a block that lie one after the other.
+    fn slice<'a>(self, lines: Lines, block: &Block) -> &'a [u32] {
+        let base = self.inside(lines, block).base as usize;
+        // SAFETY: in the array; nothing writes to it until the block's stores.
+        unsafe { std::slice::from_raw_parts(self.data.add(base), block.len()) }
+    }
+}
+
+/// Where an argument's values are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Operand {
+    Column(usize),
+    /// Loads by position, used where they lie.
+    Load(usize),
+}
+
+#[derive(Clone, Debug)]
+enum Action {
+    /// Copies a load's values.
+    Copy(usize),
+    /// Values of an affine form.
+    Count(usize),
+    /// Elements of an array by computed indices.
+    Gather(Home),
+    Apply(Scalar),
+}
+
+#[derive(Clone, Debug)]
+struct Step {
+    action: Action,
+    args: Vec<Operand>,
+    out: usize,
+}
+
+struct Store {
+    home: Home,
+    form: Strided,
+    value: Operand,
+}
+
+/// A piece's loops with the operations inside.
+pub struct Tape {
+    pub nest: Nest,
+    loads: Vec<(Home, Strided)>,
+    counts: Vec<Strided>,
+    constants: Vec<(usize, u32)>,
+    steps: Vec<Step>,
+    stores: Vec<Store>,
+    /// Columns it needs.
+    columns: usize,
+}
+
+/// What a tape is made for.
+pub struct Wanted<'a> {
+    pub buffers: &'a [Buffer],
+    pub piece: &'a Piece<'a>,
+    /// Axes from the outermost in.
+    pub order: &'a [usize],
+    /// Coordinate by which work is shared out.
+    pub shared: usize,
+    /// Values and where each goes.
+    pub stores: Vec<(ExprId, Home, Affine)>,
+}
+
+/// What a value is before columns are given out.
+enum Node {
+    Load(Home, Affine),
+    Count(Affine),
+    Constant(u32),
+    Gather(Home, usize),
+    Apply(Scalar, Vec<usize>),
+}
+
+/// Values in order of computation, each once.
+struct Nodes<'a> {
+    wanted: &'a Wanted<'a>,
+    nodes: Vec<Node>,
+    of: HashMap<ExprId, usize>,
+}
+
+impl<'a> Nodes<'a> {
+    fn new(wanted: &'a Wanted<'a>) -> Self {
+        Nodes { wanted, nodes: vec![], of: HashMap::new() }
+    }
+
+    fn add(&mut self, id: ExprId) -> usize {
+        let piece = self.wanted.piece;
+        let id = piece.resolve(id);
+        if let Some(&at) = self.of.get(&id) {
+            return at;
+        }
+        let node = match (piece.word(id), piece.dispatch.expr(id)) {
+            (Some(form), _) if form.is_constant() => Node::Constant(form.constant as u32),
+            (Some(form), _) => Node::Count(form.clone()),
+            (_, Expr::Const(bits)) => Node::Constant((f64::from_bits(*bits) as f32).to_bits()),
+            (_, Expr::Acc) => Node::Load(Home::Core, piece.flat()),
+            (_, &Expr::Load { buffer, index }) => {
+                let len = self.wanted.buffers[buffer.0 as usize].len;
+                match piece.place(index, len) {
+                    Some(place) => Node::Load(Home::Buffer(buffer), place),
+                    None => Node::Gather(Home::Buffer(buffer), self.add(index)),
+                }
+            }
+            (_, Expr::Scalar(f, args)) => Node::Apply(*f, args.iter().map(|&arg| self.add(arg)).collect()),
+            (None, Expr::ConstU(_) | Expr::Flat | Expr::Coord(_) | Expr::Reduced(_)) => {
+                unreachable!("coordinates are affine")
+            }
+        };
+        self.nodes.push(node);
+        self.of.insert(id, self.nodes.len() - 1);
+        self.nodes.len() - 1
+    }
+}
+
+/// Columns that are free, and how many there are.
+#[derive(Default)]
+struct Columns {
+    free: Vec<usize>,
+    count: usize,
+}
+
+impl Columns {
+    fn add(&mut self) -> usize {
+        self.count += 1;
+        self.count - 1
+    }
+
+    fn take(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| self.add())
+    }
+}
+
+/// Forms of the loads that a value needs in a piece.
+pub fn load_forms(buffers: &[Buffer], piece: &Piece, value: ExprId) -> Vec<Affine> {
+    let wanted = Wanted { buffers, piece, order: &[], shared: 0, stores: vec![] };
+    let mut nodes = Nodes::new(&wanted);
+    nodes.add(value);
+    let form = |node: Node| match node {
+        Node::Load(_, form) => Some(form),
+        _ => None,
+    };
+    nodes.nodes.into_iter().filter_map(form).collect()
+}
+
+impl Tape {
+    pub fn new(wanted: &Wanted) -> Tape {
+        let mut nodes = Nodes::new(wanted);
+        let roots: Vec<usize> = wanted.stores.iter().map(|(value, ..)| nodes.add(*value)).collect();
+        let nodes = nodes.nodes;
+        let mut forms: Vec<Affine> = wanted.stores.iter().map(|(_, _, form)| form.clone()).collect();
+        forms.extend(nodes.iter().filter_map(|node| match node {
+            Node::Load(_, form) | Node::Count(form) => Some(form.clone()),
+            _ => None,
+        }));
+        let (nest, strided) = Nest::new(&wanted.piece.region, wanted.order, wanted.shared, &forms);
+        let mut strided = strided.into_iter();
+        let stores: Vec<Strided> = strided.by_ref().take(roots.len()).collect();
+
+        let mut last_use = vec![0; nodes.len()];
+        for (at, node) in nodes.iter().enumerate() {
+            match node {
+                Node::Gather(_, arg) => last_use[*arg] = at,
+                Node::Apply(_, args) => args.iter().for_each(|&arg| last_use[arg] = at),
+                _ => {}
+            }
+        }
+        roots.iter().for_each(|&root| last_use[root] = nodes.len());
+        let mut tape =
+            Tape { nest, loads: vec![], counts: vec![], constants: vec![], steps: vec![], stores: vec![], columns: 0 };
+        let mut columns = Columns::default();
+        let mut operands: Vec<Operand> = vec![];
+        for (at, node) in nodes.iter().enumerate() {
+            let (action, args) = match node {
+                Node::Constant(bits) => {
+                    // Filled once for all blocks, so the column is no other value's.
+                    let column = columns.add();
+                    tape.constants.push((column, *bits));
+                    operands.push(Operand::Column(column));
+                    continue;
+                }
+                Node::Load(home, _) => {
+                    let form = strided.next().expect("a form of each load");
+                    // A store may change what a later one still needs, if that were read where it lies.
+                    let contiguous = tape.nest.is_contiguous(&form) && !(roots.len() > 1 && roots.contains(&at));
+                    tape.loads.push((*home, form));
+                    let load = tape.loads.len() - 1;
+                    if contiguous {
+                        operands.push(Operand::Load(load));
+                        continue;
+                    }
+                    (Action::Copy(load), vec![])
+                }
+                Node::Count(_) => {
+                    tape.counts.push(strided.next().expect("a form of each count"));
+                    (Action::Count(tape.counts.len() - 1), vec![])
+                }
+                Node::Gather(home, index) => (Action::Gather(*home), vec![*index]),
+                Node::Apply(f, args) => (Action::Apply(*f), args.clone()),
+            };
+            let out = columns.take();
+            for &arg in &args {
+                let dead = last_use[arg] == at && !matches!(nodes[arg], Node::Constant(_));
+                if let (true, Operand::Column(column)) = (dead, operands[arg])
+                    && !columns.free.contains(&column)
+                {
+                    columns.free.push(column);
+                }
+            }
+            operands.push(Operand::Column(out));
+            tape.steps.push(Step { action, args: args.iter().map(|&arg| operands[arg]).collect(), out });
+        }
+        let values = roots.iter().map(|&root| operands[root]);
+        tape.stores = (wanted.stores.iter().zip(stores).zip(values))
+            .map(|(((_, home, _), form), value)| Store { home: *home, form, value })
+            .collect();
+        tape.columns = columns.count;
+        tape
+    }
+
+    /// Rough number of column operations of one point.
+    pub fn weight(&self) -> usize {
+        self.steps.len() + self.stores.len()
+    }
+
+    /// Runs the blocks of a part of the shared coordinate and stores the values.
+    pub fn run(&self, part: Part, arrays: &Arrays, columns: &mut Vec<u32>) {
+        self.each(part, arrays, columns, |store, values, block| {
+            arrays.home(store.home).scatter(store.form.lines(block), block, values);
+        });
+    }
+
+    /// Runs the blocks and calls `take(values, where they go, block)` for the only store.
+    pub fn fold(
+        &self,
+        part: Part,
+        arrays: &Arrays,
+        columns: &mut Vec<u32>,
+        mut take: impl FnMut(&[u32], Lines, &Block),
+    ) {
+        self.each(part, arrays, columns, |store, values, block| take(values, store.form.lines(block), block));
+    }
+
+    fn each(
+        &self,
+        part: Part,
+        arrays: &Arrays,
+        columns: &mut Vec<u32>,
+        mut take: impl FnMut(&Store, &[u32], &Block),
+    ) {
+        columns.resize(columns.len().max(self.columns * BLOCK), 0);
+        for &(column, bits) in &self.constants {
+            columns[column * BLOCK..(column + 1) * BLOCK].fill(bits);
+        }
+        let simd = pulp::Arch::new();
+        self.nest.blocks(part, |block| {
+            simd.dispatch(
+                #[inline(always)]
+                || self.steps.iter().for_each(|step| self.step(step, block, arrays, columns)),
+            );
+            for store in &self.stores {
+                take(store, self.operand(store.value, block, arrays, columns), block);
+            }
+        });
+    }
+
+    fn operand<'a>(&self, operand: Operand, block: &Block, arrays: &Arrays, columns: &'a [u32]) -> &'a [u32] {
+        match operand {
+            Operand::Column(column) => &columns[column * BLOCK..][..block.len()],
+            Operand::Load(load) => {
+                let (home, form) = &self.loads[load];
+                arrays.home(*home).slice(form.lines(block), block)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn step(&self, step: &Step, block: &Block, arrays: &Arrays, columns: &mut [u32]) {
+        // The output column is none of the arguments' columns.
+        let (before, rest) = columns.split_at_mut(step.out * BLOCK);
+        let (out, after) = rest.split_at_mut(BLOCK);
+        let out = &mut out[..block.len()];
+        let argument = |operand: &Operand| match *operand {
+            Operand::Column(column) if column < step.out => &before[column * BLOCK..][..block.len()],
+            Operand::Column(column) => &after[(column - step.out - 1) * BLOCK..][..block.len()],
+            load => self.operand(load, block, arrays, &[]),
+        };
+        match &step.action {
+            Action::Copy(load) => {
+                let (home, form) = &self.loads[*load];
+                arrays.home(*home).gather(form.lines(block), block, out);
+            }
+            Action::Count(count) => {
+                let lines = self.counts[*count].lines(block);
+                for (row, out) in out.chunks_mut(block.run).enumerate() {
+                    let base = (lines.base + row as i64 * lines.row) as u32;
+                    let step = lines.run as u32;
+                    (0u32..).zip(out).for_each(|(k, out)| *out = base.wrapping_add(k.wrapping_mul(step)));
+                }
+            }
+            Action::Gather(home) => {
+                let array = arrays.home(*home);
+                for (out, &index) in out.iter_mut().zip(argument(&step.args[0])) {
+                    assert!((index as usize) < array.len, "compiler error: element {index} of {}", array.len);
+                    // SAFETY: just checked.
+                    *out = unsafe { *array.data.add(index as usize) };
+                }
+            }
+            Action::Apply(f) => {
+                let mut args: [&[u32]; 4] = [&[]; 4];
+                args.iter_mut().zip(&step.args).for_each(|(slot, operand)| *slot = argument(operand));
+                columns::apply(*f, args, out);
+            }
+        }
+    }
+}
+
+impl Arrays<'_> {
+    pub fn home(&self, home: Home) -> Array {
+        match home {
+            Home::Buffer(buffer) => self.buffers[buffer.0 as usize],
+            Home::Core => self.core,
+            Home::Packed(operand) => self.packed[operand],
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! What engines have in common whose arrays lie in the host's memory: everything but the arithmetic.
+
+use std::collections::BTreeSet;
+use std::future::ready;
+
+use crate::compile::{BufferIndex, Place, Program};
+use crate::engine::{
+    BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, LocalFuture, ProgramId, Result, Values,
+};
+use crate::ir::DType;
+
+/// An element as an engine keeps it.
+pub trait Cell: Copy + Default + 'static {
+    fn new(dtype: DType, value: f64) -> Self;
+
+    fn value(self, dtype: DType) -> f64;
+}
+
+/// How an engine computes.
+pub trait Arithmetic {
+    type Cell: Cell;
+    /// A program made ready to run.
+    type Ready: 'static;
+
+    fn prepare(&self, program: &Program) -> Self::Ready;
+
+    fn run(&self, program: &Self::Ready, memory: Memory<'_, Self::Cell>);
+}
+
+/// The arrays of a running program.
+pub struct Memory<'a, C> {
+    arrays: &'a mut [Vec<C>],
+    /// Array of each buffer of the program.
+    places: &'a [usize],
+}
+
+impl<C> Memory<'_, C> {
+    pub fn get(&self, buffer: BufferIndex) -> &[C] {
+        &self.arrays[self.places[buffer.0 as usize]]
+    }
+
+    pub fn get_mut(&mut self, buffer: BufferIndex) -> &mut [C] {
+        &mut self.arrays[self.places[buffer.0 as usize]]
+    }
+}
+
+/// An engine over some arithmetic.
+///
+/// Its counters count what a device would do: a dispatch each loop, a submission each call of
+/// `submit`, a read-back each call of `read`, and four bytes an element.
+pub struct HostEngine<A: Arithmetic> {
+    arithmetic: A,
+    info: EngineInfo,
+    counters: Counters,
+    /// Arrays by [`BufferId`], with the scratch slots among them.
+    arrays: Vec<Vec<A::Cell>>,
+    /// Type of each array; none for scratch and for what was destroyed.
+    dtypes: Vec<Option<DType>>,
+    /// Where the scratch slots lie, largest first; all programs share them.
+    scratch: Vec<usize>,
+    programs: Vec<Loaded<A::Ready>>,
+    bindings: Vec<Binding>,
+}
+
+struct Loaded<R> {
+    program: Program,
+    ready: R,
+    /// Position in the engine's scratch memory of each slot of the program.
+    slots: Vec<usize>,
+}
+
+struct Binding {
+    program: usize,
+    /// Array of each buffer of the program.
+    places: Vec<usize>,
+}
+
+fn refuse<T>(message: String) -> Result<T> {
+    Err(EngineError::Device { message })
+}
+
+impl<A: Arithmetic> HostEngine<A> {
+    pub fn over(arithmetic: A, info: EngineInfo) -> Self {
+        HostEngine {
+            arithmetic,
+            info,
+            counters: Counters::default(),
+            arrays: vec![],
+            dtypes: vec![],
+            scratch: vec![],
+            programs: vec![],
+            bindings: vec![],
+        }
+    }
+
+    fn dtype(&self, id: BufferId) -> Result<DType> {
+        match self.dtypes.get(id.0) {
+            Some(Some(dtype)) => Ok(*dtype),
+            _ => refuse(format!("array {} does not exist (any more)", id.0)),
+        }
+    }
+
+    fn allocate(&mut self, what: &str, dtype: Option<DType>, len: usize) -> Result<usize> {
+        let bytes = 4 * len as u64;
+        let limit = self.info.max_buffer_bytes;
+        let mut cells = vec![];
+        if bytes > limit || cells.try_reserve_exact(len).is_err() {
+            let limit = (bytes > limit).then_some(limit);
+            return Err(EngineError::OutOfMemory { what: what.to_owned(), bytes, limit });
+        }
+        cells.resize(len, A::Cell::default());
+        self.arrays.push(cells);
+        self.dtypes.push(dtype);
+        self.counters.buffers_created += 1;
+        self.counters.bytes += bytes;
+        self.counters.peak_bytes = self.counters.peak_bytes.max(self.counters.bytes);
+        Ok(self.arrays.len() - 1)
+    }
+
+    fn free(&mut self, at: usize) {
+        self.counters.bytes -= 4 * std::mem::take(&mut self.arrays[at]).len() as u64;
+    }
+
+    /// Makes room for a program's scratch slots; returns where each lies. Slots are matched by size,
+    /// so programs share memory whatever the order of their slots.
+    fn reserve(&mut self, sizes: &[usize]) -> Result<Vec<usize>> {
+        let mut by_size: Vec<usize> = (0..sizes.len()).collect();
+        by_size.sort_by_key(|&slot| std::cmp::Reverse(sizes[slot]));
+        let mut slots = vec![0; sizes.len()];
+        for (position, slot) in by_size.into_iter().enumerate() {
+            let len = sizes[slot].div_ceil(4);
+            slots[slot] = position;
+            match self.scratch.get(position).copied() {
+                None => {
+                    let at = self.allocate("scratch", None, len)?;
+                    self.scratch.push(at);
+                }
+                Some(at) if self.arrays[at].len() < len => {
+                    self.free(at);
+                    let grown = self.allocate("scratch", None, len)?;
+                    self.arrays.swap(at, grown);
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(slots)
+    }
+
+    fn run(&mut self, id: BindingId) -> Result<()> {
+        let Some(Binding { program, places }) = self.bindings.get(id.0) else {
+            return refuse(format!("there is no binding {}", id.0));
+        };
+        let loaded = &self.programs[*program];
+        for (buffer, &place) in loaded.program.buffers.iter().zip(places) {
+            if self.arrays[place].len() < buffer.len {
+                return refuse(format!("an array bound to `{}` was destroyed", loaded.program.name));
+            }
+        }
+        self.arithmetic.run(&loaded.ready, Memory { arrays: &mut self.arrays, places });
+        self.counters.dispatches += loaded.program.dispatches.len() as u64;
+        Ok(())
+    }
+
+    fn copy(&mut self, from: BufferId, to: BufferId) -> Result<()> {
+        let same_type = self.dtype(from)? == self.dtype(to)?;
+        let (source, target) = (self.arrays[from.0].len(), self.arrays[to.0].len());
+        if !same_type || source != target {
+            return refuse(format!("copy of {source} elements to an array of {target}, or of another type"));
+        }
+        if let Ok([source, target]) = self.arrays.get_disjoint_mut([from.0, to.0]) {
+            target.copy_from_slice(source);
+        }
+        Ok(())
+    }
+}
+
+impl<A: Arithmetic> Engine for HostEngine<A> {
+    fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn create(&mut self, label: &str, dtype: DType, len: usize) -> Result<BufferId> {
+        self.allocate(label, Some(dtype), len).map(BufferId)
+    }
+
+    fn destroy(&mut self, buffer: BufferId) {
+        if self.dtypes.get_mut(buffer.0).and_then(Option::take).is_some() {
+            self.free(buffer.0);
+        }
+    }
+
+    fn write(&mut self, buffer: BufferId, offset: usize, values: Values) -> Result<()> {
+        let dtype = self.dtype(buffer)?;
+        let array = &mut self.arrays[buffer.0];
+        let len = array.len();
+        let Some(target) = array.get_mut(offset..offset + values.len()) else {
+            return refuse(format!("write of {} elements at {offset} to an array of {len}", values.len()));
+        };
+        let cell = |value: f64| A::Cell::new(dtype, value);
+        match values {
+            Values::F32(x) => target.iter_mut().zip(x).for_each(|(t, &x)| *t = cell(x.into())),
+            Values::F64(x) => target.iter_mut().zip(x).for_each(|(t, &x)| *t = cell(x)),
+            Values::U32(x) => target.iter_mut().zip(x).for_each(|(t, &x)| *t = cell(x.into())),
+        }
+        Ok(())
+    }
+
+    fn read<'a>(&'a mut self, buffers: &'a [BufferId]) -> LocalFuture<'a, Result<Vec<Vec<f64>>>> {
+        self.counters.readbacks += 1;
+        let values = |&id: &BufferId| {
+            let dtype = self.dtype(id)?;
+            Ok(self.arrays[id.0].iter().map(|cell| cell.value(dtype)).collect())
+        };
+        Box::pin(ready(buffers.iter().map(values).collect()))
+    }
+
+    fn load<'a>(&'a mut self, program: &'a Program) -> LocalFuture<'a, Result<ProgramId>> {
+        let loaded = self.reserve(&program.scratch).map(|slots| {
+            let ready = self.arithmetic.prepare(program);
+            self.programs.push(Loaded { program: program.clone(), ready, slots });
+            ProgramId(self.programs.len() - 1)
+        });
+        Box::pin(ready(loaded))
+    }
+
+    fn bind(&mut self, program: ProgramId, inputs: &[BufferId], outputs: &[BufferId]) -> Result<BindingId> {
+        let Some(Loaded { program: loaded, slots, .. }) = self.programs.get(program.0) else {
+            return refuse(format!("there is no program {}", program.0));
+        };
+        let name = &loaded.name;
+        if (inputs.len(), outputs.len()) != (loaded.inputs.len(), loaded.outputs.len()) {
+            let (takes, gives) = (loaded.inputs.len(), loaded.outputs.len());
+            let (given, wanted) = (inputs.len(), outputs.len());
+            return refuse(format!(
+                "program `{name}` takes {takes} inputs and {gives} outputs, not {given} and {wanted}"
+            ));
+        }
+        let (mut places, mut written) = (vec![], BTreeSet::new());
+        for buffer in &loaded.buffers {
+            let id = match buffer.place {
+                Place::Scratch(slot) => {
+                    places.push(self.scratch[slots[slot]]);
+                    continue;
+                }
+                Place::Input(input) | Place::InPlace { input, .. } => inputs[input],
+                Place::Output(output) => outputs[output],
+            };
+            let (dtype, len) = (self.dtype(id)?, self.arrays[id.0].len());
+            if (dtype, len) != (buffer.dtype, buffer.len) {
+                return refuse(format!(
+                    "program `{name}`: `{}` is {} of {:?}; the array bound to it is {len} of {dtype:?}",
+                    buffer.name, buffer.len, buffer.dtype
+                ));
+            }
+            let is_written = !matches!(buffer.place, Place::Input(_));
+            let given = inputs.iter().filter(|&&input| input == id).count();
+            let allowed = usize::from(matches!(buffer.place, Place::InPlace { .. }));
+            if is_written && (!written.insert(id.0) || given > allowed) {
+                return refuse(format!("program `{name}`: `{}` is written to an array bound twice", buffer.name));
+            }
+            places.push(id.0);
+        }
+        self.bindings.push(Binding { program: program.0, places });
+        Ok(BindingId(self.bindings.len() - 1))
+    }
+
+    fn submit(&mut self, commands: &[Command]) -> Result<()> {
+        self.counters.submits += 1;
+        for &command in commands {
+            match command {
+                Command::Run(binding) => self.run(binding)?,
+                Command::Copy { from, to } => self.copy(from, to)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> LocalFuture<'_, Result<()>> {
+        Box::pin(ready(Ok(())))
+    }
+}
