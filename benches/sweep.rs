@@ -8,6 +8,7 @@
 use std::time::Instant;
 
 use stackelberg::bilevel::{Memory, Problem, Session, SessionData, Unattended};
+use stackelberg::cpu::CpuEngine;
 use stackelberg::data::{self, Split};
 use stackelberg::engine::Engine;
 use stackelberg::experiment::config::{Network, TuneConfig};
@@ -37,13 +38,17 @@ fn main() {
     };
     pollster::block_on(async {
         for memory in [Memory::StoreAll, Memory::Slots(8)] {
-            let mut engine = GpuEngine::new(&device).await.unwrap_or_else(|e| panic!("{e}"));
-            measure(&mut engine, &problem, &data, memory, repeat).await;
+            let mut engine: Box<dyn Engine> = match (device.as_str(), device.strip_prefix("cpu:")) {
+                ("cpu", _) => Box::new(CpuEngine::new(0)),
+                (_, Some(threads)) => Box::new(CpuEngine::new(threads.parse().expect("cpu:THREADS"))),
+                _ => Box::new(GpuEngine::new(&device).await.unwrap_or_else(|e| panic!("{e}"))),
+            };
+            measure(&mut *engine, &problem, &data, memory, repeat).await;
         }
     });
 }
 
-async fn measure(engine: &mut GpuEngine, problem: &Problem, data: &SessionData, memory: Memory, repeat: usize) {
+async fn measure(engine: &mut dyn Engine, problem: &Problem, data: &SessionData, memory: Memory, repeat: usize) {
     let adapter = engine.info().adapter.clone();
     let session = Session::new(engine, problem.clone(), data, memory).await;
     let mut session = session.unwrap_or_else(|e| panic!("{e}"));

@@ -1,6 +1,7 @@
 //! Taking a device, and saying which and why.
 
 use pollster::block_on;
+use stackelberg::cpu::CpuEngine;
 use stackelberg::engine::{Engine, EngineInfo};
 use stackelberg::gpu::{GpuEngine, adapters};
 use stackelberg::reference::ReferenceEngine;
@@ -17,6 +18,9 @@ pub fn open(choice: &str) -> Result<Box<dyn Engine>, CliError> {
     if choice == REFERENCE {
         super::note("Device: the f64 reference interpreter on the processor, as asked for (slow, exact)");
         return Ok(Box::new(ReferenceEngine::new()));
+    }
+    if choice == "cpu" {
+        return Ok(Box::new(CpuEngine::new(0)));
     }
     let reason = if choice == AUTO {
         match block_on(adapters()).len() {

@@ -352,13 +352,7 @@ impl Tape {
         self.each(part, arrays, columns, |store, values, block| take(values, store.form.lines(block), block));
     }
 
-    fn each(
-        &self,
-        part: Part,
-        arrays: &Arrays,
-        columns: &mut Vec<u32>,
-        mut take: impl FnMut(&Store, &[u32], &Block),
-    ) {
+    fn each(&self, part: Part, arrays: &Arrays, columns: &mut Vec<u32>, mut take: impl FnMut(&Store, &[u32], &Block)) {
         columns.resize(columns.len().max(self.columns * BLOCK), 0);
         for &(column, bits) in &self.constants {
             columns[column * BLOCK..(column + 1) * BLOCK].fill(bits);
