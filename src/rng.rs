@@ -24,16 +24,33 @@ const ROTATIONS: [u32; 8] = [13, 15, 26, 6, 17, 29, 16, 24];
 
 /// Threefry-2x32 with 20 rounds: two random words for a key and a counter.
 pub fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
-    let schedule = [key[0], key[1], 0x1BD1_1BDA ^ key[0] ^ key[1]];
-    let mut x0 = counter[0].wrapping_add(schedule[0]);
-    let mut x1 = counter[1].wrapping_add(schedule[1]);
-    for round in 0..20 {
-        x0 = x0.wrapping_add(x1);
-        x1 = x1.rotate_left(ROTATIONS[round % 8]) ^ x0;
-        if round % 4 == 3 {
-            let injection = round / 4 + 1;
-            x0 = x0.wrapping_add(schedule[injection % 3]);
-            x1 = x1.wrapping_add(schedule[(injection + 1) % 3]).wrapping_add(injection as u32);
+    threefry_lanes(key.map(|word| [word]), counter.map(|word| [word])).map(|[word]| word)
+}
+
+/// [`threefry`] of several keys and counters side by side, for vector instructions.
+#[inline(always)]
+pub fn threefry_lanes<const N: usize>(key: [[u32; N]; 2], counter: [[u32; N]; 2]) -> [[u32; N]; 2] {
+    let [key0, key1] = key;
+    let mut key2 = [0; N];
+    let [mut x0, mut x1] = counter;
+    for k in 0..N {
+        key2[k] = 0x1BD1_1BDA ^ key0[k] ^ key1[k];
+        x0[k] = x0[k].wrapping_add(key0[k]);
+        x1[k] = x1[k].wrapping_add(key1[k]);
+    }
+    let schedule = [key0, key1, key2];
+    for injection in 1..=5 {
+        let rotations = &ROTATIONS[(injection + 1) % 2 * 4..][..4];
+        for &rotation in rotations {
+            for k in 0..N {
+                x0[k] = x0[k].wrapping_add(x1[k]);
+                x1[k] = x1[k].rotate_left(rotation) ^ x0[k];
+            }
+        }
+        let (add0, add1) = (&schedule[injection % 3], &schedule[(injection + 1) % 3]);
+        for k in 0..N {
+            x0[k] = x0[k].wrapping_add(add0[k]);
+            x1[k] = x1[k].wrapping_add(add1[k]).wrapping_add(injection as u32);
         }
     }
     [x0, x1]

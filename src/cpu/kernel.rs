@@ -198,9 +198,11 @@ impl Kernel {
             CoreLoops::None => {}
             CoreLoops::Sum(tapes, dtype) => {
                 core.fill(0);
+                let simd = pulp::Arch::new();
                 for tape in tapes {
                     tape.fold(part, arrays, columns, |values, lines, block| {
-                        add(core, begin * stride, *dtype, values, lines, block);
+                        let (first, run) = (begin * stride, block.run);
+                        simd.dispatch(Sums { core: &mut *core, first, dtype: *dtype, values, lines, run });
                     });
                 }
             }
@@ -267,32 +269,33 @@ fn summing_order(buffers: &[Buffer], piece: &Piece, value: ExprId) -> Vec<usize>
     others.chain(fast).collect()
 }
 
-/// Adds a block's values to the sums they belong to.
-fn add(core: &mut [u32], first: usize, dtype: DType, values: &[u32], lines: Lines, block: &Block) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (row, values) in values.chunks(block.run).enumerate() {
-                let base = (lines.base + row as i64 * lines.row) as usize - first;
-                match (lines.run, dtype) {
-                    (0, DType::F32) => {
-                        core[base] = (f32::from_bits(core[base]) + columns::sum_floats(values)).to_bits();
-                    }
-                    (0, DType::U32) => core[base] = core[base].wrapping_add(columns::sum_words(values)),
-                    (step, _) => {
-                        let sums = core[base..].iter_mut().step_by(step as usize).zip(values);
-                        match (step, dtype) {
-                            (1, DType::F32) => columns::add_floats(&mut core[base..][..values.len()], values),
-                            (_, DType::F32) => sums.for_each(|(sum, &value)| {
-                                *sum = (f32::from_bits(*sum) + f32::from_bits(value)).to_bits();
-                            }),
-                            (_, DType::U32) => sums.for_each(|(sum, &value)| *sum = sum.wrapping_add(value)),
-                        }
-                    }
-                }
+/// A block's values on their way into the sums they belong to.
+struct Sums<'a> {
+    core: &'a mut [u32],
+    /// The element of the domain that `core` begins with.
+    first: usize,
+    dtype: DType,
+    values: &'a [u32],
+    lines: Lines,
+    run: usize,
+}
+
+impl pulp::WithSimd for Sums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let Sums { core, first, dtype, values, lines, run } = self;
+        for (row, values) in values.chunks(run).enumerate() {
+            let base = (lines.base + row as i64 * lines.row) as usize - first;
+            match (lines.run as usize, dtype) {
+                (0, DType::F32) => columns::add_floats(&mut core[base..], &[columns::sum_floats(values)], 1),
+                (0, DType::U32) => columns::add_words(&mut core[base..], &[columns::sum_words(values)], 1),
+                (step, DType::F32) => columns::add_floats(&mut core[base..], values, step),
+                (step, DType::U32) => columns::add_words(&mut core[base..], values, step),
             }
-        },
-    );
+        }
+    }
 }
 
 /// A search under way: blocks come with the searched axis innermost.

@@ -118,6 +118,26 @@ impl Array {
     }
 }
 
+/// The steps of a tape in one block.
+struct Steps<'a> {
+    tape: &'a Tape,
+    block: &'a Block<'a>,
+    arrays: &'a Arrays<'a>,
+    columns: &'a mut [u32],
+}
+
+// Not a closure: its body would be compiled without the vector instructions it is dispatched to.
+impl pulp::WithSimd for Steps<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        for step in &self.tape.steps {
+            self.tape.step(step, self.block, self.arrays, self.columns);
+        }
+    }
+}
+
 /// Where an argument's values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Operand {
@@ -359,10 +379,7 @@ impl Tape {
         }
         let simd = pulp::Arch::new();
         self.nest.blocks(part, |block| {
-            simd.dispatch(
-                #[inline(always)]
-                || self.steps.iter().for_each(|step| self.step(step, block, arrays, columns)),
-            );
+            simd.dispatch(Steps { tape: self, block, arrays, columns });
             for store in &self.stores {
                 take(store, self.operand(store.value, block, arrays, columns), block);
             }
