@@ -3,10 +3,13 @@
 mod bounds_support;
 mod gpu_support;
 
+use std::path::Path;
+
 use bounds_support::{Problem, random_graph};
 use stackelberg::bilevel::{Loss, ParameterMap, TrainingLoss};
 use stackelberg::compile::{Output, compile};
 use stackelberg::engine::Engine;
+use stackelberg::experiment::golden::{Case, CaseGraph, case_graph};
 use stackelberg::gpu::GpuEngine;
 use stackelberg::interp::{Report, bound};
 use stackelberg::nn::Model;
@@ -55,6 +58,26 @@ fn random_graphs_are_within_bounds() {
     );
     assert!(excluded < elements / 4, "{excluded} of {elements} elements are behind undecided choices");
     assert!(worst.report.worst > 0.1, "the bounds are nowhere near the errors");
+}
+
+/// The functions among the bundled reference cases: every op, and models with gradients and Hessian
+/// products.
+#[test]
+fn reference_cases_are_within_bounds() {
+    let Some(mut engine) = gpu_support::engine() else { return };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let folders = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let cases = folders.filter(|folder| folder.is_dir()).map(|folder| Case::load(&folder).unwrap());
+    let mut held = vec![];
+    for case in cases.filter(|case| case.inputs.values().all(|array| array.data.len() < 100_000)) {
+        if let Some(CaseGraph { graph, inputs, outputs }) = case_graph(&case).unwrap() {
+            let inputs = inputs.into_iter().map(|array| array.data).collect();
+            held.extend(hold(&mut engine, &case.name, &Problem { graph, outputs, inputs }));
+        }
+    }
+    let worst = held.iter().max_by(|a, b| a.report.worst.total_cmp(&b.report.worst)).unwrap();
+    println!("{} outputs; largest error / bound {:.3} ({})", held.len(), worst.report.worst, worst.name);
+    assert!(held.len() > 150, "only {} outputs", held.len());
 }
 
 /// The training loss of the narrow HAR network on random windows: weighted cross-entropy with L2
