@@ -234,7 +234,7 @@ fn interrupt_ends_cleanly_and_can_be_resumed() {
         wait_until(&mut child, "two iterations", || saved(&directory) >= 2);
         let kill = std::process::Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status();
         assert!(kill.unwrap().success());
-        let outcome = wait(child).exits(0).says(&["Stopping: one more training"]);
+        let outcome = wait(child).exits(0).says(&["Stopping: scoring the best settings"]);
         assert!(outcome.stdout.contains("Go on with: stackelberg tune --resume"), "{}", outcome.stdout);
         let result = json(directory.join("result.json"));
         assert_eq!(result["ending"], "stopped");

@@ -315,6 +315,12 @@ impl<'e> Session<'e> {
         Ok(state)
     }
 
+    /// Puts weights in the place of the final ones of the last sweep, to be evaluated.
+    pub fn set_final_weights(&mut self, weights: &[f32]) -> Result<(), SolveError> {
+        let last = self.states[self.plan.places - 1].state;
+        write(self.engine, "weights", last, self.problem.model.parameter_count(), Values::F32(weights))
+    }
+
     /// Loss and confusion counts over labelled examples at the final weights of the last sweep. The set
     /// passes through the device a chunk at a time, so its size costs no memory there.
     pub async fn evaluate(&mut self, set: &Set, host: &mut dyn Host) -> Result<SetEvaluation, SolveError> {
@@ -456,6 +462,16 @@ impl<'e> Session<'e> {
         let binding = bind(self.engine, &self.adjoint, &self.buffers, &ports)?;
         self.adjoint_bindings.insert((at, parity), binding);
         Ok(binding)
+    }
+}
+
+/// The engine can be used again: a session leaves no arrays behind.
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        let states = self.states.iter().flat_map(|state| [state.state, state.time]);
+        for buffer in self.buffers.values().copied().chain(states) {
+            self.engine.destroy(buffer);
+        }
     }
 }
 

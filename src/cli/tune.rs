@@ -26,8 +26,8 @@ use super::{CliError, device, summary};
 ///
 /// The network is trained for T steps; the loss on validation windows is differentiated through all of
 /// them with respect to the hyperparameters, which then take a step downhill; and again, N times. At
-/// the end the network is trained once more with the best hyperparameters and scored on people that
-/// neither training nor tuning has seen.
+/// the end the network with the lowest loss is scored on people that neither training nor tuning has
+/// seen.
 ///
 /// A first look, in about a minute:        stackelberg tune --quick
 /// The whole data set, with files kept:    stackelberg tune --out runs/first
@@ -162,7 +162,7 @@ fn drive(
 fn finish(tuner: &mut Tuner, watch: &mut Watch) -> Result<Option<RunResult>, TuneError> {
     let ending = block_on(tuner.run(watch))?;
     if ending == Ending::Stopped {
-        watch.progress.say("Stopping: one more training to score the best settings so far (Ctrl-C again skips it)");
+        watch.progress.say("Stopping: scoring the best settings so far (Ctrl-C again skips it)");
         watch.stop.store(false, Ordering::Relaxed);
     }
     match block_on(tuner.conclude(ending, watch)) {

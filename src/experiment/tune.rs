@@ -13,6 +13,7 @@ use crate::bilevel::{
     Blueprint, Estimate, Flow, Host, Loss, Memory, Problem, Session, SessionData, Set, SetEvaluation, SolveError,
     Source, Targets,
 };
+use crate::compile::Program;
 use crate::data::{self, CLASS_NAMES, DataError, Split, Standardizer, Windows};
 use crate::engine::{Counters, Engine, LocalFuture};
 use crate::nn::{Model, optim::Optimizer};
@@ -99,6 +100,8 @@ pub struct Tuner<'e> {
     data: DataRecord,
     scale: Standardizer,
     state: TunerState,
+    /// The network of the best iteration, unless that was before the run was resumed.
+    best_weights: Option<Vec<f32>>,
 }
 
 /// The bilevel problem that a configuration states for a number of training windows.
@@ -116,6 +119,21 @@ pub fn problem(config: &TuneConfig, training_windows: usize) -> Problem {
         l2: true,
         weights: config.hyperparameters.contains(&Kind::ExampleWeights),
     }
+}
+
+/// Every program that a run on so many training and validation windows executes.
+pub fn programs(
+    config: &TuneConfig,
+    training_windows: usize,
+    validation_windows: usize,
+) -> Result<Vec<Program>, TuneError> {
+    config.check()?;
+    config.check_batch(training_windows)?;
+    let problem = problem(config, training_windows);
+    let outer = validation_windows.min(config.validation_windows as usize);
+    let mut programs = Blueprint::new(&problem, outer, Memory::Budget(config.memory_budget.0))?.programs;
+    programs.push(problem.evaluation().compile().map_err(SolveError::from)?);
+    Ok(programs)
 }
 
 /// The start values of a configuration.
@@ -206,7 +224,7 @@ impl<'e> Tuner<'e> {
         let memory = Memory::Budget(config.memory_budget.0);
         let session = Session::new(engine, problem, &session_data, memory).await?;
         let sets = [set(&split.train), set(&split.validation), set(&split.test)];
-        Ok(Tuner { session, config: config.clone(), sets, data, scale, state })
+        Ok(Tuner { session, config: config.clone(), sets, data, scale, state, best_weights: None })
     }
 
     pub fn session(&self) -> &Session<'e> {
@@ -248,7 +266,8 @@ impl<'e> Tuner<'e> {
         *rejections >= MOST_REJECTIONS || (*rejections > 0 && best.is_none())
     }
 
-    /// Trains with the best hyperparameters found and evaluates; also gives the trained weights.
+    /// Evaluates the network with the best hyperparameters found, which is trained again only where it is not known;
+    /// also gives its weights.
     pub async fn conclude(
         &mut self,
         ending: Ending,
@@ -258,17 +277,31 @@ impl<'e> Tuner<'e> {
             Some(best) => best.hyperparameters.clone(),
             None => start_values(&self.config, self.session.problem()),
         };
-        let mut host = Watched { observer, iteration: None, failed: None };
-        let lambda = point.arrays(self.session.problem());
-        let trained = self.session.train(&lambda, &mut host).await;
-        host.settle(trained)?;
+        let weights = match self.best_weights.clone() {
+            Some(weights) => {
+                self.session.set_final_weights(&weights)?;
+                weights
+            }
+            None => {
+                let mut host = Watched { observer, iteration: None, failed: None };
+                let lambda = point.arrays(self.session.problem());
+                let trained = self.session.train(&lambda, &mut host).await;
+                host.settle(trained)?;
+                self.weights().await?
+            }
+        };
         let end = self.evaluate(&point, observer).await?;
-        let weights = self.weights().await?;
         Ok((self.result(ending, Some(end)), weights))
     }
 
-    /// The record of the run so far.
-    fn result(&self, ending: Ending, end: Option<Evaluation>) -> RunResult {
+    /// The best hyperparameters so far and the network trained with them, where this is known.
+    pub fn best_network(&self) -> Option<(Named, &[f32])> {
+        let (best, weights) = (self.state.best.as_ref()?, self.best_weights.as_ref()?);
+        Some((self.named(&best.hyperparameters), weights))
+    }
+
+    /// The record of the run so far, with the evaluation of its end if that was made.
+    pub fn result(&self, ending: Ending, end: Option<Evaluation>) -> RunResult {
         RunResult {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             configuration: self.config.clone(),
@@ -312,9 +345,11 @@ impl<'e> Tuner<'e> {
         let record = record(iteration, &estimate, self.named(&point), self.named_gradient(&gradient), accepted);
         let record = OuterRecord { seconds, ..with_counts(record, before, after) };
         let is_best = self.state.best.as_ref().is_some_and(|best| best.iteration == iteration);
-        let weights = if is_best { Some(self.weights().await?) } else { None };
+        if is_best {
+            self.best_weights = Some(self.weights().await?);
+        }
         let result = self.result(Ending::Running, None);
-        let (state, weights) = (&self.state, weights.as_deref());
+        let (state, weights) = (&self.state, self.best_weights.as_deref().filter(|_| is_best));
         observed(observer.event(Event::Outer { record: &record, state, result: &result, weights }))
     }
 

@@ -24,6 +24,10 @@ impl Pipelines {
         &self.all[at]
     }
 
+    pub fn has(&self, kernel: &Kernel) -> bool {
+        self.by_text.contains_key(&kernel.wgsl)
+    }
+
     /// Positions of the kernels' pipelines; those that are new are made, checked and warmed
     /// together. Each kernel comes with the label that errors name.
     pub async fn load(&mut self, device: &Device, kernels: &[(&str, &Kernel)]) -> Result<Vec<usize>> {
@@ -44,6 +48,7 @@ impl Pipelines {
         let first = self.all.len() - made.len();
         let outcome = match scope.pop().await {
             Some(error) => Err(explain(&made, &error.to_string()).await),
+            None if made.is_empty() => Ok(()),
             None => warm(device, &self.all[first..], &made),
         };
         // A lost device explains more than what it refused.

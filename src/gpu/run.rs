@@ -1,6 +1,6 @@
 //! The engine: arrays, loaded programs, bindings, and the recording of commands.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures_channel::oneshot;
 
@@ -12,7 +12,7 @@ use crate::engine::{
     BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, LocalFuture, ProgramId, Result, Values,
 };
 use crate::ir::{DType, numel};
-use crate::kernels::{self, Kernel, KernelError, Target, Tile};
+use crate::kernels::{self, Binding, Kernel, KernelError, Target, Tile};
 
 /// What arrays are used for.
 const ARRAY: wgpu::BufferUsages =
@@ -45,7 +45,14 @@ struct Loaded {
     outputs: Vec<Buffer>,
     /// Position in the engine's scratch memory of each slot of the program.
     slots: Vec<usize>,
-    kernels: Vec<(usize, Kernel)>,
+    kernels: Vec<Launch>,
+}
+
+/// What is left of a kernel once its pipeline is made.
+struct Launch {
+    pipeline: usize,
+    grid: [u32; 2],
+    bindings: Vec<Binding>,
 }
 
 /// A program with its arrays.
@@ -84,6 +91,11 @@ impl GpuEngine {
     /// happens then. Every later call fails with [`EngineError::DeviceLost`].
     pub async fn lose_device(&mut self) {
         self.device.lose().await;
+    }
+
+    /// Counts the peak of memory from here on: an engine may outlive a run.
+    pub fn forget_peak(&mut self) {
+        self.counters.peak_bytes = self.counters.bytes;
     }
 
     fn target(&self) -> Target {
@@ -152,16 +164,16 @@ impl GpuEngine {
                 Place::Scratch(slot) => &self.scratch[loaded.slots[slot]],
             })
         };
-        let group = |(pipeline, kernel): &(usize, Kernel)| {
+        let group = |launch: &Launch| {
             let entries: Result<Vec<wgpu::BindGroupEntry>> = (0u32..)
-                .zip(&kernel.bindings)
+                .zip(&launch.bindings)
                 .map(|(binding, bound)| {
                     Ok(wgpu::BindGroupEntry { binding, resource: resolve(bound.place)?.as_entire_binding() })
                 })
                 .collect();
             Ok(self.device.device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some(&loaded.name),
-                layout: &self.pipelines.get(*pipeline).layout,
+                layout: &self.pipelines.get(launch.pipeline).layout,
                 entries: &entries?,
             }))
         };
@@ -215,6 +227,34 @@ impl GpuEngine {
         Ok(())
     }
 
+    /// The kernels that programs need, each once, with the labels that errors name.
+    ///
+    /// [`Engine::load`] makes all pipelines of a program at once, which may take a minute; who wants to count them,
+    /// or to stop in between, first makes those of these kernels one by one.
+    pub fn kernels(&self, programs: &[Program]) -> Result<Vec<(String, Kernel)>> {
+        let mut texts = HashSet::new();
+        let mut all = vec![];
+        for program in programs {
+            for (label, kernel) in kernels_of(program, |dispatch| kernels::kernel(program, dispatch, self.target()))? {
+                if texts.insert(kernel.wgsl.clone()) {
+                    all.push((label.to_owned(), kernel));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether the pipeline of a kernel is made.
+    pub fn is_prepared(&self, kernel: &Kernel) -> bool {
+        self.pipelines.has(kernel)
+    }
+
+    /// Makes the pipeline of a kernel and waits until it can run.
+    pub async fn prepare(&mut self, label: &str, kernel: &Kernel) -> Result<()> {
+        self.pipelines.load(&self.device, &[(label, kernel)]).await?;
+        self.wait_for_all().await
+    }
+
     /// As [`Engine::load`], with this tile for every contraction instead of the one that suits its
     /// shape; to test and measure tiles.
     pub async fn load_tiled(&mut self, program: &Program, tile: Tile) -> Result<ProgramId> {
@@ -232,12 +272,7 @@ impl GpuEngine {
         kernel: impl Fn(&Dispatch) -> std::result::Result<Kernel, KernelError>,
     ) -> Result<ProgramId> {
         self.device.check()?;
-        let mut made: Vec<(&str, Kernel)> = vec![];
-        for dispatch in program.dispatches.iter().filter(|dispatch| numel(&dispatch.domain) > 0) {
-            let kernel = kernel(dispatch)
-                .map_err(|error| EngineError::Shader { label: dispatch.label.clone(), message: error.to_string() })?;
-            made.push((&dispatch.label, kernel));
-        }
+        let made = kernels_of(program, kernel)?;
         let wanted: Vec<(&str, &Kernel)> = made.iter().map(|(label, kernel)| (*label, kernel)).collect();
         let pipelines = self.pipelines.load(&self.device, &wanted).await?;
         let slots = self.reserve(&program.scratch)?;
@@ -247,7 +282,11 @@ impl GpuEngine {
             inputs: buffers(&program.inputs),
             outputs: buffers(&program.outputs),
             slots,
-            kernels: pipelines.into_iter().zip(made.into_iter().map(|(_, kernel)| kernel)).collect(),
+            kernels: pipelines
+                .into_iter()
+                .zip(made)
+                .map(|(pipeline, (_, Kernel { grid, bindings, .. }))| Launch { pipeline, grid, bindings })
+                .collect(),
         });
         Ok(ProgramId(self.programs.len() - 1))
     }
@@ -269,10 +308,10 @@ impl GpuEngine {
                     Some(_) => return refuse(format!("an array of binding {} was destroyed", binding.0)),
                     None => return refuse(format!("binding {} does not exist", binding.0)),
                 };
-                for ((pipeline, kernel), group) in self.programs[bound.program].kernels.iter().zip(&bound.groups) {
-                    pass.set_pipeline(&self.pipelines.get(*pipeline).pipeline);
+                for (launch, group) in self.programs[bound.program].kernels.iter().zip(&bound.groups) {
+                    pass.set_pipeline(&self.pipelines.get(launch.pipeline).pipeline);
                     pass.set_bind_group(0, group, &[]);
-                    pass.dispatch_workgroups(kernel.grid[0], kernel.grid[1], 1);
+                    pass.dispatch_workgroups(launch.grid[0], launch.grid[1], 1);
                     dispatches += 1;
                 }
                 rest = &rest[1..];
@@ -351,6 +390,19 @@ impl GpuEngine {
     }
 }
 
+/// The kernels of a program's dispatches, in order, with their labels.
+fn kernels_of(
+    program: &Program,
+    kernel: impl Fn(&Dispatch) -> std::result::Result<Kernel, KernelError>,
+) -> Result<Vec<(&str, Kernel)>> {
+    let dispatches = program.dispatches.iter().filter(|dispatch| numel(&dispatch.domain) > 0);
+    let made = dispatches.map(|dispatch| match kernel(dispatch) {
+        Ok(kernel) => Ok((dispatch.label.as_str(), kernel)),
+        Err(error) => Err(EngineError::Shader { label: dispatch.label.clone(), message: error.to_string() }),
+    });
+    made.collect()
+}
+
 /// The first `len` elements of mapped memory.
 fn floats(bytes: &[u8], dtype: DType, len: usize) -> Vec<f64> {
     let words = bytes.chunks_exact(4).take(len).map(|word| [word[0], word[1], word[2], word[3]]);
@@ -391,8 +443,8 @@ impl Engine for GpuEngine {
         self.free(array.buffer);
         for bound in &mut self.bindings {
             if bound.inputs.contains(&id) || bound.outputs.contains(&id) {
-                bound.alive = false;
-                bound.groups = vec![];
+                *bound =
+                    Bound { program: bound.program, inputs: vec![], outputs: vec![], groups: vec![], alive: false };
             }
         }
     }

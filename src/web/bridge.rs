@@ -1,18 +1,21 @@
 //! The one class that the worker drives.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use js_sys::Function;
 use tsify::Ts;
 use wasm_bindgen::prelude::*;
 
+use super::bench::Bench;
+use super::post::Post;
 use super::protocol::*;
-use super::run::{Control, Post, tune};
+use super::run::{self, Control, Job};
+use crate::bilevel::Flow;
 use crate::data::{self, CHANNEL_NAMES, CLASS_NAMES, DataError, Source, SubjectSplit, Windows, uci_har};
 use crate::engine::{Engine, EngineError};
 use crate::experiment::config::DataSource;
-use crate::gpu::GpuEngine;
 
 /// Samples a second of the UCI HAR data.
 const RATE: f32 = 50.0;
@@ -24,6 +27,17 @@ pub struct Studio {
     adapter: String,
     data: RefCell<Option<Loaded>>,
     run: RefCell<Option<Rc<Control>>>,
+    /// What the engine is to do, in this order.
+    tasks: RefCell<VecDeque<Task>>,
+    /// The engine; away while it is at work.
+    bench: Cell<Option<Bench>>,
+}
+
+/// Work for the engine, which does one thing at a time.
+enum Task {
+    Describe,
+    Prepare(Settings),
+    Run(Job),
 }
 
 /// Data with what the page was told of them. A run keeps its own while others are loaded.
@@ -44,7 +58,14 @@ impl Studio {
         adapter: String,
     ) -> Studio {
         console_error_panic_hook::set_once();
-        Studio { post: Post(post), adapter, data: RefCell::default(), run: RefCell::default() }
+        Studio {
+            post: Post(post),
+            adapter,
+            data: RefCell::default(),
+            run: RefCell::default(),
+            tasks: RefCell::default(),
+            bench: Cell::new(Some(Bench::default())),
+        }
     }
 
     /// Does what a message asks; the answers go to `post`. Throws only for what is no message.
@@ -52,24 +73,32 @@ impl Studio {
     /// The answer to [`ToWorker::Start`] is the whole run; other messages may be received meanwhile.
     pub async fn receive(&self, message: Ts<ToWorker>) -> Result<(), JsError> {
         let message = message.to_rust()?;
-        if let Err(failure) = self.handle(message).await {
+        if let Err(failure) = self.handle(message) {
             self.post.send(&FromWorker::Failed(failure));
         }
+        self.work().await;
         Ok(())
     }
 }
 
 impl Studio {
-    async fn handle(&self, message: ToWorker) -> Result<(), Failure> {
+    /// Does what needs no engine, and notes what does.
+    fn handle(&self, message: ToWorker) -> Result<(), Failure> {
         match message {
-            ToWorker::Open => self.describe_device().await?,
+            ToWorker::Open => self.tasks.borrow_mut().push_back(Task::Describe),
             ToWorker::Builtin { first, rest } => self.load_builtin(&first, rest.as_deref())?,
             ToWorker::LoadZip { name, bytes } => {
                 let windows = uci_har::from_zip(&name, &bytes)?;
                 self.load(Source::new(windows, name.clone(), false), DataSource::Path(name))?;
             }
             ToWorker::Window { index } => self.send_trace(index),
-            ToWorker::Start { settings } => self.start(settings).await?,
+            ToWorker::Prepare { settings } => {
+                // Only the latest settings are worth the work.
+                let mut tasks = self.tasks.borrow_mut();
+                tasks.retain(|task| !matches!(task, Task::Prepare(_)));
+                tasks.push_back(Task::Prepare(settings));
+            }
+            ToWorker::Start { settings } => self.start(settings),
             ToWorker::Pause => self.control(Control::pause),
             ToWorker::Resume => self.control(Control::resume),
             ToWorker::Stop => self.control(Control::stop),
@@ -77,15 +106,48 @@ impl Studio {
         Ok(())
     }
 
-    async fn describe_device(&self) -> Result<(), Failure> {
-        let engine = GpuEngine::new("auto").await?;
-        let info = engine.info();
+    /// Does what was noted, and what is noted meanwhile. Returns at once if this is going on already.
+    async fn work(&self) {
+        let Some(mut bench) = self.bench.take() else { return };
+        while let Some(task) = self.next_task() {
+            let outcome = match task {
+                Task::Describe => self.describe_device(&mut bench).await,
+                Task::Prepare(settings) => {
+                    self.prepare(&settings, &mut bench).await;
+                    Ok(())
+                }
+                Task::Run(job) => {
+                    let outcome = job.run(&mut bench, &self.post).await;
+                    *self.run.borrow_mut() = None;
+                    outcome
+                }
+            };
+            if let Err(failure) = outcome {
+                self.post.send(&FromWorker::Failed(failure));
+            }
+        }
+        self.bench.set(Some(bench));
+    }
+
+    fn next_task(&self) -> Option<Task> {
+        self.tasks.borrow_mut().pop_front()
+    }
+
+    async fn describe_device(&self, bench: &mut Bench) -> Result<(), Failure> {
+        let info = bench.engine().await?.info();
         self.post.send(&FromWorker::Ready(Device {
             name: if self.adapter.is_empty() { info.adapter.clone() } else { self.adapter.clone() },
             software: info.software,
             max_buffer_bytes: info.max_buffer_bytes as f64,
         }));
         Ok(())
+    }
+
+    /// Prepares a run while the visitor looks around; ends as soon as there is something else to do.
+    async fn prepare(&self, settings: &Settings, bench: &mut Bench) {
+        let Some(Loaded { info, .. }) = self.data.borrow().clone() else { return };
+        let flow = || if self.tasks.borrow().is_empty() { Flow::Continue } else { Flow::Stop };
+        run::prepare(settings, &info, bench, &self.post, flow).await;
     }
 
     /// Takes the built-in data, unless the visitor has opened others meanwhile.
@@ -123,19 +185,16 @@ impl Studio {
         }));
     }
 
-    async fn start(&self, settings: Settings) -> Result<(), Failure> {
-        let Some(data) = self.data.borrow().clone() else { return Ok(()) };
+    fn start(&self, settings: Settings) {
+        let Some(Loaded { source, origin, info }) = self.data.borrow().clone() else { return };
         // A second start while a run is under way is a click that came too late.
         if self.run.borrow().is_some() {
-            return Ok(());
+            return;
         }
         let control = Rc::new(Control::default());
         *self.run.borrow_mut() = Some(control.clone());
-        self.post.send(&FromWorker::Started { settings: settings.clone(), data: data.info });
-        let outcome = tune(&settings, data.origin, &data.source, &self.post, control).await;
-        *self.run.borrow_mut() = None;
-        self.post.send(&FromWorker::Done(outcome?));
-        Ok(())
+        self.post.send(&FromWorker::Started { settings: settings.clone(), data: info.clone() });
+        self.tasks.borrow_mut().push_back(Task::Run(Job { settings, origin, source, info, control }));
     }
 
     fn control(&self, wish: impl Fn(&Control)) {

@@ -1,7 +1,9 @@
 //! The browser's edge: messages between the page and its worker, the class that the worker drives, and the reference
 //! cases run in the browser.
 
+mod bench;
 mod bridge;
+mod post;
 pub mod protocol;
 mod run;
 mod verify;

@@ -37,6 +37,11 @@ pub enum ToWorker {
         /// Any number; taken modulo the number of windows.
         index: u32,
     },
+    /// Get ready to tune with these settings, as long as nothing else is to be done.
+    Prepare {
+        /// What would be run.
+        settings: Settings,
+    },
     /// Tune with these settings.
     Start {
         /// What to run.
@@ -46,7 +51,7 @@ pub enum ToWorker {
     Pause,
     /// Go on with a held run.
     Resume,
-    /// End the run and evaluate the best hyperparameters so far.
+    /// End the run at once; its best network is scored only if that is a matter of a second.
     Stop,
 }
 
@@ -102,6 +107,8 @@ pub enum FromWorker {
     Data(DataInfo),
     /// An answer to [`ToWorker::Window`].
     Trace(Trace),
+    /// How many of the shaders that a run needs are ready.
+    Preparing(Preparation),
     /// A run began.
     Started {
         /// What it runs.
@@ -128,6 +135,8 @@ pub enum FromWorker {
     Paused,
     /// The run goes on.
     Resumed,
+    /// The run was stopped before its first outer iteration was complete.
+    Cancelled,
     /// The run ended in good order.
     Done(Done),
     /// Something went wrong.
@@ -144,6 +153,16 @@ pub struct Device {
     pub software: bool,
     /// Largest single array, bytes.
     pub max_buffer_bytes: f64,
+}
+
+/// Shaders, of all that a run needs.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Preparation {
+    /// Those that can run.
+    pub done: u32,
+    /// All of them.
+    pub total: u32,
 }
 
 /// A data set and its split by people.
@@ -314,10 +333,9 @@ pub struct Done {
     pub seconds: f64,
     /// The record, as the command line writes it to `result.json`.
     pub result: String,
-    /// The tuned network, as the command line writes it to `model.safetensors`.
-    #[serde(with = "serde_bytes")]
-    #[tsify(type = "Uint8Array")]
-    pub model: Vec<u8>,
+    /// The tuned network, as the command line writes it to `model.safetensors`; none if a device was lost with it.
+    #[tsify(type = "Uint8Array | undefined")]
+    pub model: Option<serde_bytes::ByteBuf>,
 }
 
 /// Why a run ended.

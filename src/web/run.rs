@@ -5,35 +5,20 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use js_sys::{Function, Promise};
-use tsify::Tsify;
-use wasm_bindgen::JsValue;
-use wasm_bindgen_futures::JsFuture;
-use web_sys::MessageChannel;
 use web_time::Instant;
 
+use super::bench::Bench;
+use super::post::{Post, macrotask};
 use super::protocol::*;
 use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Flow, SolveError};
+use crate::compile::Program;
 use crate::data::Source;
 use crate::engine::{EngineError, LocalFuture};
 use crate::experiment::config::{self, DataSource, TuneConfig};
 use crate::experiment::model_file::Exported;
 use crate::experiment::record::{self, OuterRecord, RunResult, Score};
-use crate::experiment::tune::{Event, Observed, Observer, TuneError, Tuner, TunerState};
-use crate::gpu::GpuEngine;
-
-/// Where messages to the page go.
-#[derive(Clone)]
-pub struct Post(pub Function);
-
-impl Post {
-    pub fn send(&self, message: &FromWorker) {
-        // Plain values always turn into JavaScript, and the function is the worker's own `postMessage`.
-        let value = message.into_js().expect("messages are plain values");
-        let _ = self.0.call1(&JsValue::NULL, &value);
-    }
-}
+use crate::experiment::tune::{self, Event, Observed, Observer, TuneError, Tuner, TunerState};
 
 /// What the visitor wants of a run.
 #[derive(Default)]
@@ -68,6 +53,10 @@ impl Control {
         self.change(Wish::Stop);
     }
 
+    fn flow(&self) -> Flow {
+        if self.wish.get() == Wish::Stop { Flow::Stop } else { Flow::Continue }
+    }
+
     fn change(&self, wish: Wish) {
         self.wish.set(wish);
         if let Some(wake) = self.wake.take() {
@@ -87,58 +76,108 @@ impl Control {
 /// A device that is lost twice within this time will be lost again.
 const RECOVERY: Duration = Duration::from_secs(60);
 
-/// Tunes, with every event posted; a lost device is replaced and the run goes on from its last outer iteration.
-pub async fn tune(
-    settings: &Settings,
-    origin: DataSource,
-    source: &Source,
-    post: &Post,
-    control: Rc<Control>,
-) -> Result<Done, Failure> {
-    let config = configuration(settings, origin);
-    let mut watcher = Watcher::new(settings, post, control);
-    let mut lost: Option<Instant> = None;
-    let (result, model) = loop {
-        match attempt(&config, source, &mut watcher).await {
-            Err(TuneError::Solve(SolveError::Engine(EngineError::DeviceLost { .. })))
-                if lost.is_none_or(|before| before.elapsed() > RECOVERY) =>
-            {
-                lost = Some(Instant::now());
-                post.send(&FromWorker::Recovering);
-            }
-            outcome => break outcome.map_err(failure)?,
-        }
-    };
-    if let Some(end) = &result.end {
-        post.send(&FromWorker::Evaluation(evaluation(Which::After, end)));
-    }
-    Ok(Done {
-        ending: match result.ending {
-            record::Ending::Running | record::Ending::Finished => Ending::Finished,
-            record::Ending::Stopped => Ending::Stopped,
-            record::Ending::Diverged => Ending::Diverged,
-        },
-        best: result.best_iteration,
-        seconds: watcher.seconds(),
-        result: serde_json::to_string_pretty(&result).expect("records are plain values"),
-        model,
-    })
+/// What a run needs.
+pub struct Job {
+    pub settings: Settings,
+    /// What the configuration calls the data.
+    pub origin: DataSource,
+    pub source: Rc<Source>,
+    pub info: DataInfo,
+    pub control: Rc<Control>,
 }
 
-/// One engine's part of a run: gives the record and the model's file if it comes to the end.
-async fn attempt(
-    config: &TuneConfig,
-    source: &Source,
-    watcher: &mut Watcher<'_>,
-) -> Result<(RunResult, Vec<u8>), TuneError> {
-    let mut engine = GpuEngine::new("auto").await.map_err(SolveError::from)?;
-    let mut tuner = Tuner::new(&mut engine, config, source, watcher.state.clone()).await?;
-    let ending = tuner.run(watcher).await?;
-    watcher.concluding = true;
-    let (result, weights) = tuner.conclude(ending, watcher).await?;
-    let hyperparameters = result.end.as_ref().map(|end| &end.hyperparameters).expect("a concluded run has its end");
-    let model = Exported::new(tuner.session().problem(), tuner.scale()).pack(&weights, hyperparameters);
-    Ok((result, model))
+impl Job {
+    /// Tunes, with every event posted; a lost device is replaced and the run goes on from its last outer iteration.
+    pub async fn run(&self, bench: &mut Bench, post: &Post) -> Result<(), Failure> {
+        let config = configuration(&self.settings, self.origin.clone());
+        let mut watcher = Watcher::new(&self.settings, post, self.control.clone());
+        let mut lost: Option<Instant> = None;
+        let outcome = loop {
+            match self.attempt(&config, bench, &mut watcher).await {
+                Err(TuneError::Solve(SolveError::Engine(EngineError::DeviceLost { .. })))
+                    if lost.is_none_or(|before| before.elapsed() > RECOVERY) =>
+                {
+                    lost = Some(Instant::now());
+                    bench.close();
+                    post.send(&FromWorker::Recovering);
+                }
+                outcome => break outcome,
+            }
+        };
+        if outcome.is_err() {
+            // Whatever a failed run left on the engine goes with it.
+            bench.close();
+        }
+        let Some((result, model)) = outcome.map_err(failure)? else {
+            post.send(&FromWorker::Cancelled);
+            return Ok(());
+        };
+        if let Some(end) = &result.end {
+            post.send(&FromWorker::Evaluation(evaluation(Which::After, end)));
+        }
+        post.send(&FromWorker::Done(Done {
+            ending: match result.ending {
+                record::Ending::Running | record::Ending::Finished => Ending::Finished,
+                record::Ending::Stopped => Ending::Stopped,
+                record::Ending::Diverged => Ending::Diverged,
+            },
+            best: result.best_iteration,
+            seconds: watcher.seconds(),
+            result: serde_json::to_string_pretty(&result).expect("records are plain values"),
+            model: model.map(serde_bytes::ByteBuf::from),
+        }));
+        Ok(())
+    }
+
+    /// One engine's part of a run: gives the record and the model's file, if there is one, or nothing if the run was
+    /// stopped before its first outer iteration was complete.
+    async fn attempt(
+        &self,
+        config: &TuneConfig,
+        bench: &mut Bench,
+        watcher: &mut Watcher<'_>,
+    ) -> Result<Option<(RunResult, Option<Vec<u8>>)>, TuneError> {
+        let programs = programs(config, &self.info)?;
+        let flow = || self.control.flow();
+        if bench.prepare(&programs, watcher.post, flow).await.map_err(SolveError::from)? == Flow::Stop {
+            return Ok(None);
+        }
+        let engine = bench.engine().await.map_err(SolveError::from)?;
+        engine.forget_peak();
+        let mut tuner = Tuner::new(engine, config, &self.source, watcher.state.clone()).await?;
+        let ending = tuner.run(watcher).await?;
+        if tuner.state().iteration == 0 {
+            return Ok(None);
+        }
+        let exported = Exported::new(tuner.session().problem(), tuner.scale());
+        if watcher.may_score(ending) {
+            match tuner.conclude(ending, watcher).await {
+                Ok((result, weights)) => {
+                    let end = result.end.as_ref().expect("a concluded run has its end");
+                    let model = exported.pack(&weights, &end.hyperparameters);
+                    return Ok(Some((result, Some(model))));
+                }
+                Err(TuneError::Solve(SolveError::Stopped)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let model = tuner.best_network().map(|(hyperparameters, weights)| exported.pack(weights, &hyperparameters));
+        Ok(Some((tuner.result(ending, None), model)))
+    }
+}
+
+/// Every program of a run on the data.
+fn programs(config: &TuneConfig, info: &DataInfo) -> Result<Vec<Program>, TuneError> {
+    tune::programs(config, info.train.windows as usize, info.validation.windows as usize)
+}
+
+/// Makes the pipelines that a run with these settings will need, unless `flow` says to stop. What goes wrong is told
+/// by the run itself, which meets it again.
+pub async fn prepare(settings: &Settings, info: &DataInfo, bench: &mut Bench, post: &Post, flow: impl Fn() -> Flow) {
+    let Ok(programs) = programs(&configuration(settings, DataSource::default()), info) else { return };
+    if bench.prepare(&programs, post, flow).await.is_err() {
+        bench.close();
+    }
 }
 
 fn configuration(settings: &Settings, data: DataSource) -> TuneConfig {
@@ -174,6 +213,9 @@ fn failure(error: TuneError) -> Failure {
     Failure { stage, message: error.to_string() }
 }
 
+/// After a stop, scores are made only if they take at most so many seconds.
+const AT_ONCE: f64 = 1.0;
+
 /// Progress is told at most this often.
 const NEWS: Duration = Duration::from_millis(100);
 
@@ -187,8 +229,12 @@ struct Watcher<'a> {
     told: Option<(Phase, Instant)>,
     /// Seconds of the last outer iteration.
     each: Option<f64>,
-    /// The run is over but for the last scores, which a stop does not spare.
+    /// The run is over but for the last scores.
     concluding: bool,
+    /// When the inner losses of the last iteration came, in seconds of the run.
+    trained: f64,
+    /// Seconds that scoring the start values took.
+    scoring: Option<f64>,
     /// Where the run can go on after its device is lost.
     state: Option<TunerState>,
 }
@@ -196,12 +242,24 @@ struct Watcher<'a> {
 impl<'a> Watcher<'a> {
     fn new(settings: &'a Settings, post: &'a Post, control: Rc<Control>) -> Self {
         let (begun, held) = (Instant::now(), Duration::ZERO);
-        Watcher { settings, post, control, begun, held, told: None, each: None, concluding: false, state: None }
+        let (told, each, concluding, trained, scoring, state) = (None, None, false, 0.0, None, None);
+        Watcher { settings, post, control, begun, held, told, each, concluding, trained, scoring, state }
     }
 
     /// Seconds since the start without the pauses.
     fn seconds(&self) -> f64 {
         (self.begun.elapsed() - self.held).as_secs_f64()
+    }
+
+    /// Begins the last part of a run, unless it was stopped and scoring would not be done at once.
+    fn may_score(&mut self, ending: record::Ending) -> bool {
+        if ending == record::Ending::Stopped && self.scoring.is_none_or(|seconds| seconds > AT_ONCE) {
+            return false;
+        }
+        // Another stop will end the scoring too.
+        self.control.wish.set(Wish::Run);
+        self.concluding = true;
+        true
     }
 
     fn progress(&mut self, iteration: u32, done: usize, total: usize) {
@@ -237,10 +295,14 @@ impl Observer for Watcher<'_> {
         match event {
             Event::Progress { iteration, done, total } => self.progress(iteration, done, total),
             Event::InnerLosses { iteration, losses } => {
+                self.trained = self.seconds();
                 let losses = losses.iter().map(|&loss| loss as f32).collect();
                 self.post.send(&FromWorker::InnerLosses { iteration, losses });
             }
-            Event::Start(start) => self.post.send(&FromWorker::Evaluation(evaluation(Which::Before, start))),
+            Event::Start(start) => {
+                self.scoring = Some(self.seconds() - self.trained);
+                self.post.send(&FromWorker::Evaluation(evaluation(Which::Before, start)));
+            }
             Event::Outer { record, state, .. } => {
                 self.state = Some(state.clone());
                 self.each = Some(record.seconds);
@@ -260,19 +322,9 @@ impl Observer for Watcher<'_> {
                 self.held += since.elapsed();
                 self.post.send(&FromWorker::Resumed);
             }
-            if self.control.wish.get() == Wish::Stop && !self.concluding { Flow::Stop } else { Flow::Continue }
+            self.control.flow()
         })
     }
-}
-
-/// Lets the worker take messages. A resolved promise would not: it goes on before the next message is looked at.
-async fn macrotask() {
-    let Ok(channel) = MessageChannel::new() else { return };
-    let turn = Promise::new(&mut |resolve, _| channel.port1().set_onmessage(Some(&resolve)));
-    if channel.port2().post_message(&JsValue::NULL).is_ok() {
-        let _ = JsFuture::from(turn).await;
-    }
-    channel.port1().close();
 }
 
 /// What the page shows of an iteration: the groups that are tuned, in the order in which people name them.

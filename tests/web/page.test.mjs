@@ -75,8 +75,30 @@ test("a run can be held, resumed and stopped by keyboard alone", async (t) => {
   await press(/^Tune/, "Tuning.");
   await press("Pause", "Paused.");
   await press("Resume", "Tuning.");
-  await press("Stop", "Stopped. Test accuracy went from 37.1 to 84.3 percent.");
+  await press("Stop", "Stopped. The outer loss went from 1.36 to 0.942.");
   assert.deepEqual((await asked(page)).slice(-4), ["start", "pause", "resume", "stop"]);
+});
+
+test("a stopped run shows what is known, and says why there are no scores", async (t) => {
+  const page = await open(t, { script: { ...plain, stopAfter: 3 } });
+  await tune(page).click();
+  await page.getByRole("button", { name: "Stop" }).click();
+  await page.getByText("Outer loss 1.36 → 0.942", { exact: true }).waitFor();
+  await page.getByText("was not scored on the test people").waitFor();
+  await page.getByText("What was tuned").waitFor();
+  assert.equal(await page.getByRole("button", { name: "Download model.safetensors" }).count(), 1);
+});
+
+test("a start waits for shaders and says so, and can be taken back", async (t) => {
+  const page = await open(t, { script: { ...plain, shaders: 37 } });
+  await page.getByText("Preparing shaders: 37 of 42; you can start already.").waitFor();
+  await tune(page).click();
+  await page.getByText("Preparing shaders: 37 of 42", { exact: true }).waitFor();
+  await page.getByText("The run begins when they are ready").waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole("button", { name: "Stop" }).click();
+  await page.getByText("there is no result").first().waitFor();
+  assert.ok(await tune(page).isEnabled());
 });
 
 test("every control can be reached by Tab, shows its focus and is at least 44 pixels high", async (t) => {

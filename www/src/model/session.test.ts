@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { FromWorker, OuterIteration } from "../../pkg/stackelberg.js";
 import { paths } from "./paths.ts";
-import { announcement, best, completed, empty, reduce } from "./session.ts";
+import { announcement, best, completed, empty, preparing, reduce, withoutResult } from "./session.ts";
 import { defaults } from "./settings.ts";
 import { tracks } from "./tracks.ts";
 
@@ -54,6 +54,16 @@ test("a failed run keeps what it had; failed data does not end a run", () => {
   assert.equal(failure?.message, "It diverged.");
   assert.equal(play(started, { ...broken, stage: "data" }).run?.state, "running");
   assert.equal(play(started, broken, started).failure, null);
+});
+
+test("a start shows the shaders that it waits for, and a stop before the first result forgets the run", () => {
+  const waiting = play(ready, { kind: "preparing", done: 37, total: 42 }, started);
+  assert.equal(preparing(waiting), "Preparing shaders: 37 of 42");
+  assert.equal(preparing(reduce(waiting, { kind: "preparing", done: 42, total: 42 })), "");
+  const cancelled = reduce(waiting, { kind: "cancelled" });
+  assert.equal(cancelled.run, null);
+  assert.equal(announcement(cancelled), withoutResult);
+  assert.equal(reduce(cancelled, started).cancelled, false);
 });
 
 test("messages of a run that is gone are ignored", () => {

@@ -6,18 +6,24 @@ import type {
   Failure,
   FromWorker,
   OuterIteration,
+  Preparation,
   Progress,
   Settings,
   Trace,
   Which,
 } from "../../pkg/stackelberg.js";
+import { number } from "./format.ts";
 
 /** All the page knows; made only from the worker's messages. */
 export interface Session {
   device: Device | null;
+  /** How many shaders of the run at hand are ready. */
+  shaders: Preparation | null;
   data: DataInfo | null;
   trace: Trace | null;
   run: Run | null;
+  /** The last run was stopped before it had a result. */
+  cancelled: boolean;
   failure: Failure | null;
 }
 
@@ -36,7 +42,15 @@ export interface Run {
   done: Done | null;
 }
 
-export const empty: Session = { device: null, data: null, trace: null, run: null, failure: null };
+export const empty: Session = {
+  device: null,
+  shaders: null,
+  data: null,
+  trace: null,
+  run: null,
+  cancelled: false,
+  failure: null,
+};
 
 /** The session after one more message. */
 export function reduce(session: Session, message: FromWorker): Session {
@@ -47,8 +61,12 @@ export function reduce(session: Session, message: FromWorker): Session {
       return { ...session, data: message, failure: session.failure?.stage === "data" ? null : session.failure };
     case "trace":
       return { ...session, trace: message };
+    case "preparing":
+      return { ...session, shaders: message };
     case "started":
-      return { ...session, failure: null, run: begin(message) };
+      return { ...session, failure: null, cancelled: false, run: begin(message) };
+    case "cancelled":
+      return { ...session, cancelled: true, run: null };
     case "failed":
       return {
         ...session,
@@ -64,7 +82,10 @@ function begin({ settings, data }: { settings: Settings; data: DataInfo }): Run 
   return { settings, data, state: "running", progress: null, recovering: false, inner: [], outer: [], scores: {}, done: null };
 }
 
-type RunMessage = Exclude<FromWorker, { kind: "ready" | "data" | "trace" | "started" | "failed" }>;
+type RunMessage = Exclude<
+  FromWorker,
+  { kind: "ready" | "data" | "trace" | "preparing" | "started" | "cancelled" | "failed" }
+>;
 
 function advance(run: Run, message: RunMessage): Run {
   switch (message.kind) {
@@ -92,11 +113,21 @@ function advance(run: Run, message: RunMessage): Run {
   }
 }
 
+export const withoutResult = "Stopped before the first outer iteration was complete, so there is no result.";
+
+/** "Preparing shaders: 37 of 42", or nothing where none is missing. */
+export function preparing({ shaders }: Session): string {
+  return shaders && shaders.done < shaders.total ? `Preparing shaders: ${shaders.done} of ${shaders.total}` : "";
+}
+
 /** Where the page stands, in words, for the live region: said once a change, not once a step. */
 export function announcement(session: Session): string {
   const { run, failure } = session;
   if (failure) return failure.message;
-  if (!run) return session.device ? "Ready to tune." : "";
+  if (!run) {
+    if (session.cancelled) return withoutResult;
+    return session.device ? "Ready to tune." : "";
+  }
   switch (run.state) {
     case "running":
       return run.recovering ? "The device was lost; going on with a new one." : "Tuning.";
@@ -106,11 +137,14 @@ export function announcement(session: Session): string {
       return "The run ended early.";
     case "done": {
       const { before, after } = run.scores;
-      const scores =
+      const least = best(run.outer);
+      const course =
         before && after
           ? ` Test accuracy went from ${(100 * before.accuracy).toFixed(1)} to ${(100 * after.accuracy).toFixed(1)} percent.`
-          : "";
-      return `${run.done?.ending === "stopped" ? "Stopped." : "Finished."}${scores}`;
+          : least
+            ? ` The outer loss went from ${number(run.outer[0]?.loss)} to ${number(least.loss)}.`
+            : "";
+      return `${run.done?.ending === "stopped" ? "Stopped." : "Finished."}${course}`;
     }
   }
 }
