@@ -2,7 +2,7 @@
 //! costs.
 
 use stackelberg::bilevel::{Loss, Memory, Problem, Session, SessionData, Set, Source, Targets, Unattended};
-use stackelberg::engine::Counters;
+use stackelberg::engine::{Counters, Engine};
 use stackelberg::nn::{Layer, Model, Padding, optim::Optimizer};
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rng::{Purpose, Stream};
@@ -105,6 +105,23 @@ fn every_checkpoint_plan_gives_the_same_bits() {
     for slots in [1, 2, 3, 8] {
         assert!(estimate(Memory::Slots(slots)) == stored, "{slots} slots");
     }
+}
+
+#[test]
+fn a_session_leaves_only_scratch_memory_behind() {
+    let (problem, data, lambda) = setup(Optimizer::Momentum, 4);
+    let mut engine = ReferenceEngine::new();
+    let mut run = || {
+        pollster::block_on(async {
+            let mut session = Session::new(&mut engine, problem.clone(), &data, Memory::StoreAll).await.unwrap();
+            session.hypergradient(&lambda, &mut Unattended).await.unwrap();
+        });
+        engine.counters()
+    };
+    let first = run();
+    let second = run();
+    assert!(first.bytes < first.peak_bytes);
+    assert_eq!((first.bytes, first.peak_bytes), (second.bytes, second.peak_bytes));
 }
 
 #[test]

@@ -123,6 +123,20 @@ fn programs_share_scratch_memory_that_grows() {
 }
 
 #[test]
+fn pipelines_can_be_made_ahead_of_loading_each_once() {
+    let Some(mut engine) = engine() else { return };
+    let programs = [increment(5), increment(5), doubled(7, vec![28])];
+    let kernels = engine.kernels(&programs).unwrap();
+    assert_eq!(kernels.len(), 3, "equal programs have equal kernels");
+    for (label, kernel) in &kernels {
+        assert!(!engine.is_prepared(kernel));
+        block_on(engine.prepare(label, kernel)).unwrap();
+        assert!(engine.is_prepared(kernel));
+    }
+    assert_eq!(run(&mut engine, &programs[2], &[vec![1.0; 7]]), [[2.0; 7]]);
+}
+
+#[test]
 fn wrong_calls_are_refused_by_name() {
     let Some(mut engine) = engine() else { return };
     let id = block_on(engine.load(&doubled(8, vec![32]))).unwrap();
