@@ -62,6 +62,36 @@ test("a run goes from one button to the result, and its files can be saved", asy
   }
 });
 
+test("every picture can be saved as numbers and as a picture, under a name that says what it is", async (t) => {
+  const page = await open(t);
+  const save = async (what, file) => {
+    await page.getByLabel(`Save ${what}`, { exact: true }).click();
+    const download = page.waitForEvent("download");
+    await page.getByRole("button", { name: file }).click();
+    const saved = await download;
+    return [saved.suggestedFilename(), await readFile(await saved.path(), "utf8")];
+  };
+  const [recording, samples] = await save("the recording", "Numbers (CSV)");
+  assert.equal(recording, "stackelberg-recording-of-person-1-walking-downstairs-window-0.csv");
+  assert.equal(samples.split("\r\n").length, 1 + 128 + 1);
+  await tune(page).click();
+  const [csv, rows] = await save("the chart Outer loss", "Numbers (CSV)");
+  assert.equal(csv, "stackelberg-outer-loss-narrow-T20-seed0.csv");
+  assert.match(rows, /^outer iteration,validation loss \(nats\),step\r\n1,1\.36,kept\r\n/);
+  const [svg, picture] = await save("the confusion matrix, tuned", "Picture (SVG)");
+  assert.equal(svg, "stackelberg-confusion-matrix-tuned-narrow-T20-seed0.svg");
+  const sound = (text) => page.evaluate((text) => new DOMParser().parseFromString(text, "image/svg+xml").querySelector("parsererror") === null, text);
+  assert.ok(await sound(picture));
+  assert.ok(await sound((await save("the chart L2 penalty", "Picture (SVG)"))[1]));
+  assert.match((await save("all outer iterations", "All iterations (CSV)"))[1], /hypergradient of Learning rate/);
+
+  await page.getByLabel("Save the chart Momentum").press("Enter");
+  await page.getByRole("button", { name: "Picture (SVG)" }).waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.keyboard.press("Escape");
+  assert.equal(await page.getByRole("button", { name: "Picture (SVG)" }).count(), 0);
+});
+
 test("a run can be held, resumed and stopped by keyboard alone", async (t) => {
   const page = await open(t, { script: { ...plain, stopAfter: 3 } });
   const press = async (name, said) => {

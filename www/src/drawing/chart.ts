@@ -1,5 +1,6 @@
 import type uPlot from "uplot";
 import { tick } from "../model/format.ts";
+import { dot, label, rule, SvgPen, type Pen } from "./pen.ts";
 
 export type Colour = "leader" | "follower" | "good" | "bad" | "muted" | "ink";
 
@@ -23,7 +24,7 @@ export interface Axes {
   log: boolean;
 }
 
-type Paint = Record<Colour | "line" | "surface", string>;
+export type Paint = Record<Colour | "line" | "surface", string>;
 
 export function options(lines: Line[], { xLabel, yLabel, log }: Axes, paint: Paint): Omit<uPlot.Options, "width" | "height"> {
   const axis = {
@@ -39,7 +40,7 @@ export function options(lines: Line[], { xLabel, yLabel, log }: Axes, paint: Pai
     cursor: { show: false },
     padding: [8, 10, 0, 0],
     scales: {
-      x: { time: false, range: (_, low, high) => (low === high ? [low - 0.5, low + 0.5] : [low, high]) },
+      x: { time: false, range: (_, low, high) => spread(low, high) },
       y: { distr: log ? 3 : 1, range: (_, low, high) => widen(low, high, log) },
     },
     axes: [
@@ -48,7 +49,7 @@ export function options(lines: Line[], { xLabel, yLabel, log }: Axes, paint: Pai
         ...axis,
         label: yLabel,
         size: 52,
-        splits: (_, __, low, high) => (log ? logTicks(low, high) : linearTicks(low, high)),
+        splits: (_, __, low, high) => ticks(low, high, log),
         filter: (_, splits) => splits,
         values: (_, splits) => splits.map(tick),
       },
@@ -67,6 +68,14 @@ function series({ colour, width = 2, alpha = 1, dash, marks = "none", only }: Li
     spanGaps: true,
     points: { show: marks !== "none", size: 8, width: 2, stroke, fill: marks === "hollow" ? paint.surface : stroke },
   };
+}
+
+function spread(low: number, high: number): [number, number] {
+  return low === high ? [low - 0.5, low + 0.5] : [low, high];
+}
+
+function ticks(low: number, high: number, log: boolean): number[] {
+  return log ? logTicks(low, high) : linearTicks(low, high);
 }
 
 /** Room above and below, also around a single value. */
@@ -99,4 +108,66 @@ export function linearTicks(low: number, high: number, many = 5): number[] {
   const all: number[] = [];
   for (let at = Math.ceil(low / step); at * step <= high; at++) all.push(Number((at * step).toPrecision(6)));
   return all;
+}
+
+/** A chart as a picture of its own, with its title and legend. */
+export function chartSvg(title: string, xs: number[], lines: Line[], { xLabel, yLabel, log }: Axes, paint: Paint): string {
+  const [width, height] = [680, 420];
+  const [left, right, top, bottom] = [64, width - 20, 84, height - 52];
+  const pen = new SvgPen();
+  const family = '"Instrument Sans", system-ui, sans-serif';
+  pen.font = `600 17px ${family}`;
+  label(pen, title, 20, 30, paint.ink, "left");
+  pen.font = `13px ${family}`;
+  label(pen, yLabel, 20, 64, paint.muted, "left");
+  label(pen, xLabel, (left + right) / 2, height - 14, paint.muted, "center");
+
+  const values = lines.flatMap((line) => line.values).filter((value): value is number => value !== null && !(log && value <= 0));
+  const [low, high] = widen(values.length > 0 ? Math.min(...values) : null, values.length > 0 ? Math.max(...values) : null, log);
+  const [first, last] = spread(xs[0] ?? 0, xs.at(-1) ?? 1);
+  const scale = log ? Math.log : (value: number) => value;
+  const x = (at: number) => left + ((right - left) * (at - first)) / (last - first);
+  const y = (value: number) => bottom - ((bottom - top) * (scale(value) - scale(low))) / (scale(high) - scale(low));
+
+  for (const mark of ticks(low, high, log)) {
+    rule(pen, [left, y(mark)], [right, y(mark)], paint.line);
+    label(pen, tick(mark), left - 8, y(mark) + 4, paint.muted, "right");
+  }
+  for (const mark of linearTicks(first, last, 8).filter(Number.isInteger)) {
+    rule(pen, [x(mark), top], [x(mark), bottom], paint.line);
+    label(pen, tick(mark), x(mark), bottom + 18, paint.muted, "center");
+  }
+
+  for (const line of lines)
+    stroke(
+      pen,
+      line,
+      line.values.flatMap((value, at) => (value === null || (log && value <= 0) ? [] : [[x(xs[at]!), y(value)]])),
+      paint,
+    );
+  let end = width - 20;
+  for (const line of lines.filter(({ name }) => name).reverse()) {
+    label(pen, line.name, end, 30, paint.muted, "right");
+    // No font is at hand to measure with; 6.5 px a letter is enough.
+    end -= 6.5 * line.name.length + 10;
+    stroke(pen, line, line.only ? [[end - 12, 26]] : [[end - 24, 26], [end, 26]], paint);
+    end -= 42;
+  }
+  return pen.svg(width, height, paint.surface);
+}
+
+function stroke(pen: Pen, { colour, alpha = 1, width = 2, dash = [], marks = "none", only }: Line, points: [number, number][], paint: Paint) {
+  pen.globalAlpha = alpha;
+  if (!only && points.length > 0) {
+    pen.beginPath();
+    for (const point of points) pen.lineTo(...point);
+    pen.strokeStyle = paint[colour];
+    pen.lineWidth = width;
+    pen.setLineDash(dash);
+    pen.stroke();
+    pen.setLineDash([]);
+  }
+  if (marks !== "none")
+    for (const [x, y] of points) dot(pen, x, y, 3.5, marks === "hollow" ? paint.surface : paint[colour], paint[colour]);
+  pen.globalAlpha = 1;
 }

@@ -1,8 +1,9 @@
 import type { Trace } from "../../pkg/stackelberg.js";
 import { tick } from "../model/format.ts";
 import { linearTicks } from "./chart.ts";
+import { dot, label, rule, SvgPen, type Pen } from "./pen.ts";
 
-type Paint = Record<"ink" | "muted" | "line" | "leader" | "follower" | "good" | "surface", string>;
+export type Paint = Record<"ink" | "muted" | "line" | "leader" | "follower" | "good" | "surface", string>;
 
 /** Channels that share an axis: body acceleration, rotation, total acceleration. */
 export interface Panel {
@@ -42,8 +43,8 @@ function widened(panel: Panel): Panel {
   return { ...panel, low: middle - half, high: middle + half };
 }
 
-/** Draws all panels; what lies before `played` seconds in full colour, the rest faint. */
-export function drawTrace(canvas: HTMLCanvasElement, parts: Panel[], { rate }: Trace, played: number, paint: Paint) {
+/** Draws all panels on a canvas; what lies before `played` seconds in full colour, the rest faint. */
+export function drawTrace(canvas: HTMLCanvasElement, parts: Panel[], trace: Trace, played: number, paint: Paint) {
   const ratio = devicePixelRatio;
   const width = canvas.clientWidth;
   const height = canvas.clientHeight;
@@ -56,7 +57,18 @@ export function drawTrace(canvas: HTMLCanvasElement, parts: Panel[], { rate }: T
   draw.clearRect(0, 0, width, height);
   draw.font = `13px ${getComputedStyle(canvas).fontFamily}`;
   draw.lineJoin = "round";
+  paintTrace(draw, width, height, parts, trace, played, paint);
+}
 
+/** The whole recording as a picture of its own. */
+export function traceSvg(trace: Trace, paint: Paint): string {
+  const pen = new SvgPen();
+  const [width, height] = [760, 460];
+  paintTrace(pen, width, height, panels(trace), trace, Infinity, paint);
+  return pen.svg(width, height, paint.surface);
+}
+
+function paintTrace(draw: Pen, width: number, height: number, parts: Panel[], { rate }: Trace, played: number, paint: Paint) {
   const left = 46;
   const right = width - 22;
   const bottom = height - 40;
@@ -72,14 +84,14 @@ export function drawTrace(canvas: HTMLCanvasElement, parts: Panel[], { rate }: T
     const y = (value: number) => low - ((low - top) * (value - panel.low)) / (panel.high - panel.low);
     label(draw, `${panel.title}, ${panel.unit}`, left, top - 10, paint.muted, "left");
     for (const mark of linearTicks(panel.low, panel.high, 3)) {
-      rule(draw, left, right, y(mark), paint.line);
+      rule(draw, [left, y(mark)], [right, y(mark)], paint.line);
       label(draw, tick(mark), left - 8, y(mark) + 4, paint.muted, "right");
     }
     panel.lines.forEach(({ values }, line) => {
       const stroke = strokes[line % strokes.length]!;
       curve(draw, values, samples - 1, x, y, stroke, 0.22);
       curve(draw, values, now, x, y, stroke, 1);
-      dot(draw, x(now), y(between(values, now)), stroke, paint.surface);
+      dot(draw, x(now), y(between(values, now)), 5, stroke, paint.surface);
     });
     const ends = panel.lines.map(({ values }) => y(values[samples - 1]!));
     apart(ends, 13).forEach((at, line) => {
@@ -108,8 +120,6 @@ export function apart(positions: number[], gap: number): number[] {
   return moved;
 }
 
-type Pen = CanvasRenderingContext2D;
-
 function curve(draw: Pen, values: Float32Array, until: number, x: (t: number) => number, y: (v: number) => number, stroke: string, alpha: number) {
   draw.beginPath();
   for (let t = 0; t <= until; t++) draw.lineTo(x(t), y(values[t]!));
@@ -119,31 +129,6 @@ function curve(draw: Pen, values: Float32Array, until: number, x: (t: number) =>
   draw.lineWidth = 1.75;
   draw.stroke();
   draw.globalAlpha = 1;
-}
-
-function dot(draw: Pen, x: number, y: number, fill: string, ring: string) {
-  draw.beginPath();
-  draw.arc(x, y, 4, 0, 2 * Math.PI);
-  draw.fillStyle = fill;
-  draw.strokeStyle = ring;
-  draw.lineWidth = 2;
-  draw.stroke();
-  draw.fill();
-}
-
-function rule(draw: Pen, left: number, right: number, y: number, stroke: string) {
-  draw.beginPath();
-  draw.moveTo(left, y);
-  draw.lineTo(right, y);
-  draw.strokeStyle = stroke;
-  draw.lineWidth = 1;
-  draw.stroke();
-}
-
-function label(draw: Pen, text: string, x: number, y: number, fill: string, align: CanvasTextAlign) {
-  draw.fillStyle = fill;
-  draw.textAlign = align;
-  draw.fillText(text, x, y);
 }
 
 function between(values: Float32Array, at: number): number {

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { paths } from "./paths.ts";
+import { defaults } from "./settings.ts";
+import { confusionTable, csv, fileName, innerTable, iterationsTable, outerTable, pathTable, traceTable } from "./table.ts";
+
+const outer = [1, 2].map((iteration) => ({
+  iteration,
+  loss: iteration === 1 ? 1.5 : undefined,
+  accepted: iteration === 1,
+  seconds: 0.25,
+  hyperparameters: [
+    { name: "l2.conv1", group: "l2" as const, value: 1e-7, hypergradient: -0.5 },
+    { name: "l2.conv2", group: "l2" as const, value: 2, hypergradient: undefined },
+  ],
+}));
+
+test("fields with commas, quotes and line ends are quoted, and what is missing is empty", () => {
+  assert.equal(
+    csv({ columns: ["a,b", 'say "c"', "d"], rows: [[null, Number.NaN, "e\nf"], [1e-7, undefined, 0]] }),
+    '"a,b","say ""c""",d\r\n,,"e\nf"\r\n1e-7,,0\r\n',
+  );
+});
+
+test("the outer loss says which steps were kept, and leaves a divergence empty", () => {
+  assert.equal(csv(outerTable(outer)), "outer iteration,validation loss (nats),step\r\n1,1.5,kept\r\n2,,taken back\r\n");
+});
+
+test("inner losses are a column an outer iteration, also where one ended early", () => {
+  const { columns, rows } = innerTable([[3, 2], [4]], 2);
+  assert.equal(columns.length, 3);
+  assert.deepEqual(rows, [[1, 3, 4], [2, 2, undefined]]);
+});
+
+test("paths keep the full digits of every hyperparameter", () => {
+  const [l2] = paths(outer);
+  assert.deepEqual(pathTable(l2!, [1, 2]), { columns: ["outer iteration", "conv1", "conv2"], rows: [[1, 1e-7, 2], [2, 1e-7, 2]] });
+});
+
+test("a row of all iterations is as long as the header", () => {
+  const { columns, rows } = iterationsTable(outer);
+  assert.deepEqual(rows.map((row) => row.length), [columns.length, columns.length]);
+  assert.deepEqual(rows[0], [1, 1.5, "kept", 1e-7, 2, -0.5, undefined, 0.25]);
+});
+
+test("a confusion matrix and a recording go row by row", () => {
+  const score = { which: "after" as const, loss: 1, accuracy: 1, macroF1: 1, f1: [], confusion: [5, 1, 2, 7] };
+  assert.deepEqual(confusionTable(["sit", "walk"], score).rows, [["sit", 5, 1], ["walk", 2, 7]]);
+  const channels = [{ name: "body_acc_x", unit: "g" }, { name: "body_gyro_x", unit: "rad/s" }];
+  const table = traceTable({ index: 0, person: 1, activity: "sitting", rate: 50, channels, samples: [1, 2, 3, 4] });
+  assert.deepEqual(table, { columns: ["time (s)", "body_acc_x (g)", "body_gyro_x (rad/s)"], rows: [[0, 1, 2], [0.02, 3, 4]] });
+});
+
+test("file names say what is in them and of which run", () => {
+  const run = { ...defaults({ software: true }), steps: 20, seed: 7 };
+  assert.equal(fileName("Outer loss", "csv", run), "stackelberg-outer-loss-narrow-T20-seed7.csv");
+  assert.equal(fileName("Recording of person 3: sitting", "svg"), "stackelberg-recording-of-person-3-sitting.svg");
+});

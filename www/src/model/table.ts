@@ -1,0 +1,87 @@
+import type { Evaluation, OuterIteration, Settings, Trace } from "../../pkg/stackelberg.js";
+import type { Path } from "./paths.ts";
+import { title } from "./format.ts";
+
+/** What a picture shows, as rows under named columns. */
+export interface Table {
+  columns: string[];
+  rows: (string | number | null | undefined)[][];
+}
+
+/** Comma-separated values as RFC 4180 has them; what is missing or not finite is an empty field. */
+export function csv({ columns, rows }: Table): string {
+  const field = (value: string | number | null | undefined) => {
+    if (value === null || value === undefined || (typeof value === "number" && !Number.isFinite(value))) return "";
+    const text = String(value);
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return [columns, ...rows].map((row) => `${row.map(field).join(",")}\r\n`).join("");
+}
+
+export function outerTable(outer: OuterIteration[]): Table {
+  return {
+    columns: ["outer iteration", "validation loss (nats)", "step"],
+    rows: outer.map(({ iteration, loss, accepted }) => [iteration, loss, accepted ? "kept" : "taken back"]),
+  };
+}
+
+/** Training losses: a row a step, a column an outer iteration. */
+export function innerTable(inner: number[][], steps: number): Table {
+  return {
+    columns: ["training step", ...inner.map((_, at) => `training loss (nats), outer iteration ${at + 1}`)],
+    rows: Array.from({ length: steps }, (_, step) => [step + 1, ...inner.map((losses) => losses[step])]),
+  };
+}
+
+export function pathTable({ lines, title }: Path, iterations: number[]): Table {
+  return {
+    columns: ["outer iteration", ...lines.map(({ name }) => (lines.length > 1 ? name : title.toLowerCase()))],
+    rows: iterations.map((iteration, at) => [iteration, ...lines.map(({ values }) => values[at])]),
+  };
+}
+
+/** Everything an outer iteration tells. */
+export function iterationsTable(outer: OuterIteration[]): Table {
+  const names = (outer[0]?.hyperparameters ?? []).map(({ name }) => title(name));
+  return {
+    columns: [
+      "outer iteration",
+      "validation loss (nats)",
+      "step",
+      ...names,
+      ...names.map((name) => `hypergradient of ${name}`),
+      "seconds",
+    ],
+    rows: outer.map(({ iteration, loss, accepted, hyperparameters, seconds }) => [
+      iteration,
+      loss,
+      accepted ? "kept" : "taken back",
+      ...hyperparameters.map(({ value }) => value),
+      ...hyperparameters.map(({ hypergradient }) => hypergradient),
+      seconds,
+    ]),
+  };
+}
+
+export function confusionTable(classes: string[], { confusion }: Evaluation): Table {
+  return {
+    columns: ["windows of", ...classes.map((name) => `named ${name}`)],
+    rows: classes.map((name, row) => [name, ...confusion.slice(row * classes.length, (row + 1) * classes.length)]),
+  };
+}
+
+export function traceTable({ channels, rate, samples }: Trace): Table {
+  return {
+    columns: ["time (s)", ...channels.map(({ name, unit }) => `${name} (${unit})`)],
+    rows: Array.from({ length: samples.length / channels.length }, (_, t) => [
+      t / rate,
+      ...samples.slice(t * channels.length, (t + 1) * channels.length),
+    ]),
+  };
+}
+
+/** "stackelberg-outer-loss-narrow-T20-seed0.csv": what it is, and of which run. */
+export function fileName(what: string, extension: string, run?: Settings): string {
+  const of = run ? [run.network, `T${run.steps}`, `seed${run.seed}`] : [];
+  return `${["stackelberg", ...what.toLowerCase().match(/[a-z0-9]+/g)!, ...of].join("-")}.${extension}`;
+}
