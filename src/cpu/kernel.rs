@@ -13,6 +13,8 @@ use crate::ir::{DType, numel};
 const UNIT: usize = 1 << 19;
 /// Multiplications of a unit of a contraction, at least.
 const UNIT_PRODUCTS: usize = 1 << 20;
+/// Rows (or columns) of a unit's matrix, at least: thinner ones spend their time on packing.
+const UNIT_ROWS: usize = 32;
 /// Elements that a core computes before its stores, at most, where it can be shared out: they stay
 /// in the second-level cache.
 const TILE: usize = 1 << 14;
@@ -161,7 +163,16 @@ impl Kernel {
         let shares = tapes().all(|tape| tape.nest.shares()) && products.is_none_or(Products::shares);
         let work: usize = tapes().map(|tape| tape.nest.points() * tape.weight()).sum();
         let multiplications = numel(&dispatch.domain) * numel(dispatch.core.extent());
-        let by_work = work / UNIT + products.map_or(0, |_| multiplications / UNIT_PRODUCTS);
+        let by_products = match dispatch.core {
+            Core::Contract { batch, rows, .. } => {
+                let side =
+                    if shared < batch + rows { batch..batch + rows } else { batch + rows..dispatch.domain.len() };
+                let most = if shared < batch { usize::MAX } else { numel(&dispatch.domain[side]) / UNIT_ROWS };
+                (multiplications / UNIT_PRODUCTS).min(most)
+            }
+            _ => 0,
+        };
+        let by_work = work / UNIT + by_products;
         let by_tile = if matches!(core, CoreLoops::Products(_)) { size * stride / TILE } else { 0 };
         let count = if shares { by_work.max(by_tile) } else { 1 };
         Kernel { packs: vec![], core, stores, units: Units::new(size, stride, count) }
