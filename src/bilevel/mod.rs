@@ -12,5 +12,5 @@ pub use blueprint::{Array, Blueprint};
 pub use loss::{Loss, ParameterMap, TrainingLoss};
 pub use problem::{CHUNK, Function, Layout, Problem, Source};
 pub use session::{
-    Estimate, Flow, Host, Memory, Session, SessionData, Set, SetEvaluation, SolveError, Targets, Unattended,
+    Estimate, Flow, Host, Memory, Pace, Session, SessionData, Set, SetEvaluation, SolveError, Targets, Unattended,
 };

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
 use super::checkpoint::{Action, Place, Plan};
@@ -137,6 +138,27 @@ impl SetEvaluation {
     pub fn accuracy(&self) -> f64 {
         let right: u32 = (0..self.classes).map(|c| self.confusion[c * self.classes + c]).sum();
         f64::from(right) / f64::from(self.confusion.iter().sum::<u32>())
+    }
+}
+
+/// Seconds that the parts of a run take on an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pace {
+    /// One training step.
+    pub step: f64,
+    /// One adjoint step, with the training step inside it.
+    pub adjoint: f64,
+    /// One chunk of the outer loss with its gradient.
+    pub outer: f64,
+    /// One chunk of an evaluation.
+    pub evaluation: f64,
+}
+
+impl Pace {
+    /// What is to be expected where only the training step could be measured, by counted FLOPs of the HAR networks: an
+    /// adjoint costs 2.6 steps, and a chunk is two batches of 64.
+    fn of_step(step: f64) -> Self {
+        Pace { step, adjoint: 2.6 * step, outer: 2.0 * step, evaluation: 0.7 * step }
     }
 }
 
@@ -325,15 +347,7 @@ impl<'e> Session<'e> {
     /// passes through the device a chunk at a time, so its size costs no memory there.
     pub async fn evaluate(&mut self, set: &Set, host: &mut dyn Host) -> Result<SetEvaluation, SolveError> {
         let Targets::Labels(labels) = &set.targets else { return Err(SolveError::NoLabels) };
-        let binding = match self.evaluation {
-            Some(binding) => binding,
-            None => {
-                let function = self.problem.evaluation();
-                let loaded = load(self.engine, &function, &function.compile()?).await?;
-                let state = self.states[self.plan.places - 1].state;
-                *self.evaluation.insert(bind(self.engine, &loaded, &self.buffers, &[("state", state)])?)
-            }
-        };
+        let binding = self.evaluation_binding().await?;
         let classes = self.problem.model.output()[0];
         self.clear_sums()?;
         self.engine.write(self.buffers["confusion"], 0, Values::F32(&vec![0.0; classes * classes]))?;
@@ -348,6 +362,57 @@ impl<'e> Session<'e> {
         let values = self.engine.read(&reads).await?;
         let confusion = values[1].iter().map(|&n| n as u32).collect();
         Ok(SetEvaluation { loss: values[0][0] / set.count as f64, confusion, classes })
+    }
+
+    /// Times the parts of a run with these hyperparameters, within about so many seconds: the least time of several
+    /// tries, as far as these go. A training step is run in any case; where one alone takes longer than its share, the
+    /// other parts are only estimated from it.
+    pub async fn measure(&mut self, lambda: &[f64], seconds: f64) -> Result<Pace, SolveError> {
+        let wanted = self.problem.layout().len();
+        write(self.engine, "hyperparameters", self.buffers["lambda"], wanted, Values::F64(lambda))?;
+        let binding = self.step_binding(0, self.plan.places - 1)?;
+        let share = 0.4 * seconds;
+        let step = self.time(binding, share, usize::MAX).await?;
+        if step > share {
+            return Ok(Pace::of_step(step));
+        }
+        let binding = self.adjoint_binding(0, 0)?;
+        let adjoint = self.time(binding, share, usize::MAX).await?;
+        // Chunks are counted on the device, so they are submitted one at a time, as in a run.
+        let outer = self.time(self.outer, 0.1 * seconds, 1).await?;
+        let binding = self.evaluation_binding().await?;
+        let evaluation = self.time(binding, 0.1 * seconds, 1).await?;
+        Ok(Pace { step, adjoint, outer, evaluation })
+    }
+
+    /// The least seconds of one run of a binding, of submissions that grow to a segment's length, or to `most` runs.
+    async fn time(&mut self, binding: BindingId, seconds: f64, most: usize) -> Result<f64, SolveError> {
+        let begin = Instant::now();
+        let (mut least, mut count) = (f64::INFINITY, 1);
+        loop {
+            self.clear_sums()?;
+            let start = Instant::now();
+            self.engine.submit(&vec![Command::Run(binding); count])?;
+            self.engine.finish().await?;
+            let taken = start.elapsed().as_secs_f64();
+            least = least.min(taken / count as f64);
+            if taken < SEGMENT_SECONDS {
+                count = (2 * count).min(most);
+            }
+            if begin.elapsed().as_secs_f64() + 2.0 * taken > seconds {
+                return Ok(least);
+            }
+        }
+    }
+
+    async fn evaluation_binding(&mut self) -> Result<BindingId, SolveError> {
+        if let Some(binding) = self.evaluation {
+            return Ok(binding);
+        }
+        let function = self.problem.evaluation();
+        let loaded = load(self.engine, &function, &function.compile()?).await?;
+        let state = self.states[self.plan.places - 1].state;
+        Ok(*self.evaluation.insert(bind(self.engine, &loaded, &self.buffers, &[("state", state)])?))
     }
 
     /// Runs the training steps, then the outer loss with its gradient; reads back once.

@@ -4,5 +4,6 @@ pub mod archive;
 pub mod config;
 pub mod golden;
 pub mod model_file;
+pub mod predict;
 pub mod record;
 pub mod tune;

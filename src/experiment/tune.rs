@@ -127,17 +127,13 @@ pub fn programs(
     training_windows: usize,
     validation_windows: usize,
 ) -> Result<Vec<Program>, TuneError> {
-    config.check()?;
-    config.check_batch(training_windows)?;
-    let problem = problem(config, training_windows);
-    let outer = validation_windows.min(config.validation_windows as usize);
-    let mut programs = Blueprint::new(&problem, outer, Memory::Budget(config.memory_budget.0))?.programs;
-    programs.push(problem.evaluation().compile().map_err(SolveError::from)?);
+    let mut programs = planned(config, training_windows, validation_windows)?.programs;
+    programs.push(problem(config, training_windows).evaluation().compile().map_err(SolveError::from)?);
     Ok(programs)
 }
 
 /// The start values of a configuration.
-fn start_values(config: &TuneConfig, problem: &Problem) -> Hyperparameters {
+pub(super) fn start_values(config: &TuneConfig, problem: &Problem) -> Hyperparameters {
     let group = |kind: Kind, value: f64, count: usize| Group {
         kind,
         values: vec![kind.unconstrain(value); count],
@@ -171,7 +167,7 @@ pub fn outer_windows(validation: &Windows, config: &TuneConfig) -> Windows {
 }
 
 /// The windows split and scaled as a configuration says, and whether the two fit.
-fn scaled(config: &TuneConfig, source: &data::Source) -> Result<(Split, Standardizer), TuneError> {
+pub(super) fn scaled(config: &TuneConfig, source: &data::Source) -> Result<(Split, Standardizer), TuneError> {
     config.check()?;
     let (split, scale) = Split::new(&source.windows, &config.split)?.standardized()?;
     config.check_batch(split.train.len())?;
@@ -182,9 +178,32 @@ fn scaled(config: &TuneConfig, source: &data::Source) -> Result<(Split, Standard
 /// the configuration, but needs no device.
 pub fn blueprint(config: &TuneConfig, source: &data::Source) -> Result<Blueprint, TuneError> {
     let (split, _) = scaled(config, source)?;
-    let outer = split.validation.len().min(config.validation_windows as usize);
+    planned(config, split.train.len(), split.validation.len())
+}
+
+/// What a run on so many training and validation windows would compute and hold.
+pub(super) fn planned(
+    config: &TuneConfig,
+    training_windows: usize,
+    validation_windows: usize,
+) -> Result<Blueprint, TuneError> {
+    config.check()?;
+    config.check_batch(training_windows)?;
+    let outer = validation_windows.min(config.validation_windows as usize);
     let memory = Memory::Budget(config.memory_budget.0);
-    Ok(Blueprint::new(&problem(config, split.train.len()), outer, memory)?)
+    Ok(Blueprint::new(&problem(config, training_windows), outer, memory)?)
+}
+
+/// What the session of a run is made of.
+pub(super) fn session_data(config: &TuneConfig, problem: &Problem, split: &Split, outer: &Windows) -> SessionData {
+    SessionData {
+        train: set(&split.train),
+        validation: set(outer),
+        initial: problem.model.initial_parameters(u64::from(config.seed)),
+        seed: u64::from(config.seed),
+        batches: vec![],
+        masks: vec![],
+    }
 }
 
 impl<'e> Tuner<'e> {
@@ -199,14 +218,7 @@ impl<'e> Tuner<'e> {
         let (split, scale) = scaled(config, source)?;
         let problem = problem(config, split.train.len());
         let outer = outer_windows(&split.validation, config);
-        let session_data = SessionData {
-            train: set(&split.train),
-            validation: set(&outer),
-            initial: problem.model.initial_parameters(u64::from(config.seed)),
-            seed: u64::from(config.seed),
-            batches: vec![],
-            masks: vec![],
-        };
+        let session_data = session_data(config, &problem, &split, &outer);
         let data = DataRecord {
             name: source.name.clone(),
             fingerprint: format!("{:016x}", source.fingerprint),

@@ -1,0 +1,78 @@
+//! How long a run will take, from one training step and its like measured on the engine.
+
+use super::config::TuneConfig;
+use super::tune::{TuneError, outer_windows, planned, problem, scaled, session_data, start_values};
+use crate::bilevel::checkpoint::Action;
+use crate::bilevel::{CHUNK, Memory, Pace, Session};
+use crate::data::Source;
+use crate::engine::Engine;
+
+/// Runs the parts of the configured run on an engine within about so many seconds (a training step in any case), and
+/// leaves nothing on it but pipelines.
+pub async fn measure(
+    engine: &mut dyn Engine,
+    config: &TuneConfig,
+    source: &Source,
+    seconds: f64,
+) -> Result<Pace, TuneError> {
+    let (split, _) = scaled(config, source)?;
+    let problem = problem(config, split.train.len());
+    let data = session_data(config, &problem, &split, &outer_windows(&split.validation, config));
+    let lambda = start_values(config, &problem).arrays(&problem);
+    // The fewest states: what is measured does not depend on how many are kept.
+    let mut session = Session::new(engine, problem, &data, Memory::Slots(1)).await?;
+    Ok(session.measure(&lambda, seconds).await?)
+}
+
+/// Seconds of a whole run at this pace, on so many training, validation and test windows.
+pub fn seconds(pace: &Pace, config: &TuneConfig, windows: [usize; 3]) -> Result<f64, TuneError> {
+    let [training, validation, _] = windows;
+    let plan = planned(config, training, validation)?.checkpoints;
+    let chunks = |windows: usize| windows.div_ceil(CHUNK) as f64;
+    let cost = |action: &Action| match action {
+        Action::Step { .. } => pace.step,
+        Action::Adjoint { .. } => pace.adjoint,
+        Action::Outer => pace.outer * chunks(validation.min(config.validation_windows as usize)),
+    };
+    let sweep: f64 = plan.actions.iter().map(cost).sum();
+    // All windows are scored twice: with the start values and at the end.
+    let scoring = pace.evaluation * windows.map(chunks).iter().sum::<f64>();
+    Ok(f64::from(config.outer) * sweep + 2.0 * scoring)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Source, builtin};
+    use crate::experiment::config::Bytes;
+    use crate::reference::ReferenceEngine;
+
+    #[test]
+    fn a_run_is_the_sum_of_its_parts() {
+        let pace = Pace { step: 1.0, adjoint: 3.0, outer: 10.0, evaluation: 100.0 };
+        let config = TuneConfig { steps: 20, outer: 2, validation_windows: 200, ..TuneConfig::default() };
+        let scoring = 2.0 * 100.0 * (8.0 + 3.0 + 1.0);
+        let windows = [1000, 300, 128];
+        assert_eq!(seconds(&pace, &config, windows).unwrap(), 2.0 * (20.0 + 60.0 + 2.0 * 10.0) + scoring);
+        // With less memory steps are run again.
+        let needed = planned(&config, 1000, 300).unwrap().bytes();
+        let tight = TuneConfig { memory_budget: Bytes(needed - 1), ..config.clone() };
+        assert!(seconds(&pace, &tight, windows).unwrap() > seconds(&pace, &config, windows).unwrap());
+        assert!(seconds(&pace, &TuneConfig { batch: 1001, ..config }, windows).is_err());
+    }
+
+    #[test]
+    fn measuring_gives_times_and_leaves_no_arrays() {
+        let source = Source::new(builtin::subset().unwrap(), "subset", true);
+        let config = TuneConfig { batch: 4, validation_windows: 8, dropout: 0.0, ..TuneConfig::default() };
+        let mut engine = ReferenceEngine::new();
+        let mut measured = |seconds| pollster::block_on(measure(&mut engine, &config, &source, seconds)).unwrap();
+        let Pace { step, adjoint, outer, evaluation } = measured(1.0);
+        assert!(step > 0.0 && adjoint > step && outer > evaluation && evaluation > 0.0);
+        // No time at all is enough for one step.
+        let hasty = measured(0.0);
+        assert_eq!(hasty.adjoint, 2.6 * hasty.step);
+        let counters = engine.counters();
+        assert!(counters.bytes < counters.peak_bytes);
+    }
+}
