@@ -75,7 +75,7 @@ impl Arithmetic for F32 {
         let buffers: Vec<Array> = indices.map(|index| Array::of(memory.get_mut(index))).collect();
         let arrays =
             Arrays { buffers: &buffers, core: Array::of(&mut []), packed: [Array::of(left), Array::of(right)] };
-self.threads.within(|| ready.kernels.iter().for_each(|kernel| kernel.run(&self.threads, &arrays)));
+        self.threads.within(|| ready.kernels.iter().for_each(|kernel| kernel.run(&self.threads, &arrays)));
     }
 }
 

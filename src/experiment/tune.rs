@@ -290,10 +290,7 @@ impl<'e> Tuner<'e> {
             None => start_values(&self.config, self.session.problem()),
         };
         let weights = match self.best_weights.clone() {
-            Some(weights) => {
-                self.session.set_final_weights(&weights)?;
-                weights
-            }
+            Some(weights) => weights,
             None => {
                 let mut host = Watched { observer, iteration: None, failed: None };
                 let lambda = point.arrays(self.session.problem());
@@ -302,6 +299,8 @@ impl<'e> Tuner<'e> {
                 self.weights().await?
             }
         };
+        // Scored is what is kept, in single precision, on whatever engine and however the run got here.
+        self.session.set_final_weights(&weights)?;
         let end = self.evaluate(&point, observer).await?;
         Ok((self.result(ending, Some(end)), weights))
     }
