@@ -421,11 +421,15 @@ impl Tape {
                 }
             }
             Action::Gather(home) => {
-                let array = arrays.home(*home);
-                for (out, &index) in out.iter_mut().zip(argument(&step.args[0])) {
-                    assert!((index as usize) < array.len, "compiler error: element {index} of {}", array.len);
-                    // SAFETY: just checked.
-                    *out = unsafe { *array.data.add(index as usize) };
+                let (array, indices) = (arrays.home(*home), argument(&step.args[0]));
+                let mut largest = 0;
+                for &index in indices {
+                    largest = largest.max(index);
+                }
+                assert!((largest as usize) < array.len, "compiler error: element {largest} of {}", array.len);
+                for k in 0..out.len() {
+                    // SAFETY: no index is larger than the largest.
+                    out[k] = unsafe { *array.data.add(indices[k] as usize) };
                 }
             }
             Action::Apply(f) => {
