@@ -116,8 +116,10 @@ impl Product {
         let forms: [Strided; 3] = forms.try_into().unwrap_or_else(|_| unreachable!("three forms"));
         let axes = 0..nest.sizes().len();
         let step = |form: usize, axis: usize| forms[form].step(axis);
+        // A unit may hold little of the shared axis, so that is taken last.
         let largest = |choose: &dyn Fn(usize) -> bool| {
-            axes.clone().filter(|&axis| nest.sizes()[axis] > 1 && choose(axis)).max_by_key(|&axis| nest.sizes()[axis])
+            let eligible = axes.clone().filter(|&axis| nest.sizes()[axis] > 1 && choose(axis));
+            eligible.max_by_key(|&axis| (nest.shared_axis() != Some(axis), nest.sizes()[axis]))
         };
         let matrix = [
             largest(&|axis| step(2, axis) != 0 && step(1, axis) == 0 && step(0, axis) != 0),

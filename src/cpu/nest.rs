@@ -123,6 +123,14 @@ impl Nest {
         (Nest { sizes, share }, strides)
     }
 
+    /// The axis along which work is shared out.
+    pub fn shared_axis(&self) -> Option<usize> {
+        match self.share {
+            Share::Axis { axis, .. } => Some(axis),
+            _ => None,
+        }
+    }
+
     /// Whether parts of the shared coordinate can be visited by themselves.
     pub fn shares(&self) -> bool {
         match self.share {
