@@ -1,42 +1,110 @@
 //! Taking a device, and saying which and why.
 
 use pollster::block_on;
+use stackelberg::bilevel::Pace;
 use stackelberg::cpu::CpuEngine;
-use stackelberg::engine::{Engine, EngineInfo};
-use stackelberg::gpu::{GpuEngine, adapters};
+use stackelberg::data::Source;
+use stackelberg::engine::{Engine, EngineError, EngineInfo};
+use stackelberg::experiment::config::TuneConfig;
+use stackelberg::experiment::predict;
+use stackelberg::gpu::GpuEngine;
 use stackelberg::reference::ReferenceEngine;
 
 use super::CliError;
 
 /// The choice of the f64 interpreter.
 pub const REFERENCE: &str = "reference";
-/// The choice of the fastest adapter.
+/// The choice of the processor in f32.
+pub const CPU: &str = "cpu";
+/// The choice of whatever is fastest.
 pub const AUTO: &str = "auto";
 
-/// The engine on the device that `choice` means. A line on standard error says which it is and why.
+/// Seconds in which an engine's pace is measured, besides the preparing of its programs.
+pub const MEASURING: f64 = 0.4;
+
+/// The engine that `choice` means, without measuring: an adapter before the processor.
 pub fn open(choice: &str) -> Result<Box<dyn Engine>, CliError> {
-    if choice == REFERENCE {
-        super::note("Device: the f64 reference interpreter on the processor, as asked for (slow, exact)");
-        return Ok(Box::new(ReferenceEngine::new()));
-    }
-    if choice == "cpu" {
-        return Ok(Box::new(CpuEngine::new(0)));
-    }
-    let reason = if choice == AUTO {
-        match block_on(adapters()).len() {
-            1 => "the only adapter".to_owned(),
-            count => format!("the fastest kind of {count} adapters"),
-        }
-    } else {
-        format!("it matches --device {choice}")
+    let engine: Box<dyn Engine> = match choice {
+        REFERENCE => Box::new(ReferenceEngine::new()),
+        CPU => Box::new(CpuEngine::new(0)),
+        _ => match block_on(GpuEngine::new(choice)) {
+            Err(EngineError::NoAdapter { .. }) if choice == AUTO => Box::new(CpuEngine::new(0)),
+            engine => Box::new(engine?),
+        },
     };
-    let engine = block_on(GpuEngine::new(choice))?;
-    super::note(format_args!("Device: {} ({reason})", describe(engine.info())));
-    Ok(Box::new(engine))
+    super::note(format_args!("Device: {}", describe(engine.info())));
+    Ok(engine)
+}
+
+/// The engine for a run: the one its settings name, or the faster of GPU and processor. Lines on
+/// standard error say which it is, why, and how long the run will take.
+pub fn open_for(config: &TuneConfig, source: &Source) -> Result<Box<dyn Engine>, CliError> {
+    if config.device == REFERENCE {
+        return open(REFERENCE);
+    }
+    if config.device != AUTO {
+        let mut engine = open(&config.device)?;
+        let pace = block_on(predict::measure(&mut *engine, config, source, MEASURING))?;
+        announce(&pace, config, source)?;
+        return Ok(engine);
+    }
+    let mut measured: Vec<(Box<dyn Engine>, Pace)> = vec![];
+    for mut engine in everything() {
+        match block_on(predict::measure(&mut *engine, config, source, MEASURING)) {
+            Ok(pace) => measured.push((engine, pace)),
+            Err(error) => super::note(format_args!("{} cannot take this run: {error}", describe(engine.info()))),
+        }
+    }
+    let others: Vec<String> = measured.iter().map(|(engine, pace)| at_pace(engine.info(), pace)).collect();
+    let fastest = (0..measured.len()).min_by(|&a, &b| measured[a].1.step.total_cmp(&measured[b].1.step));
+    let Some(fastest) = fastest else { return open(AUTO) };
+    let beside: Vec<&str> = (0..others.len()).filter(|&at| at != fastest).map(|at| others[at].as_str()).collect();
+    let beside = if beside.is_empty() { String::new() } else { format!("; slower: {}", beside.join(", ")) };
+    super::note(format_args!("Device: {}{beside}", others[fastest]));
+    let (engine, pace) = measured.swap_remove(fastest);
+    announce(&pace, config, source)?;
+    Ok(engine)
+}
+
+/// Every engine that `auto` chooses from; where they are equally fast, the first is taken.
+fn everything() -> Vec<Box<dyn Engine>> {
+    let processor: Box<dyn Engine> = Box::new(CpuEngine::new(0));
+    match block_on(GpuEngine::new(AUTO)) {
+        Ok(gpu) if gpu.info().software => vec![processor, Box::new(gpu)],
+        Ok(gpu) => vec![Box::new(gpu), processor],
+        Err(_) => vec![processor],
+    }
+}
+
+fn announce(pace: &Pace, config: &TuneConfig, source: &Source) -> Result<(), CliError> {
+    let seconds = predict::of_run(pace, config, source)?;
+    super::note(format_args!("Expected: about {} in all", duration(seconds)));
+    Ok(())
+}
+
+/// A length of time in the unit that suits it.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 100.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+/// An engine and how fast it is.
+pub fn at_pace(info: &EngineInfo, pace: &Pace) -> String {
+    format!("{} at {:.2} ms a training step", describe(info), 1e3 * pace.step)
 }
 
 /// An adapter in one line.
 pub fn describe(info: &EngineInfo) -> String {
-    let kind = if info.software { ", a processor standing in for a GPU" } else { "" };
-    format!("{} through {}{kind}", info.adapter, info.backend)
+    match info.engine.as_str() {
+        "gpu" if info.software => {
+            format!("{} through {}, a processor standing in for a GPU", info.adapter, info.backend)
+        }
+        "gpu" => format!("{} through {}", info.adapter, info.backend),
+        "cpu" => format!("{}, {}", info.adapter, info.backend),
+        _ => format!("{} (slow)", info.adapter),
+    }
 }

@@ -4,35 +4,74 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use pollster::block_on;
-use stackelberg::engine::EngineInfo;
-use stackelberg::experiment::config::Bytes;
-use stackelberg::gpu::adapters;
+use stackelberg::bilevel::Pace;
+use stackelberg::cpu::CpuEngine;
+use stackelberg::data::{Source, builtin};
+use stackelberg::engine::{Engine, EngineError, EngineInfo};
+use stackelberg::experiment::config::{Bytes, TuneConfig};
+use stackelberg::experiment::predict;
+use stackelberg::gpu::{GpuEngine, adapters};
 
 use super::CliError;
+use super::device::{self, MEASURING};
 
-/// List what can compute here
+/// List what can compute here, and how fast
 ///
-/// Each line starts with what --device takes: an adapter's number, or `reference`. Any part of an
-/// adapter's name does as well. Without --device the adapter marked * is taken.
+/// Each line starts with what --device takes: an adapter's number, `cpu` or `reference`. Any part of an
+/// adapter's name does as well. Each is timed on a training step of the narrow network; without --device
+/// a run times its own and takes the faster of the first adapter and the processor.
 #[derive(clap::Args)]
 pub struct Args {}
 
+/// A line of the list.
+struct Row {
+    choice: String,
+    info: EngineInfo,
+    /// What a training step takes, or why it cannot be run.
+    pace: Result<Pace, String>,
+}
+
 pub fn run(_: &Args) -> Result<ExitCode, CliError> {
-    super::print(&list(&block_on(adapters())))?;
+    let source = Source::builtin(builtin::SUBSET, None)?;
+    let measure = |choice: String, engine: Result<Box<dyn Engine>, EngineError>, info: EngineInfo| {
+        let pace = engine.map_err(|error| error.to_string()).and_then(|mut engine| {
+            let pace = block_on(predict::measure(&mut *engine, &TuneConfig::default(), &source, MEASURING));
+            pace.map_err(|error| error.to_string())
+        });
+        Row { choice, info, pace }
+    };
+    let mut rows = vec![];
+    for (index, info) in block_on(adapters()).into_iter().enumerate() {
+        let choice = index.to_string();
+        let engine = block_on(GpuEngine::new(&choice)).map(|engine| Box::new(engine) as Box<dyn Engine>);
+        rows.push(measure(choice, engine, info));
+    }
+    let processor = Box::new(CpuEngine::new(0));
+    let info = processor.info().clone();
+    rows.push(measure(device::CPU.to_owned(), Ok(processor), info));
+    super::print(&list(&rows))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(adapters: &[EngineInfo]) -> String {
+fn list(rows: &[Row]) -> String {
     let mut text = String::new();
-    for (index, info) in adapters.iter().enumerate() {
-        let mark = if index == 0 { '*' } else { ' ' };
+    for Row { choice, info, pace } in rows {
+        let _ = writeln!(text, "{choice:<9}  {}", info.adapter);
+        let _ = match pace {
+            Ok(pace) => writeln!(text, "           {:.2} ms a training step", 1e3 * pace.step),
+            Err(reason) => writeln!(text, "           cannot be used: {reason}"),
+        };
         let kind = if info.software { "software: a processor standing in for a GPU" } else { "GPU" };
         let largest = Bytes(info.max_buffer_bytes >> 20 << 20);
-        let _ = writeln!(text, "{mark} {index:<9}  {}", info.adapter);
-        let _ = writeln!(text, "             {kind}; {}, driver {}; arrays up to {largest}", info.backend, info.driver);
+        let _ = match info.engine.as_str() {
+            "cpu" => writeln!(text, "           {}, f32", info.backend),
+            _ => {
+                writeln!(text, "           {kind}; {}, driver {}; arrays up to {largest}", info.backend, info.driver)
+            }
+        };
     }
-    let _ = writeln!(text, "  reference  the f64 interpreter on the processor: exact, slow, always there");
-    if adapters.is_empty() {
+    let _ = writeln!(text, "reference  the f64 interpreter on the processor: exact, slow, always there");
+    if rows.iter().all(|row| row.info.engine != "gpu") {
         text.push_str(
             "\nNo GPU adapter was found. Install or update the graphics driver; on Debian and Ubuntu,\n\
              `apt-get install mesa-vulkan-drivers` also brings one that runs without a GPU.\n",
@@ -47,18 +86,30 @@ mod tests {
 
     #[test]
     fn lists_what_device_takes() {
-        let info = |adapter: &str, software| EngineInfo {
-            engine: "gpu".to_owned(),
-            adapter: adapter.to_owned(),
-            backend: "vulkan".to_owned(),
-            driver: "d 1".to_owned(),
-            software,
-            max_buffer_bytes: (128 << 20) + 5,
+        let row = |choice: &str, engine: &str, adapter: &str, software, pace| Row {
+            choice: choice.to_owned(),
+            info: EngineInfo {
+                engine: engine.to_owned(),
+                adapter: adapter.to_owned(),
+                backend: "vulkan".to_owned(),
+                driver: "d 1".to_owned(),
+                software,
+                max_buffer_bytes: (128 << 20) + 5,
+            },
+            pace,
         };
-        let text = list(&[info("Fast", false), info("Slow", true)]);
-        assert!(text.starts_with("* 0          Fast\n             GPU; vulkan, driver d 1; arrays up to 128MiB\n"));
-        assert!(text.contains("\n  1          Slow\n             software"));
+        let pace = Pace { step: 0.0015, adjoint: 0.004, outer: 0.003, evaluation: 0.001 };
+        let cpu = || row("cpu", "cpu", "processor", true, Ok(pace));
+        let text = list(&[
+            row("0", "gpu", "Fast", false, Ok(pace)),
+            row("1", "gpu", "Slow", true, Err("it is too small".to_owned())),
+            cpu(),
+        ]);
+        assert!(text.starts_with(
+            "0          Fast\n           1.50 ms a training step\n           GPU; vulkan, driver d 1; arrays up to 128MiB\n"
+        ));
+        assert!(text.contains("\n1          Slow\n           cannot be used: it is too small\n           software"));
         assert!(text.ends_with("always there\n"));
-        assert!(list(&[]).contains("No GPU adapter"));
+        assert!(list(&[cpu()]).contains("No GPU adapter"));
     }
 }

@@ -78,8 +78,9 @@ pub struct Settings {
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
 
-    /// Where to compute: `auto`, `reference` (slow, exact, needs no GPU), or an adapter's name or
-    /// number as `stackelberg devices` lists them [default: auto]
+    /// Where to compute: `auto` (the faster of GPU and processor, timed on this very run), `cpu`,
+    /// `reference` (f64: slow, exact), or an adapter's name or number as `stackelberg devices` lists
+    /// them [default: auto]
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
 

@@ -17,6 +17,7 @@ use stackelberg::experiment::model_file::Exported;
 use stackelberg::experiment::record::{DataRecord, DeviceRecord, Ending, OuterRecord, RunResult};
 use stackelberg::experiment::tune::{Event, Observed, Observer, TuneError, Tuner, TunerState, blueprint};
 
+use super::device::CPU;
 use super::progress::Progress;
 use super::run_dir::{self, RunDir, RunDirError};
 use super::settings::{self, Base, Settings};
@@ -90,7 +91,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     if let Some(path) = &args.out {
         start.directory = Some(RunDir::create(path)?);
     }
-    let mut engine = device::open(&start.config.device)?;
+    let mut engine = device::open_for(&start.config, &source)?;
     drive(start, &source, &mut *engine, stop)
 }
 
@@ -114,7 +115,7 @@ fn drive(
         super::note(format_args!("Note: the run was begun on {before} ({driver}); on another device its bits differ"));
     }
     if start.config.device == device::AUTO {
-        start.config.device = device.adapter.clone();
+        start.config.device = if device.engine == CPU { device.engine.clone() } else { device.adapter.clone() };
     }
     let Start { config, directory, saved, records } = start;
     let state = saved.map(|saved| saved.tuner);

@@ -85,15 +85,35 @@ impl CpuEngine {
         let threads = Threads::new(threads);
         let info = EngineInfo {
             engine: "cpu".to_owned(),
-            adapter: match threads.count() {
-                1 => "processor, 1 thread".to_owned(),
-                count => format!("processor, {count} threads"),
+            adapter: format!("processor with {}", instructions()),
+            backend: match threads.count() {
+                1 => "1 thread".to_owned(),
+                count => format!("{count} threads"),
             },
-            backend: String::new(),
             driver: env!("CARGO_PKG_VERSION").to_owned(),
             software: true,
             max_buffer_bytes: 1 << 32,
         };
         HostEngine::over(F32 { threads }, info)
+    }
+}
+
+/// The vector instructions that matrix products use here: the last bits depend on them.
+fn instructions() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            return "AVX-512";
+        }
+        if is_x86_feature_detected!("fma") {
+            return "AVX2";
+        }
+    }
+    if cfg!(target_arch = "aarch64") {
+        "NEON"
+    } else if cfg!(target_feature = "simd128") {
+        "wasm SIMD"
+    } else {
+        "no vector instructions"
     }
 }

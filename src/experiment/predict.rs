@@ -24,6 +24,12 @@ pub async fn measure(
     Ok(session.measure(&lambda, seconds).await?)
 }
 
+/// Seconds of a whole run at this pace on these data.
+pub fn of_run(pace: &Pace, config: &TuneConfig, source: &Source) -> Result<f64, TuneError> {
+    let (split, _) = scaled(config, source)?;
+    seconds(pace, config, [split.train.len(), split.validation.len(), split.test.len()])
+}
+
 /// Seconds of a whole run at this pace, on so many training, validation and test windows.
 pub fn seconds(pace: &Pace, config: &TuneConfig, windows: [usize; 3]) -> Result<f64, TuneError> {
     let [training, validation, _] = windows;
