@@ -42,7 +42,7 @@ fn a_run_leaves_a_complete_record() {
     let bench = Bench::new();
     let outcome = bench.tune("run", "--seed 7").exits(0);
     assert!(outcome.stdout.contains("Tuned in 3 outer iterations"), "{}", outcome.stdout);
-    outcome.says(&["Device: the f64 reference", "18 training, 6 validation, 24 test windows", "3/3 outer loss"]);
+    outcome.says(&["Device: f64 on the processor", "18 training, 6 validation, 24 test windows", "3/3 outer loss"]);
     let directory = bench.dir("run");
     let lines = metrics(&directory);
     assert_eq!(lines.len(), 3);
@@ -212,15 +212,23 @@ fn killed_runs_on_a_gpu_go_on_to_the_same_bits() {
         println!("SKIPPED: no GPU adapter");
         return;
     }
-    killed(2, "auto", 6);
+    killed(2, "0", 6);
     let bench = Bench::new();
-    bench.tune("gpu", "--device auto --outer 2").exits(0);
+    bench.tune("gpu", "--device 0 --outer 2").exits(0);
     let result = json(bench.dir("gpu").join("result.json"));
     assert_eq!(result["engine"], "gpu");
     assert!(result["dispatches"].as_u64().unwrap() > 0);
     assert_eq!(metrics(&bench.dir("gpu"))[1]["buffers_created"], 0, "after the first iteration nothing is allocated");
-    let settings = fs::read_to_string(bench.dir("gpu").join("run.toml")).unwrap();
-    assert!(!settings.contains("device = \"auto\""), "the adapter is named:\n{settings}");
+}
+
+#[test]
+fn killed_runs_on_the_processor_go_on_to_the_same_bits() {
+    killed(3, "cpu", 12);
+    let bench = Bench::new();
+    bench.tune("cpu", "--device cpu --outer 2").exits(0).says(&["Device: processor with", "Expected: about"]);
+    let result = json(bench.dir("cpu").join("result.json"));
+    assert_eq!(result["engine"], "cpu");
+    assert_eq!(metrics(&bench.dir("cpu"))[1]["buffers_created"], 0, "after the first iteration nothing is allocated");
 }
 
 #[cfg(unix)]
@@ -469,10 +477,13 @@ fn two_processes_do_not_share_a_directory() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn without_an_adapter_the_way_out_is_named() {
+fn without_an_adapter_the_processor_is_taken() {
     let bench = Bench::new();
     let mut command = program("tune --steps 2 --outer 1 --batch 4 --data");
-    command.arg(&bench.data).env("VK_DRIVER_FILES", "/nowhere").env("VK_ICD_FILENAMES", "/nowhere");
-    run(&mut command).exits(1).says(&["no usable GPU adapter", "--device reference"]);
+    command.arg(&bench.data).arg("--out").arg(bench.dir("run"));
+    command.env("VK_DRIVER_FILES", "/nowhere").env("VK_ICD_FILENAMES", "/nowhere");
+    run(&mut command).exits(0).says(&["Device: processor with"]);
+    let settings = fs::read_to_string(bench.dir("run").join("run.toml")).unwrap();
+    assert!(settings.contains("device = \"cpu\""), "what was taken is named:\n{settings}");
     run(&mut tune(&bench.data, "--device no-such-card")).exits(1).says(&["no usable GPU adapter"]);
 }
