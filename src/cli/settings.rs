@@ -113,7 +113,7 @@ fn located(data: DataSource) -> DataSource {
 /// Where a configuration starts from.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Base {
-    /// A first look in a minute: 12 people, 50 steps, 10 outer iterations, from learning rate 0.005
+    /// A first look in a minute: 12 people, 100 steps, 10 outer iterations, from learning rate 0.005
     #[arg(long, conflicts_with = "config")]
     quick: bool,
 

@@ -250,7 +250,7 @@ impl TuneConfig {
     pub fn quick() -> Self {
         TuneConfig {
             data: DataSource::Subset,
-            steps: 50,
+            steps: 100,
             outer: 10,
             validation_windows: 128,
             learning_rate: 0.005,
