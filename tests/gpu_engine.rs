@@ -1,9 +1,9 @@
 //! The GPU engine's behaviour around the kernels: counting, many commands, wrong calls, memory, and
 //! a device that is lost.
 
-mod gpu_support;
+mod engine_support;
 
-use gpu_support::{Exprs, buffer, engine, noise, program, run};
+use engine_support::{Exprs, buffer, gpu, noise, program, run};
 use pollster::block_on;
 use stackelberg::compile::{BufferIndex, Core, Place, Program};
 use stackelberg::engine::{Command, Counters, Engine, EngineError, Values};
@@ -46,7 +46,7 @@ fn doubled(len: usize, scratch: Vec<usize>) -> Program {
 
 #[test]
 fn adapters_are_listed_and_chosen() {
-    let Some(engine) = engine() else { return };
+    let Some(engine) = gpu() else { return };
     let all = block_on(adapters());
     assert_eq!(&all[0], engine.info());
     assert!(!all[0].adapter.is_empty() && !all[0].backend.is_empty() && all[0].engine == "gpu");
@@ -61,7 +61,7 @@ fn adapters_are_listed_and_chosen() {
 
 #[test]
 fn thousands_of_commands_in_one_submission_and_their_counts() {
-    let Some(mut engine) = engine() else { return };
+    let Some(mut engine) = gpu() else { return };
     let len = 5;
     let id = block_on(engine.load(&increment(len))).unwrap();
     let (x, y) = (engine.create("x", F32, len).unwrap(), engine.create("y", F32, len).unwrap());
@@ -85,7 +85,7 @@ fn thousands_of_commands_in_one_submission_and_their_counts() {
 
 #[test]
 fn bytes_are_counted_and_freed() {
-    let Some(mut engine) = engine() else { return };
+    let Some(mut engine) = gpu() else { return };
     assert_eq!(engine.counters(), Counters::default());
     let large = engine.create("large", F32, 1000).unwrap();
     let small = engine.create("small", U32, 1).unwrap();
@@ -102,7 +102,7 @@ fn bytes_are_counted_and_freed() {
 
 #[test]
 fn programs_share_scratch_memory_that_grows() {
-    let Some(mut engine) = engine() else { return };
+    let Some(mut engine) = gpu() else { return };
     let x = noise(1, 64);
     let wanted = [x.iter().map(|x| 2.0 * x).collect::<Vec<f64>>()];
     assert_eq!(run(&mut engine, &doubled(64, vec![256]), std::slice::from_ref(&x)), wanted);
@@ -124,7 +124,7 @@ fn programs_share_scratch_memory_that_grows() {
 
 #[test]
 fn pipelines_can_be_made_ahead_of_loading_each_once() {
-    let Some(mut engine) = engine() else { return };
+    let Some(mut engine) = gpu() else { return };
     let programs = [increment(5), increment(5), doubled(7, vec![28])];
     let kernels = engine.kernels(&programs).unwrap();
     assert_eq!(kernels.len(), 3, "equal programs have equal kernels");
@@ -138,7 +138,7 @@ fn pipelines_can_be_made_ahead_of_loading_each_once() {
 
 #[test]
 fn wrong_calls_are_refused_by_name() {
-    let Some(mut engine) = engine() else { return };
+    let Some(mut engine) = gpu() else { return };
     let id = block_on(engine.load(&doubled(8, vec![32]))).unwrap();
     let in_place = block_on(engine.load(&increment(8))).unwrap();
     let x = engine.create("x", F32, 8).unwrap();
@@ -173,7 +173,7 @@ fn wrong_calls_are_refused_by_name() {
 
 #[test]
 fn an_array_beyond_the_limit_is_out_of_memory() {
-    let Some(mut engine) = engine() else { return };
+    let Some(mut engine) = gpu() else { return };
     let limit = engine.info().max_buffer_bytes;
     let result = engine.create("huge", F32, (limit / 4) as usize + 1);
     match result.unwrap_err() {
@@ -190,7 +190,7 @@ fn an_array_beyond_the_limit_is_out_of_memory() {
 
 #[test]
 fn a_lost_device_is_an_error_everywhere() {
-    let Some(mut engine) = engine() else { return };
+    let Some(mut engine) = gpu() else { return };
     let id = block_on(engine.load(&increment(8))).unwrap();
     let x = engine.create("x", F32, 8).unwrap();
     let binding = engine.bind(id, &[x], &[x]).unwrap();

@@ -4,12 +4,12 @@
 //! Rates are per second of processor time (Linux), which other load on the machine does not
 //! disturb; on a real GPU read the wall times.
 
-mod gpu_support;
+mod engine_support;
 
 use std::time::Instant;
 
-use gpu_support::programs::{bind, problem, programs};
-use gpu_support::{Exprs, engine, noise, program};
+use engine_support::programs::{inputs, problem, programs};
+use engine_support::{Bound, Exprs, gpu, noise, program};
 use pollster::block_on;
 use stackelberg::compile::{Core, Program};
 use stackelberg::engine::{BindingId, Command, Engine, Values};
@@ -150,7 +150,7 @@ fn measure(engine: &mut GpuEngine, case: &Case, tile: Option<Tile>) -> f64 {
 #[test]
 #[ignore = "a measurement, minutes long"]
 fn contractions_by_tile() {
-    let Some(mut engine) = engine() else { return };
+    let Some(mut engine) = gpu() else { return };
     println!("{:?}", engine.info());
     let tiles = std::env::var("TILES").unwrap_or("8x8x4,8x8x1,8x4x4,4x8x4,4x4x4,4x2x4,2x2x4,1x1x1".to_owned());
     let tiles = tiles.split(',').map(|tile| tile.split('x').map(|n| n.parse().unwrap()).collect::<Vec<usize>>());
@@ -177,15 +177,16 @@ fn contractions_by_tile() {
 #[test]
 #[ignore = "a measurement"]
 fn programs_by_dispatch() {
-    let Some(mut engine) = engine() else { return };
+    let Some(mut engine) = gpu() else { return };
     for (filters, hidden) in [(8, 16), (64, 100)] {
         for program in programs(&problem(filters, hidden, BATCH)) {
             let mut rows = vec![];
             for dispatch in &program.dispatches {
                 let terms = numel(&dispatch.domain) * numel(dispatch.core.extent());
                 let alone = Program { dispatches: vec![dispatch.clone()], ..program.clone() };
-                let (binding, outputs) = bind(&mut engine, &alone);
-                let seconds = per_run(&mut engine, binding, 0.05);
+                let id = block_on(engine.load(&alone)).unwrap();
+                let bound = Bound::new(&mut engine, &alone, id, &inputs(&alone));
+                let seconds = per_run(&mut engine, bound.binding, 0.05);
                 rows.push((
                     seconds,
                     terms,
@@ -193,7 +194,7 @@ fn programs_by_dispatch() {
                     dispatch.domain.clone(),
                     dispatch.core.extent().to_vec(),
                 ));
-                outputs.into_iter().for_each(|array| engine.destroy(array));
+                bound.destroy(&mut engine);
             }
             let total: f64 = rows.iter().map(|row| row.0).sum();
             println!("\n{} with {filters} filters: {} dispatches, {:.2} ms", program.name, rows.len(), total * 1e3);
@@ -225,7 +226,7 @@ fn per_run(engine: &mut GpuEngine, binding: BindingId, least: f64) -> f64 {
 #[test]
 #[ignore = "a measurement"]
 fn dispatches_and_first_use() {
-    let Some(mut engine) = engine() else { return };
+    let Some(mut engine) = gpu() else { return };
     for (filters, tile) in [(8, (4, 4)), (64, (8, 4))] {
         for case in cases(filters, 16) {
             let start = Instant::now();

@@ -9,7 +9,9 @@ use crate::ir::{numel, strides};
 /// One operand of a contraction.
 pub struct Operand {
     pub value: ExprId,
-    /// Length of the dense copy, if it cannot be read where it lies.
+    /// Length of a dense copy.
+    len: usize,
+    /// The same, if it cannot be read where it lies.
     pub packed: Option<usize>,
     /// Steps of the dense copy along the dispatch's coordinates; 0 for those it does not depend on.
     pub strides: Vec<usize>,
@@ -44,9 +46,15 @@ impl Operand {
             coordinates.iter().enumerate().map(|(axis, &size)| if depends(axis) { size } else { 1 }).collect();
         let steps = strides(&sizes).into_iter().enumerate();
         let strides = steps.map(|(axis, step)| if depends(axis) { step } else { 0 }).collect();
-        let readable = |piece: &Piece| view(buffers, piece, value).is_some();
-        let packed = (!pieces(dispatch, &[value], true).iter().all(readable)).then(|| numel(&sizes));
-        Operand { value, packed, strides }
+        let mut operand = Operand { value, len: numel(&sizes), packed: None, strides };
+        if !operand.readable(buffers, &pieces(dispatch, &[value], true)) {
+            operand.packed = Some(operand.len);
+        }
+        operand
+    }
+
+    fn readable(&self, buffers: &[Buffer], pieces: &[Piece]) -> bool {
+        self.packed.is_some() || pieces.iter().all(|piece| view(buffers, piece, self.value).is_some())
     }
 }
 
@@ -68,12 +76,17 @@ impl Products {
     pub fn new(buffers: &[Buffer], dispatch: &Dispatch, shared: usize, offset: usize) -> Option<Self> {
         let Core::Contract { batch, rows, a, b, .. } = dispatch.core else { return None };
         let columns = batch + rows..dispatch.domain.len();
-        let operands = [
+        let mut operands = [
             Operand::new(buffers, dispatch, a, |axis| !columns.contains(&axis)),
             Operand::new(buffers, dispatch, b, |axis| !(batch..batch + rows).contains(&axis)),
         ];
-        let direct: Vec<ExprId> = operands.iter().filter(|o| o.packed.is_none()).map(|o| o.value).collect();
-        let pieces = pieces(dispatch, &direct, true);
+        let pieces = loop {
+            let direct: Vec<ExprId> = operands.iter().filter(|o| o.packed.is_none()).map(|o| o.value).collect();
+            let pieces = pieces(dispatch, &direct, true);
+            // Cut for one operand, a piece may not suit the other.
+            let Some(unread) = operands.iter_mut().find(|o| !o.readable(buffers, &pieces)) else { break pieces };
+            unread.packed = Some(unread.len);
+        };
         let mut products = vec![];
         for piece in &pieces {
             let view = |at: usize| match operands[at].packed {

@@ -75,9 +75,9 @@ impl Strided {
 
 impl Nest {
     /// Loops over the axes `order` of a region, with the forms over them. `shared` is the
-    /// coordinate of the dispatch by which work is shared out.
+    /// coordinate of the dispatch by which work is shared out, if it has any.
     pub fn new(region: &Region, order: &[usize], shared: usize, forms: &[Affine]) -> (Nest, Vec<Strided>) {
-        let shared = &region.coordinates[shared];
+        let shared = region.coordinates.get(shared).cloned().unwrap_or(Affine::constant(0));
         let moving: Vec<usize> = order.iter().copied().filter(|&axis| region.sizes[axis] > 1).collect();
         let on: Vec<usize> = moving.iter().copied().filter(|&axis| shared.factor(axis) != 0).collect();
         let shared_axis = match on[..] {

@@ -1,17 +1,21 @@
-//! What the GPU tests share: the engine, a way to write programs by hand, and plain f64 loops that
-//! say what a program means.
+//! What the tests of engines share: a GPU, a way to write programs by hand, plain f64 loops that say
+//! what a program means, and the properties that hold on every engine.
 #![allow(dead_code)] // each test file uses its part
 
+pub mod bounds;
+pub mod graphs;
+pub mod kernels;
 pub mod programs;
+pub mod scalars;
 
 use stackelberg::compile::{Buffer, BufferIndex, Core, Dispatch, Expr, ExprId, Place, Program, Store};
-use stackelberg::engine::{Command, Engine, ProgramId, Values};
+use stackelberg::engine::{BindingId, BufferId, Command, Engine, ProgramId, Values};
 use stackelberg::gpu::GpuEngine;
 use stackelberg::ir::{DType, Scalar, numel};
 
-/// An engine on whatever adapter there is. Without one the test is skipped loudly, or fails where
+/// A GPU engine on whatever adapter there is. Without one the test is skipped loudly, or fails where
 /// `CI` or `REQUIRE_GPU` is set.
-pub fn engine() -> Option<GpuEngine> {
+pub fn gpu() -> Option<GpuEngine> {
     match pollster::block_on(GpuEngine::new("auto")) {
         Ok(engine) => Some(engine),
         Err(error) if std::env::var_os("CI").is_some() || std::env::var_os("REQUIRE_GPU").is_some() => {
@@ -113,38 +117,53 @@ pub fn program(inputs: &[(DType, usize)], outputs: &[(DType, usize)], dispatches
     }
 }
 
-/// Outputs of a program on the engine.
-pub fn run(engine: &mut GpuEngine, program: &Program, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
+/// A program bound to arrays of its own.
+pub struct Bound {
+    pub binding: BindingId,
+    pub inputs: Vec<BufferId>,
+    pub outputs: Vec<BufferId>,
+}
+
+impl Bound {
+    /// Makes the arrays of a loaded program and fills its inputs.
+    pub fn new(engine: &mut dyn Engine, program: &Program, id: ProgramId, values: &[Vec<f64>]) -> Self {
+        let mut inputs = vec![];
+        for (buffer, values) in program.inputs.iter().zip(values) {
+            let buffer = program.buffer(*buffer);
+            let array = engine.create(&buffer.name, buffer.dtype, buffer.len).unwrap();
+            engine.write(array, 0, Values::F64(values)).unwrap();
+            inputs.push(array);
+        }
+        let mut outputs = vec![];
+        for buffer in &program.outputs {
+            let buffer = program.buffer(*buffer);
+            outputs.push(match buffer.place {
+                Place::InPlace { input, .. } => inputs[input],
+                _ => engine.create(&buffer.name, buffer.dtype, buffer.len).unwrap(),
+            });
+        }
+        let binding = engine.bind(id, &inputs, &outputs).unwrap();
+        Bound { binding, inputs, outputs }
+    }
+
+    pub fn destroy(self, engine: &mut dyn Engine) {
+        self.inputs.into_iter().chain(self.outputs).for_each(|array| engine.destroy(array));
+    }
+}
+
+/// Outputs of a program on an engine.
+pub fn run(engine: &mut dyn Engine, program: &Program, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let id = pollster::block_on(engine.load(program)).unwrap();
     run_loaded(engine, program, id, inputs)
 }
 
 /// Outputs of a program that is loaded.
-pub fn run_loaded(engine: &mut GpuEngine, program: &Program, id: ProgramId, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    pollster::block_on(async {
-        let mut given = vec![];
-        for (buffer, values) in program.inputs.iter().zip(inputs) {
-            let buffer = program.buffer(*buffer);
-            let array = engine.create(&buffer.name, buffer.dtype, buffer.len).unwrap();
-            engine.write(array, 0, Values::F64(values)).unwrap();
-            given.push(array);
-        }
-        let mut results = vec![];
-        for buffer in &program.outputs {
-            let buffer = program.buffer(*buffer);
-            results.push(match buffer.place {
-                Place::InPlace { input, .. } => given[input],
-                _ => engine.create(&buffer.name, buffer.dtype, buffer.len).unwrap(),
-            });
-        }
-        let binding = engine.bind(id, &given, &results).unwrap();
-        engine.submit(&[Command::Run(binding)]).unwrap();
-        let values = engine.read(&results).await.unwrap();
-        for array in given.into_iter().chain(results) {
-            engine.destroy(array);
-        }
-        values
-    })
+pub fn run_loaded(engine: &mut dyn Engine, program: &Program, id: ProgramId, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let bound = Bound::new(engine, program, id, inputs);
+    engine.submit(&[Command::Run(bound.binding)]).unwrap();
+    let values = pollster::block_on(engine.read(&bound.outputs)).unwrap();
+    bound.destroy(engine);
+    values
 }
 
 /// Outputs of a program by plain f64 loops.
