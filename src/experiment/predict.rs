@@ -2,7 +2,7 @@
 
 use super::config::TuneConfig;
 use super::tune::{TuneError, outer_windows, planned, problem, scaled, session_data, start_values};
-use crate::bilevel::checkpoint::Action;
+use crate::bilevel::checkpoint::{Action, Plan};
 use crate::bilevel::{CHUNK, Memory, Pace, Session};
 use crate::data::Source;
 use crate::engine::Engine;
@@ -27,13 +27,13 @@ pub async fn measure(
 /// Seconds of a whole run at this pace on these data.
 pub fn of_run(pace: &Pace, config: &TuneConfig, source: &Source) -> Result<f64, TuneError> {
     let (split, _) = scaled(config, source)?;
-    seconds(pace, config, [split.train.len(), split.validation.len(), split.test.len()])
+    let windows = [split.train.len(), split.validation.len(), split.test.len()];
+    Ok(seconds(pace, &planned(config, windows[0], windows[1])?.checkpoints, config, windows))
 }
 
-/// Seconds of a whole run at this pace, on so many training, validation and test windows.
-pub fn seconds(pace: &Pace, config: &TuneConfig, windows: [usize; 3]) -> Result<f64, TuneError> {
-    let [training, validation, _] = windows;
-    let plan = planned(config, training, validation)?.checkpoints;
+/// Seconds of a whole run at this pace and with this plan, on so many training, validation and test windows.
+pub fn seconds(pace: &Pace, plan: &Plan, config: &TuneConfig, windows: [usize; 3]) -> f64 {
+    let [_, validation, _] = windows;
     let chunks = |windows: usize| windows.div_ceil(CHUNK) as f64;
     let cost = |action: &Action| match action {
         Action::Step { .. } => pace.step,
@@ -43,14 +43,13 @@ pub fn seconds(pace: &Pace, config: &TuneConfig, windows: [usize; 3]) -> Result<
     let sweep: f64 = plan.actions.iter().map(cost).sum();
     // All windows are scored twice: with the start values and at the end.
     let scoring = pace.evaluation * windows.map(chunks).iter().sum::<f64>();
-    Ok(f64::from(config.outer) * sweep + 2.0 * scoring)
+    f64::from(config.outer) * sweep + 2.0 * scoring
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::data::{Source, builtin};
-    use crate::experiment::config::Bytes;
     use crate::reference::ReferenceEngine;
 
     #[test]
@@ -59,12 +58,12 @@ mod tests {
         let config = TuneConfig { steps: 20, outer: 2, validation_windows: 200, ..TuneConfig::default() };
         let scoring = 2.0 * 100.0 * (8.0 + 3.0 + 1.0);
         let windows = [1000, 300, 128];
-        assert_eq!(seconds(&pace, &config, windows).unwrap(), 2.0 * (20.0 + 60.0 + 2.0 * 10.0) + scoring);
-        // With less memory steps are run again.
-        let needed = planned(&config, 1000, 300).unwrap().bytes();
-        let tight = TuneConfig { memory_budget: Bytes(needed - 1), ..config.clone() };
-        assert!(seconds(&pace, &tight, windows).unwrap() > seconds(&pace, &config, windows).unwrap());
-        assert!(seconds(&pace, &TuneConfig { batch: 1001, ..config }, windows).is_err());
+        let stored = Plan::new(20, 21).unwrap();
+        assert_eq!(seconds(&pace, &stored, &config, windows), 2.0 * (20.0 + 60.0 + 2.0 * 10.0) + scoring);
+        // With fewer states kept, steps are run again.
+        let revolve = Plan::revolve(20, 4);
+        let again = (revolve.steps_run() - 20) as f64;
+        assert_eq!(seconds(&pace, &revolve, &config, windows), 2.0 * (20.0 + again + 60.0 + 2.0 * 10.0) + scoring);
     }
 
     #[test]

@@ -13,7 +13,6 @@ use crate::bilevel::{
     Blueprint, Estimate, Flow, Host, Loss, Memory, Problem, Session, SessionData, Set, SetEvaluation, SolveError,
     Source, Targets,
 };
-use crate::compile::Program;
 use crate::data::{self, CLASS_NAMES, DataError, Split, Standardizer, Windows};
 use crate::engine::{Counters, Engine, LocalFuture};
 use crate::nn::{Model, optim::Optimizer};
@@ -121,17 +120,6 @@ pub fn problem(config: &TuneConfig, training_windows: usize) -> Problem {
     }
 }
 
-/// Every program that a run on so many training and validation windows executes.
-pub fn programs(
-    config: &TuneConfig,
-    training_windows: usize,
-    validation_windows: usize,
-) -> Result<Vec<Program>, TuneError> {
-    let mut programs = planned(config, training_windows, validation_windows)?.programs;
-    programs.push(problem(config, training_windows).evaluation().compile().map_err(SolveError::from)?);
-    Ok(programs)
-}
-
 /// The start values of a configuration.
 pub(super) fn start_values(config: &TuneConfig, problem: &Problem) -> Hyperparameters {
     let group = |kind: Kind, value: f64, count: usize| Group {
@@ -182,7 +170,7 @@ pub fn blueprint(config: &TuneConfig, source: &data::Source) -> Result<Blueprint
 }
 
 /// What a run on so many training and validation windows would compute and hold.
-pub(super) fn planned(
+pub fn planned(
     config: &TuneConfig,
     training_windows: usize,
     validation_windows: usize,

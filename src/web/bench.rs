@@ -1,55 +1,295 @@
-//! What the worker computes with: the engine, kept with its pipelines from one run to the next.
+//! What the worker computes with: its engines, what they were measured to do, and the pipelines that stay from one run
+//! to the next. The one place that owns them.
 
 use super::post::{Post, macrotask};
-use super::protocol::{FromWorker, Preparation};
-use crate::bilevel::Flow;
-use crate::compile::Program;
-use crate::engine::EngineError;
+use super::protocol::{Engine as Name, EngineState, FirstRun, FromWorker, Group, Network, Preparation, Settings};
+use crate::bilevel::checkpoint::Plan;
+use crate::bilevel::{Blueprint, Flow, Pace, SolveError};
+use crate::cpu::CpuEngine;
+use crate::data::Source;
+use crate::engine::{Engine, EngineError};
+use crate::experiment::config::{self, TuneConfig};
+use crate::experiment::predict;
+use crate::experiment::tune::{self, TuneError};
 use crate::gpu::GpuEngine;
 
-/// The engine of the page, opened when it is first needed.
-#[derive(Default)]
+/// Seconds that measuring one engine may take; both together stay within one.
+const MEASURING: f64 = 0.45;
+
+/// Seconds that a run may take which nobody has asked for in particular.
+const FIRST_RUN: f64 = 40.0;
+
+/// Runs to begin with, the best first.
+const FIRST_RUNS: [FirstRun; 7] = [
+    FirstRun { network: Network::Paper, steps: 200, outer: 20 },
+    FirstRun { network: Network::Narrow, steps: 200, outer: 20 },
+    FirstRun { network: Network::Narrow, steps: 200, outer: 10 },
+    FirstRun { network: Network::Narrow, steps: 100, outer: 10 },
+    FirstRun { network: Network::Narrow, steps: 50, outer: 10 },
+    FirstRun { network: Network::Narrow, steps: 20, outer: 10 },
+    FirstRun { network: Network::Narrow, steps: 20, outer: 5 },
+];
+
+/// A run that may be asked for, and on what data.
+pub struct Plans<'a> {
+    pub settings: &'a Settings,
+    pub config: TuneConfig,
+    pub source: &'a Source,
+    /// Training, validation and test windows.
+    pub windows: [usize; 3],
+}
+
+/// What an engine's pace depends on.
+#[derive(Clone, Copy, PartialEq)]
+struct Load {
+    network: Network,
+    batch: u32,
+    weights: bool,
+}
+
+impl Load {
+    fn of(settings: &Settings) -> Self {
+        let weights = settings.hyperparameters.contains(&Group::ExampleWeights);
+        Load { network: settings.network, batch: settings.batch, weights }
+    }
+}
+
+/// The engines of the page.
 pub struct Bench {
+    post: Post,
+    /// Opened when it is first needed, and kept for its pipelines.
     gpu: Option<GpuEngine>,
+    cpu: Option<CpuEngine>,
+    states: Vec<EngineState>,
+    paces: Vec<(Name, Load, Pace)>,
+    first_run: Option<FirstRun>,
 }
 
 impl Bench {
-    /// The engine, opened if there is none.
-    pub async fn engine(&mut self) -> Result<&mut GpuEngine, EngineError> {
+    pub fn new(post: Post) -> Self {
+        Bench { post, gpu: None, cpu: None, states: vec![], paces: vec![], first_run: None }
+    }
+
+    /// Finds out which engines there are. `adapter` names the GPU where the browser tells, or is empty.
+    pub async fn open(&mut self, adapter: &str) {
+        let state = |engine, name: &str, software| EngineState {
+            engine,
+            name: name.to_owned(),
+            software,
+            problem: None,
+            shaders: None,
+            step: None,
+            run: None,
+        };
+        let gpu = match self.gpu().await {
+            Ok(gpu) => {
+                let info = gpu.info();
+                state(Name::Webgpu, if adapter.is_empty() { &info.adapter } else { adapter }, info.software)
+            }
+            Err(error) => EngineState { problem: Some(error.to_string()), ..state(Name::Webgpu, "", false) },
+        };
+        self.states = vec![gpu, state(Name::Cpu, "", true)];
+        self.tell();
+    }
+
+    /// An engine to run on, made or opened if it must be.
+    pub async fn engine(&mut self, name: Name) -> Result<&mut dyn Engine, EngineError> {
+        match name {
+            Name::Webgpu => {
+                let gpu = self.gpu().await?;
+                gpu.forget_peak();
+                Ok(gpu)
+            }
+            // It has nothing worth keeping, so each run has a new one.
+            Name::Cpu => Ok(self.cpu.insert(CpuEngine::new(1))),
+        }
+    }
+
+    async fn gpu(&mut self) -> Result<&mut GpuEngine, EngineError> {
         if self.gpu.is_none() {
             self.gpu = Some(GpuEngine::new("auto").await?);
         }
         Ok(self.gpu.as_mut().expect("opened above"))
     }
 
-    /// Gives the engine up, with whatever went wrong on it.
-    pub fn close(&mut self) {
-        self.gpu = None;
+    /// Gives an engine up, with whatever went wrong on it.
+    pub fn close(&mut self, name: Name) {
+        match name {
+            Name::Webgpu => self.gpu = None,
+            Name::Cpu => self.cpu = None,
+        }
     }
 
-    /// Makes the pipelines of programs one by one, and posts how far it is. `flow` is asked before each, after the
-    /// page's messages were let through.
+    /// Gets ready for a run that may be asked for: prepares and measures each engine, or the one that is wanted, and
+    /// tells what is found. What goes wrong is kept with the engine. Ends early if `flow` says so.
+    pub async fn look_ahead(&mut self, plans: &Plans<'_>, wanted: Option<Name>, flow: impl Fn() -> Flow) {
+        // A configuration that cannot be run is refused, with its reason, when it is.
+        let Ok(blueprint) = plans.blueprint() else { return };
+        self.forecast(plans, &blueprint.checkpoints);
+        for name in [Name::Cpu, Name::Webgpu] {
+            if wanted.is_some_and(|wanted| wanted != name) || !self.is_there(name) {
+                continue;
+            }
+            let outcome = self.try_out(name, plans, &blueprint, &flow).await;
+            let state = self.state(name);
+            match outcome {
+                Ok(Flow::Continue) => state.problem = None,
+                Ok(Flow::Stop) => return,
+                Err(error) => {
+                    state.problem = Some(error.to_string());
+                    self.close(name);
+                }
+            }
+            self.forecast(plans, &blueprint.checkpoints);
+            self.choose_first_run(plans, wanted);
+        }
+        self.reach_higher(plans, wanted, flow).await;
+    }
+
+    /// Where the narrow network is done in no time, the first run may be one of the full network: this tries it out.
+    async fn reach_higher(&mut self, plans: &Plans<'_>, wanted: Option<Name>, flow: impl Fn() -> Flow) {
+        let [full, narrow, ..] = FIRST_RUNS;
+        let Some(name) = wanted.or(faster(&self.states)) else { return };
+        let quick = |seconds: f64| self.first_run == Some(narrow) && seconds < FIRST_RUN / 4.0;
+        if !self.seconds(&narrow, plans, Some(name)).is_some_and(quick)
+            || self.seconds(&full, plans, Some(name)).is_some()
+        {
+            return;
+        }
+        let settings = Settings { network: full.network, steps: full.steps, ..plans.settings.clone() };
+        let config = TuneConfig { network: config::Network::Paper, steps: full.steps, ..plans.config.clone() };
+        let higher = Plans { settings: &settings, config, ..*plans };
+        let Ok(blueprint) = higher.blueprint() else { return };
+        // What goes wrong here stands in nobody's way.
+        if let Ok(Flow::Continue) = self.try_out(name, &higher, &blueprint, &flow).await {
+            self.choose_first_run(plans, wanted);
+        }
+    }
+
+    /// Whether an engine was found, whatever became of it later.
+    fn is_there(&self, name: Name) -> bool {
+        self.states.iter().any(|state| state.engine == name && !(name == Name::Webgpu && state.name.is_empty()))
+    }
+
+    async fn try_out(
+        &mut self,
+        name: Name,
+        plans: &Plans<'_>,
+        blueprint: &Blueprint,
+        flow: &impl Fn() -> Flow,
+    ) -> Result<Flow, TuneError> {
+        if self.prepare(name, plans, blueprint, flow).await? == Flow::Stop {
+            return Ok(Flow::Stop);
+        }
+        let load = Load::of(plans.settings);
+        if self.pace(name, load).is_none() {
+            let engine = self.engine(name).await.map_err(SolveError::from)?;
+            let pace = predict::measure(engine, &plans.config, plans.source, MEASURING).await?;
+            self.paces.push((name, load, pace));
+        }
+        Ok(Flow::Continue)
+    }
+
+    /// Makes the pipelines of a run one by one, and tells how far it is. `flow` is asked before each, after the page's
+    /// messages were let through.
     pub async fn prepare(
         &mut self,
-        programs: &[Program],
-        post: &Post,
+        name: Name,
+        plans: &Plans<'_>,
+        blueprint: &Blueprint,
         flow: impl Fn() -> Flow,
-    ) -> Result<Flow, EngineError> {
-        let engine = self.engine().await?;
-        let kernels = engine.kernels(programs)?;
-        let total = kernels.len() as u32;
-        let missing: Vec<_> = kernels.into_iter().filter(|(_, kernel)| !engine.is_prepared(kernel)).collect();
-        let mut done = total - missing.len() as u32;
-        post.send(&FromWorker::Preparing(Preparation { done, total }));
-        for (label, kernel) in &missing {
+    ) -> Result<Flow, TuneError> {
+        if name == Name::Cpu {
+            macrotask().await;
+            return Ok(flow());
+        }
+        let evaluation =
+            tune::problem(&plans.config, plans.windows[0]).evaluation().compile().map_err(SolveError::from)?;
+        let programs = [blueprint.programs.as_slice(), &[evaluation]].concat();
+        let gpu = self.gpu().await.map_err(SolveError::from)?;
+        let kernels = gpu.kernels(&programs).map_err(SolveError::from)?;
+        let missing: Vec<_> = kernels.iter().filter(|(_, kernel)| !gpu.is_prepared(kernel)).collect();
+        let total = kernels.len();
+        let tell = |bench: &mut Self, done: usize| {
+            bench.state(name).shaders = Some(Preparation { done: done as u32, total: total as u32 });
+            bench.tell();
+        };
+        tell(self, total - missing.len());
+        for (at, (label, kernel)) in missing.iter().enumerate() {
             macrotask().await;
             if flow() == Flow::Stop {
                 return Ok(Flow::Stop);
             }
-            engine.prepare(label, kernel).await?;
-            done += 1;
-            post.send(&FromWorker::Preparing(Preparation { done, total }));
+            self.gpu().await.map_err(SolveError::from)?.prepare(label, kernel).await.map_err(SolveError::from)?;
+            tell(self, total - missing.len() + at + 1);
         }
         Ok(Flow::Continue)
+    }
+
+    /// Seconds that an engine will take for the run that was looked at last.
+    pub fn expected(&self, name: Name) -> Option<f64> {
+        self.states.iter().find(|state| state.engine == name)?.run
+    }
+
+    /// Notes for every engine what is known of it for a run.
+    pub fn forecast(&mut self, plans: &Plans<'_>, plan: &Plan) {
+        let load = Load::of(plans.settings);
+        for at in 0..self.states.len() {
+            let pace = self.pace(self.states[at].engine, load);
+            let state = &mut self.states[at];
+            state.step = pace.map(|pace| pace.step);
+            state.run = pace.map(|pace| predict::seconds(&pace, plan, &plans.config, plans.windows));
+        }
+        self.tell();
+    }
+
+    fn choose_first_run(&mut self, plans: &Plans<'_>, wanted: Option<Name>) {
+        // Where even the least takes longer, it is still the least.
+        let measured = FIRST_RUNS.iter().filter_map(|run| Some((*run, self.seconds(run, plans, wanted)?)));
+        let chosen = measured.clone().find(|(_, seconds)| *seconds <= FIRST_RUN).or_else(|| measured.last());
+        let Some((run, _)) = chosen else { return };
+        if self.first_run.replace(run) != Some(run) {
+            self.post.send(&FromWorker::FirstRun(run));
+        }
+    }
+
+    /// Seconds that a first run takes on the fastest of the engines, or on the one that is wanted, if known.
+    fn seconds(&self, run: &FirstRun, plans: &Plans<'_>, wanted: Option<Name>) -> Option<f64> {
+        let config = TuneConfig { outer: run.outer, ..TuneConfig::default() };
+        let load = Load { network: run.network, batch: config.batch, weights: false };
+        let plan = Plan::new(run.steps as usize, usize::MAX)?;
+        let usable = |name: Name| wanted.is_none_or(|wanted| wanted == name);
+        let known = self.paces.iter().filter(|(name, of, _)| usable(*name) && *of == load);
+        known.map(|(_, _, pace)| predict::seconds(pace, &plan, &config, plans.windows)).reduce(f64::min)
+    }
+
+    fn pace(&self, name: Name, load: Load) -> Option<Pace> {
+        self.paces.iter().find(|(of, under, _)| *of == name && *under == load).map(|(_, _, pace)| *pace)
+    }
+
+    fn state(&mut self, name: Name) -> &mut EngineState {
+        self.states.iter_mut().find(|state| state.engine == name).expect("every engine has a state")
+    }
+
+    fn tell(&self) {
+        self.post.send(&FromWorker::Engines { engines: self.states.clone(), faster: faster(&self.states) });
+    }
+}
+
+/// Times that differ by less than this share are a tie.
+const TIE: f64 = 0.1;
+
+/// The engine that does the run sooner; a real GPU wins a tie.
+fn faster(states: &[EngineState]) -> Option<Name> {
+    let handicap = |state: &EngineState| if state.software { 1.0 + TIE } else { 1.0 };
+    let usable = states.iter().filter(|state| state.problem.is_none());
+    let timed = usable.filter_map(|state| Some((state.engine, state.run? * handicap(state))));
+    timed.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(engine, _)| engine)
+}
+
+impl Plans<'_> {
+    pub fn blueprint(&self) -> Result<Blueprint, TuneError> {
+        let [training, validation, _] = self.windows;
+        tune::planned(&self.config, training, validation)
     }
 }

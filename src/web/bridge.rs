@@ -14,7 +14,6 @@ use super::protocol::*;
 use super::run::{self, Control, Job};
 use crate::bilevel::Flow;
 use crate::data::{self, CHANNEL_NAMES, CLASS_NAMES, DataError, Source, SubjectSplit, Windows, uci_har};
-use crate::engine::{Engine, EngineError};
 use crate::experiment::config::DataSource;
 
 /// Samples a second of the UCI HAR data.
@@ -27,16 +26,16 @@ pub struct Studio {
     adapter: String,
     data: RefCell<Option<Loaded>>,
     run: RefCell<Option<Rc<Control>>>,
-    /// What the engine is to do, in this order.
+    /// What the engines are to do, in this order.
     tasks: RefCell<VecDeque<Task>>,
-    /// The engine; away while it is at work.
+    /// The engines; away while one is at work.
     bench: Cell<Option<Bench>>,
 }
 
-/// Work for the engine, which does one thing at a time.
+/// Work for the engines, one thing at a time.
 enum Task {
-    Describe,
-    Prepare(Settings),
+    Open,
+    Prepare(Settings, Option<Engine>),
     Run(Job),
 }
 
@@ -58,13 +57,14 @@ impl Studio {
         adapter: String,
     ) -> Studio {
         console_error_panic_hook::set_once();
+        let post = Post(post);
         Studio {
-            post: Post(post),
+            post: post.clone(),
             adapter,
             data: RefCell::default(),
             run: RefCell::default(),
             tasks: RefCell::default(),
-            bench: Cell::new(Some(Bench::default())),
+            bench: Cell::new(Some(Bench::new(post))),
         }
     }
 
@@ -85,20 +85,20 @@ impl Studio {
     /// Does what needs no engine, and notes what does.
     fn handle(&self, message: ToWorker) -> Result<(), Failure> {
         match message {
-            ToWorker::Open => self.tasks.borrow_mut().push_back(Task::Describe),
+            ToWorker::Open => self.tasks.borrow_mut().push_back(Task::Open),
             ToWorker::Builtin { first, rest } => self.load_builtin(&first, rest.as_deref())?,
             ToWorker::LoadZip { name, bytes } => {
                 let windows = uci_har::from_zip(&name, &bytes)?;
                 self.load(Source::new(windows, name.clone(), false), DataSource::Path(name))?;
             }
             ToWorker::Window { index } => self.send_trace(index),
-            ToWorker::Prepare { settings } => {
+            ToWorker::Prepare { settings, engine } => {
                 // Only the latest settings are worth the work.
                 let mut tasks = self.tasks.borrow_mut();
-                tasks.retain(|task| !matches!(task, Task::Prepare(_)));
-                tasks.push_back(Task::Prepare(settings));
+                tasks.retain(|task| !matches!(task, Task::Prepare(..)));
+                tasks.push_back(Task::Prepare(settings, engine));
             }
-            ToWorker::Start { settings } => self.start(settings),
+            ToWorker::Start { settings, engine } => self.start(settings, engine),
             ToWorker::Pause => self.control(Control::pause),
             ToWorker::Resume => self.control(Control::resume),
             ToWorker::Stop => self.control(Control::stop),
@@ -110,20 +110,16 @@ impl Studio {
     async fn work(&self) {
         let Some(mut bench) = self.bench.take() else { return };
         while let Some(task) = self.next_task() {
-            let outcome = match task {
-                Task::Describe => self.describe_device(&mut bench).await,
-                Task::Prepare(settings) => {
-                    self.prepare(&settings, &mut bench).await;
-                    Ok(())
-                }
+            match task {
+                Task::Open => bench.open(&self.adapter).await,
+                Task::Prepare(settings, engine) => self.prepare(&settings, engine, &mut bench).await,
                 Task::Run(job) => {
                     let outcome = job.run(&mut bench, &self.post).await;
                     *self.run.borrow_mut() = None;
-                    outcome
+                    if let Err(failure) = outcome {
+                        self.post.send(&FromWorker::Failed(failure));
+                    }
                 }
-            };
-            if let Err(failure) = outcome {
-                self.post.send(&FromWorker::Failed(failure));
             }
         }
         self.bench.set(Some(bench));
@@ -133,21 +129,12 @@ impl Studio {
         self.tasks.borrow_mut().pop_front()
     }
 
-    async fn describe_device(&self, bench: &mut Bench) -> Result<(), Failure> {
-        let info = bench.engine().await?.info();
-        self.post.send(&FromWorker::Ready(Device {
-            name: if self.adapter.is_empty() { info.adapter.clone() } else { self.adapter.clone() },
-            software: info.software,
-            max_buffer_bytes: info.max_buffer_bytes as f64,
-        }));
-        Ok(())
-    }
-
-    /// Prepares a run while the visitor looks around; ends as soon as there is something else to do.
-    async fn prepare(&self, settings: &Settings, bench: &mut Bench) {
-        let Some(Loaded { info, .. }) = self.data.borrow().clone() else { return };
+    /// Gets ready for a run while the visitor looks around; ends as soon as there is something else to do.
+    async fn prepare(&self, settings: &Settings, engine: Option<Engine>, bench: &mut Bench) {
+        let Some(Loaded { source, origin, info }) = self.data.borrow().clone() else { return };
         let flow = || if self.tasks.borrow().is_empty() { Flow::Continue } else { Flow::Stop };
-        run::prepare(settings, &info, bench, &self.post, flow).await;
+        let plans = run::plans(settings, engine.unwrap_or(Engine::Cpu), &origin, &source, &info);
+        bench.look_ahead(&plans, engine, flow).await;
     }
 
     /// Takes the built-in data, unless the visitor has opened others meanwhile.
@@ -185,7 +172,7 @@ impl Studio {
         }));
     }
 
-    fn start(&self, settings: Settings) {
+    fn start(&self, settings: Settings, engine: Engine) {
         let Some(Loaded { source, origin, info }) = self.data.borrow().clone() else { return };
         // A second start while a run is under way is a click that came too late.
         if self.run.borrow().is_some() {
@@ -193,8 +180,8 @@ impl Studio {
         }
         let control = Rc::new(Control::default());
         *self.run.borrow_mut() = Some(control.clone());
-        self.post.send(&FromWorker::Started { settings: settings.clone(), data: info.clone() });
-        self.tasks.borrow_mut().push_back(Task::Run(Job { settings, origin, source, info, control }));
+        self.post.send(&FromWorker::Started { settings: settings.clone(), engine, data: info.clone() });
+        self.tasks.borrow_mut().push_back(Task::Run(Job { settings, engine, origin, source, info, control }));
     }
 
     fn control(&self, wish: impl Fn(&Control)) {
@@ -207,12 +194,6 @@ impl Studio {
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
         Failure { stage: Stage::Data, message: error.to_string() }
-    }
-}
-
-impl From<EngineError> for Failure {
-    fn from(error: EngineError) -> Self {
-        Failure { stage: Stage::Device, message: error.to_string() }
     }
 }
 

@@ -10,7 +10,7 @@ use tsify::Tsify;
 #[derive(Debug, Deserialize, Tsify)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum ToWorker {
-    /// Find the GPU and say what was found.
+    /// Find the engines and say what was found.
     Open,
     /// Unpack the built-in people: first without the rest, so that the page can be used, then with it.
     Builtin {
@@ -41,11 +41,16 @@ pub enum ToWorker {
     Prepare {
         /// What would be run.
         settings: Settings,
+        /// The one engine that is wanted; all that are there if none is.
+        #[tsify(optional)]
+        engine: Option<Engine>,
     },
     /// Tune with these settings.
     Start {
         /// What to run.
         settings: Settings,
+        /// And on what.
+        engine: Engine,
     },
     /// Hold the run at the next segment end.
     Pause,
@@ -53,6 +58,16 @@ pub enum ToWorker {
     Resume,
     /// End the run at once; its best network is scored only if that is a matter of a second.
     Stop,
+}
+
+/// What runs the programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// The browser's GPU, through WebGPU.
+    Webgpu,
+    /// The processor, in WebAssembly.
+    Cpu,
 }
 
 /// What a visitor can choose; the names are those of the command line.
@@ -101,18 +116,26 @@ pub enum Group {
 #[derive(Debug, Serialize, Tsify)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum FromWorker {
-    /// A device is open.
-    Ready(Device),
+    /// The engines; sent whenever something about them is new.
+    Engines {
+        /// All of them, usable or not.
+        engines: Vec<EngineState>,
+        /// The one that would do the run at hand sooner, once that is known.
+        #[tsify(optional)]
+        faster: Option<Engine>,
+    },
+    /// What a first run should be on this device.
+    FirstRun(FirstRun),
     /// The data that a run would use now.
     Data(DataInfo),
     /// An answer to [`ToWorker::Window`].
     Trace(Trace),
-    /// How many of the shaders that a run needs are ready.
-    Preparing(Preparation),
     /// A run began.
     Started {
         /// What it runs.
         settings: Settings,
+        /// And on what.
+        engine: Engine,
         /// The data it runs on, whatever is loaded meanwhile.
         data: DataInfo,
     },
@@ -143,20 +166,40 @@ pub enum FromWorker {
     Failed(Failure),
 }
 
-/// The adapter that runs the programs.
-#[derive(Debug, Clone, Serialize, Tsify)]
+/// An engine, and how it would do the run at hand.
+#[derive(Debug, Clone, PartialEq, Serialize, Tsify)]
 #[serde(rename_all = "camelCase")]
-pub struct Device {
-    /// As far as the browser tells.
+pub struct EngineState {
+    /// Which it is.
+    pub engine: Engine,
+    /// What it runs on, as far as the browser tells.
     pub name: String,
-    /// A processor that plays a GPU.
+    /// A processor, whether it plays a GPU or not.
     pub software: bool,
-    /// Largest single array, bytes.
-    pub max_buffer_bytes: f64,
+    /// Why it cannot be used.
+    pub problem: Option<String>,
+    /// Shaders, where it needs them and the run at hand was looked at.
+    pub shaders: Option<Preparation>,
+    /// Measured seconds of a training step.
+    pub step: Option<f64>,
+    /// Seconds that the whole run would take.
+    pub run: Option<f64>,
+}
+
+/// A run that is worth its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct FirstRun {
+    /// Size of the network.
+    pub network: Network,
+    /// Training steps T of one inner run.
+    pub steps: u32,
+    /// Outer iterations.
+    pub outer: u32,
 }
 
 /// Shaders, of all that a run needs.
-#[derive(Debug, Serialize, Tsify)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Tsify)]
 #[serde(rename_all = "camelCase")]
 pub struct Preparation {
     /// Those that can run.

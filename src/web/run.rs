@@ -7,18 +7,17 @@ use std::time::Duration;
 use futures_channel::oneshot;
 use web_time::Instant;
 
-use super::bench::Bench;
+use super::bench::{Bench, Plans};
 use super::post::{Post, macrotask};
 use super::protocol::*;
 use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Flow, SolveError};
-use crate::compile::Program;
 use crate::data::Source;
 use crate::engine::{EngineError, LocalFuture};
 use crate::experiment::config::{self, DataSource, TuneConfig};
 use crate::experiment::model_file::Exported;
 use crate::experiment::record::{self, OuterRecord, RunResult, Score};
-use crate::experiment::tune::{self, Event, Observed, Observer, TuneError, Tuner, TunerState};
+use crate::experiment::tune::{Event, Observed, Observer, TuneError, Tuner, TunerState};
 
 /// What the visitor wants of a run.
 #[derive(Default)]
@@ -79,6 +78,7 @@ const RECOVERY: Duration = Duration::from_secs(60);
 /// What a run needs.
 pub struct Job {
     pub settings: Settings,
+    pub engine: Engine,
     /// What the configuration calls the data.
     pub origin: DataSource,
     pub source: Rc<Source>,
@@ -89,16 +89,16 @@ pub struct Job {
 impl Job {
     /// Tunes, with every event posted; a lost device is replaced and the run goes on from its last outer iteration.
     pub async fn run(&self, bench: &mut Bench, post: &Post) -> Result<(), Failure> {
-        let config = configuration(&self.settings, self.origin.clone());
+        let plans = plans(&self.settings, self.engine, &self.origin, &self.source, &self.info);
         let mut watcher = Watcher::new(&self.settings, post, self.control.clone());
         let mut lost: Option<Instant> = None;
         let outcome = loop {
-            match self.attempt(&config, bench, &mut watcher).await {
+            match self.attempt(&plans, bench, &mut watcher).await {
                 Err(TuneError::Solve(SolveError::Engine(EngineError::DeviceLost { .. })))
                     if lost.is_none_or(|before| before.elapsed() > RECOVERY) =>
                 {
                     lost = Some(Instant::now());
-                    bench.close();
+                    bench.close(self.engine);
                     post.send(&FromWorker::Recovering);
                 }
                 outcome => break outcome,
@@ -106,7 +106,7 @@ impl Job {
         };
         if outcome.is_err() {
             // Whatever a failed run left on the engine goes with it.
-            bench.close();
+            bench.close(self.engine);
         }
         let Some((result, model)) = outcome.map_err(failure)? else {
             post.send(&FromWorker::Cancelled);
@@ -133,18 +133,18 @@ impl Job {
     /// stopped before its first outer iteration was complete.
     async fn attempt(
         &self,
-        config: &TuneConfig,
+        plans: &Plans<'_>,
         bench: &mut Bench,
         watcher: &mut Watcher<'_>,
     ) -> Result<Option<(RunResult, Option<Vec<u8>>)>, TuneError> {
-        let programs = programs(config, &self.info)?;
-        let flow = || self.control.flow();
-        if bench.prepare(&programs, watcher.post, flow).await.map_err(SolveError::from)? == Flow::Stop {
+        let blueprint = plans.blueprint()?;
+        if bench.prepare(self.engine, plans, &blueprint, || self.control.flow()).await? == Flow::Stop {
             return Ok(None);
         }
-        let engine = bench.engine().await.map_err(SolveError::from)?;
-        engine.forget_peak();
-        let mut tuner = Tuner::new(engine, config, &self.source, watcher.state.clone()).await?;
+        bench.forecast(plans, &blueprint.checkpoints);
+        watcher.each = watcher.each.or(bench.expected(self.engine).map(|run| run / f64::from(plans.config.outer)));
+        let engine = bench.engine(self.engine).await.map_err(SolveError::from)?;
+        let mut tuner = Tuner::new(engine, &plans.config, plans.source, watcher.state.clone()).await?;
         let ending = tuner.run(watcher).await?;
         if tuner.state().iteration == 0 {
             return Ok(None);
@@ -166,18 +166,21 @@ impl Job {
     }
 }
 
-/// Every program of a run on the data.
-fn programs(config: &TuneConfig, info: &DataInfo) -> Result<Vec<Program>, TuneError> {
-    tune::programs(config, info.train.windows as usize, info.validation.windows as usize)
-}
-
-/// Makes the pipelines that a run with these settings will need, unless `flow` says to stop. What goes wrong is told
-/// by the run itself, which meets it again.
-pub async fn prepare(settings: &Settings, info: &DataInfo, bench: &mut Bench, post: &Post, flow: impl Fn() -> Flow) {
-    let Ok(programs) = programs(&configuration(settings, DataSource::default()), info) else { return };
-    if bench.prepare(&programs, post, flow).await.is_err() {
-        bench.close();
-    }
+/// What settings mean on the data.
+pub fn plans<'a>(
+    settings: &'a Settings,
+    engine: Engine,
+    origin: &DataSource,
+    source: &'a Source,
+    info: &DataInfo,
+) -> Plans<'a> {
+    let windows = [&info.train, &info.validation, &info.test].map(|side| side.windows as usize);
+    let device = match engine {
+        Engine::Webgpu => "auto",
+        Engine::Cpu => "cpu",
+    };
+    let config = TuneConfig { device: device.to_owned(), ..configuration(settings, origin.clone()) };
+    Plans { settings, config, source, windows }
 }
 
 fn configuration(settings: &Settings, data: DataSource) -> TuneConfig {
@@ -227,7 +230,7 @@ struct Watcher<'a> {
     begun: Instant,
     held: Duration,
     told: Option<(Phase, Instant)>,
-    /// Seconds of the last outer iteration.
+    /// Seconds of the last outer iteration, or of any as foreseen.
     each: Option<f64>,
     /// The run is over but for the last scores.
     concluding: bool,

@@ -5,22 +5,28 @@ use std::path::Path;
 use wasm_bindgen::prelude::*;
 
 use crate::bilevel::Memory;
+use crate::cpu::CpuEngine;
 use crate::engine::Engine;
 use crate::experiment::golden::{self, Case};
 use crate::gpu::GpuEngine;
 
-/// A GPU engine that runs reference cases, one after the other.
+/// An engine that runs reference cases, one after the other.
 #[wasm_bindgen]
 pub struct Verifier {
-    engine: GpuEngine,
+    engine: Box<dyn Engine>,
 }
 
 #[wasm_bindgen]
 impl Verifier {
-    /// Opens the browser's GPU.
-    pub async fn open() -> Result<Verifier, JsError> {
+    /// Opens the engine of a name, as the page's address gives it: `webgpu` or `cpu`.
+    pub async fn open(engine: &str) -> Result<Verifier, JsError> {
         console_error_panic_hook::set_once();
-        Ok(Verifier { engine: GpuEngine::new("auto").await? })
+        let engine: Box<dyn Engine> = match engine {
+            "webgpu" => Box::new(GpuEngine::new("auto").await?),
+            "cpu" => Box::new(CpuEngine::new(1)),
+            other => return Err(JsError::new(&format!("there is no engine `{other}`"))),
+        };
+        Ok(Verifier { engine })
     }
 
     /// The engine that runs, so that a test can tell that no other did.
@@ -35,7 +41,7 @@ impl Verifier {
         if !golden::is_supported(&case) {
             return Ok(None);
         }
-        let outputs = golden::run(&case, &mut self.engine, Memory::StoreAll).await?;
+        let outputs = golden::run(&case, &mut *self.engine, Memory::StoreAll).await?;
         Ok(Some(serde_json::to_string(&golden::compare(&case, &outputs))?))
     }
 }

@@ -1,7 +1,7 @@
 // A scripted stand-in for the worker, so that the page's behaviour is tested apart from the engine's. Tests only.
 
 /** Runs in the page before its scripts: `new Worker` gives this instead. */
-export function install({ software, stopAfter, subset, failure, shaders = 42 }) {
+export function install({ software, stopAfter, subset, failure, adapter = true, shaders = 42 }) {
   const people = (first, count) => Array.from({ length: count }, (_, at) => first + at);
   const names = ["walking", "walking upstairs", "walking downstairs", "sitting", "standing", "laying"];
   const groups = [
@@ -36,13 +36,7 @@ export function install({ software, stopAfter, subset, failure, shaders = 42 }) 
     }
     open() {
       if (failure) this.say({ kind: "failed", ...failure });
-      else
-        this.say({
-          kind: "ready",
-          name: software ? "SwiftShader" : "NVIDIA Ampere",
-          software,
-          maxBufferBytes: 2 ** 27,
-        });
+      else this.engines();
       this.data = {
         kind: "data",
         name: "UCI HAR, raw signals through our own filters",
@@ -54,8 +48,25 @@ export function install({ software, stopAfter, subset, failure, shaders = 42 }) 
       };
       this.say(this.data);
     }
-    prepare() {
-      this.say({ kind: "preparing", done: shaders, total: 42 });
+    engines(measured) {
+      const gpu = {
+        engine: "webgpu",
+        name: adapter ? (software ? "SwiftShader" : "NVIDIA Ampere") : "",
+        software,
+        ...(adapter ? {} : { problem: "no usable GPU adapter: none was found." }),
+      };
+      const cpu = { engine: "cpu", name: "", software: true };
+      if (measured) {
+        Object.assign(cpu, { step: 0.0041, run: 12.4 });
+        if (adapter) gpu.shaders = { done: shaders, total: 42 };
+        if (adapter && shaders === 42) Object.assign(gpu, software ? { step: 0.043, run: 95 } : { step: 0.0009, run: 4 });
+      }
+      const faster = measured && (gpu.step < cpu.step ? "webgpu" : "cpu");
+      this.say({ kind: "engines", engines: [gpu, cpu], ...(faster && { faster }) });
+    }
+    prepare(message) {
+      this.prepared = message;
+      this.engines(true);
     }
     window({ index }) {
       const names = ["body_acc", "body_gyro", "total_acc"].flatMap((sensor) => ["x", "y", "z"].map((axis) => `${sensor}_${axis}`));
@@ -81,9 +92,9 @@ export function install({ software, stopAfter, subset, failure, shaders = 42 }) 
         confusion: confusion(right),
       });
     }
-    start({ settings }) {
+    start({ settings, engine }) {
       const { steps, outer } = settings;
-      this.say({ kind: "started", settings, data: this.data });
+      this.say({ kind: "started", settings, engine, data: this.data });
       if (shaders < 42) return;
       this.evaluation("before", 52);
       for (let iteration = 0; iteration < Math.min(outer, stopAfter); iteration++) {

@@ -1,4 +1,4 @@
-// Reference cases through WebGPU. By default a choice of every kind; GOLDEN=all takes every case, or a part of
+// Reference cases through WebGPU and on the processor. By default a choice of every kind; GOLDEN=all takes every case, or a part of
 // a name takes the cases that have it.
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -37,39 +37,41 @@ async function prepare(page) {
 const skip = folder ? false : "no reference cases at ../shared/golden (set STACKELBERG_SHARED)";
 const timeout = (wanted ? 60 : 5) * PATIENCE;
 
-test("reference cases are within tolerance", { skip, timeout }, async (t) => {
-  const page = await openPage(t, { path: "verify/", prepare });
-  const engine = await page.evaluate(async () => {
-    const { default: init, Verifier } = await import("/verify/pkg/stackelberg.js");
-    await init();
-    globalThis.verifier = await Verifier.open();
-    return globalThis.verifier.engine();
-  });
-  assert.equal(engine, "gpu", "nothing stands in for WebGPU");
+for (const [name, recorded] of Object.entries({ webgpu: "gpu", cpu: "cpu" })) {
+  test(`reference cases are within tolerance (${name})`, { skip, timeout }, async (t) => {
+    const page = await openPage(t, { path: `verify/?engine=${name}`, prepare });
+    const engine = await page.evaluate(async () => {
+      const { default: init, Verifier } = await import("/verify/pkg/stackelberg.js");
+      await init();
+      globalThis.verifier = await Verifier.open(new URLSearchParams(location.search).get("engine"));
+      return globalThis.verifier.engine();
+    });
+    assert.equal(engine, recorded, "nothing stands in for the engine that was asked for");
 
-  const ratios = [];
-  const failures = [];
-  let unsupported = 0;
-  for (const name of cases()) {
-    const answer = await page.evaluate(async (name) => {
-      const read = async (file) => new Uint8Array(await (await fetch(`/verify/${name}/${file}`)).arrayBuffer());
-      return globalThis.verifier.run(await read("case.json"), await read("tensors.safetensors"));
-    }, name);
-    if (answer === undefined) {
-      unsupported += 1;
-      continue;
+    const ratios = [];
+    const failures = [];
+    let unsupported = 0;
+    for (const name of cases()) {
+      const answer = await page.evaluate(async (name) => {
+        const read = async (file) => new Uint8Array(await (await fetch(`/verify/${name}/${file}`)).arrayBuffer());
+        return globalThis.verifier.run(await read("case.json"), await read("tensors.safetensors"));
+      }, name);
+      if (answer === undefined) {
+        unsupported += 1;
+        continue;
+      }
+      const { outputs: specs } = JSON.parse(readFileSync(`${folder}/${name}/case.json`));
+      // A documented branch flip is no test.
+      if (specs.val_loss?.ill_conditioned_f32) continue;
+      for (const output of JSON.parse(answer)) {
+        if (output.ratio > 0) ratios.push([output.ratio, `${name} ${output.name}`]);
+        if (!output.passed) failures.push(`${name} ${output.name}: ${output.rel_err} > ${output.tol_rel}`);
+      }
     }
-    const { outputs: specs } = JSON.parse(readFileSync(`${folder}/${name}/case.json`));
-    // A documented branch flip is no test.
-    if (specs.val_loss?.ill_conditioned_f32) continue;
-    for (const output of JSON.parse(answer)) {
-      if (output.ratio > 0) ratios.push([output.ratio, `${name} ${output.name}`]);
-      if (!output.passed) failures.push(`${name} ${output.name}: ${output.rel_err} > ${output.tol_rel}`);
-    }
-  }
-  ratios.sort(([a], [b]) => b - a);
-  t.diagnostic(`${ratios.length} outputs, median ratio ${ratios[ratios.length >> 1][0].toFixed(2)}, ${unsupported} unsupported`);
-  for (const [ratio, name] of ratios.slice(0, 5)) t.diagnostic(`${ratio.toFixed(2)} ${name}`);
-  assert.deepEqual(failures, []);
-  assert.ok(ratios.length > 50, "the cases have outputs");
-});
+    ratios.sort(([a], [b]) => b - a);
+    t.diagnostic(`${ratios.length} outputs, median ratio ${ratios[ratios.length >> 1][0].toFixed(2)}, ${unsupported} unsupported`);
+    for (const [ratio, name] of ratios.slice(0, 5)) t.diagnostic(`${ratio.toFixed(2)} ${name}`);
+    assert.deepEqual(failures, []);
+    assert.ok(ratios.length > 50, "the cases have outputs");
+  });
+}

@@ -5,21 +5,24 @@ import { openPage, PATIENCE, screenshot } from "./browser.mjs";
 
 const timeout = 2 * PATIENCE;
 
+/** The engine that is ready at once. */
+const path = "?engine=cpu";
+
 test("the page loads without an error, under its name", { timeout }, async (t) => {
-  const page = await openPage(t);
+  const page = await openPage(t, { path });
   assert.equal(await page.title(), "Stackelberg studio");
   assert.ok((await page.locator("body").innerText()).trim().length > 0, "the page shows text");
 });
 
 test("the browser has WebGPU on the page's address", { timeout }, async (t) => {
-  const page = await openPage(t);
+  const page = await openPage(t, { path });
   assert.ok(await page.evaluate(async () => (await navigator.gpu.requestAdapter()) !== null));
 });
 
 for (const width of [1280, 390]) {
   for (const scheme of ["light", "dark"]) {
     test(`the page fits ${width} px, ${scheme}`, { timeout }, async (t) => {
-      const page = await screenshot(t, "load", width, scheme);
+      const page = await screenshot(t, "load", width, scheme, { path });
       const needed = await page.evaluate(() => document.documentElement.scrollWidth);
       assert.ok(needed <= width, `${needed} px are needed`);
     });

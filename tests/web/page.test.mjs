@@ -7,17 +7,17 @@ import { openPage } from "./browser.mjs";
 import { install } from "./double.mjs";
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const plain = { software: true, stopAfter: 1e9, subset: true };
+const plain = { software: false, stopAfter: 1e9, subset: true };
 const sizes = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
 
 /** Opens the page with a scripted engine. */
-async function open(t, { script = plain, size = sizes.desktop, scheme, hash = "", gpu = true } = {}) {
+async function open(t, { script = plain, size = sizes.desktop, scheme, path = "?engine=webgpu", gpu = true } = {}) {
   const prepare = async (page) => {
     await page.emulateMedia({ reducedMotion: "reduce" });
     await page.addInitScript(install, script);
     if (!gpu) await page.addInitScript(() => delete Navigator.prototype.gpu);
   };
-  const page = await openPage(t, { ...size, scheme, path: hash, prepare });
+  const page = await openPage(t, { ...size, scheme, path, prepare });
   await page.getByRole("heading", { name: "Walking downstairs" }).waitFor();
   return page;
 }
@@ -123,7 +123,7 @@ test("a start waits for shaders and says so, and can be taken back", async (t) =
   const page = await open(t, { script: { ...plain, shaders: 37 } });
   await page.getByText("Preparing shaders: 37 of 42; you can start already.").waitFor();
   await tune(page).click();
-  await page.getByText("Preparing shaders: 37 of 42", { exact: true }).waitFor();
+  await page.locator("section.bar").getByText("Preparing shaders: 37 of 42", { exact: true }).waitFor();
   await page.getByText("The run begins when they are ready").waitFor();
   assert.deepEqual(await violations(page), []);
   await page.getByRole("button", { name: "Stop" }).click();
@@ -154,13 +154,13 @@ test("every control can be reached by Tab, shows its focus and is at least 44 pi
     assert.ok(focused.ring, `${focused.name} shows no focus`);
     reached.add(focused.name.replace(/\s+/g, " "));
   }
-  const wanted = ["Auto", "Tune a model on this processor", "Another", "Open UCI HAR Dataset.zip", "Narrow", "Training steps", "Learning rate", "Example weights", "The same run"];
+  const wanted = ["Auto", "Tune a model on this GPU", "GPU", "Another", "Open UCI HAR Dataset.zip", "Narrow", "Training steps", "Learning rate", "Example weights", "The same run"];
   for (const name of wanted)
     assert.ok([...reached].some((one) => one.startsWith(name)), `${name} is not reached; ${[...reached].join(" | ")}`);
 });
 
 test("settings live in the address, both ways", async (t) => {
-  const page = await open(t, { hash: "#steps=7&hyperparameters=lr,l2" });
+  const page = await open(t, { path: "?engine=webgpu#steps=7&hyperparameters=lr,l2" });
   assert.equal(await page.getByLabel("Training steps").inputValue(), "7");
   assert.equal(await page.getByLabel("Momentum").isChecked(), false);
   await page.getByLabel("Seed").fill("42");
@@ -173,15 +173,66 @@ test("settings live in the address, both ways", async (t) => {
   assert.equal(new URL(page.url()).hash, "");
 });
 
-test("without WebGPU the page says what is missing and how to get it", async (t) => {
-  const page = await open(t, {
-    gpu: false,
-    script: { ...plain, failure: { stage: "device", message: "There is no adapter." } },
-  });
+test("without WebGPU the page works on the processor, and says how to get it", async (t) => {
+  const page = await open(t, { gpu: false, path: "", script: { ...plain, adapter: false } });
   await page.getByText("This browser does not offer WebGPU").waitFor();
+  await page.getByText("How to get it").click();
   await page.getByText("chrome://flags/#enable-unsafe-webgpu").waitFor();
-  assert.ok(await tune(page).isDisabled());
+  assert.ok(await page.getByLabel("GPU", { exact: false }).first().isDisabled());
   assert.deepEqual(await violations(page), []);
+  await page.getByRole("button", { name: "Tune a model on this processor" }).click();
+  await page.getByRole("heading", { name: "Result" }).waitFor();
+});
+
+test("a GPU that the address asks for is not replaced in silence", async (t) => {
+  const page = await open(t, { gpu: false, script: { ...plain, adapter: false } });
+  await page.getByText("The address asks for a GPU, but there is none to use here.").waitFor();
+  assert.ok(await tune(page).isDisabled());
+});
+
+test("the faster engine is taken, another can be chosen, and the address keeps the choice", async (t) => {
+  const page = await open(t, { path: "#seed=5" });
+  await page.getByText("measured: 0.90 ms a step, about 4.0 s for this run").waitFor();
+  await page.getByText("measured: 4.1 ms a step, about 12 s for this run").waitFor();
+  assert.ok(await page.getByRole("radio", { name: /^GPU/ }).isChecked());
+  await page.getByText("About 4.0 s", { exact: true }).waitFor();
+  await page.getByRole("radio", { name: /^Processor/ }).check();
+  await page.getByText("About 12 s", { exact: true }).waitFor();
+  assert.equal(new URL(page.url()).search, "?engine=cpu");
+  assert.equal(new URL(page.url()).hash, "#seed=5");
+  assert.equal(await page.evaluate(() => window.double.prepared.engine), "cpu");
+  await page.getByRole("button", { name: "Tune a model on this processor" }).waitFor();
+  await page.getByRole("button", { name: "Take the faster one" }).click();
+  assert.equal(new URL(page.url()).search, "");
+  assert.equal(await page.evaluate(() => window.double.prepared.engine), undefined);
+});
+
+test("a software adapter is named as one, and the processor itself is faster", async (t) => {
+  const page = await open(t, { path: "", script: { ...plain, software: true } });
+  await page.getByText("software adapter", { exact: true }).waitFor();
+  assert.ok(await page.getByRole("radio", { name: /^Processor/ }).isChecked());
+});
+
+test("the default run is what was found worth its time, until the visitor chooses", async (t) => {
+  const page = await open(t);
+  const suggest = (steps) => page.evaluate((steps) => window.double.say({ kind: "first-run", network: "narrow", steps, outer: 10 }), steps);
+  await suggest(100);
+  await page.waitForTimeout(100);
+  assert.equal(await page.getByLabel("Training steps").inputValue(), "100");
+  assert.equal(await page.evaluate(() => window.double.prepared.settings.steps), 100);
+  assert.equal(new URL(page.url()).hash, "");
+  await page.getByLabel("Training steps").fill("30");
+  await page.getByLabel("Training steps").blur();
+  await suggest(200);
+  await page.waitForTimeout(100);
+  assert.equal(await page.getByLabel("Training steps").inputValue(), "30");
+});
+
+test("a browser without SIMD gets a sentence", async (t) => {
+  const message = "This browser’s WebAssembly has no SIMD, which the page computes with.";
+  const page = await open(t, { script: { ...plain, failure: { stage: "device", message } } });
+  await page.locator("section.bar").getByText(message).waitFor();
+  assert.ok(await tune(page).isDisabled());
 });
 
 test("a bad file is named with what to do, and the data stays", async (t) => {

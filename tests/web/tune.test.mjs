@@ -1,4 +1,4 @@
-// The page with its real engine, on the browser's software GPU.
+// The page with its real engines: the browser's software GPU, and the processor.
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -8,10 +8,13 @@ import { openPage, PATIENCE, shoot } from "./browser.mjs";
 
 const timeout = 5 * PATIENCE;
 
-/** Opens the page with the built-in subset only, so that scoring takes seconds; the rest of the data never arrives. */
-async function open(t, path, { prepare } = {}) {
+/**
+ * Opens the page on an engine, with the built-in subset only, so that scoring takes seconds; the rest of the data never
+ * arrives.
+ */
+async function open(t, engine, hash = "", { prepare } = {}) {
   const page = await openPage(t, {
-    path,
+    path: `?engine=${engine}${hash}`,
     async prepare(page) {
       await page.emulateMedia({ reducedMotion: "reduce" });
       await page.route(/rest.*\.bin/, () => {});
@@ -36,33 +39,6 @@ async function saved(page, file) {
   return readFile(await (await download).path());
 }
 
-test("from load to tuned result on the GPU, with no numerical work on the page's own thread", { timeout }, async (t) => {
-  const opened = performance.now();
-  const page = await open(t, "#steps=4&outer=2&seed=3");
-  await start(page);
-  await iterations(page, 1);
-  t.diagnostic(`load to first outer iteration: ${((performance.now() - opened) / 1000).toFixed(1)} s`);
-  await page.getByRole("heading", { name: /^Result/ }).waitFor();
-
-  const result = JSON.parse(await saved(page, "result.json"));
-  assert.equal(result.engine, "gpu");
-  assert.ok(result.dispatches > 0);
-  assert.equal(result.data.subset, true);
-  assert.equal(result.configuration.data, "subset");
-  assert.equal(result.iterations, 2);
-  assert.equal(result.configuration.seed, 3);
-  const model = await saved(page, "model.safetensors");
-  const header = JSON.parse(model.subarray(8, 8 + Number(model.readBigUInt64LE())).toString());
-  assert.deepEqual(header["conv1.kernel"].shape, [3, 9, 8]);
-  const shown = await page.locator("table", { hasText: "Tuned" }).locator("tbody td").allTextContents();
-  const windows = result.end.test_classes.confusion.flat().map(String);
-  assert.deepEqual(shown.slice(0, 36), windows);
-
-  const loaded = await page.evaluate(() => performance.getEntriesByType("resource").map(({ name }) => name));
-  assert.ok(loaded.every((name) => !name.endsWith(".wasm")), "wasm belongs to the worker");
-  await shoot(page, "tuned-1280-light");
-});
-
 /** Puts a line before the worker's own script, where a page's init scripts do not reach. */
 const inWorker = (line) => (page) =>
   page.route(/worker-.*\.js/, async (route) => {
@@ -70,23 +46,94 @@ const inWorker = (line) => (page) =>
     await route.fulfill({ response, body: `${line}\n${await response.text()}` });
   });
 
+/** Counts the pipelines that a worker makes. */
+const counting = `{
+  const make = globalThis.GPUDevice?.prototype.createComputePipeline;
+  self.pipelines = 0;
+  if (make) GPUDevice.prototype.createComputePipeline = function (...given) {
+    self.pipelines += 1;
+    return make.apply(this, given);
+  };
+}`;
+
+for (const [engine, recorded] of Object.entries({ webgpu: "gpu", cpu: "cpu" })) {
+  test(`from load to tuned result (${engine}), with no numerical work on the page's own thread`, { timeout }, async (t) => {
+    const opened = performance.now();
+    const page = await open(t, engine, "#steps=4&outer=2&seed=3", { prepare: inWorker(counting) });
+    await start(page);
+    await iterations(page, 1);
+    t.diagnostic(`load to first outer iteration: ${((performance.now() - opened) / 1000).toFixed(1)} s`);
+    await page.getByRole("heading", { name: /^Result/ }).waitFor();
+
+    const result = JSON.parse(await saved(page, "result.json"));
+    assert.equal(result.engine, recorded);
+    assert.ok(result.dispatches > 0);
+    assert.equal(result.configuration.device, engine === "cpu" ? "cpu" : "auto");
+    assert.equal((await page.workers()[0].evaluate(() => self.pipelines)) > 0, engine === "webgpu", "no other engine ran");
+    assert.equal(result.data.subset, true);
+    assert.equal(result.configuration.data, "subset");
+    assert.equal(result.iterations, 2);
+    assert.equal(result.configuration.seed, 3);
+    const model = await saved(page, "model.safetensors");
+    const header = JSON.parse(model.subarray(8, 8 + Number(model.readBigUInt64LE())).toString());
+    assert.deepEqual(header["conv1.kernel"].shape, [3, 9, 8]);
+    const shown = await page.locator("table", { hasText: "Tuned" }).locator("tbody td").allTextContents();
+    const windows = result.end.test_classes.confusion.flat().map(String);
+    assert.deepEqual(shown.slice(0, 36), windows);
+
+    const loaded = await page.evaluate(() => performance.getEntriesByType("resource").map(({ name }) => name));
+    assert.ok(loaded.every((name) => !name.endsWith(".wasm")), "wasm belongs to the worker");
+    await shoot(page, `tuned-${engine}-1280-light`);
+  });
+}
+
 for (const [name, line, page, said] of [
   ["no WebGPU", "delete WorkerNavigator.prototype.gpu;", () => delete Navigator.prototype.gpu, "does not offer WebGPU"],
   ["no adapter", "GPU.prototype.requestAdapter = async () => null;", () => {}, "found no graphics adapter"],
 ])
-  test(`with ${name} the page says so, and still shows the data`, { timeout }, async (t) => {
+  test(`with ${name} the page says so, and works on the processor`, { timeout }, async (t) => {
     const prepare = async (opened) => {
       await opened.addInitScript(page);
       await inWorker(line)(opened);
     };
-    const opened = await openPage(t, { prepare });
+    const opened = await openPage(t, { path: "#steps=4&outer=2", prepare });
+    opened.setDefaultTimeout(timeout);
     await opened.getByText(said).waitFor();
     await opened.getByText("16 people").waitFor();
-    assert.ok(await opened.getByRole("button", { name: /^Tune/ }).isDisabled());
+    await opened.getByText(/measured: .* a step/).waitFor();
+    await start(opened);
+    await opened.getByRole("heading", { name: /^Result/ }).waitFor();
+    assert.equal(JSON.parse(await saved(opened, "result.json")).engine, "cpu");
   });
 
+test("without SIMD the page says so before it loads the module", { timeout }, async (t) => {
+  const page = await openPage(t, { path: "?engine=cpu", prepare: inWorker("WebAssembly.validate = () => false;") });
+  await page.locator("section.bar").getByText("has no SIMD").waitFor();
+  assert.ok(await page.getByRole("button", { name: /^Tune/ }).isDisabled());
+});
+
+test("both engines are measured, and the faster one is taken for a run of at most 40 s", { timeout }, async (t) => {
+  const page = await openPage(t, { prepare: (page) => page.route(/rest.*\.bin/, () => {}) });
+  page.setDefaultTimeout(timeout);
+  const radio = (name) => page.getByRole("radio", { name });
+  const measured = async (name) => {
+    const text = await page.locator("label", { has: radio(name) }).getByText(/measured: /).innerText();
+    t.diagnostic(`${name}: ${text}`);
+    const [, step, unit] = text.match(/measured: ([\d.]+) (ms|s) a step/);
+    return step * (unit === "ms" ? 1e-3 : 1);
+  };
+  const opened = performance.now();
+  const cpu = await measured("Processor");
+  t.diagnostic(`load to the processor's measurement: ${((performance.now() - opened) / 1000).toFixed(1)} s`);
+  const gpu = await measured("GPU");
+  t.diagnostic(`load to the GPU's measurement: ${((performance.now() - opened) / 1000).toFixed(1)} s`);
+  // A software adapter interprets what the processor engine does directly.
+  assert.ok(cpu < gpu, `${cpu} against ${gpu} seconds a step`);
+  assert.ok(await radio("Processor").isChecked());
+});
+
 test("a run is held, goes on and stops at once", { timeout }, async (t) => {
-  const page = await open(t, "#steps=20&outer=50");
+  const page = await open(t, "webgpu", "#steps=20&outer=50");
   await start(page);
   await page.getByText(/training, step \d/).waitFor();
   await page.getByRole("button", { name: "Pause" }).click();
@@ -113,18 +160,11 @@ test("a run is held, goes on and stops at once", { timeout }, async (t) => {
 });
 
 test("shaders are made before the start, counted, and once for all runs", { timeout }, async (t) => {
-  const line = `{
-    const make = GPUDevice.prototype.createComputePipeline;
-    self.pipelines = 0;
-    GPUDevice.prototype.createComputePipeline = function (...given) {
-      self.pipelines += 1;
-      return make.apply(this, given);
-    };
-  }`;
   const opened = performance.now();
-  const page = await open(t, "#steps=4&outer=1", { prepare: inWorker(line) });
+  const page = await open(t, "webgpu", "#steps=4&outer=1", { prepare: inWorker(counting) });
   await page.getByText(/Preparing shaders: \d+ of \d+; you can start already/).waitFor();
-  await page.getByText(/^(\d+) of \1$/).waitFor();
+  // A step is measured once all are there.
+  await page.locator("label", { has: page.getByRole("radio", { name: "GPU" }) }).getByText(/measured: /).waitFor();
   t.diagnostic(`load to all shaders: ${((performance.now() - opened) / 1000).toFixed(1)} s`);
   const pipelines = () => page.workers()[0].evaluate(() => self.pipelines);
   const made = await pipelines();
@@ -144,7 +184,7 @@ test("shaders are made before the start, counted, and once for all runs", { time
 });
 
 test("a file that is no data set is refused with a reason, and the data stay", { timeout }, async (t) => {
-  const page = await open(t, "");
+  const page = await open(t, "cpu");
   const name = "holiday.zip";
   await page.getByLabel("Open UCI HAR Dataset.zip").setInputFiles({ name, mimeType: "application/zip", buffer: Buffer.from("PK no zip") });
   await page.getByRole("alert").filter({ hasText: name }).waitFor();
@@ -157,14 +197,14 @@ const mini = ["../../../shared", "../../../../shared"]
   .find(existsSync);
 
 test("the user's own zip replaces the data", { timeout, skip: mini ? false : "the shared data are not here" }, async (t) => {
-  const page = await open(t, "");
+  const page = await open(t, "cpu");
   await page.getByLabel("Open UCI HAR Dataset.zip").setInputFiles(mini);
   await page.getByText("UCI_HAR_Dataset_mini.zip", { exact: true }).waitFor();
   assert.equal(await page.getByRole("alert").count(), 0);
 });
 
 test("a lost device is replaced, and the run goes on where it was", { timeout }, async (t) => {
-  const page = await open(t, "#steps=4&outer=3&seed=3");
+  const page = await open(t, "webgpu", "#steps=4&outer=3&seed=3");
   await start(page);
   await iterations(page, 1);
   // As a driver's reset would.

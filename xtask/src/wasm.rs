@@ -97,19 +97,22 @@ impl Toolchain {
 
     /// Cargo for the library without its command line, in a folder of its own: two compilers may share nothing.
     fn cargo(&self, subcommand: &str) -> Result<Command> {
+        // Every browser with WebGPU has SIMD, and the page asks before it loads the module.
+        let mut flags = OsString::from("-Ctarget-feature=+simd128");
         let mut cargo = match self {
             Self::InUse => process::cargo(subcommand),
             Self::Debian => {
                 // `cargo clippy` would look for its helper in ~/.cargo/bin first and find rustup's.
                 let program = if subcommand == "clippy" { DEBIAN_CARGO_CLIPPY } else { DEBIAN_CARGO };
-                let mut flags = OsString::from("--sysroot\x1f");
+                flags.push("\x1f--sysroot\x1f");
                 flags.push(debian_sysroot()?);
                 let mut cargo = debian(program);
-                cargo.arg(subcommand).env("CARGO_ENCODED_RUSTFLAGS", flags);
+                cargo.arg(subcommand);
                 cargo
             }
         };
-        cargo.args(["--lib", "--no-default-features", "--target", TARGET]).env("CARGO_TARGET_DIR", target_folder());
+        cargo.args(["--lib", "--no-default-features", "--target", TARGET]);
+        cargo.env("CARGO_TARGET_DIR", target_folder()).env("CARGO_ENCODED_RUSTFLAGS", flags);
         Ok(cargo)
     }
 }
@@ -194,8 +197,15 @@ fn shrink(module: &Path) -> Result<()> {
     }
     let shrunk = module.with_extension("opt.wasm");
     // Only what every browser with WebGPU has; `--all-features` makes modules that Chromium refuses.
-    let features =
-        ["bulk-memory", "reference-types", "mutable-globals", "nontrapping-float-to-int", "sign-ext", "multivalue"];
+    let features = [
+        "simd",
+        "bulk-memory",
+        "reference-types",
+        "mutable-globals",
+        "nontrapping-float-to-int",
+        "sign-ext",
+        "multivalue",
+    ];
     let mut optimise = process::command("wasm-opt");
     optimise.arg("-Oz").args(features.map(|feature| format!("--enable-{feature}")));
     match process::run(optimise.arg(module).arg("-o").arg(&shrunk)) {

@@ -1,11 +1,11 @@
 import type { FromWorker, ToWorker } from "../../pkg/stackelberg.js";
 
-export interface Engine {
+export interface Connection {
   send(message: ToWorker): void;
 }
 
 /** Starts the worker; `receive` gets every message, and a failure should the worker itself break. */
-export function start(receive: (message: FromWorker) => void): Engine {
+export function start(receive: (message: FromWorker) => void): Connection {
   const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
   worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => receive(data));
   worker.addEventListener("error", ({ message }) =>

@@ -1,14 +1,23 @@
 /// <reference lib="webworker" />
-// Owns the wasm engine and the GPU device. It only passes messages; all they mean is in the Rust crate.
+// Owns the wasm module, and with it both engines. It only passes messages; all they mean is in the Rust crate.
 import first from "../../../data/har/subset.bin?url";
 import rest from "../../../data/har/rest.bin?url";
 import init, { Studio } from "../../pkg/stackelberg.js";
 import type { FromWorker, ToWorker } from "../../pkg/stackelberg.js";
+import { unsupported } from "../model/browser.ts";
 import { capital } from "../model/format.ts";
 
-const studio = Promise.all([init(), adapterName()]).then(
-  ([, name]) => new Studio((message) => postMessage(message), name),
-);
+const studio = open();
+
+async function open(): Promise<Studio> {
+  const message = unsupported();
+  if (message) {
+    postMessage({ kind: "failed", stage: "device", message } satisfies FromWorker);
+    return new Promise(() => {});
+  }
+  const [, name] = await Promise.all([init(), adapterName()]);
+  return new Studio((message) => postMessage(message), name);
+}
 
 addEventListener("message", async ({ data }: MessageEvent<ToWorker>) => {
   const engine = await studio;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { advice } from "./browser.ts";
+import { advice, unsupported } from "./browser.ts";
 
 const agents = {
   chrome: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36",
@@ -26,4 +26,10 @@ test("a browser with the interface but no adapter is not told to update", () => 
   const { missing, steps } = advice(agents.chrome, true, true);
   assert.match(missing, /no graphics adapter/);
   assert.ok(steps.every((step) => !/Update/.test(step)));
+});
+
+test("WebAssembly without SIMD is noticed before the module is loaded, and only then", (t) => {
+  assert.equal(unsupported(), null);
+  t.mock.method(WebAssembly, "validate", () => false);
+  assert.match(unsupported()!, /no SIMD.*Safari 16\.4/);
 });

@@ -1,3 +1,17 @@
+/** A function that fills a vector: only a browser whose WebAssembly has SIMD takes it. */
+const simd = Uint8Array.of(
+  ...[0, 97, 115, 109, 1, 0, 0, 0],
+  ...[1, 5, 1, 96, 0, 1, 123],
+  ...[3, 2, 1, 0],
+  ...[10, 8, 1, 6, 0, 65, 0, 253, 15, 11],
+);
+
+/** Why the engine's module cannot be loaded here, if it cannot. */
+export function unsupported(): string | null {
+  if (WebAssembly.validate(simd)) return null;
+  return "This browser’s WebAssembly has no SIMD, which the page computes with. Use Chrome or Edge 91, Firefox 89, Safari 16.4, or a later one.";
+}
+
 /** What a visitor can do to get WebGPU here. */
 export interface Advice {
   missing: string;

@@ -1,21 +1,25 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { FromWorker, OuterIteration } from "../../pkg/stackelberg.js";
+import type { EngineState, FromWorker, OuterIteration } from "../../pkg/stackelberg.js";
 import { paths } from "./paths.ts";
-import { announcement, best, completed, empty, preparing, reduce, withoutResult } from "./session.ts";
+import { announcement, best, completed, empty, reduce, withoutResult } from "./session.ts";
 import { defaults } from "./settings.ts";
 import { tracks } from "./tracks.ts";
 
-const settings = { ...defaults({ software: true }), steps: 4, outer: 3 };
-const ready: FromWorker = {
-  kind: "ready",
+const settings = { ...defaults(null), steps: 4, outer: 3 };
+const cpu: EngineState = {
+  engine: "cpu",
   name: "",
-  software: false,
-  maxBufferBytes: 1,
+  software: true,
+  problem: undefined,
+  shaders: undefined,
+  step: 0.004,
+  run: 30,
 };
+const ready: FromWorker = { kind: "engines", engines: [cpu], faster: "cpu" };
 const side = { windows: 1, people: [1] };
 const data = { name: "", subset: false, train: side, validation: side, test: side, classes: [] };
-const started: FromWorker = { kind: "started", settings, data };
+const started: FromWorker = { kind: "started", settings, engine: "cpu", data };
 const play = (...messages: FromWorker[]) => messages.reduce(reduce, empty);
 
 function outer(iteration: number, loss: number, accepted = true): OuterIteration {
@@ -56,14 +60,16 @@ test("a failed run keeps what it had; failed data does not end a run", () => {
   assert.equal(play(started, broken, started).failure, null);
 });
 
-test("a start shows the shaders that it waits for, and a stop before the first result forgets the run", () => {
-  const waiting = play(ready, { kind: "preparing", done: 37, total: 42 }, started);
-  assert.equal(preparing(waiting), "Preparing shaders: 37 of 42");
-  assert.equal(preparing(reduce(waiting, { kind: "preparing", done: 42, total: 42 })), "");
-  const cancelled = reduce(waiting, { kind: "cancelled" });
+test("a stop before the first result forgets the run", () => {
+  const cancelled = play(ready, started, { kind: "cancelled" });
   assert.equal(cancelled.run, null);
   assert.equal(announcement(cancelled), withoutResult);
   assert.equal(reduce(cancelled, started).cancelled, false);
+});
+
+test("what was measured makes the default run", () => {
+  const { firstRun } = play(ready, { kind: "first-run", network: "narrow", steps: 50, outer: 10 });
+  assert.equal(defaults(firstRun).steps, 50);
 });
 
 test("messages of a run that is gone are ignored", () => {

@@ -1,12 +1,13 @@
 import type {
   DataInfo,
-  Device,
   Done,
+  Engine,
+  EngineState,
   Evaluation,
   Failure,
+  FirstRun,
   FromWorker,
   OuterIteration,
-  Preparation,
   Progress,
   Settings,
   Trace,
@@ -16,9 +17,12 @@ import { number } from "./format.ts";
 
 /** All the page knows; made only from the worker's messages. */
 export interface Session {
-  device: Device | null;
-  /** How many shaders of the run at hand are ready. */
-  shaders: Preparation | null;
+  /** None before they were looked for. */
+  engines: EngineState[];
+  /** The one that would do the run at hand sooner, once measured. */
+  faster: Engine | undefined;
+  /** What is worth its time here, once measured. */
+  firstRun: FirstRun | null;
   data: DataInfo | null;
   trace: Trace | null;
   run: Run | null;
@@ -29,7 +33,8 @@ export interface Session {
 
 export interface Run {
   settings: Settings;
-  /** What it runs on, whatever is loaded meanwhile. */
+  engine: Engine;
+  /** Its data, whatever is loaded meanwhile. */
   data: DataInfo;
   state: "running" | "paused" | "done" | "failed";
   progress: Progress | null;
@@ -43,8 +48,9 @@ export interface Run {
 }
 
 export const empty: Session = {
-  device: null,
-  shaders: null,
+  engines: [],
+  faster: undefined,
+  firstRun: null,
   data: null,
   trace: null,
   run: null,
@@ -55,14 +61,14 @@ export const empty: Session = {
 /** The session after one more message. */
 export function reduce(session: Session, message: FromWorker): Session {
   switch (message.kind) {
-    case "ready":
-      return { ...session, device: message };
+    case "engines":
+      return { ...session, engines: message.engines, faster: message.faster };
+    case "first-run":
+      return { ...session, firstRun: message };
     case "data":
       return { ...session, data: message, failure: session.failure?.stage === "data" ? null : session.failure };
     case "trace":
       return { ...session, trace: message };
-    case "preparing":
-      return { ...session, shaders: message };
     case "started":
       return { ...session, failure: null, cancelled: false, run: begin(message) };
     case "cancelled":
@@ -78,13 +84,13 @@ export function reduce(session: Session, message: FromWorker): Session {
   }
 }
 
-function begin({ settings, data }: { settings: Settings; data: DataInfo }): Run {
-  return { settings, data, state: "running", progress: null, recovering: false, inner: [], outer: [], scores: {}, done: null };
+function begin({ settings, engine, data }: { settings: Settings; engine: Engine; data: DataInfo }): Run {
+  return { settings, engine, data, state: "running", progress: null, recovering: false, inner: [], outer: [], scores: {}, done: null };
 }
 
 type RunMessage = Exclude<
   FromWorker,
-  { kind: "ready" | "data" | "trace" | "preparing" | "started" | "cancelled" | "failed" }
+  { kind: "engines" | "first-run" | "data" | "trace" | "started" | "cancelled" | "failed" }
 >;
 
 function advance(run: Run, message: RunMessage): Run {
@@ -115,18 +121,13 @@ function advance(run: Run, message: RunMessage): Run {
 
 export const withoutResult = "Stopped before the first outer iteration was complete, so there is no result.";
 
-/** "Preparing shaders: 37 of 42", or nothing where none is missing. */
-export function preparing({ shaders }: Session): string {
-  return shaders && shaders.done < shaders.total ? `Preparing shaders: ${shaders.done} of ${shaders.total}` : "";
-}
-
 /** Where the page stands, in words, for the live region: said once a change, not once a step. */
 export function announcement(session: Session): string {
   const { run, failure } = session;
   if (failure) return failure.message;
   if (!run) {
     if (session.cancelled) return withoutResult;
-    return session.device ? "Ready to tune." : "";
+    return session.engines.length > 0 ? "Ready to tune." : "";
   }
   switch (run.state) {
     case "running":

@@ -2,12 +2,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { command, defaults, fromHash, toHash } from "./settings.ts";
 
-const start = defaults({ software: true });
+const start = defaults(null);
 
-test("a software adapter starts with the narrow network and a short run", () => {
-  assert.equal(start.network, "narrow");
-  assert.ok(start.steps < defaults({ software: false }).steps);
-  assert.equal(defaults({ software: false }).network, "paper");
+test("the defaults are what was found worth its time", () => {
+  const { network, steps, outer, batch } = defaults({ network: "paper", steps: 200, outer: 15 });
+  assert.deepEqual([network, steps, outer, batch], ["paper", 200, 15, start.batch]);
 });
 
 test("an address without settings means the defaults, and the defaults an empty address", () => {
@@ -35,4 +34,5 @@ test("the command line names every setting", () => {
     command(start),
     "stackelberg tune --network narrow --steps 20 --outer 10 --batch 64 --seed 0 --hyperparameters lr,momentum,l2",
   );
+  assert.match(command(start, "cpu"), / --device cpu$/);
 });

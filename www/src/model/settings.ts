@@ -1,4 +1,4 @@
-import type { Device, Group, Network, Settings } from "../../pkg/stackelberg.js";
+import type { Engine, FirstRun, Group, Network, Settings } from "../../pkg/stackelberg.js";
 
 /** The whole numbers a visitor can set, with what they mean and how far they go. */
 export const numbers = [
@@ -20,17 +20,10 @@ export const groups: { value: Group; label: string; symbol: string }[] = [
   { value: "example-weights", label: "Example weights", symbol: "ω" },
 ];
 
-/** What a first run should be: short where a processor plays the GPU, the full problem where there is one. */
-export function defaults(device: Pick<Device, "software"> | null): Settings {
-  const software = device?.software ?? true;
-  return {
-    network: software ? "narrow" : "paper",
-    steps: software ? 20 : 200,
-    outer: software ? 10 : 20,
-    batch: 64,
-    hyperparameters: ["lr", "momentum", "l2"],
-    seed: 0,
-  };
+/** What a first run should be: what was found worth its time on this device, and a short one before that is known. */
+export function defaults(first: FirstRun | null): Settings {
+  const { network, steps, outer } = first ?? { network: "narrow", steps: 20, outer: 10 };
+  return { network, steps, outer, batch: 64, hyperparameters: ["lr", "momentum", "l2"], seed: 0 };
 }
 
 /** Settings from an address: what it names and what is in range, the defaults for all else. */
@@ -58,8 +51,9 @@ export function toHash(settings: Settings, start: Settings): string {
 }
 
 /** The same run on the command line. */
-export function command(settings: Settings): string {
-  return ["stackelberg tune", ...flags(settings).map(([name, value]) => `--${name} ${value}`)].join(" ");
+export function command(settings: Settings, engine?: Engine): string {
+  const all = [...flags(settings), ...(engine === "cpu" ? [["device", "cpu"]] : [])];
+  return ["stackelberg tune", ...all.map(([name, value]) => `--${name} ${value}`)].join(" ");
 }
 
 function flags(settings: Settings, start?: Settings): [string, string][] {

@@ -52,7 +52,7 @@ test("a confusion matrix and a recording go row by row", () => {
 });
 
 test("file names say what is in them and of which run", () => {
-  const run = { ...defaults({ software: true }), steps: 20, seed: 7 };
+  const run = { ...defaults(null), steps: 20, seed: 7 };
   assert.equal(fileName("Outer loss", "csv", run), "stackelberg-outer-loss-narrow-T20-seed7.csv");
   assert.equal(fileName("Recording of person 3: sitting", "svg"), "stackelberg-recording-of-person-3-sitting.svg");
 });

@@ -1,0 +1,39 @@
+import type { Engine, EngineState } from "../../pkg/stackelberg.js";
+import type { Session } from "./session.ts";
+
+export const engines: Record<Engine, { label: string; hint: string }> = {
+  webgpu: { label: "GPU", hint: "through WebGPU" },
+  cpu: { label: "Processor", hint: "WebAssembly, one core" },
+};
+
+/** The engine that an address asks for by `?engine=`. */
+export function fromSearch(search: string): Engine | null {
+  const name = new URLSearchParams(search).get("engine");
+  return name === "webgpu" || name === "cpu" ? name : null;
+}
+
+/** The address's query with this engine asked for, or none. */
+export function toSearch(search: string, engine: Engine | null): string {
+  const query = new URLSearchParams(search);
+  if (engine) query.set("engine", engine);
+  else query.delete("engine");
+  return query.size > 0 ? `?${query}` : "";
+}
+
+/** What a run would use: the engine that is wanted, the faster one, or whichever there is. */
+export function chosen({ engines, faster }: Session, wanted: Engine | null): EngineState | undefined {
+  const usable = engines.filter(({ problem }) => problem === undefined);
+  if (wanted) return usable.find(({ engine }) => engine === wanted);
+  return usable.find(({ engine }) => engine === faster) ?? usable[0];
+}
+
+/** "Preparing shaders: 37 of 42", or nothing where none is missing. */
+export function preparing(state: EngineState | undefined): string {
+  const { done, total } = state?.shaders ?? { done: 0, total: 0 };
+  return done < total ? `Preparing shaders: ${done} of ${total}` : "";
+}
+
+/** "4.1 ms a step", "0.73 s a step". */
+export function pace(step: number): string {
+  return step < 0.1 ? `${(1000 * step).toPrecision(2)} ms a step` : `${step.toPrecision(2)} s a step`;
+}
