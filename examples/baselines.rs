@@ -17,7 +17,8 @@ use stackelberg::engine::Engine;
 use stackelberg::experiment::config::TuneConfig;
 use stackelberg::experiment::tune::{outer_windows, problem, set};
 use stackelberg::gpu::GpuEngine;
-use stackelberg::nn::{Layer, Model, optim::Optimizer};
+use stackelberg::nn::optim::{Epsilon, Optimizer};
+use stackelberg::nn::{Layer, Model};
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rng::{Purpose, Stream};
 
@@ -114,12 +115,12 @@ async fn random_search(
 
 async fn adam(engine: &mut dyn Engine, config: &TuneConfig, raw: Split) -> Result<Value, SolveError> {
     let (split, _) = raw.standardized().expect("every channel varies");
-    let problem = Problem { optimizer: Optimizer::Adam { epsilon: 1e-8 }, ..problem(config, split.train.len()) };
+    let problem = Problem { optimizer: Optimizer::Adam(Epsilon::Outside), ..problem(config, split.train.len()) };
     let data = session_data(config, &split, &problem);
     let layout = problem.layout();
     let mut lambda = vec![0.0; layout.len()];
     lambda[layout.log_lr.clone()].fill(1e-3f64.ln());
-    lambda[layout.scalars.clone()].copy_from_slice(&[0.9, 0.999]);
+    lambda[layout.scalars.clone()].copy_from_slice(&[0.9, 0.999, 1e-8]);
     lambda[layout.l2_log.clone()].fill(config.l2.ln());
     let mut session = Session::new(engine, problem, &data, Memory::Slots(1)).await?;
     let outer_loss = session.train(&lambda, &mut Unattended).await?.outer_loss;

@@ -3,7 +3,8 @@
 
 use stackelberg::bilevel::{Loss, Memory, Problem, Session, SessionData, Set, Source, Targets, Unattended};
 use stackelberg::engine::{Counters, Engine};
-use stackelberg::nn::{Layer, Model, Padding, optim::Optimizer};
+use stackelberg::nn::optim::Optimizer;
+use stackelberg::nn::{Layer, Model, Padding};
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rng::{Purpose, Stream};
 
@@ -56,7 +57,9 @@ fn setup(optimizer: Optimizer, steps: usize) -> (Problem, SessionData, Vec<f64>)
     let layout = problem.layout();
     let mut lambda = vec![0.0; layout.len()];
     lambda[layout.log_lr].iter_mut().for_each(|l| *l = -2.5 + 0.3 * stream.normal());
-    lambda[layout.scalars].fill(0.8);
+    for (place, name) in layout.scalars.zip(problem.optimizer.scalars()) {
+        lambda[place] = if *name == "epsilon" { 0.1 } else { 0.8 };
+    }
     lambda[layout.l2_log].iter_mut().for_each(|l| *l = -3.0 + 0.3 * stream.normal());
     lambda[layout.weights].iter_mut().for_each(|w| *w = 0.2 + stream.uniform());
     (problem, data, lambda)
@@ -64,7 +67,7 @@ fn setup(optimizer: Optimizer, steps: usize) -> (Problem, SessionData, Vec<f64>)
 
 #[test]
 fn hypergradients_agree_with_differences() {
-    for optimizer in [Optimizer::Sgd, Optimizer::Momentum, Optimizer::Adam { epsilon: 1e-3 }] {
+    for optimizer in Optimizer::ALL {
         let (problem, data, lambda) = setup(optimizer, 7);
         let mut engine = ReferenceEngine::new();
         pollster::block_on(async {

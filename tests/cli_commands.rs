@@ -163,7 +163,7 @@ fn verify_reports_and_exits_as_promised() {
         outputs(meta, "tol_rel", (-1.0).into());
         outputs(meta, "tol_abs", (-1.0).into());
     });
-    let other = altered(&case, &root.path().join("other"), |meta| meta["kind"] = "implicit".into());
+    let other = altered(&case, &root.path().join("other"), |meta| meta["kind"] = "of tomorrow".into());
     let document = altered(&case, &root.path().join("document"), |meta| {
         let output = meta["outputs"].as_object_mut().unwrap().remove("y").unwrap();
         meta["outputs"]["val_loss"] = output;

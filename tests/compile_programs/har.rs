@@ -9,7 +9,8 @@ use stackelberg::bilevel::{Function, Loss, Problem, Source};
 use stackelberg::compile::Output;
 use stackelberg::interp;
 use stackelberg::ir::{DType, Graph, NodeId, numel};
-use stackelberg::nn::{Model, optim::Optimizer};
+use stackelberg::nn::Model;
+use stackelberg::nn::optim::Optimizer;
 
 fn problem(model: Model, optimizer: Optimizer, batch: usize) -> Problem {
     Problem {
@@ -81,7 +82,7 @@ fn inputs(g: &Graph) -> Vec<Vec<f64>> {
 
 #[test]
 fn steps_compute_what_the_interpreter_computes() {
-    for optimizer in [Optimizer::Sgd, Optimizer::Momentum, Optimizer::Adam { epsilon: 1e-8 }] {
+    for optimizer in Optimizer::ALL {
         let small = problem(Model::har_cnn(3, 5, 6, 0.3), optimizer, 4);
         for (name, f) in functions(&small) {
             let inputs = inputs(&f.graph);

@@ -8,7 +8,8 @@ use crate::bilevel::{
 };
 use crate::engine::Engine;
 use crate::ir::DType;
-use crate::nn::{Model, optim::Optimizer};
+use crate::nn::Model;
+use crate::nn::optim::{Epsilon, Optimizer};
 
 /// Why a case gave no outputs.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +26,7 @@ pub(super) fn optimizer(case: &Case) -> Result<Optimizer, CaseError> {
     match inner["optimizer"].as_str().unwrap_or_default() {
         "sgd" => Ok(Optimizer::Sgd),
         "momentum" => Ok(Optimizer::Momentum),
-        // Single precision everywhere, as the references have it.
-        "adam" => Ok(Optimizer::Adam { epsilon: inner["eps"].as_f64().unwrap_or(1e-8) }),
+        "adam" => Ok(Optimizer::Adam(Epsilon::Outside)),
         other => Err(case.inconsistent(format!("unknown inner optimiser `{other}`"))),
     }
 }
@@ -135,7 +135,12 @@ fn hyperparameters(case: &Case, problem: &Problem) -> Result<Vec<f64>, CaseError
     }
     let scalars = layout.scalars.clone().zip(problem.optimizer.scalars());
     for (position, name) in scalars {
-        let short = if *name == "momentum" { "mu" } else { &["b", &name[4..]].concat() };
+        let short = match *name {
+            "momentum" => "mu",
+            "beta1" => "b1",
+            "beta2" => "b2",
+            _ => "eps",
+        };
         let given = match case.inputs.get(short) {
             Some(array) => array.data.first().copied(),
             None => inner[short].as_f64(),
@@ -188,7 +193,9 @@ fn gradients(problem: &Problem, lambda: &[f64], estimate: &Estimate, outputs: &m
     for (position, name) in layout.scalars.clone().zip(problem.optimizer.scalars()) {
         let (value, derivative) = (lambda[position], estimate.hypergradient[position]);
         insert(&format!("d_{name}"), vec![derivative]);
-        insert(&format!("d_{name}_logit"), vec![derivative * value * (1.0 - value)]);
+        if *name != "epsilon" {
+            insert(&format!("d_{name}_logit"), vec![derivative * value * (1.0 - value)]);
+        }
     }
     insert("d_l2_log", estimate.hypergradient[layout.l2_log].to_vec());
     insert("d_ex_w", estimate.hypergradient[layout.weights].to_vec());
