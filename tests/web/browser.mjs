@@ -1,34 +1,19 @@
-// A headless Chromium for the tests, driven by playwright-core.
+// Pages for the tests, in one headless Chromium.
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { after } from "node:test";
 import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
+import { launch } from "./chromium.mjs";
 
 /** Longest wait for one thing on the page, in ms; a shared machine with a software GPU needs patience. */
 export const PATIENCE = 60_000;
 
 const shots = fileURLToPath(new URL("../../target/screenshots/", import.meta.url));
 
-const browser = once(() =>
-  chromium.launch({
-    // `cargo xtask test` names the browser and the served page; by hand, Debian's and Vite's server do.
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: [
-      "--headless=new",
-      "--no-sandbox",
-      "--enable-unsafe-webgpu",
-      "--use-webgpu-adapter=swiftshader",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      "--disable-quic",
-      "--no-first-run",
-    ],
-  }),
-);
+const browser = once(launch);
 
 const server = once(async () => {
+  // `cargo xtask test` names the served page; by hand, Vite serves it.
   if (process.env.PAGE_URL) return { url: process.env.PAGE_URL, close() {} };
   const { preview } = await import("vite");
   const vite = await preview({ preview: { host: "127.0.0.1", port: 0 }, logLevel: "warn" });

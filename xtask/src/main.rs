@@ -10,7 +10,7 @@ mod wasm;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "\
 Usage: cargo xtask COMMAND
@@ -20,6 +20,7 @@ Commands:
   build-web [--debug]       Build the page into www/dist
   test [--all]              Run every check: formatting, lints, native tests, page and browser tests.
                             With --all also the slow tests, those marked #[ignore]
+  bench-web [OPTION…]       Run benches/har_cnn in Chromium, with its own options (--work, --T, --repeat, --json …)
   doctor                    Say what is found on this machine, what is missing, and how to get it
 
 --debug builds the WebAssembly module with assertions and readable stack traces instead of small and fast.";
@@ -28,6 +29,7 @@ enum Command {
     Web { port: u16, profile: wasm::Profile },
     BuildWeb { profile: wasm::Profile },
     Test { all: bool },
+    BenchWeb { options: Vec<String> },
     Doctor,
     Help,
 }
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
     let name = args.next();
-    let (mut port, mut profile, mut all) = (8080, wasm::Profile::Release, false);
+    let (mut port, mut profile, mut all, mut options) = (8080, wasm::Profile::Release, false, vec![]);
     while let Some(arg) = args.next() {
         match (name.as_deref(), arg.as_str()) {
             (_, "--help" | "-h") => return Ok(Command::Help),
@@ -54,6 +56,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
             },
             (Some("web" | "build-web"), "--debug") => profile = wasm::Profile::Debug,
             (Some("test"), "--all") => all = true,
+            (Some("bench-web"), _) => options.push(arg),
             _ => bail!("unknown argument `{arg}`\n\n{USAGE}"),
         }
     }
@@ -61,6 +64,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
         Some("web") => Command::Web { port, profile },
         Some("build-web") => Command::BuildWeb { profile },
         Some("test") => Command::Test { all },
+        Some("bench-web") => Command::BenchWeb { options },
         Some("doctor") => Command::Doctor,
         None | Some("help" | "--help" | "-h") => Command::Help,
         Some(other) => bail!("unknown command `{other}`\n\n{USAGE}"),
@@ -81,6 +85,10 @@ fn run(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Test { all } => suite::run(all),
+        Command::BenchWeb { options } => {
+            bench_web(&options)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Doctor => Ok(tools::doctor()),
         Command::Help => {
             println!("{USAGE}");
@@ -94,6 +102,16 @@ fn build_web(profile: wasm::Profile) -> Result<()> {
     wasm::Toolchain::find()?.build(profile)?;
     page::install()?;
     process::run(&mut page::script("build"))
+}
+
+fn bench_web(options: &[String]) -> Result<()> {
+    tools::prepare(tools::Need::Tests, false)?;
+    let browser = tools::browser().context("there is no Chromium; `cargo xtask doctor` says how to get one")?;
+    let module = wasm::Toolchain::find()?.build_bench("har_cnn")?;
+    page::install()?;
+    let mut node = process::command("node");
+    node.env("CHROMIUM", browser).arg("benches/web.mjs").arg(module).args(options);
+    process::run(&mut node)
 }
 
 /// Where Vite puts the built page.
@@ -119,6 +137,8 @@ mod tests {
         assert!(matches!(parsed("test --all").unwrap(), Command::Test { all: true }));
         assert!(matches!(parsed("").unwrap(), Command::Help));
         assert!(matches!(parsed("web --help").unwrap(), Command::Help));
+        let Command::BenchWeb { options } = parsed("bench-web --work w1 --T 2").unwrap() else { panic!("bench-web") };
+        assert_eq!(options, ["--work", "w1", "--T", "2"]);
     }
 
     #[test]

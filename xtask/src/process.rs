@@ -61,6 +61,16 @@ pub fn run_watched(command: &mut Command, mut see: impl FnMut(&str)) -> Result<(
     Ok(())
 }
 
+/// Runs a command that must succeed, and gives its standard output.
+pub fn output(command: &mut Command) -> Result<String> {
+    let output =
+        command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start {}", describe(command)))?;
+    if !output.status.success() {
+        bail!("{} failed ({})", describe(command), output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// The first line that a command prints, if it runs and succeeds.
 pub fn first_line(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;

@@ -70,32 +70,45 @@ impl Toolchain {
             Profile::Release => ("wasm-release", "wasm-release"),
             Profile::Debug => ("dev", "debug"),
         };
-        process::run(self.cargo("build")?.args(["--profile", name]))?;
+        process::run(self.cargo("build")?.args(["--lib", "--profile", name]))?;
         let module = target_folder().join(TARGET).join(folder).join("stackelberg.wasm");
         let bindings = process::root().join("www/pkg");
-        Bindgen::new()
-            .input_path(&module)
-            .web(true)?
-            .typescript(true)
-            .omit_default_module_path(false)
-            .keep_debug(profile == Profile::Debug)
-            .remove_name_section(profile == Profile::Release)
-            .remove_producers_section(profile == Profile::Release)
-            .generate(&bindings)
-            .with_context(|| format!("cannot make JavaScript bindings for {}", module.display()))?;
+        bind(&module, &bindings, profile)?;
         if profile == Profile::Release {
             shrink(&bindings.join("stackelberg_bg.wasm"))?;
         }
         Ok(())
     }
 
-    /// Lints the library as it is compiled for the browser.
-    pub fn clippy(&self) -> Result<()> {
-        // The build's own profile, so that both share the compiled macros.
-        process::run(self.cargo("clippy")?.args(["--profile", "wasm-release", "--", "-D", "warnings"]))
+    /// Compiles a benchmark with its bindings, and gives the folder where they are.
+    pub fn build_bench(&self, name: &str) -> Result<PathBuf> {
+        let mut cargo = self.cargo("build")?;
+        cargo.args(["--bench", name, "--profile", "wasm-release", "--message-format", "json-render-diagnostics"]);
+        let module = executable(&process::output(&mut cargo)?).context("Cargo names no module")?;
+        // Cargo puts a hash into the module's name, which would end up in that of the bindings.
+        let plain = target_folder().join(name).with_extension("wasm");
+        fs::copy(module, &plain)?;
+        let bindings = target_folder().join("bench");
+        bind(&plain, &bindings, Profile::Release)?;
+        Ok(bindings)
     }
 
-    /// Cargo for the library without its command line, in a folder of its own: two compilers may share nothing.
+    /// Lints what is compiled for the browser.
+    pub fn clippy(&self) -> Result<()> {
+        // The build's own profile, so that both share the compiled macros.
+        process::run(self.cargo("clippy")?.args([
+            "--lib",
+            "--bench",
+            "har_cnn",
+            "--profile",
+            "wasm-release",
+            "--",
+            "-D",
+            "warnings",
+        ]))
+    }
+
+    /// Cargo for the package without its command line, in a folder of its own: two compilers may share nothing.
     fn cargo(&self, subcommand: &str) -> Result<Command> {
         // Every browser with WebGPU has SIMD, and the page asks before it loads the module.
         let mut flags = OsString::from("-Ctarget-feature=+simd128");
@@ -111,10 +124,30 @@ impl Toolchain {
                 cargo
             }
         };
-        cargo.args(["--lib", "--no-default-features", "--target", TARGET]);
+        cargo.args(["--no-default-features", "--target", TARGET]);
         cargo.env("CARGO_TARGET_DIR", target_folder()).env("CARGO_ENCODED_RUSTFLAGS", flags);
         Ok(cargo)
     }
+}
+
+/// The file that Cargo's messages say was made to be run.
+fn executable(messages: &str) -> Option<String> {
+    let (_, rest) = messages.split_once(r#""executable":""#)?;
+    Some(rest.split_once('"')?.0.replace(r"\\", r"\"))
+}
+
+/// Makes a module's JavaScript bindings.
+fn bind(module: &Path, bindings: &Path, profile: Profile) -> Result<()> {
+    Bindgen::new()
+        .input_path(module)
+        .web(true)?
+        .typescript(true)
+        .omit_default_module_path(false)
+        .keep_debug(profile == Profile::Debug)
+        .remove_name_section(profile == Profile::Release)
+        .remove_producers_section(profile == Profile::Release)
+        .generate(bindings)
+        .with_context(|| format!("cannot make JavaScript bindings for {}", module.display()))
 }
 
 fn target_folder() -> PathBuf {
@@ -216,4 +249,20 @@ fn shrink(module: &Path) -> Result<()> {
         Err(error) => println!("WebAssembly module: {before} bytes, left as it is because {error}"),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_module_is_found_in_cargos_messages() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","executable":"C:\\target\\deps\\work-1f.wasm","fresh":true}"#,
+        );
+        assert_eq!(executable(messages).as_deref(), Some(r"C:\target\deps\work-1f.wasm"));
+        assert_eq!(executable(r#"{"executable":null}"#), None);
+    }
 }

@@ -8,15 +8,22 @@
 //! value disagrees with the README's. CPU seconds are those of all threads of the process; a software
 //! GPU computes in them too. Memory is counted by the engine and, over what was resident when the
 //! process began, by the kernel; run W2 and one T by themselves to read it.
+//!
+//! `cargo xtask bench-web -- …` runs the same with the same options in Chromium.
+
+#[cfg_attr(target_arch = "wasm32", path = "browser.rs")]
+#[cfg_attr(not(target_arch = "wasm32"), path = "process.rs")]
+mod host;
+
+/// A line of the table.
+macro_rules! say {
+    ($($line:tt)*) => { host::print(&format!($($line)*)) };
+}
 
 use std::collections::HashMap;
 use std::f64::consts::TAU;
 use std::fmt::Display;
-use std::fs;
-use std::io::Write as _;
-use std::time::Instant;
 
-use pollster::block_on;
 use serde_json::{Value, json};
 use stackelberg::autodiff::{grad, hvp};
 use stackelberg::bilevel::{
@@ -29,6 +36,7 @@ use stackelberg::gpu::GpuEngine;
 use stackelberg::ir::{DType, Graph, NodeId};
 use stackelberg::nn::{Model, optim::Optimizer};
 use stackelberg::reference::ReferenceEngine;
+use web_time::Instant;
 
 const BATCH: usize = 64;
 /// Training batches, used one after the other again and again.
@@ -44,28 +52,32 @@ const L2: f64 = 1e-4;
 const STEPS: usize = 20;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
+    host::main();
+}
+
+/// Does what the options ask.
+async fn run(arguments: &[String]) {
     let option = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1).cloned());
     let number = |name: &str, default| option(name).map_or(default, |n| n.parse().unwrap_or_else(|_| panic!("{name}")));
     let device = option("--device").unwrap_or_else(|| "cpu".to_owned());
-    let base = resident("VmRSS");
+    let base = host::resident();
     let steps = option("--T").unwrap_or_else(|| "20".to_owned());
     let mut bench = Bench {
-        engine: block_on(open(&device)),
+        engine: open(&device).await,
         device,
         repeat: number("--repeat", 5),
         round: number("--round", 0),
         json: option("--json"),
         base,
     };
-    println!("{} on {}", bench.device, bench.engine.info().adapter);
+    say!("{} on {}", bench.device, bench.engine.info().adapter);
     for work in option("--work").unwrap_or_else(|| "w1,w3,w2".to_owned()).split(',') {
         match work {
-            "w1" => bench.training_step(),
-            "w3" => bench.hessian_product(),
+            "w1" => bench.training_step().await,
+            "w3" => bench.hessian_product().await,
             "w2" => {
                 for steps in steps.split(',') {
-                    bench.hypergradient(steps.parse().expect("--T takes numbers of steps"));
+                    bench.hypergradient(steps.parse().expect("--T takes numbers of steps")).await;
                 }
             }
             other => panic!("--work takes w1, w2 and w3, not {other}"),
@@ -206,13 +218,14 @@ struct Cost {
 }
 
 /// Medians over some runs; the first run, which warms up, is not counted.
-fn cost(repeat: usize, mut run: impl FnMut()) -> Cost {
-    run();
+async fn cost(repeat: usize, mut run: impl AsyncFnMut()) -> Cost {
+    run().await;
     let mut costs: Vec<Cost> = vec![];
     for _ in 0..repeat {
-        let (cpu, wall) = (processor_seconds(), Instant::now());
-        run();
-        costs.push(Cost { cpu: processor_seconds() - cpu, wall: wall.elapsed().as_secs_f64() });
+        let (cpu, wall) = (host::processor_seconds().await, Instant::now());
+        run().await;
+        let wall = wall.elapsed().as_secs_f64();
+        costs.push(Cost { cpu: host::processor_seconds().await - cpu, wall });
     }
     let median = |of: &dyn Fn(&Cost) -> f64| {
         let mut all: Vec<f64> = costs.iter().map(of).collect();
@@ -222,53 +235,33 @@ fn cost(repeat: usize, mut run: impl FnMut()) -> Cost {
     Cost { cpu: median(&|cost| cost.cpu), wall: median(&|cost| cost.wall) }
 }
 
-/// Time on a processor of all living threads (Linux; 0 elsewhere), which are the engine's own.
-fn processor_seconds() -> f64 {
-    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let nanoseconds = |thread: fs::DirEntry| {
-        let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
-        text.split_whitespace().next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0)
-    };
-    threads.map(nanoseconds).sum::<f64>() / 1e9
-}
-
-/// A line of /proc/self/status in MB.
-fn resident(key: &str) -> f64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
-}
-
 fn row(name: impl Display, cost: Cost, times: usize, unit: &str) {
     let scale = if unit == "ms" { 1e3 } else { 1.0 } / times as f64;
-    println!("  {name:32} {:9.3} CPU {unit} {:9.3} {unit}", scale * cost.cpu, scale * cost.wall);
+    say!("  {name:32} {:9.3} CPU {unit} {:9.3} {unit}", scale * cost.cpu, scale * cost.wall);
 }
 
 impl Bench {
     fn put(&self, work: &str, variant: &str, mut values: Value) {
         let Some(path) = &self.json else { return };
-        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let load: Option<f64> = load.split(' ').next().and_then(|load| load.parse().ok());
         let variant = [self.device.as_str(), variant].join(" ").trim().to_owned();
         for (key, value) in [
             ("peer", json!("stackelberg")),
             ("work", json!(work)),
             ("variant", json!(variant)),
             ("round", json!(self.round)),
-            ("load", json!(load)),
+            ("load", json!(host::load())),
         ] {
             values[key] = value;
         }
-        let file = fs::OpenOptions::new().create(true).append(true).open(path);
-        file.and_then(|mut file| writeln!(file, "{values}")).unwrap_or_else(|error| panic!("{path}: {error}"));
+        host::append(path, &values.to_string());
     }
 
     /// W1: SGD with momentum.
-    fn training_step(&mut self) {
+    async fn training_step(&mut self) {
         let problem = problem(STEPS);
         let data = data(&problem);
         let Targets::Labels(labels) = &data.train.targets else { unreachable!("windows have labels") };
-        let mut arrays = Arrays::new(&mut *self.engine, &problem.step().compile().expect("the step compiles"));
+        let mut arrays = Arrays::new(&mut *self.engine, &problem.step().compile().expect("the step compiles")).await;
         let [layer_of, is_kernel] = ParameterMap::values(&problem.model);
         arrays.write("layer_of", Values::U32(&layer_of));
         arrays.write("is_kernel", Values::U32(&is_kernel));
@@ -281,10 +274,11 @@ impl Bench {
         let swapped = [("state", "next_state"), ("time", "next_time"), ("next_state", "state"), ("next_time", "time")];
         let back = arrays.bind(&swapped);
         let commands: Vec<Command> = (0..STEPS).map(|t| Command::Run([there, back][t % 2])).collect();
-        let cost = cost(self.repeat, || {
+        let cost = cost(self.repeat, async || {
             arrays.write("time", Values::U32(&[0]));
-            arrays.run(&commands);
-        });
+            arrays.run(&commands).await;
+        })
+        .await;
         drop(arrays);
         row("training step", cost, STEPS, "ms");
         let each = 1e3 / STEPS as f64;
@@ -292,7 +286,7 @@ impl Bench {
     }
 
     /// W3: gradient and Hessian-vector product of the training loss with penalties.
-    fn hessian_product(&mut self) {
+    async fn hessian_product(&mut self) {
         let problem = problem(1);
         let data = data(&problem);
         let model = &problem.model;
@@ -316,9 +310,9 @@ impl Bench {
         let Targets::Labels(labels) = &data.train.targets else { unreachable!("windows have labels") };
         let [layer_of, is_kernel] = ParameterMap::values(model);
         let engine = &mut *self.engine;
-        let mut measure = |name: &str, outputs: &[(&str, NodeId)], read: &str| {
+        let mut measure = async |name: &str, outputs: &[(&str, NodeId)], read: &str| {
             let outputs: Vec<Output> = outputs.iter().map(|(name, id)| Output::new(name, *id)).collect();
-            let mut arrays = Arrays::new(engine, &compile(name, &g, &outputs).expect("the graph compiles"));
+            let mut arrays = Arrays::new(engine, &compile(name, &g, &outputs).expect("the graph compiles")).await;
             arrays.write("theta", Values::F32(&data.initial));
             arrays.write("along", Values::F32(&direction));
             arrays.write("l2_log", Values::F64(&[(2.0 * L2).ln(); 4]));
@@ -327,15 +321,15 @@ impl Bench {
             arrays.write("x", Values::F32(&data.train.x[..BATCH * WINDOW[0] * WINDOW[1]]));
             arrays.write("y", Values::U32(&labels[..BATCH]));
             let commands = [Command::Run(arrays.bind(&[])); STEPS];
-            let cost = cost(self.repeat, || arrays.run(&commands));
+            let cost = cost(self.repeat, async || arrays.run(&commands).await).await;
             row(name, cost, STEPS, "ms");
-            (cost, arrays.read(read)[0])
+            (cost, arrays.read(read).await[0])
         };
-        let (of_gradient, loss) = measure("gradient", &[("loss", plain), ("gradient", gradient)], "loss");
+        let (of_gradient, loss) = measure("gradient", &[("loss", plain), ("gradient", gradient)], "loss").await;
         let outputs = [("product", product), ("curvature", curvature)];
-        let (of_product, curvature) = measure("Hessian-vector product", &outputs, "curvature");
+        let (of_product, curvature) = measure("Hessian-vector product", &outputs, "curvature").await;
         let ratio = of_product.cpu / of_gradient.cpu;
-        println!("  {:32} {ratio:9.2}; loss {loss:.6}, v'Hv {curvature:.4}", "ratio");
+        say!("  {:32} {ratio:9.2}; loss {loss:.6}, v'Hv {curvature:.4}", "ratio");
         check("the loss at the start", loss, STARTING_LOSS, 1e-6);
         check("v'Hv", curvature, CURVATURE, 5e-5);
         let each = 1e3 / STEPS as f64;
@@ -349,36 +343,37 @@ impl Bench {
 
     /// W2: by Revolve with eight slots, then with all states stored, which must give the same bits. In
     /// this order memory that the allocator keeps hides nothing.
-    fn hypergradient(&mut self, steps: usize) {
+    async fn hypergradient(&mut self, steps: usize) {
         let problem = problem(steps);
         let (data, lambda) = (data(&problem), lambda(&problem));
         let mut first: Option<Estimate> = None;
         for (name, memory) in [("Revolve, 8 slots", Memory::Slots(8)), ("store all", Memory::StoreAll)] {
-            // Resets the kernel's record of the process's peak.
-            let _ = fs::write("/proc/self/clear_refs", "5");
-            let session = block_on(Session::new(&mut *self.engine, problem.clone(), &data, memory));
+            host::forget_peak();
+            let session = Session::new(&mut *self.engine, problem.clone(), &data, memory).await;
             let mut session = session.unwrap_or_else(|error| panic!("{error}"));
             let mut estimate = None;
-            let cost_of_sweep = cost(self.repeat, || {
-                let sweep = block_on(session.hypergradient(&lambda, &mut Unattended));
+            let cost_of_sweep = cost(self.repeat, async || {
+                let sweep = session.hypergradient(&lambda, &mut Unattended).await;
                 estimate = Some(sweep.unwrap_or_else(|error| panic!("{error}")));
-            });
-            let (peak, counted) =
-                (resident("VmHWM") - self.base, session.engine().counters().bytes as f64 / f64::from(1 << 20));
-            let training = cost(self.repeat, || {
-                block_on(session.train(&lambda, &mut Unattended)).unwrap_or_else(|error| panic!("{error}"));
-            });
+            })
+            .await;
+            let peak = host::peak() - self.base;
+            let counted = session.engine().counters().bytes as f64 / f64::from(1 << 20);
+            let training = cost(self.repeat, async || {
+                session.train(&lambda, &mut Unattended).await.unwrap_or_else(|error| panic!("{error}"));
+            })
+            .await;
             let again = session.plan().steps_run() - steps;
             drop(session);
             let estimate = estimate.expect("at least one sweep");
             let (log_lr, momentum, l2) = derivatives(&problem, &estimate);
             let ratio = cost_of_sweep.cpu / training.cpu;
-            println!("T = {steps}, {name} ({again} steps run again)");
+            say!("T = {steps}, {name} ({again} steps run again)");
             row("training and outer gradient", training, 1, "s");
             row("hypergradient", cost_of_sweep, 1, "s");
-            println!("  {:32} {ratio:9.2}; memory: {counted:.0} MB of arrays, {peak:.0} MB resident", "ratio");
-            println!("  validation loss {:.6e}, d log lr {log_lr:.6e}, d momentum {momentum:.6e}", estimate.outer_loss);
-            println!("  d l2 {l2:.6?}");
+            say!("  {:32} {ratio:9.2}; memory: {counted:.0} MB of arrays, {peak:.0} MB resident", "ratio");
+            say!("  validation loss {:.6e}, d log lr {log_lr:.6e}, d momentum {momentum:.6e}", estimate.outer_loss);
+            say!("  d l2 {l2:.6?}");
             let values = json!({
                 "cpu_s": cost_of_sweep.cpu, "s": cost_of_sweep.wall, "cpu_ratio": ratio,
                 "ratio": cost_of_sweep.wall / training.wall, "train_cpu_s": training.cpu, "train_s": training.wall,
@@ -398,7 +393,7 @@ impl Bench {
                 None => first = Some(estimate),
                 Some(first) => {
                     assert!(*first == estimate, "Revolve gives other bits");
-                    println!("  the same bits as by Revolve");
+                    say!("  the same bits as by Revolve");
                 }
             }
         }
@@ -414,8 +409,8 @@ struct Arrays<'e> {
 }
 
 impl<'e> Arrays<'e> {
-    fn new(engine: &'e mut dyn Engine, program: &Program) -> Self {
-        let loaded = block_on(engine.load(program)).unwrap_or_else(|error| panic!("{error}"));
+    async fn new(engine: &'e mut dyn Engine, program: &Program) -> Self {
+        let loaded = engine.load(program).await.unwrap_or_else(|error| panic!("{error}"));
         let mut buffers = HashMap::new();
         for index in program.inputs.iter().chain(&program.outputs) {
             let buffer = program.buffer(*index);
@@ -440,13 +435,13 @@ impl<'e> Arrays<'e> {
         self.engine.bind(self.loaded, &inputs, &outputs).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn run(&mut self, commands: &[Command]) {
+    async fn run(&mut self, commands: &[Command]) {
         self.engine.submit(commands).unwrap_or_else(|error| panic!("{error}"));
-        block_on(self.engine.finish()).unwrap_or_else(|error| panic!("{error}"));
+        self.engine.finish().await.unwrap_or_else(|error| panic!("{error}"));
     }
 
-    fn read(&mut self, name: &str) -> Vec<f64> {
-        block_on(self.engine.read(&[self.buffers[name]])).unwrap_or_else(|error| panic!("{error}")).remove(0)
+    async fn read(&mut self, name: &str) -> Vec<f64> {
+        self.engine.read(&[self.buffers[name]]).await.unwrap_or_else(|error| panic!("{error}")).remove(0)
     }
 }
 
