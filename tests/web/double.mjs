@@ -92,35 +92,37 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
         confusion: confusion(right),
       });
     }
+    /** One outer iteration. */
+    iterate({ steps, outer, hyperparameters }, iteration) {
+      const part = iteration / Math.max(1, outer - 1);
+      const losses = Array.from(
+        { length: steps },
+        (_, step) => 0.25 * (1.2 - part) + 1.6 * Math.exp((-step / steps) * (1 + 5 * part)) + 0.05 * Math.sin(step * 1.3 + iteration),
+      );
+      this.say({ kind: "inner-losses", iteration: iteration + 1, losses });
+      const accepted = iteration !== 6;
+      this.say({
+        kind: "outer",
+        iteration: iteration + 1,
+        loss: accepted ? 1.36 * (0.26 / 1.36) ** part : 1.1,
+        accepted,
+        seconds: 1.3,
+        hyperparameters: groups
+          .filter(({ group }) => hyperparameters.includes(group))
+          .map(({ name, group, from, to }, at) => ({
+            name,
+            group,
+            value: from * (to / from) ** (part ** 0.7),
+            hypergradient: (from < to ? -1 : 1) * (0.9 - part) * (1 / (1 + at)),
+          })),
+      });
+    }
     start({ settings, engine }) {
       const { steps, outer } = settings;
       this.say({ kind: "started", settings, engine, data: this.data });
       if (shaders < 42) return;
       this.evaluation("before", 52);
-      for (let iteration = 0; iteration < Math.min(outer, stopAfter); iteration++) {
-        const part = iteration / Math.max(1, outer - 1);
-        const losses = Array.from(
-          { length: steps },
-          (_, step) => 0.25 * (1.2 - part) + 1.6 * Math.exp((-step / steps) * (1 + 5 * part)) + 0.05 * Math.sin(step * 1.3 + iteration),
-        );
-        this.say({ kind: "inner-losses", iteration: iteration + 1, losses });
-        const accepted = iteration !== 6;
-        this.say({
-          kind: "outer",
-          iteration: iteration + 1,
-          loss: accepted ? 1.36 * (0.26 / 1.36) ** part : 1.1,
-          accepted,
-          seconds: 1.3,
-          hyperparameters: groups
-            .filter(({ group }) => settings.hyperparameters.includes(group))
-            .map(({ name, group, from, to }, at) => ({
-              name,
-              group,
-              value: from * (to / from) ** (part ** 0.7),
-              hypergradient: (from < to ? -1 : 1) * (0.9 - part) * (1 / (1 + at)),
-            })),
-        });
-      }
+      for (let iteration = 0; iteration < Math.min(outer, stopAfter); iteration++) this.iterate(settings, iteration);
       if (stopAfter < outer)
         return this.say({
           kind: "progress",

@@ -92,6 +92,35 @@ test("every picture can be saved as numbers and as a picture, under a name that 
   assert.equal(await page.getByRole("button", { name: "Picture (SVG)" }).count(), 0);
 });
 
+test("charts go on with every outer iteration", async (t) => {
+  const page = await open(t, { script: { ...plain, stopAfter: 0 } });
+  await tune(page).click();
+  const say = (iteration) =>
+    page.evaluate((at) => window.double.iterate({ steps: 20, outer: 10, hyperparameters: ["lr", "momentum", "l2"] }, at), iteration);
+  const charts = () =>
+    page.locator("figure", { has: page.locator("canvas") }).evaluateAll((figures) =>
+      figures.map((figure) => [figure.querySelector("h3").textContent, figure.querySelector("canvas").toDataURL()]),
+    );
+  /** The pictures once they no longer change. */
+  const settled = async () => {
+    for (let last = "", tries = 0; ; tries++) {
+      const now = await charts();
+      if (JSON.stringify(now) === last) return new Map(now);
+      assert.ok(tries < 50, "pictures come to rest");
+      last = JSON.stringify(now);
+      await page.waitForTimeout(200);
+    }
+  };
+  await say(0);
+  await page.locator("figure canvas").nth(4).waitFor();
+  for (const iteration of [1, 2, 3]) {
+    const before = await settled();
+    await say(iteration);
+    const after = await settled();
+    for (const [title, picture] of before) assert.ok(after.get(title) !== picture, `${title} shows iteration ${iteration + 1}`);
+  }
+});
+
 test("a run can be held, resumed and stopped by keyboard alone", async (t) => {
   const page = await open(t, { script: { ...plain, stopAfter: 3 } });
   const press = async (name, said) => {
