@@ -106,7 +106,9 @@ fn every_checkpoint_plan_gives_the_same_bits() {
     };
     let stored = estimate(Memory::StoreAll);
     for slots in [1, 2, 3, 8] {
-        assert!(estimate(Memory::Slots(slots)) == stored, "{slots} slots");
+        let again = estimate(Memory::Slots(slots));
+        assert!(again.hypergradient == stored.hypergradient && again.outer_loss == stored.outer_loss, "{slots} slots");
+        assert!(again.counts.steps >= stored.counts.steps && again.counts.adjoints == stored.counts.adjoints);
     }
 }
 

@@ -240,7 +240,9 @@ fn sweeps_give_the_same_bits_on_any_threads_from_any_checkpoints_and_create_noth
         let stored = sweeps(filters, hidden, 1, Memory::StoreAll);
         assert!(stored.bad_step.is_none() && stored.hypergradient.iter().any(|h| *h != 0.0));
         for threads in [1, 2, 3] {
-            assert!(sweeps(filters, hidden, threads, Memory::Slots(3)) == stored, "{threads} threads");
+            let again = sweeps(filters, hidden, threads, Memory::Slots(3));
+            assert!(again.inner_losses == stored.inner_losses, "{threads} threads");
+            assert!(again.hypergradient == stored.hypergradient, "{threads} threads");
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::checkpoint::Plan;
+use super::method::Room;
 use super::problem::{CHUNK, Function, Problem, Source};
-use super::{Loss, Memory, ParameterMap, SolveError};
+use super::{Loss, Method, ParameterMap, SolveError};
 use crate::compile::Program;
 use crate::ir::DType;
 
@@ -17,10 +18,16 @@ pub struct Array {
     pub len: usize,
 }
 
-/// The functions and programs of a problem, and the memory its sweeps take.
+impl Array {
+    pub(super) fn new(name: &str, dtype: DType, len: usize) -> Self {
+        Array { name: name.to_owned(), dtype, len }
+    }
+}
+
+/// The functions and programs of a problem with a method, and the memory its sweeps take.
 pub struct Blueprint {
-    /// The step, its adjoint, and one chunk of the outer loss with its gradient.
-    pub functions: [Function; 3],
+    /// The step, what the method adds, and one chunk of the outer loss with its gradient.
+    pub functions: Vec<Function>,
     /// The functions compiled, in the same order.
     pub programs: Vec<Program>,
     /// Every array but the training states.
@@ -34,14 +41,22 @@ pub struct Blueprint {
 }
 
 impl Blueprint {
-    /// Compiles a problem whose outer loss is taken on `validation` examples, and plans its memory.
-    pub fn new(problem: &Problem, validation: usize, memory: Memory) -> Result<Self, SolveError> {
-        let functions = [problem.step(), problem.step_adjoint(), problem.outer_gradient(validation)];
+    /// Compiles a problem whose outer loss is taken on `validation` examples, and plans its memory. A
+    /// [`Memory`](super::Memory) alone stands for reverse mode.
+    pub fn new(problem: &Problem, validation: usize, method: impl Into<Box<dyn Method>>) -> Result<Self, SolveError> {
+        Self::of(problem, validation, &*method.into())
+    }
+
+    pub(super) fn of(problem: &Problem, validation: usize, method: &dyn Method) -> Result<Self, SolveError> {
+        let mut functions = vec![problem.step()];
+        functions.extend(method.functions(problem));
+        functions.push(problem.outer_gradient(validation));
         let programs: Vec<Program> = functions.iter().map(Function::compile).collect::<Result<_, _>>()?;
-        let arrays = arrays(problem, validation);
+        let mut arrays = arrays(problem, validation);
+        arrays.extend(method.arrays(problem));
         let state = 4 * (problem.state_len() as u64 + 1);
         let scratch = shared_scratch_bytes(&programs);
-        let checkpoints = plan(problem, memory, fixed(&arrays, scratch), state)?;
+        let checkpoints = method.plan(problem, Room { fixed: fixed(&arrays, scratch), state })?;
         Ok(Blueprint { functions, programs, arrays, scratch, state, checkpoints })
     }
 
@@ -81,17 +96,7 @@ fn shared_scratch_bytes(programs: &[Program]) -> u64 {
     (0..slots).map(|slot| largest(slot) as u64).sum()
 }
 
-fn plan(problem: &Problem, memory: Memory, fixed: u64, state: u64) -> Result<Plan, SolveError> {
-    let places = match memory {
-        Memory::StoreAll => problem.steps + 1,
-        Memory::Slots(slots) => return Ok(Plan::revolve(problem.steps, slots.clamp(1, problem.steps))),
-        Memory::Budget(budget) => (budget.saturating_sub(fixed) / state) as usize,
-    };
-    let budget = if let Memory::Budget(budget) = memory { budget } else { u64::MAX };
-    Plan::new(problem.steps, places).ok_or(SolveError::Budget { budget, fixed, state, steps: problem.steps })
-}
-
-/// Every array but the training states.
+/// Every array of a problem but the training states.
 fn arrays(problem: &Problem, validation: usize) -> Vec<Array> {
     let (d, layout) = (problem.model.parameter_count(), problem.layout());
     let example: usize = problem.model.input().iter().product();
@@ -100,11 +105,9 @@ fn arrays(problem: &Problem, validation: usize) -> Vec<Array> {
         Loss::MeanSquaredError => count * problem.model.output().iter().product::<usize>(),
     };
     let mut list = vec![];
-    let mut declare = |name: &str, dtype, len| list.push(Array { name: name.to_owned(), dtype, len });
+    let mut declare = |name: &str, dtype, len| list.push(Array::new(name, dtype, len));
     declare("lambda", DType::F32, layout.len());
-    declare("lambda_cotangent", DType::F32, layout.len());
-    declare("cotangent 0", DType::F32, problem.state_len());
-    declare("cotangent 1", DType::F32, problem.state_len());
+    declare("gradient", DType::F32, problem.state_len());
     declare("losses", DType::F32, problem.steps);
     declare("bad_step", DType::U32, 1);
     declare("value", DType::F32, 1);

@@ -26,6 +26,8 @@ pub enum Action {
 pub struct Plan {
     /// Training steps T.
     pub steps: usize,
+    /// Steps that are differentiated backwards, from the last on.
+    pub last: usize,
     /// States held, the final one included.
     pub places: usize,
     /// Slots that hold checkpoints, the initial state included.
@@ -37,37 +39,89 @@ pub struct Plan {
 const WORKING_PLACES: usize = 3;
 
 impl Plan {
-    /// The plan with at most `places` states in memory; with `steps + 1` all are stored.
-    /// `None` if fewer than [`Plan::FEWEST_PLACES`] are given.
+    /// The plan that differentiates all steps with at most `places` states in memory; with `steps + 1`
+    /// all are stored. `None` if fewer than [`Plan::fewest_places`] are given.
     pub fn new(steps: usize, places: usize) -> Option<Plan> {
-        if places > steps {
-            return Some(Plan::store_all(steps));
+        Plan::of_last(steps, steps, places)
+    }
+
+    /// The same for the last steps alone: what comes before them only trains.
+    pub fn of_last(steps: usize, last: usize, places: usize) -> Option<Plan> {
+        if places >= Plan::most_places(steps, last) {
+            return Some(Plan::store_last(steps, last));
         }
-        (places >= Plan::FEWEST_PLACES).then(|| Plan::revolve(steps, places - WORKING_PLACES))
+        let slots = places.checked_sub(WORKING_PLACES + usize::from(last < steps)).filter(|&slots| slots > 0)?;
+        Some(Plan::revolve_last(steps, last, slots))
     }
 
     /// One slot and the working places.
-    pub const FEWEST_PLACES: usize = WORKING_PLACES + 1;
+    const FEWEST_PLACES: usize = WORKING_PLACES + 1;
 
-    fn store_all(steps: usize) -> Plan {
-        let forward = (0..steps).map(|t| Action::Step { from: t, to: t + 1 });
-        let reverse = (0..steps).rev().map(|t| Action::Adjoint { at: t });
-        let actions = forward.chain([Action::Outer]).chain(reverse).collect();
-        Plan { steps, places: steps + 1, slots: steps, actions }
+    /// The fewest states by which the last steps can be differentiated.
+    pub fn fewest_places(steps: usize, last: usize) -> usize {
+        Plan::most_places(steps, last).min(Plan::FEWEST_PLACES + usize::from(last < steps))
+    }
+
+    /// The states of the last steps, and the initial state if that is not one of them.
+    pub fn most_places(steps: usize, last: usize) -> usize {
+        last + 1 + usize::from(last < steps)
+    }
+
+    /// Only trains.
+    pub fn training(steps: usize) -> Plan {
+        let mut plan = Plan { steps, last: 0, places: (steps + 1).min(3), slots: 1, actions: vec![] };
+        let step = |t| Action::Step { from: plan.training_place(t), to: plan.training_place(t + 1) };
+        plan.actions = (0..steps).map(step).chain([Action::Outer]).collect();
+        plan
+    }
+
+    /// Where a training without a way back keeps the state after `t` steps: two places are enough.
+    pub fn training_place(&self, t: usize) -> Place {
+        match t {
+            0 => 0,
+            _ if (self.steps - t).is_multiple_of(2) => self.places - 1,
+            _ => 1,
+        }
+    }
+
+    /// Keeps the states before the last steps.
+    fn store_last(steps: usize, last: usize) -> Plan {
+        let mut plan = Plan::before(steps, last);
+        let base = plan.places - 1;
+        let forward = (0..last).map(|k| Action::Step { from: base + k, to: base + k + 1 });
+        let reverse = (0..last).rev().map(|k| Action::Adjoint { at: base + k });
+        plan.actions.extend(forward.chain([Action::Outer]).chain(reverse));
+        Plan { places: base + last + 1, slots: last, ..plan }
     }
 
     /// Revolve with `slots` checkpoints, the initial state included.
     pub fn revolve(steps: usize, slots: usize) -> Plan {
-        let places = slots + WORKING_PLACES;
+        Plan::revolve_last(steps, steps, slots)
+    }
+
+    /// Revolve over the last steps, with `slots` checkpoints, the state before them included.
+    pub fn revolve_last(steps: usize, last: usize, slots: usize) -> Plan {
+        let plan = Plan::before(steps, last);
+        let base = plan.places - 1;
+        let places = base + slots + WORKING_PLACES;
         let mut revolve = Revolve {
-            free: (1..slots).rev().collect(),
-            work: [slots, slots + 1],
+            free: (base + 1..base + slots).rev().collect(),
+            work: [base + slots, base + slots + 1],
             last: places - 1,
             steps,
-            actions: vec![],
+            actions: plan.actions,
         };
-        revolve.reverse(0, steps, 0);
-        Plan { steps, places, slots, actions: revolve.actions }
+        revolve.reverse(steps - last, steps, base);
+        Plan { places, slots, actions: revolve.actions, ..plan }
+    }
+
+    /// The steps before the last ones: their end lies in the last of the plan's places so far. It is
+    /// reached in turns with the place behind it, which every plan has.
+    fn before(steps: usize, last: usize) -> Plan {
+        let count = steps - last;
+        let place = |t: usize| if t == 0 { 0 } else { 1 + (count - t) % 2 };
+        let actions = (0..count).map(|t| Action::Step { from: place(t), to: place(t + 1) }).collect();
+        Plan { steps, last, places: 1 + count.min(1), slots: 0, actions }
     }
 
     /// Training steps run, the first sweep included (not the step inside each adjoint).
@@ -75,14 +129,18 @@ impl Plan {
         self.actions.iter().filter(|a| matches!(a, Action::Step { .. })).count()
     }
 
-    /// Whether every state is kept.
+    /// Whether every state that is differentiated from is kept.
     pub fn stores_all(&self) -> bool {
-        self.slots >= self.steps
+        self.slots >= self.last
     }
 
     /// A line about the plan and, for short ones, its actions.
     pub fn print(&self) -> String {
-        let kind = if self.stores_all() { "store all" } else { "Revolve" };
+        let kind = match self.last {
+            0 => "training alone",
+            _ if self.stores_all() => "store all",
+            _ => "Revolve",
+        };
         let mut text = format!(
             "checkpoint plan: {kind}, {} training steps, {} slots, {} states in memory, {} steps run ({} again)\n",
             self.steps,
@@ -197,7 +255,8 @@ mod tests {
                 }
             }
         }
-        assert_eq!(next, 0);
+        assert!(outer);
+        assert_eq!(next, plan.steps - plan.last);
     }
 
     fn binomial(n: usize, k: usize) -> usize {
@@ -213,7 +272,8 @@ mod tests {
     #[test]
     fn every_plan_is_right_and_optimal() {
         for steps in 1..70 {
-            check(&Plan::store_all(steps));
+            check(&Plan::new(steps, usize::MAX).unwrap());
+            check(&Plan::training(steps));
             for slots in 1..9 {
                 let plan = Plan::revolve(steps, slots);
                 check(&plan);
@@ -234,6 +294,30 @@ mod tests {
             assert!((ratio - per_step).abs() < 0.0051, "T {steps} slots {slots}: {ratio}");
         }
         assert_eq!(Plan::revolve(1000, 16).steps_run() - 1, 2860);
+    }
+
+    #[test]
+    fn plans_of_the_last_steps_train_up_to_them() {
+        for steps in 1..14 {
+            for last in 1..=steps {
+                let stored = Plan::of_last(steps, last, usize::MAX).unwrap();
+                check(&stored);
+                assert_eq!(stored.steps_run(), steps);
+                for slots in 1..5 {
+                    let plan = Plan::revolve_last(steps, last, slots);
+                    check(&plan);
+                    assert_eq!(plan.steps_run(), steps - last + bound(last, slots) + 1, "{last} of {steps}");
+                }
+                for places in 1..steps + 3 {
+                    let plan = Plan::of_last(steps, last, places);
+                    assert_eq!(plan.is_some(), places >= Plan::fewest_places(steps, last));
+                    if let Some(plan) = plan {
+                        check(&plan);
+                        assert!(plan.places <= places);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::problem::{Layout, Problem};
+use super::problem::Problem;
+use super::{Coordinate, Directions};
 
 /// A kind of hyperparameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -92,20 +93,33 @@ impl Hyperparameters {
         lambda
     }
 
-    /// Derivatives in the tuned groups' unconstrained values, from those in the vector; one list a
-    /// tuned group, in order.
-    pub fn pull_back(&self, layout: &Layout, cotangent: &[f64]) -> Vec<Vec<f64>> {
-        let logistic = |u: f64| sigmoid(u) * sigmoid(-u);
+    /// What the tuned groups' unconstrained values move, one after another.
+    pub fn directions(&self, problem: &Problem) -> Directions {
+        let (layout, logistic) = (problem.layout(), |u: f64| sigmoid(u) * sigmoid(-u));
+        let mut directions = Directions::new(problem);
+        for group in self.groups.iter().filter(|g| g.tuned) {
+            directions = match group.kind {
+                Kind::Lr => directions.shared(layout.log_lr.clone()),
+                Kind::L2 => directions.each(layout.l2_log.clone()),
+                Kind::Momentum | Kind::ExampleWeights => {
+                    let place = if group.kind == Kind::Momentum { &layout.scalars } else { &layout.weights };
+                    let pairs = place.clone().zip(&group.values);
+                    pairs.for_each(|(i, &u)| directions.push([(Coordinate::Lambda(i), logistic(u))]));
+                    directions
+                }
+            };
+        }
+        directions
+    }
+
+    /// Cuts derivatives along [`Hyperparameters::directions`] into one list a tuned group.
+    pub fn split(&self, mut derivatives: &[f64]) -> Vec<Vec<f64>> {
         let tuned = self.groups.iter().filter(|g| g.tuned);
         tuned
-            .map(|group| match group.kind {
-                Kind::Lr => vec![cotangent[layout.log_lr.clone()].iter().sum()],
-                Kind::Momentum => vec![cotangent[layout.scalars.start] * logistic(group.values[0])],
-                Kind::L2 => cotangent[layout.l2_log.clone()].to_vec(),
-                Kind::ExampleWeights => {
-                    let weights = cotangent[layout.weights.clone()].iter();
-                    weights.zip(&group.values).map(|(c, &u)| c * logistic(u)).collect()
-                }
+            .map(|group| {
+                let (own, rest) = derivatives.split_at(group.values.len());
+                derivatives = rest;
+                own.to_vec()
             })
             .collect()
     }

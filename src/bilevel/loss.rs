@@ -72,7 +72,8 @@ impl TrainingLoss<'_> {
         }
     }
 
-    fn penalty(&self, g: &mut Graph, theta: NodeId, l2_log: NodeId) -> NodeId {
+    /// ½ Σ over layers of exp(l2_log) ‖kernel‖².
+    pub(super) fn penalty(&self, g: &mut Graph, theta: NodeId, l2_log: NodeId) -> NodeId {
         let strength = g.scalar(Scalar::Exp, &[l2_log]);
         let along = g.take_rows(strength, self.map.layer);
         let zero = g.full(&[self.model.parameter_count()], 0.0);

@@ -1,16 +1,39 @@
 //! Bilevel problems and their hypergradients.
+//!
+//! A [`Problem`] is what is trained, and on what; a [`Method`] is a way to differentiate the outer loss
+//! through that training; a [`Session`] is both on an engine. What is differentiated in is a list of
+//! [`Directions`].
 
 mod blueprint;
 pub mod checkpoint;
+pub mod descent;
+mod directions;
+mod error;
+mod forward;
 pub mod hyperparameters;
 mod loss;
+mod method;
 pub mod outer;
+mod pace;
+mod pacing;
 mod problem;
+mod reverse;
+mod runner;
 mod session;
+mod sets;
+mod truncated;
 
 pub use blueprint::{Array, Blueprint};
+pub use directions::{Coordinate, Directions};
+pub use error::{Refusal, SolveError};
+pub use forward::Forward;
 pub use loss::{Loss, ParameterMap, TrainingLoss};
+pub use method::{Counts, Estimate, Memory, Method, Room};
+pub use pace::Pace;
+pub use pacing::{Flow, Host, Unattended};
 pub use problem::{CHUNK, Function, Layout, Problem, Source};
-pub use session::{
-    Estimate, Flow, Host, Memory, Pace, Session, SessionData, Set, SetEvaluation, SolveError, Targets, Unattended,
-};
+pub use reverse::Reverse;
+pub use runner::Runner;
+pub use session::Session;
+pub use sets::{SessionData, Set, SetEvaluation, Targets};
+pub use truncated::Truncated;

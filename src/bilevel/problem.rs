@@ -82,19 +82,31 @@ pub struct Function {
 }
 
 impl Function {
-    fn new(name: &'static str) -> Self {
+    pub(super) fn new(name: &'static str) -> Self {
         Function { name, graph: Graph::new(), outputs: vec![] }
     }
 
-    fn output(&mut self, name: &str, node: NodeId) {
+    /// An input of this name that is there already.
+    pub(super) fn input(&self, name: &str) -> NodeId {
+        self.graph.inputs().iter().find(|(input, _)| input == name).expect("an input").1
+    }
+
+    pub(super) fn output(&mut self, name: &str, node: NodeId) {
         self.outputs.push(Output { name: name.to_owned(), node, in_place: None });
     }
 
     /// An output that replaces the input of the same name.
-    fn update(&mut self, input: NodeId, node: NodeId) {
+    pub(super) fn update(&mut self, input: NodeId, node: NodeId) {
         let position = self.graph.inputs().iter().position(|(_, id)| *id == input).expect("an input");
         let name = self.graph.inputs()[position].0.clone();
         self.outputs.push(Output { name, node, in_place: Some(position) });
+    }
+
+    /// Adds one to an input that counts chunks.
+    pub(super) fn count(&mut self, chunk: NodeId) {
+        let one = self.graph.full_u(&[1], 1);
+        let next = self.graph.scalar(Scalar::AddU, &[chunk, one]);
+        self.update(chunk, next);
     }
 
     /// Compiles it.
@@ -193,16 +205,7 @@ impl Problem {
         let x = g.input("set_x", &[&[count], self.model.input()].concat(), DType::F32);
         let y = g.input("set_y", &self.target_shape(count), self.loss.target_type());
 
-        let size = g.full_u(&[1], CHUNK as u32);
-        let first = g.scalar(Scalar::MulU, &[chunk, size]);
-        let first = g.broadcast_to(first, &[CHUNK]);
-        let offset = g.iota(&[CHUNK], 0);
-        let row = g.scalar(Scalar::AddU, &[first, offset]);
-        let limit = g.full_u(&[CHUNK], count as u32);
-        let valid = g.scalar(Scalar::LtU, &[row, limit]);
-        let zero = g.full_u(&[CHUNK], 0);
-        let row = g.select(valid, row, zero);
-
+        let (row, valid) = chunk_rows(g, chunk, count);
         let (x, target) = (g.take_rows(x, row), g.take_rows(y, row));
         let (_, sum) = self.chunk_loss(g, state, x, target, valid);
         let mean = g.scale(sum, 1.0 / count as f64);
@@ -210,11 +213,9 @@ impl Problem {
         let part = grad(g, scalar, &[state])[0];
         let value = g.add(value_sum, mean);
         let sum = g.add(gradient, part);
-        let one = g.full_u(&[1], 1);
-        let next_chunk = g.scalar(Scalar::AddU, &[chunk, one]);
         f.update(gradient, sum);
         f.update(value_sum, value);
-        f.update(chunk, next_chunk);
+        f.count(chunk);
         f
     }
 
@@ -290,11 +291,8 @@ impl Problem {
 
         let (x, target, rows) = self.batch(g, inputs.time);
         let mask = self.mask(g, inputs.time);
-        let weights = self.weights.then(|| {
-            let all = part(g, layout.weights.clone());
-            g.take_rows(all, rows)
-        });
-        let l2_log = self.l2.then(|| part(g, layout.l2_log.clone()));
+        let weights = self.example_weights(g, inputs.lambda, rows);
+        let l2_log = self.penalties(g, inputs.lambda);
         let output = self.model.apply(g, theta, x, mask);
         let training = TrainingLoss { model: &self.model, map, loss: self.loss, l2_log, weights };
         let loss = training.of_output(g, theta, output, target);
@@ -316,8 +314,7 @@ impl Problem {
 
     /// The batch of a step: examples, targets, and their rows in the training set.
     fn batch(&self, g: &mut Graph, time: NodeId) -> (NodeId, NodeId, NodeId) {
-        let x = g.input("train_x", &[&[self.train], self.model.input()].concat(), DType::F32);
-        let y = g.input("train_y", &self.target_shape(self.train), self.loss.target_type());
+        let (x, y) = self.training_set(g);
         let rows = match self.batches {
             Source::Table => {
                 let table = g.input("batches", &[self.steps, self.batch], DType::U32);
@@ -335,6 +332,28 @@ impl Problem {
         let (batch_x, batch_y) = (g.take_rows(x, rows), g.take_rows(y, rows));
         g.name(batch_x, "batch_x");
         (batch_x, batch_y, rows)
+    }
+
+    /// The training examples and their targets.
+    pub(super) fn training_set(&self, g: &mut Graph) -> (NodeId, NodeId) {
+        let x = g.input("train_x", &[&[self.train], self.model.input()].concat(), DType::F32);
+        let y = g.input("train_y", &self.target_shape(self.train), self.loss.target_type());
+        (x, y)
+    }
+
+    /// The weights of the training examples in these rows.
+    pub(super) fn example_weights(&self, g: &mut Graph, lambda: NodeId, rows: NodeId) -> Option<NodeId> {
+        let Range { start, end } = self.layout().weights;
+        self.weights.then(|| {
+            let all = g.segment(lambda, start, end - start);
+            g.take_rows(all, rows)
+        })
+    }
+
+    /// The log penalties of the layers.
+    pub(super) fn penalties(&self, g: &mut Graph, lambda: NodeId) -> Option<NodeId> {
+        let Range { start, end } = self.layout().l2_log;
+        self.l2.then(|| g.segment(lambda, start, end - start))
     }
 
     /// The dropout mask of a step, 1 where an activation is kept.
@@ -373,4 +392,17 @@ impl Problem {
             g.broadcast_to(key, &[count])
         })
     }
+}
+
+/// The rows of a chunk of a set with so many examples, and which of them exist; the others are row 0.
+pub(super) fn chunk_rows(g: &mut Graph, chunk: NodeId, count: usize) -> (NodeId, NodeId) {
+    let size = g.full_u(&[1], CHUNK as u32);
+    let first = g.scalar(Scalar::MulU, &[chunk, size]);
+    let first = g.broadcast_to(first, &[CHUNK]);
+    let offset = g.iota(&[CHUNK], 0);
+    let row = g.scalar(Scalar::AddU, &[first, offset]);
+    let limit = g.full_u(&[CHUNK], count as u32);
+    let valid = g.scalar(Scalar::LtU, &[row, limit]);
+    let zero = g.full_u(&[CHUNK], 0);
+    (g.select(valid, row, zero), valid)
 }

@@ -324,9 +324,10 @@ impl<'e> Tuner<'e> {
         let (begin, before) = (Instant::now(), self.session.engine().counters());
         let iteration = self.state.iteration + 1;
         let point = self.state.next.clone();
-        let lambda = point.arrays(self.session.problem());
+        let problem = self.session.problem();
+        let (lambda, directions) = (point.arrays(problem), point.directions(problem));
         let mut host = Watched { observer, iteration: Some(iteration), failed: None };
-        let estimate = self.session.hypergradient(&lambda, &mut host).await;
+        let estimate = self.session.estimate(&lambda, &directions, &mut host).await;
         let estimate = host.settle(estimate)?;
         let seconds = begin.elapsed().as_secs_f64();
         let after = self.session.engine().counters();
@@ -360,11 +361,7 @@ impl<'e> Tuner<'e> {
     /// Hands the estimate to the outer optimiser, which sets the next point.
     fn step(&mut self, point: &Hyperparameters, estimate: &Estimate) -> (Vec<Vec<f64>>, bool) {
         let loss = if estimate.bad_step.is_some() { f64::NAN } else { estimate.outer_loss };
-        let gradient = if estimate.hypergradient.is_empty() {
-            vec![]
-        } else {
-            point.pull_back(&self.session.problem().layout(), &estimate.hypergradient)
-        };
+        let gradient = if estimate.hypergradient.is_empty() { vec![] } else { point.split(&estimate.hypergradient) };
         let tuned = point.groups.iter().filter(|g| g.tuned);
         let mut values: Vec<Vec<f64>> = tuned.map(|g| g.values.clone()).collect();
         let accepted = self.state.adam.step(&mut values, loss, &gradient);

@@ -62,6 +62,15 @@ impl Optimizer {
         }
     }
 
+    /// The scalars β whose bias correction 1 − βᵗ the state carries, each with its place in the state:
+    /// a function of β and the step alone, unlike the rest of the state.
+    pub fn corrections(self, d: usize) -> Vec<(usize, usize)> {
+        match self {
+            Optimizer::Adam(_) => vec![(0, 3 * d), (1, 3 * d + 1)],
+            _ => vec![],
+        }
+    }
+
     /// The new state, for gradient `g` and learning rates `eta` (both `[d]`) and the scalars, each
     /// `[1]`.
     pub fn step(self, g: &mut Graph, state: NodeId, gradient: NodeId, eta: NodeId, scalars: &[NodeId]) -> NodeId {

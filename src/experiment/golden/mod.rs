@@ -3,6 +3,7 @@
 
 mod case;
 mod graphs;
+mod setup;
 mod training;
 
 use std::collections::BTreeMap;
@@ -11,15 +12,23 @@ use serde::Serialize;
 
 pub use case::{Array, Case, CaseError, OutputSpec};
 pub use graphs::{CaseGraph, case_graph};
-pub use training::RunError;
 
 use crate::bilevel::{Memory, SolveError};
 use crate::compile::{Output, compile};
 use crate::engine::{Command, Engine, Values};
 use crate::ir::{DType, numel};
 
+/// Why a case gave no outputs.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Case(#[from] CaseError),
+    #[error(transparent)]
+    Solve(#[from] SolveError),
+}
+
 /// The kinds of case that can be run.
-const KINDS: [&str; 4] = ["op", "loss_grad_hvp", "train", "hypergrad"];
+const KINDS: [&str; 6] = ["op", "loss_grad_hvp", "train", "hypergrad", "hypergrad_truncated", "outer_loop"];
 
 /// Whether a case can be run. Decided by its kind alone.
 pub fn is_supported(case: &Case) -> bool {
@@ -29,9 +38,13 @@ pub fn is_supported(case: &Case) -> bool {
 /// Runs a case on an engine; outputs by the names of `case.json`. Training states are kept as
 /// `memory` says.
 pub async fn run(case: &Case, engine: &mut dyn Engine, memory: Memory) -> Result<BTreeMap<String, Vec<f64>>, RunError> {
-    match case_graph(case)? {
-        Some(function) => Ok(run_graph(&case.name, function, engine).await?),
-        None => training::run(case, engine, memory).await,
+    if let Some(function) = case_graph(case)? {
+        return Ok(run_graph(&case.name, function, engine).await?);
+    }
+    match case.kind.as_str() {
+        "hypergrad_truncated" => training::run_truncated(case, engine, memory).await,
+        "outer_loop" => training::run_outer(case, engine, memory).await,
+        _ => training::run(case, engine, memory).await,
     }
 }
 

@@ -1,0 +1,41 @@
+//! Why there is no result.
+
+use super::checkpoint::Plan;
+use crate::compile::CompileError;
+use crate::engine::EngineError;
+
+/// Why a sweep ended without a result.
+#[derive(Debug, thiserror::Error)]
+pub enum SolveError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    #[error(
+        "a memory budget of {budget} bytes is too small: data, programs and buffers take {fixed} bytes, and each \
+         training state {state}; at least {} bytes are needed, and {} bytes store every state that is differentiated from",
+        fixed + state * Plan::fewest_places(*steps, *last) as u64,
+        fixed + state * Plan::most_places(*steps, *last) as u64
+    )]
+    Budget { budget: u64, fixed: u64, state: u64, steps: usize, last: usize },
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("examples without labels have no confusion counts")]
+    NoLabels,
+    #[error("{what}: {given} values were given, {wanted} are needed")]
+    Length { what: String, given: usize, wanted: usize },
+    #[error("stopped")]
+    Stopped,
+}
+
+/// A method that cannot see a hyperparameter says so; it never answers zero.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{method} gives no derivative in {what}: {reason}. Take {instead} instead")]
+pub struct Refusal {
+    pub method: &'static str,
+    /// The hyperparameter.
+    pub what: &'static str,
+    pub reason: String,
+    /// The method that can.
+    pub instead: &'static str,
+}

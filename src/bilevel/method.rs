@@ -1,0 +1,119 @@
+//! What every hypergradient has in common.
+
+use super::checkpoint::Plan;
+use super::{Array, Directions, Function, Host, Problem, Refusal, Runner, SolveError};
+use crate::engine::LocalFuture;
+
+/// How much memory the training states may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Bytes on the device in all.
+    Budget(u64),
+    /// Checkpoints of Revolve, the initial state included.
+    Slots(usize),
+    /// Every state is kept.
+    StoreAll,
+}
+
+/// Bytes that a plan of training states has to reckon with.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Everything on the device but the training states.
+    pub fixed: u64,
+    /// One training state with its step counter.
+    pub state: u64,
+}
+
+impl Room {
+    /// States that fit into so many bytes.
+    pub fn places(&self, budget: u64) -> usize {
+        (budget.saturating_sub(self.fixed) / self.state) as usize
+    }
+
+    /// The error that says what it takes to differentiate the last of some steps.
+    pub fn too_small(&self, budget: u64, steps: usize, last: usize) -> SolveError {
+        SolveError::Budget { budget, fixed: self.fixed, state: self.state, steps, last }
+    }
+}
+
+/// What a sweep over the training run gives, whatever the method.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    /// Mean loss over the validation set at the final weights.
+    pub outer_loss: f64,
+    /// Training loss of each step, before its update.
+    pub inner_losses: Vec<f64>,
+    /// The first training step whose result was not finite; then there is no gradient.
+    pub bad_step: Option<usize>,
+    /// Derivative of the outer loss along each direction that was asked for.
+    pub hypergradient: Vec<f64>,
+    /// ‖residual‖ over ‖right-hand side‖ where a linear system was solved.
+    pub residual: Option<f64>,
+    /// What was run for it.
+    pub counts: Counts,
+    /// The most bytes that the engine has held so far.
+    pub peak_bytes: u64,
+}
+
+impl Estimate {
+    /// Whether there is nothing to differentiate.
+    pub(super) fn diverged(&self) -> bool {
+        self.bad_step.is_some() || !self.outer_loss.is_finite()
+    }
+}
+
+/// Runs of the programs that differ in cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Training steps.
+    pub steps: u64,
+    /// Adjoints of training steps.
+    pub adjoints: u64,
+    /// Tangents of training steps.
+    pub tangents: u64,
+    /// Products with the Hessian of the inner loss, over the whole training set each.
+    pub products: u64,
+}
+
+/// A way to a hypergradient: an object beside the problem. It says what it needs before there is a
+/// device, and runs on one.
+pub trait Method {
+    /// Its name in messages and records.
+    fn name(&self) -> &'static str;
+
+    /// Why it cannot see one of the directions, and who can.
+    fn refusal(&self, problem: &Problem, along: &Directions) -> Option<Refusal>;
+
+    /// The programs it needs besides the training step and the outer gradient.
+    fn functions(&self, problem: &Problem) -> Vec<Function>;
+
+    /// The arrays it needs besides the problem's own.
+    fn arrays(&self, problem: &Problem) -> Vec<Array>;
+
+    /// The training states it keeps.
+    fn plan(&self, problem: &Problem, _room: Room) -> Result<Plan, SolveError> {
+        Ok(Plan::training(problem.steps))
+    }
+
+    /// Trains with these hyperparameters and differentiates the outer loss along the directions.
+    fn estimate<'a>(
+        &'a mut self,
+        runner: &'a mut Runner<'_>,
+        lambda: &'a [f64],
+        along: &'a Directions,
+        host: &'a mut dyn Host,
+    ) -> LocalFuture<'a, Result<Estimate, SolveError>>;
+}
+
+impl<M: Method + 'static> From<M> for Box<dyn Method> {
+    fn from(method: M) -> Self {
+        Box::new(method)
+    }
+}
+
+/// A memory limit alone means reverse mode.
+impl From<Memory> for Box<dyn Method> {
+    fn from(memory: Memory) -> Self {
+        Box::new(super::Reverse { memory })
+    }
+}

@@ -1,0 +1,92 @@
+//! How long the parts of a run take.
+
+use serde::{Deserialize, Serialize};
+use web_time::Instant;
+
+use super::pacing::SEGMENT_SECONDS;
+use super::{Session, SolveError};
+use crate::engine::{BindingId, Command};
+
+/// Seconds that the parts of a run take on an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pace {
+    /// One training step.
+    pub step: f64,
+    /// One adjoint step, with the training step inside it.
+    pub adjoint: f64,
+    /// One chunk of the outer loss with its gradient.
+    pub outer: f64,
+    /// One chunk of an evaluation.
+    pub evaluation: f64,
+}
+
+impl Pace {
+    /// The faster of two measurements, part by part: whatever else a machine does only ever adds time.
+    pub fn least(self, other: Pace) -> Self {
+        Pace {
+            step: self.step.min(other.step),
+            adjoint: self.adjoint.min(other.adjoint),
+            outer: self.outer.min(other.outer),
+            evaluation: self.evaluation.min(other.evaluation),
+        }
+    }
+
+    /// What is to be expected where only the training step could be measured, by counted FLOPs of the HAR networks: an
+    /// adjoint costs 2.6 steps, and a chunk is two batches of 64.
+    fn of_step(step: f64) -> Self {
+        Pace { step, adjoint: 2.6 * step, outer: 2.0 * step, evaluation: 0.7 * step }
+    }
+}
+
+/// How often a program is timed where that takes no longer than a fifth of a second.
+const TRIES: usize = 3;
+
+impl Session<'_> {
+    /// Times the parts of a run with these hyperparameters, within about so many seconds: the least time of several
+    /// tries, as far as these go. A training step is run in any case; where one alone takes longer than its share, or
+    /// the session's method has no adjoint, the other parts are only estimated from it.
+    pub async fn measure(&mut self, lambda: &[f64], seconds: f64) -> Result<Pace, SolveError> {
+        self.runner.begin(lambda)?;
+        let last = self.plan().places - 1;
+        let step = self.runner.bind_step("step", 0, last, &[])?;
+        let share = 0.4 * seconds;
+        let first = self.time(step, 0.0, 1).await?;
+        if first > share || !self.runner.is_loaded("step_adjoint") {
+            return Ok(Pace::of_step(first));
+        }
+        // The longer program first: a browser makes fast code only of what has run for a while.
+        let adjoint = self.runner.bind_adjoint(0, 0)?;
+        let adjoint = self.time(adjoint, share, usize::MAX).await?;
+        let step = first.min(self.time(step, share, usize::MAX).await?);
+        // Chunks are counted on the device, so they are submitted one at a time, as in a run.
+        let outer = self.runner.bind_outer()?;
+        let outer = self.time(outer, 0.1 * seconds, 1).await?;
+        self.require_evaluation().await?;
+        let binding = self.runner.bind("evaluation", &[("state", self.runner.final_state())])?;
+        let evaluation = self.time(binding, 0.1 * seconds, 1).await?;
+        Ok(Pace { step, adjoint, outer, evaluation })
+    }
+
+    /// The least seconds of one run of a binding, of submissions that grow to a segment's length, or to `most` runs. In
+    /// a browser the first runs of a program are many times slower than the others.
+    async fn time(&mut self, binding: BindingId, seconds: f64, most: usize) -> Result<f64, SolveError> {
+        let begin = Instant::now();
+        let (mut least, mut count, mut tries) = (f64::INFINITY, 1, 0);
+        loop {
+            self.runner.clear_sums()?;
+            let start = Instant::now();
+            self.runner.engine.submit(&vec![Command::Run(binding); count])?;
+            self.runner.engine.finish().await?;
+            let taken = start.elapsed().as_secs_f64();
+            least = least.min(taken / count as f64);
+            if taken < SEGMENT_SECONDS {
+                count = (2 * count).min(most);
+            }
+            tries += 1;
+            let spent = begin.elapsed().as_secs_f64();
+            if spent >= seconds && (tries >= TRIES || spent >= 0.2) {
+                return Ok(least);
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Reverse mode (Franceschi et al. 2017, algorithm 1; algorithms.md A.3): the whole training run is
+//! differentiated backwards. Its time does not depend on the number of hyperparameters.
+
+use super::checkpoint::{Action, Plan};
+use super::method::Room;
+use super::{Array, Directions, Estimate, Function, Host, Memory, Method, Problem, Refusal, Runner, SolveError};
+use crate::engine::{LocalFuture, Values};
+use crate::ir::DType;
+
+/// Exact for all hyperparameters; keeps training states or, within a byte budget, computes them again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reverse {
+    pub memory: Memory,
+}
+
+impl Method for Reverse {
+    fn name(&self) -> &'static str {
+        "reverse mode"
+    }
+
+    fn refusal(&self, _problem: &Problem, _along: &Directions) -> Option<Refusal> {
+        None
+    }
+
+    fn functions(&self, problem: &Problem) -> Vec<Function> {
+        vec![problem.step_adjoint()]
+    }
+
+    fn arrays(&self, problem: &Problem) -> Vec<Array> {
+        arrays(problem)
+    }
+
+    fn plan(&self, problem: &Problem, room: Room) -> Result<Plan, SolveError> {
+        plan(self.memory, problem.steps, problem.steps, room)
+    }
+
+    fn estimate<'a>(
+        &'a mut self,
+        runner: &'a mut Runner<'_>,
+        lambda: &'a [f64],
+        along: &'a Directions,
+        host: &'a mut dyn Host,
+    ) -> LocalFuture<'a, Result<Estimate, SolveError>> {
+        Box::pin(sweep(runner, lambda, along, host))
+    }
+}
+
+/// The arrays of a backward sweep, besides the outer gradient that it begins with.
+pub(super) fn arrays(problem: &Problem) -> Vec<Array> {
+    vec![
+        Array::new("lambda_cotangent", DType::F32, problem.layout().len()),
+        Array::new("cotangent", DType::F32, problem.state_len()),
+    ]
+}
+
+/// The plan that differentiates the last steps of a training within a memory limit.
+pub(super) fn plan(memory: Memory, steps: usize, last: usize, room: Room) -> Result<Plan, SolveError> {
+    match memory {
+        Memory::StoreAll => Ok(Plan::of_last(steps, last, usize::MAX).expect("any number of states may be kept")),
+        Memory::Slots(slots) => Ok(Plan::revolve_last(steps, last, slots.clamp(1, last))),
+        Memory::Budget(budget) => {
+            Plan::of_last(steps, last, room.places(budget)).ok_or_else(|| room.too_small(budget, steps, last))
+        }
+    }
+}
+
+/// Runs the session's plan there and back.
+pub(super) async fn sweep(
+    runner: &mut Runner<'_>,
+    lambda: &[f64],
+    along: &Directions,
+    host: &mut dyn Host,
+) -> Result<Estimate, SolveError> {
+    let actions = runner.plan().actions.clone();
+    let outer = actions.iter().position(|a| *a == Action::Outer).expect("every plan takes the outer loss");
+    let mut estimate = runner.train(lambda, &actions[..outer], actions.len(), host).await?;
+    if estimate.diverged() {
+        return Ok(estimate);
+    }
+    runner.write("lambda_cotangent", Values::F64(&vec![0.0; runner.problem().layout().len()]))?;
+    let start = runner.run(&actions[outer + 1..], outer + 1, actions.len(), host).await?;
+    let corrections = lost_corrections(runner, along);
+    let mut reads = vec![runner.array("lambda_cotangent")];
+    if along.move_initial() || !corrections.is_empty() {
+        reads.push(start);
+    }
+    let mut values = runner.read(&reads).await?;
+    let state = if reads.len() > 1 { values.remove(1) } else { vec![] };
+    for Correction { at, slot, before } in corrections {
+        let derivative = -(before as f64) * lambda[at].powi(before as i32 - 1);
+        values[0][at] += derivative * state[slot];
+    }
+    estimate.hypergradient = along.pull_back(&values[0], &state);
+    Ok(runner.counted(estimate))
+}
+
+/// A bias correction 1 − βᵗ at the state that a truncated sweep ends with. It does not depend on the
+/// training, so its derivative in β is not cut off.
+struct Correction {
+    /// Place of β in the hyperparameter vector.
+    at: usize,
+    /// Place of the correction in the state.
+    slot: usize,
+    /// Steps t before that state.
+    before: usize,
+}
+
+fn lost_corrections(runner: &Runner<'_>, along: &Directions) -> Vec<Correction> {
+    let (problem, before) = (runner.problem(), runner.plan().steps - runner.plan().last);
+    let scalars = problem.layout().scalars;
+    if before == 0 || !along.move_lambda(scalars.clone()) {
+        return vec![];
+    }
+    let carried = problem.optimizer.corrections(problem.model.parameter_count());
+    carried.into_iter().map(|(k, slot)| Correction { at: scalars.start + k, slot, before }).collect()
+}

@@ -1,0 +1,161 @@
+//! What cases that train say of their problem.
+
+use super::{Case, CaseError, RunError};
+use crate::bilevel::{Loss, Problem, SessionData, Set, Source, Targets};
+use crate::ir::DType;
+use crate::nn::Model;
+use crate::nn::optim::{Epsilon, Optimizer};
+
+/// A case's bilevel problem at its point.
+pub(super) struct Setup {
+    pub problem: Problem,
+    pub data: SessionData,
+    /// The hyperparameter vector.
+    pub lambda: Vec<f64>,
+}
+
+/// The inner optimiser of a case.
+fn optimizer(case: &Case) -> Result<Optimizer, CaseError> {
+    let inner = &case.meta["inner"];
+    match inner["optimizer"].as_str().unwrap_or_default() {
+        "sgd" => Ok(Optimizer::Sgd),
+        "momentum" => Ok(Optimizer::Momentum),
+        "adam" => Ok(Optimizer::Adam(Epsilon::Outside)),
+        other => Err(case.inconsistent(format!("unknown inner optimiser `{other}`"))),
+    }
+}
+
+pub(super) fn size(case: &Case, key: &str) -> Result<usize, CaseError> {
+    let value = case.meta[key].as_u64();
+    value.map(|n| n as usize).ok_or_else(|| case.inconsistent(format!("`{key}` must be a count")))
+}
+
+pub(super) fn floats(data: &[f64]) -> Vec<f32> {
+    data.iter().map(|&x| x as f32).collect()
+}
+
+pub(super) fn set(case: &Case, x: &str, y: &str, loss: Loss) -> Result<Set, CaseError> {
+    let count = match case.input(x)?.shape.first() {
+        Some(&count) if count > 0 => count,
+        _ => return Err(case.inconsistent(format!("`in.{x}` must have a row for each example"))),
+    };
+    let (x, y) = (case.input(x)?, case.input(y)?);
+    let targets = match loss {
+        Loss::CrossEntropy => Targets::Labels(y.data.iter().map(|&l| l as u32).collect()),
+        Loss::MeanSquaredError => Targets::Values(floats(&y.data)),
+    };
+    Ok(Set { x: floats(&x.data), targets, count })
+}
+
+impl Setup {
+    /// Reads the problem of a case that trains.
+    pub fn new(case: &Case) -> Result<Setup, RunError> {
+        let (model, loss) = model(case)?;
+        let has = |name: &str| case.inputs.contains_key(name);
+        let problem = Problem {
+            optimizer: optimizer(case)?,
+            loss,
+            steps: size(case, "T")?,
+            batch: size(case, "batch")?,
+            train: case.input("x")?.shape[0],
+            batches: Source::Table,
+            masks: has("masks").then_some(Source::Table),
+            l2: has("l2_log"),
+            weights: has("ex_w"),
+            model,
+        };
+        if problem.steps == 0 || problem.batch == 0 {
+            return Err(case.inconsistent("`T` and `batch` must be at least 1".to_owned()).into());
+        }
+        in_range(case, "idx", problem.train)?;
+        let parameters = problem.model.parameters().iter();
+        let initial: Vec<f32> = parameters
+            .map(|p| Ok(floats(&case.input(&format!("w0.{}", p.name))?.data)))
+            .collect::<Result<Vec<_>, CaseError>>()?
+            .concat();
+        let data = SessionData {
+            train: set(case, "x", "y", loss)?,
+            validation: set(case, "xv", "yv", loss)?,
+            initial,
+            seed: 0,
+            batches: case.input("idx")?.data.iter().map(|&i| i as u32).collect(),
+            masks: case.inputs.get("masks").map(|m| floats(&m.data)).unwrap_or_default(),
+        };
+        let lambda = hyperparameters(case, &problem)?;
+        Ok(Setup { problem, data, lambda })
+    }
+}
+
+/// The model and the loss of a case, whose labels are checked.
+pub(super) fn model(case: &Case) -> Result<(Model, Loss), CaseError> {
+    let x = case.input("x")?;
+    if x.shape.is_empty() {
+        return Err(case.inconsistent("`in.x` must have a row for each example".to_owned()));
+    }
+    let model = Model::new(case.layers()?, &x.shape[1..]).map_err(|e| case.inconsistent(e.to_string()))?;
+    let loss = Loss::from_case(case.meta["loss"].as_str().unwrap_or_default())
+        .ok_or_else(|| case.inconsistent(format!("unknown loss {}", case.meta["loss"])))?;
+    if loss == Loss::CrossEntropy {
+        let classes = model.output().iter().product();
+        in_range(case, "y", classes)?;
+        in_range(case, "yv", classes)?;
+    }
+    Ok((model, loss))
+}
+
+/// The general hyperparameter vector at a case's point. `train` cases give scalars in `inner`.
+fn hyperparameters(case: &Case, problem: &Problem) -> Result<Vec<f64>, CaseError> {
+    let layout = problem.layout();
+    let mut lambda = vec![0.0; layout.len()];
+    let inner = &case.meta["inner"];
+    match case.inputs.get("log_lr_full") {
+        Some(_) => fill(case, "log_lr_full", &mut lambda[layout.log_lr.clone()])?,
+        None => {
+            let log_lr = inner["log_lr"].as_f64().ok_or_else(|| case.inconsistent("no learning rate".to_owned()))?;
+            lambda[layout.log_lr.clone()].fill(log_lr);
+        }
+    }
+    let scalars = layout.scalars.clone().zip(problem.optimizer.scalars());
+    for (position, name) in scalars {
+        let short = match *name {
+            "momentum" => "mu",
+            "beta1" => "b1",
+            "beta2" => "b2",
+            _ => "eps",
+        };
+        let given = match case.inputs.get(short) {
+            Some(array) => array.data.first().copied(),
+            None => inner[short].as_f64(),
+        };
+        lambda[position] = given.ok_or_else(|| case.inconsistent(format!("no value for `{short}`")))?;
+    }
+    if problem.l2 {
+        fill(case, "l2_log", &mut lambda[layout.l2_log.clone()])?;
+    }
+    if problem.weights {
+        fill(case, "ex_w", &mut lambda[layout.weights])?;
+    }
+    Ok(lambda)
+}
+
+/// Copies an input into its place in the hyperparameter vector.
+pub(super) fn fill(case: &Case, name: &str, place: &mut [f64]) -> Result<(), CaseError> {
+    let data = &case.input(name)?.data;
+    if data.len() != place.len() {
+        return Err(case.inconsistent(format!("`in.{name}` has {} values, {} are needed", data.len(), place.len())));
+    }
+    place.copy_from_slice(data);
+    Ok(())
+}
+
+/// Refuses indices that are none, or point beyond what they choose from.
+fn in_range(case: &Case, name: &str, below: usize) -> Result<(), CaseError> {
+    let array = case.input(name)?;
+    if array.dtype != DType::U32 {
+        return Err(case.inconsistent(format!("`in.{name}` must hold whole numbers")));
+    }
+    match array.data.iter().find(|&&i| i >= below as f64) {
+        Some(i) => Err(case.inconsistent(format!("`in.{name}` holds {i}, but must stay below {below}"))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,7 @@
+//! Every hypergradient method, on problems small enough to be known in closed form or to be checked by
+//! differences, in f64.
+
+mod matrix;
+mod network;
+mod problems;
+mod vectors;

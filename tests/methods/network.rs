@@ -1,0 +1,78 @@
+//! Methods on the narrow activity network, whose ReLUs and max-pooling are differentiated on the branch
+//! taken, with dropout and minibatches.
+
+use stackelberg::bilevel::{Directions, Forward, Loss, Memory, Problem, Reverse, SessionData, Set, Source, Targets};
+use stackelberg::cpu::CpuEngine;
+use stackelberg::engine::Engine;
+use stackelberg::nn::{Model, optim::Optimizer};
+use stackelberg::reference::ReferenceEngine;
+use stackelberg::rng::{Purpose, Stream};
+
+use crate::problems::{Case, estimate_on, relative_error};
+
+fn windows(count: usize, stream: u32) -> Set {
+    let mut stream = Stream::new(11, Purpose::Search, stream);
+    let labels: Vec<u32> = (0..count).map(|i| (i % 6) as u32).collect();
+    let value = |label: u32, time: usize, noise: f64| (0.1 * f64::from(label + 1) * time as f64).sin() + 0.5 * noise;
+    let points = labels.iter().flat_map(|&label| (0..128 * 9).map(move |i| (label, i / 9)));
+    let x = points.map(|(label, time)| value(label, time, stream.normal()) as f32).collect();
+    Set { x, targets: Targets::Labels(labels), count }
+}
+
+fn narrow(steps: usize) -> Case {
+    let model = Model::har_cnn(8, 16, 6, 0.3);
+    let problem = Problem {
+        loss: Loss::CrossEntropy,
+        optimizer: Optimizer::Momentum,
+        steps,
+        batch: 6,
+        train: 18,
+        batches: Source::Keyed,
+        masks: Some(Source::Keyed),
+        l2: true,
+        weights: true,
+        model,
+    };
+    let layout = problem.layout();
+    let mut lambda = vec![0.02f64.ln(); layout.len()];
+    lambda[layout.scalars].fill(0.8);
+    lambda[layout.l2_log].fill(-5.0);
+    lambda[layout.weights].fill(0.9);
+    let data = SessionData {
+        train: windows(18, 1),
+        validation: windows(12, 2),
+        initial: problem.model.initial_parameters(4),
+        seed: 8,
+        batches: vec![],
+        masks: vec![],
+    };
+    Case { problem, data, lambda }
+}
+
+/// Penalties, rates, momentum and the initial scale: eight directions in two passes.
+fn along(case: &Case) -> Directions {
+    let layout = case.problem.layout();
+    let along = Directions::new(&case.problem).each(layout.l2_log).shared(layout.log_lr).each(layout.scalars);
+    along.each(layout.weights.start..layout.weights.start + 1).initial_scale(&case.data.initial)
+}
+
+fn forward_against_reverse(engine: &mut dyn Engine, steps: usize) -> f64 {
+    let case = narrow(steps);
+    let along = along(&case);
+    let reverse = estimate_on(engine, &case, Reverse { memory: Memory::StoreAll }, &along).unwrap();
+    let forward = estimate_on(engine, &case, Forward::for_directions(along.len()), &along).unwrap();
+    assert_eq!(forward.inner_losses, reverse.inner_losses);
+    relative_error(&forward.hypergradient, &reverse.hypergradient)
+}
+
+#[test]
+fn forward_is_reverse_on_the_activity_network() {
+    let error = forward_against_reverse(&mut ReferenceEngine::new(), 4);
+    assert!(error < 1e-10, "{error:e} in double precision");
+}
+
+#[test]
+fn forward_is_reverse_in_single_precision() {
+    let error = forward_against_reverse(&mut CpuEngine::new(0), 50);
+    assert!(error < 1e-3, "{error:e} in single precision");
+}
