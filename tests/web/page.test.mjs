@@ -92,9 +92,8 @@ test("every picture can be saved as numbers and as a picture, under a name that 
   assert.equal(await page.getByRole("button", { name: "Picture (SVG)" }).count(), 0);
 });
 
-test("charts go on with every outer iteration", async (t) => {
+test("charts go on with every outer iteration, also in a second run", async (t) => {
   const page = await open(t, { script: { ...plain, stopAfter: 0 } });
-  await tune(page).click();
   const say = (iteration) =>
     page.evaluate((at) => window.double.iterate({ steps: 20, outer: 10, hyperparameters: ["lr", "momentum", "l2"] }, at), iteration);
   const charts = () =>
@@ -111,13 +110,20 @@ test("charts go on with every outer iteration", async (t) => {
       await page.waitForTimeout(200);
     }
   };
-  await say(0);
-  await page.locator("figure canvas").nth(4).waitFor();
-  for (const iteration of [1, 2, 3]) {
-    const before = await settled();
-    await say(iteration);
-    const after = await settled();
-    for (const [title, picture] of before) assert.ok(after.get(title) !== picture, `${title} shows iteration ${iteration + 1}`);
+  for (const run of ["first", "second"]) {
+    await tune(page).click();
+    await page.getByText("The first point comes with the first outer iteration.").waitFor();
+    await say(0);
+    await page.locator("figure canvas").nth(4).waitFor();
+    for (const iteration of [1, 2, 3]) {
+      const before = await settled();
+      await say(iteration);
+      const after = await settled();
+      for (const [title, picture] of before)
+        assert.ok(after.get(title) !== picture, `${title} of the ${run} run shows iteration ${iteration + 1}`);
+    }
+    await page.getByRole("button", { name: "Stop" }).click();
+    await page.getByRole("heading", { name: /^Result/ }).waitFor();
   }
 });
 
