@@ -40,7 +40,8 @@ export function options(lines: Line[], { xLabel, yLabel, log }: Axes, paint: Pai
     cursor: { show: false },
     padding: [8, 10, 0, 0],
     scales: {
-      x: { time: false, range: (_, low, high) => spread(low, high) },
+      // uPlot widens a single value before it asks.
+      x: { time: false, range: ({ data: [x] }) => spread(x[0] ?? 0, x.at(-1) ?? 1) },
       y: { distr: log ? 3 : 1, range: (_, low, high) => widen(low, high, log) },
     },
     axes: [
@@ -48,7 +49,7 @@ export function options(lines: Line[], { xLabel, yLabel, log }: Axes, paint: Pai
       {
         ...axis,
         label: yLabel,
-        size: 52,
+        size: 58,
         splits: (_, __, low, high) => ticks(low, high, log),
         filter: (_, splits) => splits,
         values: (_, splits) => splits.map(tick),
@@ -66,7 +67,8 @@ function series({ colour, width = 2, alpha = 1, dash, marks = "none", only }: Li
     alpha,
     ...(dash ? { dash } : {}),
     spanGaps: true,
-    points: { show: marks !== "none", size: 8, width: 2, stroke, fill: marks === "hollow" ? paint.surface : stroke },
+    // A line of a single point would not be seen.
+    points: { show: ({ data: [x] }) => marks !== "none" || x.length === 1, size: 8, width: 2, stroke, fill: marks === "hollow" ? paint.surface : stroke },
   };
 }
 
@@ -167,7 +169,7 @@ function stroke(pen: Pen, { colour, alpha = 1, width = 2, dash = [], marks = "no
     pen.stroke();
     pen.setLineDash([]);
   }
-  if (marks !== "none")
+  if (marks !== "none" || points.length === 1)
     for (const [x, y] of points) dot(pen, x, y, 3.5, marks === "hollow" ? paint.surface : paint[colour], paint[colour]);
   pen.globalAlpha = 1;
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bytes, duration, number, percent, points, tick } from "./format.ts";
+import { bytes, duration, number, percent, points, several, tick } from "./format.ts";
 
 test("numbers keep three digits and a true minus", () => {
   assert.deepEqual([0.0183456, 1.3, -0.25, 0, 4e-4, -1.5e-12].map((value) => number(value)), [
@@ -25,4 +25,9 @@ test("shares, points, bytes and durations", () => {
   assert.equal(bytes(2 ** 27), "128 MiB");
   assert.equal(bytes(1.5 * 2 ** 30), "1.5 GiB");
   assert.deepEqual([3.14, 31.4, 100, 3700, 7200].map(duration), ["3.1 s", "31 s", "1 min 40 s", "61 min 40 s", "2 h 0 min"]);
+});
+
+test("one thing is not many", () => {
+  assert.deepEqual([0, 1, 2].map((count) => several(count, "step")), ["0 steps", "1 step", "2 steps"]);
+  assert.equal(several(2, "person", "people"), "2 people");
 });

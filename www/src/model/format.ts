@@ -62,7 +62,7 @@ export function capital(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-/** "1 person", "2 people". */
-export function people(count: number): string {
-  return count === 1 ? "1 person" : `${count} people`;
+/** "1 person", "2 people"; "1 step", "2 steps". */
+export function several(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
 }
