@@ -76,7 +76,9 @@ fn bundled_cases_are_a_fair_choice() {
 /// Work of a case: parameters × examples, times steps.
 fn work(case: &Case) -> usize {
     let examples = case.meta["batch"].as_u64().unwrap_or(16) as usize;
-    let steps = case.meta["T"].as_u64().unwrap_or(1) as usize;
+    // Implicit cases solve the inner problem.
+    let alone = if case.kind == "implicit" { 1000 } else { 1 };
+    let steps = case.meta["T"].as_u64().unwrap_or(alone) as usize;
     let weights: usize = case.inputs.iter().filter(|(n, _)| n.starts_with('w')).map(|(_, a)| a.data.len()).sum();
     weights * examples * steps
 }

@@ -116,10 +116,10 @@ impl Function {
 }
 
 /// The inputs that a step and its adjoint share.
-struct StepInputs {
-    state: NodeId,
-    time: NodeId,
-    lambda: NodeId,
+pub(super) struct StepInputs {
+    pub state: NodeId,
+    pub time: NodeId,
+    pub lambda: NodeId,
 }
 
 impl Problem {
@@ -275,7 +275,7 @@ impl Problem {
         }
     }
 
-    fn step_inputs(&self, g: &mut Graph) -> StepInputs {
+    pub(super) fn step_inputs(&self, g: &mut Graph) -> StepInputs {
         let state = g.input("state", &[self.state_len()], DType::F32);
         let time = g.input("time", &[1], DType::U32);
         let lambda = g.input("lambda", &[self.layout().len()], DType::F32);
@@ -283,7 +283,7 @@ impl Problem {
     }
 
     /// The new state and the training loss (shape `[1]`) of one step.
-    fn advance(&self, g: &mut Graph, inputs: &StepInputs) -> (NodeId, NodeId) {
+    pub(super) fn advance(&self, g: &mut Graph, inputs: &StepInputs) -> (NodeId, NodeId) {
         let (layout, layers) = (self.layout(), self.model.parameter_layers());
         let part = |g: &mut Graph, range: Range<usize>| g.segment(inputs.lambda, range.start, range.len());
         let theta = g.segment(inputs.state, 0, self.model.parameter_count());

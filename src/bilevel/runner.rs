@@ -34,6 +34,7 @@ struct StateBuffers {
 pub(super) enum Work {
     Step,
     Adjoint,
+    Product,
 }
 
 /// What methods run on.
@@ -209,6 +210,11 @@ impl<'e> Runner<'e> {
     /// The outer gradient is the cotangent that a backward sweep begins with.
     fn cotangent(&self, parity: usize) -> BufferId {
         self.array(["gradient", "cotangent"][parity])
+    }
+
+    /// The step counter before the last training step without a way back.
+    pub(super) fn last_time(&self) -> BufferId {
+        self.states[self.plan.training_place(self.problem.steps - 1)].time
     }
 
     /// Binds one chunk of the outer loss.

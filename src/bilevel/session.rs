@@ -83,12 +83,27 @@ impl<'e> Session<'e> {
         self.runner.train(lambda, &actions, actions.len(), host).await
     }
 
+    /// An array by the name that the blueprint gives it, as the last sweep left it.
+    pub async fn array(&mut self, name: &str) -> Result<Option<Vec<f64>>, SolveError> {
+        if !self.runner.holds(name) {
+            return Ok(None);
+        }
+        let array = self.runner.array(name);
+        Ok(self.runner.read(&[array]).await?.pop())
+    }
+
     /// The final weights of the last sweep.
     pub async fn final_weights(&mut self) -> Result<Vec<f64>, SolveError> {
         let last = [self.runner.final_state()];
         let mut state = self.runner.read(&last).await?.remove(0);
         state.truncate(self.problem().model.parameter_count());
         Ok(state)
+    }
+
+    /// Sets the weights that the next sweeps begin with.
+    pub fn set_initial_weights(&mut self, weights: &[f32]) -> Result<(), SolveError> {
+        let (first, count) = (self.runner.initial_state(), self.problem().model.parameter_count());
+        self.runner.write_array("initial weights", first, count, Values::F32(weights))
     }
 
     /// Puts weights in the place of the final ones of the last sweep, to be evaluated.

@@ -61,7 +61,7 @@ fn v2_the_same_with_momentum() {
 }
 
 /// dE/dλ of V3 at the solution of the inner problem.
-const RIDGE_AT_SOLUTION: f64 = -0.637288825565;
+pub const RIDGE_AT_SOLUTION: f64 = -0.637288825565;
 
 #[test]
 fn v3_ridge_regression() {

@@ -3,6 +3,7 @@
 
 mod case;
 mod graphs;
+mod implicit;
 mod setup;
 mod training;
 
@@ -28,7 +29,7 @@ pub enum RunError {
 }
 
 /// The kinds of case that can be run.
-const KINDS: [&str; 6] = ["op", "loss_grad_hvp", "train", "hypergrad", "hypergrad_truncated", "outer_loop"];
+const KINDS: [&str; 7] = ["op", "loss_grad_hvp", "train", "hypergrad", "hypergrad_truncated", "implicit", "outer_loop"];
 
 /// Whether a case can be run. Decided by its kind alone.
 pub fn is_supported(case: &Case) -> bool {
@@ -43,6 +44,7 @@ pub async fn run(case: &Case, engine: &mut dyn Engine, memory: Memory) -> Result
     }
     match case.kind.as_str() {
         "hypergrad_truncated" => training::run_truncated(case, engine, memory).await,
+        "implicit" => implicit::run(case, engine).await,
         "outer_loop" => training::run_outer(case, engine, memory).await,
         _ => training::run(case, engine, memory).await,
     }

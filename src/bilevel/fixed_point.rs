@@ -1,0 +1,131 @@
+//! Implicit differentiation of a training step's fixed point (algorithms.md A.8): at s = Φ(s, λ),
+//! h = Bᵀq with q = Aᵀq + ∇_s E, by iterating that equation.
+
+use super::pacing::Progress;
+use super::runner::Work;
+use super::{Array, Directions, Estimate, Function, Host, Method, Problem, Refusal, Runner, SolveError, implicit};
+use crate::autodiff::vjp;
+use crate::engine::{LocalFuture, Values};
+use crate::ir::DType;
+
+/// Trains, takes the end for a fixed point of the training step, and iterates the step's adjoint there.
+/// Converges where training does, at the same rate; q is kept for the next estimate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FixedPoint {
+    pub iterations: usize,
+    /// Whether a solution is the next one's start.
+    pub warm_start: bool,
+    /// Which of the two vectors holds one.
+    solved: Option<usize>,
+}
+
+const VECTORS: [&str; 2] = ["fixed 0", "fixed 1"];
+
+impl FixedPoint {
+    /// From zero each time.
+    pub fn new(iterations: usize) -> Self {
+        FixedPoint { iterations, warm_start: false, solved: None }
+    }
+
+    /// Starts from the solution of the estimate before.
+    pub fn warm(self) -> Self {
+        FixedPoint { warm_start: true, ..self }
+    }
+
+    async fn train_and_iterate(
+        &mut self,
+        runner: &mut Runner<'_>,
+        lambda: &[f64],
+        along: &Directions,
+        host: &mut dyn Host,
+    ) -> Result<Estimate, SolveError> {
+        let mut actions = runner.plan().actions.clone();
+        actions.pop();
+        let mut estimate = runner.train(lambda, &actions, actions.len(), host).await?;
+        if estimate.diverged() {
+            return Ok(estimate);
+        }
+        let first = match self.solved.take().filter(|_| self.warm_start) {
+            Some(first) => first,
+            None => {
+                runner.write(VECTORS[0], Values::F64(&vec![0.0; runner.problem().state_len()]))?;
+                0
+            }
+        };
+        // The last run gives Bᵀq, and in Aᵀq + ∇E − q how far q is from the fixed point.
+        let runs = self.iterations + 1;
+        let (state, time) = (runner.final_state(), runner.last_time());
+        let vectors = VECTORS.map(|name| runner.array(name));
+        let binding = |runner: &mut Runner<'_>, k: usize| {
+            let (now, next) = (vectors[(first + k) % 2], vectors[(first + k + 1) % 2]);
+            let ports = [("state", state), ("time", time), ("fixed", now), ("next_fixed", next)];
+            runner.bind("fixed_point", &ports)
+        };
+        runner.repeat(Work::Adjoint, runs, Progress { done: 0, total: runs }, host, binding).await?;
+        runner.counts.adjoints += runs as u64;
+        let solution = (first + self.iterations) % 2;
+        let reads = [vectors[solution], vectors[1 - solution]];
+        let values =
+            runner.read(&[runner.array("lambda_cotangent"), reads[0], reads[1], runner.array("gradient")]).await?;
+        estimate.hypergradient = along.pull_back(&values[0], &[]);
+        let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+        let off = norm(&mut values[1].iter().zip(&values[2]).map(|(a, b)| a - b));
+        estimate.residual = Some(off / norm(&mut values[3].iter().copied()).max(f64::MIN_POSITIVE));
+        self.solved = Some(solution);
+        Ok(runner.counted(estimate))
+    }
+}
+
+impl Problem {
+    /// One iteration: q ↦ Aᵀq + ∇_s E, and Bᵀq.
+    fn fixed_point(&self) -> Function {
+        let mut f = Function::new("fixed_point");
+        let g = &mut f.graph;
+        let inputs = self.step_inputs(g);
+        let fixed = g.input("fixed", &[self.state_len()], DType::F32);
+        let gradient = g.input("gradient", &[self.state_len()], DType::F32);
+        let (state, _) = self.advance(g, &inputs);
+        let pulled = vjp(g, &[state], &[fixed], &[inputs.state, inputs.lambda]);
+        let next = g.add(pulled[0], gradient);
+        f.output("next_fixed", next);
+        f.output("lambda_cotangent", pulled[1]);
+        f
+    }
+}
+
+impl Method for FixedPoint {
+    fn name(&self) -> &'static str {
+        "fixed-point differentiation"
+    }
+
+    fn refusal(&self, problem: &Problem, along: &Directions) -> Option<Refusal> {
+        let minibatches = (problem.batch < problem.train).then(|| Refusal {
+            method: self.name(),
+            what: "any hyperparameter",
+            reason: "each step trains on another batch, so there is no one map with a fixed point".to_owned(),
+            instead: "implicit differentiation or a batch of all examples",
+        });
+        minibatches.or_else(|| implicit::refusal(self.name(), problem, along))
+    }
+
+    fn functions(&self, problem: &Problem) -> Vec<Function> {
+        vec![problem.fixed_point()]
+    }
+
+    fn arrays(&self, problem: &Problem) -> Vec<Array> {
+        let mut arrays: Vec<Array> =
+            VECTORS.iter().map(|name| Array::new(name, DType::F32, problem.state_len())).collect();
+        arrays.push(Array::new("lambda_cotangent", DType::F32, problem.layout().len()));
+        arrays
+    }
+
+    fn estimate<'a>(
+        &'a mut self,
+        runner: &'a mut Runner<'_>,
+        lambda: &'a [f64],
+        along: &'a Directions,
+        host: &'a mut dyn Host,
+    ) -> LocalFuture<'a, Result<Estimate, SolveError>> {
+        Box::pin(self.train_and_iterate(runner, lambda, along, host))
+    }
+}

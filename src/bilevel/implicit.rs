@@ -1,0 +1,158 @@
+//! Implicit differentiation (algorithms.md A.8): at a stationary point of the inner loss,
+//! h = −Mᵀq with H q = ∇_w E. How the training got there does not matter, and is not kept.
+
+use super::linear::{Solver, Stage};
+use super::pacing::Progress;
+use super::problem::CHUNK;
+use super::runner::Work;
+use super::{Array, Directions, Estimate, Function, Host, Method, Problem, Refusal, Runner, SolveError};
+use crate::engine::{LocalFuture, Values};
+use crate::ir::DType;
+
+/// Trains, takes the end for a stationary point of the loss over all training examples, and solves one
+/// linear system there. The estimate's residual says how well.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Implicit {
+    pub solver: Solver,
+    pub iterations: usize,
+    /// δ in (H + δI) q = ∇_w E.
+    pub damping: f64,
+    /// Whether a solution is the next one's start.
+    pub warm_start: bool,
+    /// Whether there is one.
+    solved: bool,
+}
+
+impl Implicit {
+    /// Without damping, from zero each time.
+    pub fn new(solver: Solver, iterations: usize) -> Self {
+        Implicit { solver, iterations, damping: 0.0, warm_start: false, solved: false }
+    }
+
+    /// Starts from the solution of the estimate before.
+    pub fn warm(self) -> Self {
+        Implicit { warm_start: true, ..self }
+    }
+
+    /// Solves with H + δI.
+    pub fn damped(self, damping: f64) -> Self {
+        Implicit { damping, ..self }
+    }
+
+    async fn train_and_solve(
+        &mut self,
+        runner: &mut Runner<'_>,
+        lambda: &[f64],
+        along: &Directions,
+        host: &mut dyn Host,
+    ) -> Result<Estimate, SolveError> {
+        let mut actions = runner.plan().actions.clone();
+        actions.pop();
+        let mut estimate = runner.train(lambda, &actions, actions.len(), host).await?;
+        if estimate.diverged() {
+            return Ok(estimate);
+        }
+        let d = runner.problem().model.parameter_count();
+        let zeros = vec![0.0; d];
+        runner.write("product", Values::F64(&zeros))?;
+        runner.write("chunk", Values::U32(&[0]))?;
+        runner.write("settings", Values::F64(&[self.solver.rate(), self.damping]))?;
+        if !(self.warm_start && self.solved) {
+            runner.write("solution", Values::F64(&zeros))?;
+        }
+        self.solved = false;
+        self.stages(runner, self.solver.start(), 1, host).await?;
+        self.stages(runner, self.solver.iteration(), self.iterations, host).await?;
+        self.stages(runner, &[Solver::CHECK], 1, host).await?;
+        estimate.hypergradient = along.pull_back(&mixed(runner, host).await?, &[]);
+        let norms = runner.read(&[runner.array("norms")]).await?.remove(0);
+        estimate.residual = Some((norms[0] / norms[1].max(f64::MIN_POSITIVE)).sqrt());
+        self.solved = true;
+        Ok(runner.counted(estimate))
+    }
+
+    /// Repeats some stages: all chunks of a product, then the program that uses it.
+    async fn stages(
+        &self,
+        runner: &mut Runner<'_>,
+        stages: &[Stage],
+        times: usize,
+        host: &mut dyn Host,
+    ) -> Result<(), SolveError> {
+        let chunks = runner.problem().train.div_ceil(CHUNK);
+        let state = runner.final_state();
+        let total = times * stages.len() * (chunks + 1);
+        let binding = |runner: &mut Runner<'_>, k: usize| {
+            let stage = stages[k / (chunks + 1) % stages.len()];
+            match k % (chunks + 1) {
+                last if last == chunks => runner.bind(stage.then, &[]),
+                _ => runner.bind("hessian_product", &[("state", state), ("direction", runner.array(stage.along))]),
+            }
+        };
+        runner.counts.products += (times * stages.len()) as u64;
+        runner.repeat(Work::Product, total, Progress { done: 0, total }, host, binding).await
+    }
+}
+
+/// −Mᵀ·solution.
+async fn mixed(runner: &mut Runner<'_>, host: &mut dyn Host) -> Result<Vec<f64>, SolveError> {
+    let zeros = vec![0.0; runner.problem().layout().len()];
+    runner.write("lambda_cotangent", Values::F64(&zeros))?;
+    let (state, solution) = (runner.final_state(), runner.array("solution"));
+    let binding = runner.bind("mixed_product", &[("state", state), ("direction", solution)])?;
+    for _ in 0..runner.problem().train.div_ceil(CHUNK) {
+        runner.submit_and_breathe(binding, host).await?;
+    }
+    Ok(runner.read(&[runner.array("lambda_cotangent")]).await?.remove(0))
+}
+
+/// What implicit methods cannot see: whatever does not move the stationary point.
+pub(super) fn refusal(method: &'static str, problem: &Problem, along: &Directions) -> Option<Refusal> {
+    let layout = problem.layout();
+    let unmoved = "the stationary point of the inner loss does not depend on it";
+    let random = "a training with dropout has no stationary point";
+    let (what, reason) = if problem.model.dropout().is_some() && problem.masks.is_some() {
+        ("any hyperparameter", random)
+    } else if along.move_lambda(layout.log_lr) {
+        ("the learning rate", unmoved)
+    } else if along.move_lambda(layout.scalars) {
+        ("momentum, decay rates or ε", unmoved)
+    } else if along.move_initial() {
+        ("the initial weights", unmoved)
+    } else {
+        return None;
+    };
+    Some(Refusal { method, what, reason: reason.to_owned(), instead: "reverse mode, or forward mode for a few" })
+}
+
+impl Method for Implicit {
+    fn name(&self) -> &'static str {
+        "implicit differentiation"
+    }
+
+    fn refusal(&self, problem: &Problem, along: &Directions) -> Option<Refusal> {
+        refusal(self.name(), problem, along)
+    }
+
+    fn functions(&self, problem: &Problem) -> Vec<Function> {
+        let mut functions = vec![problem.hessian_product(), problem.mixed_product()];
+        functions.extend(self.solver.functions(problem));
+        functions
+    }
+
+    fn arrays(&self, problem: &Problem) -> Vec<Array> {
+        let mut arrays = self.solver.arrays(problem);
+        arrays.push(Array::new("lambda_cotangent", DType::F32, problem.layout().len()));
+        arrays
+    }
+
+    fn estimate<'a>(
+        &'a mut self,
+        runner: &'a mut Runner<'_>,
+        lambda: &'a [f64],
+        along: &'a Directions,
+        host: &'a mut dyn Host,
+    ) -> LocalFuture<'a, Result<Estimate, SolveError>> {
+        Box::pin(self.train_and_solve(runner, lambda, along, host))
+    }
+}
