@@ -13,9 +13,10 @@ ours=$(cargo bench --bench har_cnn --no-run --message-format=json |
 # side_by_side THREADS OUR_WORK JAX_WORK [T REPEAT]
 side_by_side() {
     results=$prefix-$1.jsonl
-    flags=--xla_cpu_multi_thread_eigen=$([ "$1" = 1 ] && echo false || echo true)
-    "$ours" --device "cpu:$1" --work "$2" --T "${4:-20}" --repeat "${5:-5}" --round "$round" --json "$results"
-    (cd "$peers" && XLA_FLAGS=$flags PYTHONDONTWRITEBYTECODE=1 "$JAX_PY" peer_jax.py --convs conv --modes hvp \
+    # JAX takes all cores that it may use, whatever its flags say.
+    on=$([ "$1" = 1 ] && echo 'taskset -c 0' || echo env)
+    $on "$ours" --device "cpu:$1" --work "$2" --T "${4:-20}" --repeat "${5:-5}" --round "$round" --json "$results"
+    (cd "$peers" && PYTHONDONTWRITEBYTECODE=1 $on "$JAX_PY" peer_jax.py --convs conv --modes hvp \
         --work "$3" --T "${4:-20}" --round "$round" --out "$results")
 }
 

@@ -24,7 +24,10 @@ pub trait Arithmetic {
 
     fn prepare(&self, program: &Program) -> Self::Ready;
 
-    fn run(&self, program: &Self::Ready, memory: Memory<'_, Self::Cell>);
+    /// Bytes that a program made ready holds for itself while it runs.
+    fn own_bytes(&self, program: &Self::Ready) -> u64;
+
+    fn run(&self, program: &mut Self::Ready, memory: Memory<'_, Self::Cell>);
 }
 
 /// The arrays of a running program.
@@ -112,9 +115,13 @@ impl<A: Arithmetic> HostEngine<A> {
         self.arrays.push(cells);
         self.dtypes.push(dtype);
         self.counters.buffers_created += 1;
+        self.count_bytes(bytes);
+        Ok(self.arrays.len() - 1)
+    }
+
+    fn count_bytes(&mut self, bytes: u64) {
         self.counters.bytes += bytes;
         self.counters.peak_bytes = self.counters.peak_bytes.max(self.counters.bytes);
-        Ok(self.arrays.len() - 1)
     }
 
     fn free(&mut self, at: usize) {
@@ -150,13 +157,13 @@ impl<A: Arithmetic> HostEngine<A> {
         let Some(Binding { program, places }) = self.bindings.get(id.0) else {
             return refuse(format!("there is no binding {}", id.0));
         };
-        let loaded = &self.programs[*program];
+        let loaded = &mut self.programs[*program];
         for (buffer, &place) in loaded.program.buffers.iter().zip(places) {
             if self.arrays[place].len() < buffer.len {
                 return refuse(format!("an array bound to `{}` was destroyed", loaded.program.name));
             }
         }
-        self.arithmetic.run(&loaded.ready, Memory { arrays: &mut self.arrays, places });
+        self.arithmetic.run(&mut loaded.ready, Memory { arrays: &mut self.arrays, places });
         self.counters.dispatches += loaded.program.dispatches.len() as u64;
         Ok(())
     }
@@ -221,6 +228,7 @@ impl<A: Arithmetic> Engine for HostEngine<A> {
     fn load<'a>(&'a mut self, program: &'a Program) -> LocalFuture<'a, Result<ProgramId>> {
         let loaded = self.reserve(&program.scratch).map(|slots| {
             let ready = self.arithmetic.prepare(program);
+            self.count_bytes(self.arithmetic.own_bytes(&ready));
             self.programs.push(Loaded { program: program.clone(), ready, slots });
             ProgramId(self.programs.len() - 1)
         });

@@ -35,7 +35,11 @@ impl Arithmetic for F64 {
         program.clone()
     }
 
-    fn run(&self, program: &Program, mut memory: Memory) {
+    fn own_bytes(&self, _: &Program) -> u64 {
+        0
+    }
+
+    fn run(&self, program: &mut Program, mut memory: Memory) {
         for dispatch in &program.dispatches {
             Kernel::new(program, dispatch).run(&mut memory);
         }

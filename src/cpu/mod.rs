@@ -14,8 +14,6 @@ mod nest;
 mod tape;
 mod threads;
 
-use std::sync::Mutex;
-
 use crate::compile::{Buffer, BufferIndex, Program};
 use crate::engine::EngineInfo;
 use crate::host::{Arithmetic, Cell, HostEngine, Memory};
@@ -53,7 +51,7 @@ impl Cell for u32 {
 pub struct Ready {
     buffers: Vec<Buffer>,
     kernels: Vec<Kernel>,
-    packed: Mutex<[Vec<u32>; 2]>,
+    packed: [Vec<u32>; 2],
 }
 
 impl Arithmetic for F32 {
@@ -64,13 +62,16 @@ impl Arithmetic for F32 {
         let kernels: Vec<Kernel> =
             program.dispatches.iter().map(|dispatch| Kernel::new(&program.buffers, dispatch)).collect();
         let longest = |operand: usize| kernels.iter().map(|kernel| kernel.packed()[operand]).max().unwrap_or(0);
-        let packed = Mutex::new([vec![0; longest(0)], vec![0; longest(1)]]);
+        let packed = [vec![0; longest(0)], vec![0; longest(1)]];
         Ready { buffers: program.buffers.clone(), kernels, packed }
     }
 
-    fn run(&self, ready: &Ready, mut memory: Memory<u32>) {
-        let Ok(mut packed) = ready.packed.lock() else { return };
-        let [left, right] = &mut *packed;
+    fn own_bytes(&self, ready: &Ready) -> u64 {
+        ready.packed.iter().map(|operand| 4 * operand.len() as u64).sum()
+    }
+
+    fn run(&self, ready: &mut Ready, mut memory: Memory<u32>) {
+        let [left, right] = &mut ready.packed;
         let indices = (0..ready.buffers.len()).map(|index| BufferIndex(index as u32));
         let buffers: Vec<Array> = indices.map(|index| Array::of(memory.get_mut(index))).collect();
         let arrays =
