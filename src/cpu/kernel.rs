@@ -9,8 +9,8 @@ use super::threads::{Threads, Workspace};
 use crate::compile::{Buffer, Core, Dispatch, Expr, ExprId};
 use crate::ir::{DType, numel};
 
-/// Column operations of a unit of work, at least: some tens of microseconds.
-const UNIT: usize = 1 << 19;
+/// Column operations of a unit of work, at least: some ten microseconds.
+const UNIT: usize = 1 << 17;
 /// Multiplications of a unit of a contraction, at least.
 const UNIT_PRODUCTS: usize = 1 << 20;
 /// Rows (or columns) of a unit's matrix, at least: thinner ones spend their time on packing.
@@ -122,15 +122,19 @@ impl Kernel {
         };
         let offset = direct.map_or(0, |(_, offset)| offset);
         let Core::Contract { batch, rows, .. } = dispatch.core else { unreachable!("a contraction") };
-        // The larger side is shared out, so that the smaller is what every unit reads.
+        // The larger side is shared out, so that the smaller is what every unit reads; the other where
+        // the outermost coordinate has too few values to keep threads equally busy.
         let columns = batch + rows;
         let wide = numel(&dispatch.domain[columns..]) > numel(&dispatch.domain[batch..columns]);
         let side = columns + outermost(&dispatch.domain[columns..]);
+        let first = outermost(&dispatch.domain);
+        let values = |axis: usize| dispatch.domain.get(axis).copied().unwrap_or(1);
+        let few = values(first) < 4 && values(side) >= 2 * UNIT_ROWS;
         let products = |shared| Products::new(buffers, dispatch, shared, offset).expect("a contraction");
-        let (shared, products) = if direct.is_some() && batch == 0 && wide && !products(side).zeroed() {
+        let (shared, products) = if direct.is_some() && batch == 0 && (wide || few) && !products(side).zeroed() {
             (side, products(side))
         } else {
-            (outermost(&dispatch.domain), products(outermost(&dispatch.domain)))
+            (first, products(first))
         };
         let packs = pack(buffers, dispatch, &products);
         let kernel = match direct {
@@ -165,9 +169,8 @@ impl Kernel {
         let multiplications = numel(&dispatch.domain) * numel(dispatch.core.extent());
         let by_products = match dispatch.core {
             Core::Contract { batch, rows, .. } => {
-                let side =
-                    if shared < batch + rows { batch..batch + rows } else { batch + rows..dispatch.domain.len() };
-                let most = if shared < batch { usize::MAX } else { numel(&dispatch.domain[side]) / UNIT_ROWS };
+                let end = if shared < batch + rows { batch + rows } else { dispatch.domain.len() };
+                let most = if shared < batch { usize::MAX } else { numel(&dispatch.domain[shared..end]) / UNIT_ROWS };
                 (multiplications / UNIT_PRODUCTS).min(most)
             }
             _ => 0,
