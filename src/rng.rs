@@ -18,6 +18,8 @@ pub enum Purpose {
     Validation = 4,
     /// Points tried by random search.
     Search = 5,
+    /// Which training labels are made wrong, and what they become.
+    Labels = 6,
 }
 
 const ROTATIONS: [u32; 8] = [13, 15, 26, 6, 17, 29, 16, 24];

@@ -11,7 +11,17 @@ use serde_json::Value;
 #[test]
 fn help_tells_a_newcomer_where_to_start() {
     let help = run(&mut program("--help")).exits(0).stdout;
-    for text in ["hypergradient", "stackelberg tune --quick", "devices", "tune", "verify", "explain", "schema"] {
+    for text in [
+        "hypergradient",
+        "stackelberg tune --quick",
+        "devices",
+        "tune",
+        "verify",
+        "explain",
+        "schema",
+        "experiment",
+        "report",
+    ] {
         assert!(help.contains(text), "no `{text}` in\n{help}");
     }
     let help = run(&mut program("tune --help")).exits(0).stdout;

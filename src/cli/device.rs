@@ -36,17 +36,24 @@ pub fn open(choice: &str) -> Result<Box<dyn Engine>, CliError> {
     Ok(engine)
 }
 
-/// The engine for a run: the one its settings name, or the faster of GPU and processor. Lines on
-/// standard error say which it is, why, and how long the run will take.
+/// The engine for a run (see [`choose`]); another line on standard error says how long it will take.
 pub fn open_for(config: &TuneConfig, source: &Source) -> Result<Box<dyn Engine>, CliError> {
     if config.device == REFERENCE {
         return open(REFERENCE);
     }
+    let (engine, pace) = choose(config, source)?;
+    let seconds = predict::of_run(&pace, config, source)?;
+    super::note(format_args!("Expected: about {} in all", duration(seconds)));
+    Ok(engine)
+}
+
+/// The engine that the settings of a run name, or the faster of GPU and processor, with its measured
+/// pace. A line on standard error says which it is and why.
+pub fn choose(config: &TuneConfig, source: &Source) -> Result<(Box<dyn Engine>, Pace), CliError> {
     if config.device != AUTO {
         let mut engine = open(&config.device)?;
         let pace = block_on(predict::measure(&mut *engine, config, source, MEASURING))?;
-        announce(&pace, config, source)?;
-        return Ok(engine);
+        return Ok((engine, pace));
     }
     let mut measured: Vec<(Box<dyn Engine>, Pace)> = vec![];
     for mut engine in everything() {
@@ -57,13 +64,15 @@ pub fn open_for(config: &TuneConfig, source: &Source) -> Result<Box<dyn Engine>,
     }
     let others: Vec<String> = measured.iter().map(|(engine, pace)| at_pace(engine.info(), pace)).collect();
     let fastest = (0..measured.len()).min_by(|&a, &b| measured[a].1.step.total_cmp(&measured[b].1.step));
-    let Some(fastest) = fastest else { return open(AUTO) };
+    let Some(fastest) = fastest else {
+        let mut engine = open(AUTO)?;
+        let pace = block_on(predict::measure(&mut *engine, config, source, MEASURING))?;
+        return Ok((engine, pace));
+    };
     let beside: Vec<&str> = (0..others.len()).filter(|&at| at != fastest).map(|at| others[at].as_str()).collect();
     let beside = if beside.is_empty() { String::new() } else { format!("; slower: {}", beside.join(", ")) };
     super::note(format_args!("Device: {}{beside}", others[fastest]));
-    let (engine, pace) = measured.swap_remove(fastest);
-    announce(&pace, config, source)?;
-    Ok(engine)
+    Ok(measured.swap_remove(fastest))
 }
 
 /// Every engine that `auto` chooses from; where they are equally fast, the first is taken.
@@ -76,14 +85,8 @@ fn everything() -> Vec<Box<dyn Engine>> {
     }
 }
 
-fn announce(pace: &Pace, config: &TuneConfig, source: &Source) -> Result<(), CliError> {
-    let seconds = predict::of_run(pace, config, source)?;
-    super::note(format_args!("Expected: about {} in all", duration(seconds)));
-    Ok(())
-}
-
 /// A length of time in the unit that suits it.
-fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 10.0 => format!("{s:.1} s"),
         s if s < 100.0 => format!("{s:.0} s"),

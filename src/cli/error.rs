@@ -9,6 +9,7 @@ use stackelberg::engine::EngineError;
 use stackelberg::experiment::config::ConfigError;
 use stackelberg::experiment::tune::TuneError;
 
+use super::experiment::JournalError;
 use super::run_dir::RunDirError;
 
 /// An error as the user sees it.
@@ -28,6 +29,10 @@ pub enum CliError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     RunDir(#[from] RunDirError),
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Journal(#[from] JournalError),
 
     #[error("a resumed run keeps its settings, but `{setting}` differs from {}/run.toml", directory.display())]
     #[diagnostic(help("leave the option out to go on; or start a new run with `stackelberg tune --config {}/run.toml --out NEW` and the option", directory.display()))]
@@ -50,6 +55,13 @@ pub enum CliError {
     #[diagnostic(help("a case is a directory with case.json and tensors.safetensors"))]
     NoCase { path: PathBuf },
 
+    #[error("nothing to report in {}", listed(directories))]
+    #[diagnostic(help("name directories that `stackelberg experiment` or `stackelberg tune --out` wrote to"))]
+    NothingToReport { directories: Vec<PathBuf> },
+
+    #[error("{} cannot be used: {problem}", path.display())]
+    Record { path: PathBuf, problem: String },
+
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
 
@@ -58,6 +70,10 @@ pub enum CliError {
 
     #[error("cannot write to standard output")]
     Stdout(#[source] std::io::Error),
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// A mistake in a configuration file, shown in place.
@@ -106,6 +122,7 @@ impl CliError {
             | CliError::ConfigSyntax(_)
             | CliError::Config(_)
             | CliError::ResumeChanges { .. }
+            | CliError::NothingToReport { .. }
             | CliError::NoCase { .. } => 2,
             CliError::RunDir(error) if error.is_usage() => 2,
             _ => super::FAILED,

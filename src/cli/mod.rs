@@ -5,11 +5,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod chart;
 mod device;
 mod devices;
 mod error;
+mod experiment;
 mod explain;
 mod progress;
+mod report;
 mod run_dir;
 mod schema;
 mod settings;
@@ -39,6 +42,8 @@ enum Command {
     Devices(devices::Args),
     Tune(Box<tune::Args>),
     Verify(verify::Args),
+    Experiment(experiment::Args),
+    Report(report::Args),
     Explain(Box<explain::Args>),
     Schema(schema::Args),
 }
@@ -52,6 +57,8 @@ pub fn main() -> ExitCode {
         Command::Devices(args) => devices::run(&args),
         Command::Tune(args) => tune::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Experiment(args) => experiment::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema(args) => schema::run(&args),
     };

@@ -253,7 +253,7 @@ fn settings_file(config: &TuneConfig, device: &DeviceRecord) -> String {
 }
 
 /// A flag that Ctrl-C (or a polite kill) raises. While it is up, another one ends the process.
-fn on_interrupt() -> Arc<AtomicBool> {
+pub fn on_interrupt() -> Arc<AtomicBool> {
     static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
     let stop = STOP.get_or_init(|| {
         let stop = Arc::new(AtomicBool::new(false));

@@ -23,7 +23,7 @@ pub struct SubjectSplit {
 
 impl SubjectSplit {
     /// The validation and test subjects among `present` (ascending).
-    fn resolve(&self, present: &[u32]) -> Result<(Vec<u32>, Vec<u32>), DataError> {
+    pub(crate) fn resolve(&self, present: &[u32]) -> Result<(Vec<u32>, Vec<u32>), DataError> {
         let known = |wanted: &[u32]| -> Vec<u32> { present.iter().copied().filter(|s| wanted.contains(s)).collect() };
         let test = match &self.test {
             Some(named) => all_present("test", named, present)?,

@@ -6,4 +6,5 @@ pub mod golden;
 pub mod model_file;
 pub mod predict;
 pub mod record;
+pub mod study;
 pub mod tune;

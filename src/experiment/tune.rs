@@ -280,7 +280,7 @@ impl<'e> Tuner<'e> {
         let weights = match self.best_weights.clone() {
             Some(weights) => weights,
             None => {
-                let mut host = Watched { observer, iteration: None, failed: None };
+                let mut host = Watched::quiet(observer);
                 let lambda = point.arrays(self.session.problem());
                 let trained = self.session.train(&lambda, &mut host).await;
                 host.settle(trained)?;
@@ -382,7 +382,7 @@ impl<'e> Tuner<'e> {
         point: &Hyperparameters,
         observer: &mut dyn Observer,
     ) -> Result<Evaluation, TuneError> {
-        let mut host = Watched { observer, iteration: None, failed: None };
+        let mut host = Watched::quiet(observer);
         let mut evaluations = vec![];
         for set in &self.sets {
             let evaluation = self.session.evaluate(set, &mut host).await;
@@ -518,16 +518,21 @@ fn with_counts(record: OuterRecord, before: Counters, after: Counters) -> OuterR
 }
 
 /// Passes a sweep's progress on to the observer of the run.
-struct Watched<'a> {
+pub(super) struct Watched<'a> {
     observer: &'a mut dyn Observer,
     /// The outer iteration whose progress is passed on, if any.
     iteration: Option<u32>,
     failed: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-impl Watched<'_> {
+impl<'a> Watched<'a> {
+    /// For work that is no outer iteration.
+    pub(super) fn quiet(observer: &'a mut dyn Observer) -> Self {
+        Watched { observer, iteration: None, failed: None }
+    }
+
     /// An observer's failure stops the sweep; it is what the caller wants to know then.
-    fn settle<T>(&mut self, result: Result<T, SolveError>) -> Result<T, TuneError> {
+    pub(super) fn settle<T>(&mut self, result: Result<T, SolveError>) -> Result<T, TuneError> {
         match self.failed.take() {
             Some(error) => Err(TuneError::Observer(error)),
             None => Ok(result?),

@@ -1,0 +1,301 @@
+//! `stackelberg experiment`: named studies on real data.
+
+use std::fmt::Write as _;
+use std::fs::{self, File, TryLockError};
+use std::future::ready;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use miette::Diagnostic;
+use pollster::block_on;
+use stackelberg::bilevel::{Flow, Pace};
+use stackelberg::data::{Source, Split};
+use stackelberg::engine::{Engine, LocalFuture};
+use stackelberg::experiment::config::{DataSource, Network, TuneConfig};
+use stackelberg::experiment::predict;
+use stackelberg::experiment::record::DeviceRecord;
+use stackelberg::experiment::study::{self, Budget, Outcome, STUDIES, Study, Trial, summary};
+use stackelberg::experiment::tune::{Event, Observed, Observer};
+
+use super::device::{self, duration};
+use super::{CliError, tune};
+
+/// Run a study on real data: many trainings, one table
+///
+/// Each trial is saved as it ends, and a trial that is saved is not run again: the same command goes on
+/// with a study that was interrupted. `stackelberg report DIR` makes charts and tables of what is there.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A study by name, `all` of them, or `list` to see which there are and how long they take here
+    #[arg(value_name = "NAME", value_parser = names())]
+    name: String,
+
+    /// How much machine time to spend
+    #[arg(long, value_enum, default_value = "quick")]
+    budget: Budget,
+
+    /// Directory to save outcomes in, one file a study and budget
+    #[arg(long, value_name = "DIR", default_value = "studies")]
+    out: PathBuf,
+
+    /// Where to compute, as for `stackelberg tune`
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: String,
+}
+
+fn names() -> clap::builder::PossibleValuesParser {
+    ["list", "all"].into_iter().chain(STUDIES.iter().map(|study| study.name)).into()
+}
+
+/// A file of outcomes that cannot be used.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum JournalError {
+    #[error("cannot make the directory {}", path.display())]
+    #[diagnostic(help("name a directory with --out that you may write to"))]
+    Create { path: PathBuf, source: std::io::Error },
+
+    #[error("cannot read or write {}", path.display())]
+    #[diagnostic(help("what was saved before is unharmed: the same command goes on from there"))]
+    Access { path: PathBuf, source: std::io::Error },
+
+    #[error("another process is working on {}", path.display())]
+    #[diagnostic(help("wait until it ends, or give another --out"))]
+    Busy { path: PathBuf },
+
+    #[error("{}, line {line}: {problem}", path.display())]
+    #[diagnostic(help("take the line out to have its trial run again, or give another --out"))]
+    Line { path: PathBuf, line: usize, problem: String },
+}
+
+/// A study's file: one outcome a line, locked for as long as this lives.
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    pub outcomes: Vec<Outcome>,
+}
+
+impl Journal {
+    fn open(directory: &Path, name: &str) -> Result<Self, JournalError> {
+        fs::create_dir_all(directory).map_err(|source| JournalError::Create { path: directory.to_owned(), source })?;
+        let path = directory.join(name);
+        let access = |source| JournalError::Access { path: path.clone(), source };
+        let options = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = options.map_err(access)?;
+        // A file system without locks is no reason not to run.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(JournalError::Busy { path });
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(access)?;
+        // A process that was killed may have left half a line: its trial is run again.
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::End(0))).map_err(access)?;
+        let outcomes = outcomes(&path, &text[..whole])?;
+        Ok(Journal { path, file, outcomes })
+    }
+
+    fn append(&mut self, outcome: Outcome) -> Result<(), JournalError> {
+        let line = serde_json::to_string(&outcome).expect("outcomes are plain values") + "\n";
+        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        written.map_err(|source| JournalError::Access { path: self.path.clone(), source })?;
+        self.outcomes.push(outcome);
+        Ok(())
+    }
+}
+
+/// The outcomes in the text of a study's file.
+pub fn outcomes(path: &Path, text: &str) -> Result<Vec<Outcome>, JournalError> {
+    let parse = |(at, line): (usize, &str)| {
+        serde_json::from_str(line).map_err(|error| JournalError::Line {
+            path: path.to_owned(),
+            line: at + 1,
+            problem: error.to_string(),
+        })
+    };
+    text.lines().enumerate().map(parse).collect()
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, CliError> {
+    let stop = tune::on_interrupt();
+    if args.name == "list" {
+        return list(args);
+    }
+    let studies: Vec<&Study> = match &*args.name {
+        "all" => STUDIES.iter().collect(),
+        name => study::find(name).into_iter().collect(),
+    };
+    for study in studies {
+        if !Runner::open(args, study)?.finish(&stop)? {
+            super::note("Stopped; what is finished is saved, and the same command goes on.");
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    super::note(format_args!("For charts: stackelberg report {}", args.out.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn trials(study: &Study, args: &Args) -> Vec<Trial> {
+    let mut trials = (study.trials)(args.budget);
+    for trial in &mut trials {
+        trial.config.device = args.device.clone();
+    }
+    trials
+}
+
+/// What every study asks and what it costs on this device.
+fn list(args: &Args) -> Result<ExitCode, CliError> {
+    let base = TuneConfig { device: args.device.clone(), ..TuneConfig::default() };
+    let source = tune::load(&base.data)?;
+    let (mut engine, narrow) = device::choose(&base, &source)?;
+    let paper = TuneConfig { network: Network::Paper, ..base };
+    let paces = Paces { narrow, paper: block_on(predict::measure(&mut *engine, &paper, &source, device::MEASURING))? };
+    let sizes = |source: &Source| -> Result<[usize; 3], CliError> {
+        let split = Split::new(&source.windows, &TuneConfig::default().split)?;
+        Ok([split.train.len(), split.validation.len(), split.test.len()])
+    };
+    let (all, few) = (sizes(&source)?, sizes(&tune::load(&DataSource::Subset)?)?);
+    let mut text = String::new();
+    for study in &STUDIES {
+        let _ =
+            writeln!(text, "{}\n  {}\n  From: {}. Data: UCI HAR, built in.", study.name, study.question, study.source);
+        for (budget, name) in [(Budget::Quick, "quick"), (Budget::Desktop, "desktop"), (Budget::Full, "full")] {
+            let trials = (study.trials)(budget);
+            let seconds = paces.of(&trials, if budget == Budget::Quick { few } else { all })?;
+            let _ = writeln!(text, "  --budget {name:<8} {:>3} trials, about {}", trials.len(), duration(seconds));
+        }
+    }
+    super::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How fast a device trains each network.
+struct Paces {
+    narrow: Pace,
+    paper: Pace,
+}
+
+impl Paces {
+    fn of(&self, trials: &[Trial], windows: [usize; 3]) -> Result<f64, CliError> {
+        let mut seconds = 0.0;
+        for trial in trials {
+            let pace = match trial.config.network {
+                Network::Narrow => &self.narrow,
+                Network::Paper => &self.paper,
+            };
+            seconds += study::run::seconds(trial, pace, windows)?;
+        }
+        Ok(seconds)
+    }
+}
+
+/// A study under way.
+struct Runner<'s> {
+    study: &'s Study,
+    trials: Vec<Trial>,
+    journal: Journal,
+}
+
+impl<'s> Runner<'s> {
+    fn open(args: &Args, study: &'s Study) -> Result<Self, CliError> {
+        let budget = clap::ValueEnum::to_possible_value(&args.budget).expect("a named budget");
+        let journal = Journal::open(&args.out, &format!("{}-{}.jsonl", study.name, budget.get_name()))?;
+        Ok(Runner { study, trials: trials(study, args), journal })
+    }
+
+    /// Runs the trials that are left; whether all are done then.
+    fn finish(mut self, stop: &Arc<AtomicBool>) -> Result<bool, CliError> {
+        let all = self.trials.len();
+        let done = |journal: &Journal, trial: &Trial| journal.outcomes.iter().any(|o| o.labels == trial.labels);
+        let left: Vec<Trial> = self.trials.iter().filter(|trial| !done(&self.journal, trial)).cloned().collect();
+        super::note(format_args!("{}: {} of {all} trials to do. {}", self.study.name, left.len(), self.study.question));
+        if let Some(first) = left.first() {
+            let source = tune::load(&first.config.data)?;
+            let (mut engine, _) = device::choose(&first.config, &source)?;
+            let begun = Instant::now();
+            for (at, trial) in left.iter().enumerate() {
+                let Some(outcome) = self.trial(trial, &mut *engine, &source, stop)? else { return Ok(false) };
+                let each = begun.elapsed().as_secs_f64() / (at + 1) as f64;
+                let more = match left.len() - at - 1 {
+                    0 => String::new(),
+                    more => format!(", {} left", duration(each * more as f64)),
+                };
+                let shown = self.study.charts.iter().filter_map(|&name| Some((name, outcome.metrics.get(name)?)));
+                let shown: Vec<String> = shown.map(|(name, value)| format!("{name} {value:.3}")).collect();
+                let (id, took) = (trial.id(), duration(outcome.seconds));
+                super::note(format_args!(
+                    "{:>3}/{all} {id}: {} ({took}{more})",
+                    all - left.len() + at + 1,
+                    shown.join(", ")
+                ));
+                self.journal.append(outcome)?;
+            }
+        }
+        super::print(&table(self.study, &summary::rows(&self.journal.outcomes)))?;
+        Ok(true)
+    }
+
+    fn trial(
+        &self,
+        trial: &Trial,
+        engine: &mut dyn Engine,
+        source: &Source,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Option<Outcome>, CliError> {
+        let begun = Instant::now();
+        let mut watch = Watch { stop: stop.clone() };
+        let metrics = block_on(study::run::run(trial, engine, source, &mut watch))?;
+        Ok(metrics.map(|metrics| Outcome {
+            study: self.study.name.to_owned(),
+            labels: trial.labels.clone(),
+            metrics,
+            seconds: begun.elapsed().as_secs_f64(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            device: DeviceRecord::from(engine.info()),
+        }))
+    }
+}
+
+/// Means over seeds, with the sample's standard deviation.
+fn table(study: &Study, rows: &[summary::Row]) -> String {
+    let labels: Vec<&String> = rows.first().map(|row| row.labels.keys().collect()).unwrap_or_default();
+    let head = labels.iter().map(|label| (*label).clone()).chain(study.charts.iter().map(|&name| name.to_owned()));
+    let mut lines: Vec<Vec<String>> = vec![head.chain(["seeds".to_owned()]).collect()];
+    for row in rows {
+        let value = |name: &&str| match row.metrics.get(*name) {
+            Some(statistic) => format!("{:.3} ± {:.3}", statistic.mean, statistic.deviation),
+            None => "–".to_owned(),
+        };
+        let seeds = row.metrics.values().map(|statistic| statistic.count).max().unwrap_or(0);
+        let cells = row.labels.values().cloned().chain(study.charts.iter().map(value));
+        lines.push(cells.chain([seeds.to_string()]).collect());
+    }
+    let columns = lines[0].len();
+    let widths: Vec<usize> =
+        (0..columns).map(|c| lines.iter().map(|line| line[c].chars().count()).max().unwrap_or(0)).collect();
+    let mut text = format!("\n{}\n", study.name);
+    for line in &lines {
+        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
+        let _ = writeln!(text, "  {}", cells.join("  ").trim_end());
+    }
+    text
+}
+
+/// Nothing is shown within a trial; a stop is heard.
+struct Watch {
+    stop: Arc<AtomicBool>,
+}
+
+impl Observer for Watch {
+    fn event(&mut self, _: Event) -> Observed {
+        Ok(())
+    }
+
+    fn breathe(&mut self) -> LocalFuture<'_, Flow> {
+        let flow = if self.stop.load(Ordering::Relaxed) { Flow::Stop } else { Flow::Continue };
+        Box::pin(ready(flow))
+    }
+}

@@ -1,0 +1,66 @@
+//! How many training steps to differentiate through (the first paper's sensitivity to T).
+
+use super::{Budget, Method, Study, Trial};
+use crate::bilevel::hyperparameters::Kind;
+use crate::experiment::config::{Network, TuneConfig};
+
+pub const STUDY: Study = Study {
+    name: "har-horizon",
+    question: "How do the number of differentiated training steps T and the choice of hyperparameters matter?",
+    source: "HO for time-series CNNs, sensitivity to T (algorithms A.12)",
+    trials,
+    along: "T",
+    charts: &["validation_loss", "test_accuracy"],
+};
+
+/// Names of what is tuned, with the hyperparameters.
+const TUNED: [(&str, &[Kind]); 3] = [
+    ("example weights, lr", &[Kind::ExampleWeights, Kind::Lr]),
+    ("lr", &[Kind::Lr]),
+    ("lr, momentum, l2", &[Kind::Lr, Kind::Momentum, Kind::L2]),
+];
+
+/// Outer steps where all T get equally many, and the T whose total of training steps all get otherwise.
+const OUTER: u32 = 20;
+const TYPICAL: u32 = 100;
+
+fn trials(budget: Budget) -> Vec<Trial> {
+    let (base, steps, seeds): (_, &[u32], u32) = match budget {
+        Budget::Quick => (TuneConfig { outer: 5, ..TuneConfig::quick() }, &[10, 50], 1),
+        Budget::Desktop => (TuneConfig::default(), &[10, 25, 50, 100, 200], 3),
+        Budget::Full => (TuneConfig::default(), &[10, 25, 50, 100, 200, 400], 5),
+    };
+    let mut trials = vec![];
+    for seed in 0..seeds {
+        for &t in steps {
+            for (tuned, kinds) in TUNED {
+                let config = TuneConfig { seed, steps: t, hyperparameters: kinds.to_vec(), ..base.clone() };
+                let label = |work: &str, config| {
+                    let labels = [("T", &*t.to_string()), ("network", "narrow"), ("tuned", tuned), ("work", work)];
+                    Trial::new(&labels, Method::Tune, config)
+                };
+                trials.push(label("equal outer steps", config.clone()));
+                if budget != Budget::Quick {
+                    let outer = OUTER * TYPICAL / t;
+                    trials.push(label("equal training steps", TuneConfig { outer, ..config }));
+                }
+            }
+        }
+    }
+    if budget == Budget::Full {
+        for (seed, t) in (0..3).flat_map(|seed| [(seed, 50), (seed, 200)]) {
+            let (tuned, kinds) = TUNED[0];
+            let labels =
+                [("T", &*t.to_string()), ("network", "paper"), ("tuned", tuned), ("work", "equal outer steps")];
+            let config = TuneConfig {
+                seed,
+                steps: t,
+                network: Network::Paper,
+                hyperparameters: kinds.to_vec(),
+                ..TuneConfig::default()
+            };
+            trials.push(Trial::new(&labels, Method::Tune, config));
+        }
+    }
+    trials
+}

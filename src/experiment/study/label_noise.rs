@@ -1,0 +1,41 @@
+//! Learned example weights against wrong labels.
+
+use super::{Budget, Method, Mislabelled, Study, Trial};
+use crate::bilevel::hyperparameters::Kind;
+use crate::experiment::config::TuneConfig;
+
+pub const STUDY: Study = Study {
+    name: "har-label-noise",
+    question: "A third of the training windows carry a wrong label: do learned example weights find them out?",
+    source: "HO for time-series CNNs, example weights as hyperparameters",
+    trials,
+    along: "training",
+    charts: &["test_accuracy", "auc"],
+};
+
+/// Share of the training windows that get a wrong label.
+const WRONG: f64 = 1.0 / 3.0;
+
+fn trials(budget: Budget) -> Vec<Trial> {
+    let (base, seeds) = match budget {
+        Budget::Quick => (TuneConfig { outer: 5, ..TuneConfig::quick() }, 1),
+        Budget::Desktop => (TuneConfig { outer: 40, ..TuneConfig::default() }, 3),
+        Budget::Full => (TuneConfig { outer: 100, ..TuneConfig::default() }, 5),
+    };
+    let scalars = vec![Kind::Lr, Kind::Momentum, Kind::L2];
+    let weighted = [scalars.clone(), vec![Kind::ExampleWeights]].concat();
+    let mut trials = vec![];
+    for seed in 0..seeds {
+        let cases = [
+            ("right labels", &scalars, Mislabelled::None),
+            ("wrong labels", &scalars, Mislabelled::Share(WRONG)),
+            ("wrong labels, example weights", &weighted, Mislabelled::Share(WRONG)),
+            ("wrong labels left out", &scalars, Mislabelled::LeftOut(WRONG)),
+        ];
+        for (training, hyperparameters, mislabelled) in cases {
+            let config = TuneConfig { seed, hyperparameters: hyperparameters.clone(), ..base.clone() };
+            trials.push(Trial { mislabelled, ..Trial::new(&[("training", training)], Method::Tune, config) });
+        }
+    }
+    trials
+}

@@ -1,0 +1,394 @@
+//! Doing one trial.
+
+use super::{Method, Mislabelled, Trial, trainings_of_equal_cost};
+use crate::bilevel::hyperparameters::Kind;
+use crate::bilevel::{
+    Loss, Memory, Pace, Problem, Session, SessionData, Set, SetEvaluation, SolveError, Source, Targets,
+};
+use crate::data::{self, CLASSES, Split, Windows, statistics};
+use crate::engine::Engine;
+use crate::experiment::config::TuneConfig;
+use crate::experiment::predict;
+use crate::experiment::record::{Ending, Evaluation, Named, Score};
+use crate::experiment::tune::{
+    Observer, TuneError, Tuner, Watched, outer_windows, planned, problem, scaled, session_data, set,
+};
+use crate::nn::optim::{Epsilon, Optimizer};
+use crate::nn::{Layer, Model};
+use crate::rng::{Purpose, Stream};
+
+/// Runs a trial on an engine and returns what it came to, or nothing if the observer stopped it.
+pub async fn run(
+    trial: &Trial,
+    engine: &mut dyn Engine,
+    source: &data::Source,
+    observer: &mut dyn Observer,
+) -> Result<Option<Named>, TuneError> {
+    let (source, wrong) = mislabel(source, trial)?;
+    let config = &trial.config;
+    let metrics = match trial.method {
+        Method::Tune => tune(config, engine, &source, &wrong, observer).await,
+        Method::RandomSearch => {
+            let trainings = trainings_of_equal_cost(config);
+            search(config, engine, &source, &random_settings(config, trainings), observer).await
+        }
+        Method::GridSearch => search(config, engine, &source, &grid(trainings_of_equal_cost(config)), observer).await,
+        Method::Adam => adam(config, engine, &source, observer).await,
+        Method::Statistics => on_statistics(config, engine, &source, observer).await,
+    };
+    match metrics {
+        Ok(metrics) => Ok(Some(metrics)),
+        Err(TuneError::Solve(SolveError::Stopped)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Seconds that a trial takes, by the pace of its network on a device, on so many training, validation
+/// and test windows.
+pub fn seconds(trial: &Trial, pace: &Pace, windows: [usize; 3]) -> Result<f64, TuneError> {
+    let config = &trial.config;
+    let training = f64::from(config.steps) * pace.step;
+    Ok(match trial.method {
+        Method::Tune => {
+            let plan = planned(config, windows[0], windows[1])?.checkpoints;
+            predict::seconds(pace, &plan, config, windows)
+        }
+        Method::RandomSearch | Method::GridSearch => f64::from(trainings_of_equal_cost(config)) * training,
+        Method::Adam => training,
+        // A linear model: nothing beside the networks.
+        Method::Statistics => 0.0,
+    })
+}
+
+/// The source with training labels spoilt as the trial says, and which training windows are.
+fn mislabel(source: &data::Source, trial: &Trial) -> Result<(data::Source, Vec<bool>), TuneError> {
+    let (share, name) = match trial.mislabelled {
+        Mislabelled::None => return Ok((source.clone(), vec![])),
+        Mislabelled::Share(share) => (share, "wrong labels"),
+        Mislabelled::LeftOut(share) => (share, "windows left out"),
+    };
+    let mut windows = source.windows.clone();
+    let (validation, test) = trial.config.split.resolve(&windows.present_subjects())?;
+    let trained_on = |subject: &u32| !validation.contains(subject) && !test.contains(subject);
+    let mut stream = Stream::new(u64::from(trial.config.seed), Purpose::Labels, 0);
+    let (mut wrong, mut kept) = (vec![], vec![]);
+    for at in 0..windows.len() {
+        let spoilt = trained_on(&windows.subjects[at]) && stream.uniform() < share;
+        if trained_on(&windows.subjects[at]) {
+            wrong.push(spoilt);
+        }
+        if spoilt {
+            let others = (CLASSES - 1) as f64;
+            windows.labels[at] = (windows.labels[at] + 1 + (others * stream.uniform()) as u32) % CLASSES as u32;
+        } else {
+            kept.push(at);
+        }
+    }
+    if let Mislabelled::LeftOut(_) = trial.mislabelled {
+        windows = windows.select(&kept);
+        wrong.clear();
+    }
+    let name = format!("{}, {:.0} % {name}", source.name, 100.0 * share);
+    Ok((data::Source::new(windows, name, source.subset), wrong))
+}
+
+async fn tune(
+    config: &TuneConfig,
+    engine: &mut dyn Engine,
+    source: &data::Source,
+    wrong: &[bool],
+    observer: &mut dyn Observer,
+) -> Result<Named, TuneError> {
+    let mut tuner = Tuner::new(engine, config, source, None).await?;
+    let ending = tuner.run(observer).await?;
+    if ending == Ending::Stopped {
+        return Err(SolveError::Stopped.into());
+    }
+    let (result, _) = tuner.conclude(ending, observer).await?;
+    let mut metrics = Named::new();
+    metrics.extend(result.best_outer_loss.map(|loss| ("outer_loss".to_owned(), loss)));
+    metrics.insert("best_iteration".to_owned(), result.best_iteration.into());
+    for (prefix, evaluation) in [("start_", &result.start), ("", &result.end)] {
+        if let Some(Evaluation { validation, test, hyperparameters, .. }) = evaluation {
+            metrics.extend(scores(prefix, *validation, *test));
+            metrics.extend(hyperparameters.iter().map(|(name, &value)| (format!("{prefix}{name}"), value)));
+        }
+    }
+    let best = tuner.state().best.as_ref();
+    let weights = best.and_then(|best| best.hyperparameters.groups.iter().find(|g| g.kind == Kind::ExampleWeights));
+    if let (Some(weights), false) = (weights, wrong.is_empty()) {
+        metrics.insert("auc".to_owned(), auc(&weights.values, wrong));
+    }
+    Ok(metrics)
+}
+
+/// The probability that a right label has a larger weight than a wrong one (ties count half).
+fn auc(weights: &[f64], wrong: &[bool]) -> f64 {
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    order.sort_by(|&a, &b| weights[a].total_cmp(&weights[b]));
+    let (mut below, mut won) = (0.0, 0.0);
+    for tied in order.chunk_by(|&a, &b| weights[a] == weights[b]) {
+        let of_wrong = tied.iter().filter(|&&at| wrong[at]).count() as f64;
+        won += (tied.len() as f64 - of_wrong) * (below + 0.5 * of_wrong);
+        below += of_wrong;
+    }
+    won / (below * (weights.len() as f64 - below))
+}
+
+fn scores(prefix: &str, validation: Score, test: Score) -> Named {
+    let mut named = Named::new();
+    for (name, score) in [("validation", validation), ("test", test)] {
+        named.insert(format!("{prefix}{name}_accuracy"), score.accuracy);
+        named.extend(score.loss.map(|loss| (format!("{prefix}{name}_loss"), loss)));
+    }
+    named
+}
+
+/// Learning rate, momentum and log penalties of the layers.
+struct Setting {
+    log_lr: f64,
+    momentum: f64,
+    /// One for each layer, or for all.
+    log_l2: Vec<f64>,
+}
+
+/// The ranges that searches draw from.
+const LR: [f64; 2] = [1e-4, 0.3];
+const LEAST_DAMPING: f64 = 0.01;
+const L2: [f64; 2] = [1e-6, 0.1];
+/// Most layers with a penalty of their own.
+const LAYERS: usize = 4;
+
+/// Log-uniform learning rates and penalties, momentum log-uniform in its distance from 1.
+fn random_settings(config: &TuneConfig, count: u32) -> Vec<Setting> {
+    let mut stream = Stream::new(u64::from(config.seed), Purpose::Search, 0);
+    let mut uniform = move |low: f64, high: f64| low + (high - low) * stream.uniform();
+    let setting = |_| Setting {
+        log_lr: uniform(LR[0].ln(), LR[1].ln()),
+        momentum: 1.0 - uniform(LEAST_DAMPING.ln(), 0.0).exp(),
+        log_l2: (0..LAYERS).map(|_| uniform(L2[0].ln(), L2[1].ln())).collect(),
+    };
+    (0..count).map(setting).collect()
+}
+
+/// At most `count` points: learning rates by momenta, as near to a square as they go, penalties 1e-3.
+fn grid(count: u32) -> Vec<Setting> {
+    let momenta = f64::from(count).sqrt().floor().max(1.0) as u32;
+    let rates = count / momenta;
+    let at = |k: u32, of: u32| if of > 1 { f64::from(k) / f64::from(of - 1) } else { 0.5 };
+    let setting = |k: u32| Setting {
+        log_lr: LR[0].ln() + at(k / momenta, rates) * (LR[1] / LR[0]).ln(),
+        momentum: 1.0 - (at(k % momenta, momenta) * LEAST_DAMPING.ln()).exp(),
+        log_l2: vec![1e-3f64.ln()],
+    };
+    (0..rates * momenta).map(setting).collect()
+}
+
+/// Trains with each setting and scores the one with the lowest outer loss.
+async fn search(
+    config: &TuneConfig,
+    engine: &mut dyn Engine,
+    source: &data::Source,
+    settings: &[Setting],
+    observer: &mut dyn Observer,
+) -> Result<Named, TuneError> {
+    let (split, _) = scaled(config, source)?;
+    let problem = problem(config, split.train.len());
+    let layout = problem.layout();
+    let data = session_data(config, &problem, &split, &outer_windows(&split.validation, config));
+    let mut session = Session::new(engine, problem, &data, Memory::Slots(1)).await?;
+    let mut best = (f64::INFINITY, vec![]);
+    for setting in settings {
+        let mut lambda = vec![0.0; layout.len()];
+        lambda[layout.log_lr.clone()].fill(setting.log_lr);
+        lambda[layout.scalars.clone()].fill(setting.momentum);
+        let penalties = setting.log_l2.iter().cycle();
+        lambda[layout.l2_log.clone()].iter_mut().zip(penalties).for_each(|(l, &value)| *l = value);
+        let mut host = Watched::quiet(observer);
+        let estimate = session.train(&lambda, &mut host).await;
+        let estimate = host.settle(estimate)?;
+        if estimate.bad_step.is_none() && estimate.outer_loss < best.0 {
+            best = (estimate.outer_loss, lambda);
+        }
+    }
+    let (outer_loss, lambda) = best;
+    let trainings = ("trainings".to_owned(), settings.len() as f64);
+    if lambda.is_empty() {
+        // Every training diverged.
+        return Ok(Named::from([trainings]));
+    }
+    let mut metrics = trained(&mut session, &lambda, &split, observer).await?;
+    metrics.insert("outer_loss".to_owned(), outer_loss);
+    metrics.insert("learning_rate".to_owned(), lambda[layout.log_lr.start].exp());
+    metrics.insert("momentum".to_owned(), lambda[layout.scalars.start]);
+    metrics.extend([trainings]);
+    Ok(metrics)
+}
+
+/// Trains and scores on all validation and test windows.
+async fn trained(
+    session: &mut Session<'_>,
+    lambda: &[f64],
+    split: &Split,
+    observer: &mut dyn Observer,
+) -> Result<Named, TuneError> {
+    let sets = [set(&split.validation), set(&split.test)];
+    train_and_score(session, lambda, &sets, observer).await
+}
+
+async fn train_and_score(
+    session: &mut Session<'_>,
+    lambda: &[f64],
+    [validation, test]: &[Set; 2],
+    observer: &mut dyn Observer,
+) -> Result<Named, TuneError> {
+    let mut host = Watched::quiet(observer);
+    let estimate = session.train(lambda, &mut host).await;
+    let estimate = host.settle(estimate)?;
+    let validation = session.evaluate(validation, &mut host).await;
+    let validation = host.settle(validation)?;
+    let test = session.evaluate(test, &mut host).await;
+    let test = host.settle(test)?;
+    let score = |e: &SetEvaluation| Score { loss: e.loss.is_finite().then_some(e.loss), accuracy: e.accuracy() };
+    let mut metrics = scores("", score(&validation), score(&test));
+    metrics.insert("outer_loss".to_owned(), estimate.outer_loss);
+    metrics.retain(|_, value| value.is_finite());
+    Ok(metrics)
+}
+
+async fn adam(
+    config: &TuneConfig,
+    engine: &mut dyn Engine,
+    source: &data::Source,
+    observer: &mut dyn Observer,
+) -> Result<Named, TuneError> {
+    let (split, _) = scaled(config, source)?;
+    let problem = Problem { optimizer: Optimizer::Adam(Epsilon::Outside), ..problem(config, split.train.len()) };
+    let layout = problem.layout();
+    let data = session_data(config, &problem, &split, &outer_windows(&split.validation, config));
+    let mut lambda = vec![0.0; layout.len()];
+    lambda[layout.log_lr.clone()].fill(1e-3f64.ln());
+    lambda[layout.scalars.clone()].copy_from_slice(&[0.9, 0.999, 1e-8]);
+    lambda[layout.l2_log.clone()].fill(config.l2.ln());
+    let mut session = Session::new(engine, problem, &data, Memory::Slots(1)).await?;
+    trained(&mut session, &lambda, &split, observer).await
+}
+
+/// Softmax regression by momentum over 600 steps of 512 windows, with one of three penalties.
+async fn on_statistics(
+    config: &TuneConfig,
+    engine: &mut dyn Engine,
+    source: &data::Source,
+    observer: &mut dyn Observer,
+) -> Result<Named, TuneError> {
+    let split = Split::new(&source.windows, &config.split)?;
+    let mut features = [&split.train, &split.validation, &split.test].map(statistics::features);
+    standardize(&mut features);
+    let labelled = |(x, windows): (Vec<f32>, &Windows)| Set {
+        x,
+        targets: Targets::Labels(windows.labels.clone()),
+        count: windows.len(),
+    };
+    let parts = [&split.train, &split.validation, &split.test];
+    let sets: Vec<Set> = features.into_iter().zip(parts).map(labelled).collect();
+    let [train, validation, test] = <[Set; 3]>::try_from(sets).unwrap_or_else(|_| unreachable!("three parts"));
+    let layers = Layer::Dense { name: "dense".into(), inputs: statistics::FEATURES, outputs: CLASSES, bias: true };
+    let model = Model::new(vec![layers], &[statistics::FEATURES]).expect("one dense layer fits");
+    let problem = Problem {
+        model,
+        loss: Loss::CrossEntropy,
+        optimizer: Optimizer::Momentum,
+        steps: 600,
+        batch: 512.min(train.count),
+        train: train.count,
+        batches: Source::Keyed,
+        masks: None,
+        l2: true,
+        weights: false,
+    };
+    let layout = problem.layout();
+    let data = SessionData {
+        train,
+        validation: validation.clone(),
+        initial: vec![0.0; problem.model.parameter_count()],
+        seed: u64::from(config.seed),
+        batches: vec![],
+        masks: vec![],
+    };
+    let mut session = Session::new(engine, problem, &data, Memory::Slots(1)).await?;
+    let sets = [validation, test];
+    let mut best: Option<Named> = None;
+    for penalty in [1e-4f64, 1e-3, 1e-2] {
+        let mut lambda = vec![0.0; layout.len()];
+        lambda[layout.log_lr.clone()].fill(0.05f64.ln());
+        lambda[layout.scalars.clone()].fill(0.9);
+        lambda[layout.l2_log.clone()].fill(penalty.ln());
+        let metrics = train_and_score(&mut session, &lambda, &sets, observer).await?;
+        let loss = |metrics: &Named| metrics.get("outer_loss").copied().unwrap_or(f64::INFINITY);
+        if best.as_ref().is_none_or(|best| loss(&metrics) < loss(best)) {
+            best = Some(metrics);
+        }
+    }
+    Ok(best.unwrap_or_default())
+}
+
+/// Scales features by the training part's mean and deviation; constant ones become 0.
+fn standardize(parts: &mut [Vec<f32>; 3]) {
+    let width = statistics::FEATURES;
+    for column in 0..width {
+        let values = || parts[0][column..].iter().step_by(width).map(|&v| f64::from(v));
+        let count = values().count() as f64;
+        let mean = values().sum::<f64>() / count;
+        let deviation = (values().map(|v| (v - mean).powi(2)).sum::<f64>() / count).sqrt();
+        let scale = if deviation > 1e-12 { 1.0 / deviation } else { 0.0 };
+        for part in parts.iter_mut() {
+            part[column..].iter_mut().step_by(width).for_each(|v| *v = ((f64::from(*v) - mean) * scale) as f32);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::builtin;
+
+    #[test]
+    fn auc_counts_pairs_in_the_right_order() {
+        let wrong = [true, false, true, false, false];
+        assert_eq!(auc(&[0.0, 1.0, 0.0, 1.0, 2.0], &wrong), 1.0);
+        assert_eq!(auc(&[5.0; 5], &wrong), 0.5);
+        // Of six pairs, the wrong label at 3 beats two right ones.
+        assert_eq!(auc(&[0.0, 1.0, 3.0, 2.0, 4.0], &wrong), 4.0 / 6.0);
+    }
+
+    #[test]
+    fn only_training_labels_are_spoilt() {
+        let source = data::Source::builtin(builtin::SUBSET, None).unwrap();
+        let trial = |mislabelled| Trial {
+            mislabelled,
+            ..Trial::new(&[], Method::Tune, TuneConfig { seed: 3, ..TuneConfig::quick() })
+        };
+        let (spoilt, wrong) = mislabel(&source, &trial(Mislabelled::Share(1.0 / 3.0))).unwrap();
+        let before = Split::new(&source.windows, &TuneConfig::quick().split).unwrap();
+        let after = Split::new(&spoilt.windows, &TuneConfig::quick().split).unwrap();
+        assert_eq!((&before.validation, &before.test), (&after.validation, &after.test));
+        let changed: Vec<bool> = before.train.labels.iter().zip(&after.train.labels).map(|(a, b)| a != b).collect();
+        assert_eq!(changed, wrong);
+        let share = changed.iter().filter(|&&c| c).count() as f64 / changed.len() as f64;
+        assert!((share - 1.0 / 3.0).abs() < 0.05, "{share}");
+
+        let (cut, _) = mislabel(&source, &trial(Mislabelled::LeftOut(1.0 / 3.0))).unwrap();
+        let kept = wrong.iter().filter(|&&spoilt| !spoilt).count();
+        assert_eq!(Split::new(&cut.windows, &TuneConfig::quick().split).unwrap().train.len(), kept);
+    }
+
+    #[test]
+    fn a_grid_covers_the_ranges() {
+        let grid = grid(72);
+        assert_eq!(grid.len(), 72);
+        let rates = grid.iter().map(|s| s.log_lr.exp());
+        let (low, high) = rates.fold((f64::MAX, 0.0f64), |(low, high), r| (low.min(r), high.max(r)));
+        assert!((low - LR[0]).abs() < 1e-9 && (high - LR[1]).abs() < 1e-9);
+        assert!(grid.iter().all(|s| (0.0..0.991).contains(&s.momentum)));
+    }
+}

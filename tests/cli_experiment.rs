@@ -1,0 +1,67 @@
+//! Studies and reports, through the built program.
+
+mod cli_support;
+
+use std::fs;
+
+use cli_support::{json, program, run};
+
+const NAME: &str = "har-baselines-quick.jsonl";
+
+/// A line of a study's file as a run of `method` would have written it.
+fn line(method: &str, accuracy: f64) -> String {
+    format!(
+        "{{\"study\":\"har-baselines\",\"labels\":{{\"method\":\"{method}\",\"seed\":\"0\"}},\
+         \"metrics\":{{\"outer_loss\":1.5,\"test_accuracy\":{accuracy}}},\"seconds\":1.0,\"version\":\"0.1.0\",\
+         \"engine\":\"cpu\",\"adapter\":\"a <processor>\",\"backend\":\"\",\"driver\":\"\",\"software\":true}}\n"
+    )
+}
+
+const FINISHED: [&str; 4] = ["hypergradients", "random search", "grid search", "Adam 1e-3"];
+
+#[test]
+fn a_study_goes_on_where_it_was_killed_and_is_reported() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join(NAME);
+    let finished: String = FINISHED.map(|method| line(method, 0.25)).concat();
+    // The last line was being written when the process was killed.
+    fs::write(&file, format!("{finished}{{\"study\":\"har-ba")).unwrap();
+    let directory = root.path().display();
+
+    let study = run(&mut program(&format!("experiment har-baselines --device cpu --out {directory}"))).exits(0);
+    let study = study.says(&["1 of 5 trials to do", "5/5 method=logistic regression on statistics seed=0"]);
+    assert!(study.stdout.contains("random search") && study.stdout.contains("0.250 ± 0.000"), "{}", study.stdout);
+    let saved = fs::read_to_string(&file).unwrap();
+    assert!(saved.starts_with(&finished));
+    let last: serde_json::Value = serde_json::from_str(saved.lines().nth(4).unwrap()).unwrap();
+    assert_eq!((saved.lines().count(), last["engine"].as_str()), (5, Some("cpu")));
+    let accuracy = last["metrics"]["test_accuracy"].as_f64().unwrap();
+    assert!(accuracy > 0.9, "a linear model on good features finds nine tenths of the windows: {accuracy}");
+
+    run(&mut program(&format!("experiment har-baselines --device cpu --out {directory}")))
+        .exits(0)
+        .says(&["0 of 5 trials to do"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), saved, "nothing is run twice");
+
+    run(&mut program(&format!("report {directory} --out {directory}"))).exits(0);
+    let page = fs::read_to_string(root.path().join("report.html")).unwrap();
+    assert!(page.contains("a &lt;processor&gt;") && page.contains("<svg"), "names are escaped, charts are there");
+    let rest = page.replace("http://www.w3.org/2000/svg", "");
+    assert!(!rest.contains("http:") && !rest.contains("https:"), "the page needs nothing from elsewhere");
+    let report = json(root.path().join("report.json"));
+    assert_eq!(report["studies"][0]["rows"].as_array().unwrap().len(), 5);
+    let table = fs::read_to_string(root.path().join("report.csv")).unwrap();
+    assert!(table.contains("\"har-baselines-quick\",\"method=random search\",test_accuracy,0.25,0,1"), "{table}");
+}
+
+#[test]
+fn files_and_names_that_cannot_be_used_are_named() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().display();
+    run(&mut program(&format!("report {directory}"))).exits(2).says(&["nothing to report", "stackelberg experiment"]);
+    run(&mut program("experiment har-basslines")).exits(2).says(&["har-baselines"]);
+    fs::write(root.path().join(NAME), format!("{}{{}}\n", line("hypergradients", 0.5))).unwrap();
+    let damaged = ["line 2", "missing field `study`", "take the line out"];
+    run(&mut program(&format!("experiment har-baselines --device cpu --out {directory}"))).exits(1).says(&damaged);
+    run(&mut program(&format!("report {directory}"))).exits(1).says(&damaged);
+}
