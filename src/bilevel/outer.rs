@@ -21,10 +21,14 @@ const LONGEST: f64 = 3.0;
 /// What an accepted step gives back of the rate that rejections took.
 const RECOVERY: f64 = 1.25;
 
+/// From this accepted point on, rates fall in proportion to one over its number. Near the edge of
+/// stability, which a run reaches about here, steps of full length wander instead of settling.
+const SLOWING: f64 = 8.0;
+
 /// Adam's memory for the tuned groups, and the point to go back to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OuterAdam {
-    /// Learning rate of each group.
+    /// Learning rate of each group for the first steps.
     pub rates: Vec<f64>,
     /// Factor on all rates, halved by each rejection.
     damping: f64,
@@ -63,8 +67,9 @@ impl OuterAdam {
         }
         let Some(Accepted { values: from, .. }) = &self.accepted else { return accept };
         let (c1, c2) = (1.0 - BETA1.powi(self.steps), 1.0 - BETA2.powi(self.steps));
+        let share = self.damping * (SLOWING / f64::from(self.steps)).min(1.0);
         for (k, values) in values.iter_mut().enumerate() {
-            let rate = self.rates[k] * self.damping;
+            let rate = self.rates[k] * share;
             for (i, value) in values.iter_mut().enumerate() {
                 let direction = self.first[k][i] / c1 / ((self.second[k][i] / c2).sqrt() + EPSILON);
                 *value = from[k][i] - rate * direction;
@@ -123,6 +128,22 @@ mod tests {
         assert!(rejections > 0, "the first steps of 0.5 cross the wall");
         let best = adam.accepted.unwrap().best;
         assert!(best < 1e-4, "best {best}");
+    }
+
+    #[test]
+    fn steps_get_shorter() {
+        let mut adam = OuterAdam::new(vec![0.1], &[1]);
+        let mut u = vec![vec![0.0]];
+        let steps: Vec<f64> = (0..32)
+            .map(|k| {
+                let before = u[0][0];
+                adam.step(&mut u, 1.0 - 0.01 * f64::from(k), &[vec![1.0]]);
+                before - u[0][0]
+            })
+            .collect();
+        for (k, expected) in [(0, 0.1), (7, 0.1), (15, 0.05), (31, 0.025)] {
+            assert!((steps[k] - expected).abs() < 1e-6, "step {k}: {}", steps[k]);
+        }
     }
 
     #[test]

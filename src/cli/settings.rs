@@ -53,11 +53,11 @@ pub struct Settings {
     l2: Option<f64>,
 
     /// Rate of the outer optimiser (Adam): how far the log of a hyperparameter moves in an iteration
-    /// [default: 0.3]
+    /// [default: 0.4]
     #[arg(long, value_name = "X")]
     outer_rate: Option<f64>,
 
-    /// The same for example weights [default: 0.2]
+    /// The same for example weights [default: 0.25]
     #[arg(long, value_name = "X")]
     example_weight_rate: Option<f64>,
 

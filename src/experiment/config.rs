@@ -233,8 +233,8 @@ impl Default for TuneConfig {
             learning_rate: 0.001,
             momentum: 0.5,
             l2: 1e-3,
-            outer_rate: 0.3,
-            example_weight_rate: 0.2,
+            outer_rate: 0.4,
+            example_weight_rate: 0.25,
             dropout: 0.5,
             validation_windows: 512,
             memory_budget: Bytes(1 << 30),
@@ -325,8 +325,8 @@ impl TuneConfig {
             "It is tuned on a logit scale, which has no ends; start from 0.5, or from 0.01 for nearly none.",
         )?;
         positive("l2", self.l2, "It is tuned on a log scale; start from 0.001, or from 1e-8 for nearly none.")?;
-        positive("outer_rate", self.outer_rate, "0.3 moves each hyperparameter by up to 35 % an iteration.")?;
-        positive("example_weight_rate", self.example_weight_rate, "0.2 is the usual rate.")?;
+        positive("outer_rate", self.outer_rate, "0.4 moves each hyperparameter by up to a half in an iteration.")?;
+        positive("example_weight_rate", self.example_weight_rate, "0.25 is the usual rate.")?;
         require(
             (0.0..1.0).contains(&self.dropout),
             "dropout",
