@@ -5,7 +5,7 @@ use super::pacing::Progress;
 use super::runner::Work;
 use super::{Array, Counts, Directions, Estimate, Function, Host, Method, Problem, Refusal, Runner, SolveError};
 use crate::autodiff::jvp;
-use crate::engine::{LocalFuture, Values};
+use crate::engine::{Command, LocalFuture, Values};
 use crate::ir::DType;
 
 /// Exact for all hyperparameters; a pass over the training takes `width` directions with it, and there
@@ -44,23 +44,33 @@ impl Forward {
         f
     }
 
-    /// One pass: trains, and takes so many directions from `first` on along.
+    /// One pass: trains, and takes so many directions from `first` on along. The tangents may be those
+    /// that the last pass ended with.
     async fn pass(
         &self,
         runner: &mut Runner<'_>,
         lambda: &[f64],
         along: &Directions,
         first: usize,
+        keep: bool,
         host: &mut dyn Host,
     ) -> Result<(), SolveError> {
         let (steps, d, m) = (runner.problem().steps, runner.problem().state_len(), runner.problem().layout().len());
         let (mut tangents, mut directions) = (vec![0.0; self.width * d], vec![0.0; self.width * m]);
+        let corrections = runner.corrections(lambda, 0);
         for (k, column) in (first..along.len()).take(self.width).enumerate() {
-            along.write(column, &mut directions[k * m..(k + 1) * m], &mut tangents[k * d..(k + 1) * d]);
+            let (direction, tangent) = (&mut directions[k * m..(k + 1) * m], &mut tangents[k * d..(k + 1) * d]);
+            along.write(column, direction, tangent);
+            corrections.iter().for_each(|c| tangent[c.slot] += c.derivative * direction[c.at]);
         }
         runner.begin(lambda)?;
         runner.write("directions", Values::F64(&directions))?;
-        runner.write("tangents 0", Values::F64(&tangents))?;
+        if !keep {
+            runner.write("tangents 0", Values::F64(&tangents))?;
+        } else if steps % 2 == 1 {
+            let [to, from] = ["tangents 0", "tangents 1"].map(|name| runner.array(name));
+            runner.engine.submit(&[Command::Copy { from, to }])?;
+        }
         let buffers = ["tangents 0", "tangents 1"].map(|name| runner.array(name));
         let progress = Progress { done: first.div_ceil(self.width) * steps, total: self.passes(along) * steps };
         let binding = |runner: &mut Runner<'_>, t: usize| {
@@ -76,17 +86,19 @@ impl Forward {
         along.len().div_ceil(self.width).max(1)
     }
 
-    async fn all_passes(
+    /// Trains and differentiates; the tangents of a single pass may be kept from the last one.
+    pub(super) async fn sweep(
         &self,
         runner: &mut Runner<'_>,
         lambda: &[f64],
         along: &Directions,
+        keep: bool,
         host: &mut dyn Host,
     ) -> Result<Estimate, SolveError> {
         let (steps, d) = (runner.problem().steps, runner.problem().state_len());
         let last = runner.array(["tangents 0", "tangents 1"][steps % 2]);
         runner.counts = Counts::default();
-        self.pass(runner, lambda, along, 0, host).await?;
+        self.pass(runner, lambda, along, 0, keep, host).await?;
         runner.counts.steps += steps as u64;
         let mut estimate = runner.outer_loss(host).await?;
         if estimate.diverged() {
@@ -95,7 +107,7 @@ impl Forward {
         let gradient = runner.read(&[runner.array("gradient")]).await?.remove(0);
         for first in (0..along.len()).step_by(self.width) {
             if first > 0 {
-                self.pass(runner, lambda, along, first, host).await?;
+                self.pass(runner, lambda, along, first, false, host).await?;
                 runner.counts.steps += steps as u64;
             }
             let tangents = runner.read(&[last]).await?.remove(0);
@@ -133,6 +145,6 @@ impl Method for Forward {
         along: &'a Directions,
         host: &'a mut dyn Host,
     ) -> LocalFuture<'a, Result<Estimate, SolveError>> {
-        Box::pin(self.all_passes(runner, lambda, along, host))
+        Box::pin(self.sweep(runner, lambda, along, false, host))
     }
 }

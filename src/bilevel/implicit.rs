@@ -29,6 +29,12 @@ impl Implicit {
         Implicit { solver, iterations, damping: 0.0, warm_start: false, solved: false }
     }
 
+    /// One term of Neumann's series, q = rate · ∇_w E: the T1–T2 estimator (Luketina et al. 2016). With
+    /// [`Online`](super::Online) and few steps, hyperparameters move along with the training.
+    pub fn t1_t2(rate: f64) -> Self {
+        Implicit::new(Solver::Neumann { rate }, 1)
+    }
+
     /// Starts from the solution of the estimate before.
     pub fn warm(self) -> Self {
         Implicit { warm_start: true, ..self }

@@ -156,8 +156,9 @@ impl Problem {
         let one = g.full_u(&[1], 1);
         let time = g.scalar(Scalar::AddU, &[inputs.time, one]);
 
+        let row = self.row(g, inputs.time);
         let position = g.iota(&[self.steps], 0);
-        let now = g.eq_u(position, inputs.time);
+        let now = g.eq_u(position, row);
         let recorded = g.select(now, loss, losses);
 
         let bad = g.scalar(Scalar::NonFinite, &[state]);
@@ -168,7 +169,7 @@ impl Problem {
         let any = g.scalar(Scalar::LtU, &[zero, count]);
         let first = g.eq_u(bad_step, none);
         let sets = g.scalar(Scalar::AndU, &[any, first]);
-        let flag = g.select(sets, inputs.time, bad_step);
+        let flag = g.select(sets, row, bad_step);
 
         f.output("next_state", state);
         f.output("next_time", time);
@@ -302,7 +303,8 @@ impl Problem {
 
         let table = part(g, layout.log_lr.clone());
         let table = g.reshape(table, &[self.steps, layers]);
-        let log_lr = g.take_rows(table, inputs.time);
+        let row = self.row(g, inputs.time);
+        let log_lr = g.take_rows(table, row);
         let log_lr = g.reshape(log_lr, &[layers]);
         let lr = g.scalar(Scalar::Exp, &[log_lr]);
         let eta = g.take_rows(lr, map.layer);
@@ -318,7 +320,8 @@ impl Problem {
         let rows = match self.batches {
             Source::Table => {
                 let table = g.input("batches", &[self.steps, self.batch], DType::U32);
-                let row = g.take_rows(table, time);
+                let row = self.row(g, time);
+                let row = g.take_rows(table, row);
                 g.reshape(row, &[self.batch])
             }
             Source::Keyed => {
@@ -332,6 +335,12 @@ impl Problem {
         let (batch_x, batch_y) = (g.take_rows(x, rows), g.take_rows(y, rows));
         g.name(batch_x, "batch_x");
         (batch_x, batch_y, rows)
+    }
+
+    /// The row of the tables of T steps that a step takes: a training that goes on begins again there.
+    fn row(&self, g: &mut Graph, time: NodeId) -> NodeId {
+        let steps = g.full_u(&[1], self.steps as u32);
+        g.scalar(Scalar::RemU, &[time, steps])
     }
 
     /// The training examples and their targets.
@@ -364,7 +373,8 @@ impl Problem {
         let mask = match self.masks? {
             Source::Table => {
                 let table = g.input("masks", &[self.steps, count], DType::F32);
-                let row = g.take_rows(table, time);
+                let row = self.row(g, time);
+                let row = g.take_rows(table, row);
                 g.reshape(row, &shape)
             }
             Source::Keyed => {

@@ -79,38 +79,18 @@ pub(super) async fn sweep(
     }
     runner.write("lambda_cotangent", Values::F64(&vec![0.0; runner.problem().layout().len()]))?;
     let start = runner.run(&actions[outer + 1..], outer + 1, actions.len(), host).await?;
-    let corrections = lost_corrections(runner, along);
+    let scalars = runner.problem().layout().scalars;
+    let mut corrections = runner.corrections(lambda, runner.plan().steps - runner.plan().last);
+    corrections.retain(|_| along.move_lambda(scalars.clone()));
     let mut reads = vec![runner.array("lambda_cotangent")];
     if along.move_initial() || !corrections.is_empty() {
         reads.push(start);
     }
     let mut values = runner.read(&reads).await?;
     let state = if reads.len() > 1 { values.remove(1) } else { vec![] };
-    for Correction { at, slot, before } in corrections {
-        let derivative = -(before as f64) * lambda[at].powi(before as i32 - 1);
-        values[0][at] += derivative * state[slot];
+    for correction in corrections {
+        values[0][correction.at] += correction.derivative * state[correction.slot];
     }
     estimate.hypergradient = along.pull_back(&values[0], &state);
     Ok(runner.counted(estimate))
-}
-
-/// A bias correction 1 − βᵗ at the state that a truncated sweep ends with. It does not depend on the
-/// training, so its derivative in β is not cut off.
-struct Correction {
-    /// Place of β in the hyperparameter vector.
-    at: usize,
-    /// Place of the correction in the state.
-    slot: usize,
-    /// Steps t before that state.
-    before: usize,
-}
-
-fn lost_corrections(runner: &Runner<'_>, along: &Directions) -> Vec<Correction> {
-    let (problem, before) = (runner.problem(), runner.plan().steps - runner.plan().last);
-    let scalars = problem.layout().scalars;
-    if before == 0 || !along.move_lambda(scalars.clone()) {
-        return vec![];
-    }
-    let carried = problem.optimizer.corrections(problem.model.parameter_count());
-    carried.into_iter().map(|(k, slot)| Correction { at: scalars.start + k, slot, before }).collect()
 }

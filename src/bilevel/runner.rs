@@ -50,6 +50,19 @@ pub struct Runner<'e> {
     pacers: [Pacer; 3],
     /// What was run since the hyperparameters were set.
     pub(super) counts: Counts,
+    /// Steps before the state that sweeps begin with.
+    carried: usize,
+}
+
+/// A bias correction 1 − βᵗ that a training state carries. It does not depend on the training, so its
+/// derivative is known where the training before that state is not differentiated.
+pub(super) struct Correction {
+    /// Place of β in the hyperparameter vector.
+    pub at: usize,
+    /// Place of the correction in the state.
+    pub slot: usize,
+    /// Its derivative in β.
+    pub derivative: f64,
 }
 
 impl<'e> Runner<'e> {
@@ -71,6 +84,7 @@ impl<'e> Runner<'e> {
             validation,
             pacers: [Pacer::new(), Pacer::new(), Pacer::new()],
             counts: Counts::default(),
+            carried: 0,
         };
         for (function, program) in blueprint.functions.iter().zip(&blueprint.programs) {
             runner.load(function, program).await?;
@@ -230,6 +244,27 @@ impl<'e> Runner<'e> {
         let wanted = self.problem.layout().len();
         self.write_array("hyperparameters", self.array("lambda"), wanted, Values::F64(lambda))?;
         self.write("bad_step", Values::U32(&[NO_BAD_STEP]))
+    }
+
+    /// Makes the state at the end of the last sweep the one that the next begins with.
+    pub(super) fn carry_on(&mut self) -> Result<(), SolveError> {
+        let (first, last) = (self.states[0], self.states[self.plan.places - 1]);
+        let copies = [(last.state, first.state), (last.time, first.time)];
+        self.engine.submit(&copies.map(|(from, to)| Command::Copy { from, to }))?;
+        self.carried += self.problem.steps;
+        Ok(())
+    }
+
+    /// The bias corrections in the state `steps` after that of the sweep's begin.
+    pub(super) fn corrections(&self, lambda: &[f64], steps: usize) -> Vec<Correction> {
+        let before = (self.carried + steps) as i32;
+        let scalars = self.problem.layout().scalars;
+        let carried = self.problem.optimizer.corrections(self.problem.model.parameter_count());
+        let correction = |(k, slot)| {
+            let at = scalars.start + k;
+            Correction { at, slot, derivative: -f64::from(before) * lambda[at].powi(before - 1) }
+        };
+        carried.into_iter().filter(|_| before > 0).map(correction).collect()
     }
 
     /// Runs the training steps, then the outer loss with its gradient; reads back once.

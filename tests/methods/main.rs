@@ -4,5 +4,6 @@
 mod implicit;
 mod matrix;
 mod network;
+mod online;
 mod problems;
 mod vectors;

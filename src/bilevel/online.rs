@@ -1,0 +1,132 @@
+//! Online variants (algorithms.md A.7): the training goes on from one estimate to the next instead of
+//! starting again, T steps each. Cheaper, and biased: what was trained with earlier hyperparameters is
+//! taken as given.
+
+use super::checkpoint::Plan;
+use super::method::Room;
+use super::{Array, Directions, Estimate, Forward, Function, Host, Method, Problem, Refusal, Runner, SolveError};
+use crate::engine::LocalFuture;
+
+/// Any method on a training that goes on: warm restarts with reverse or forward mode, truncated online
+/// reverse mode, T1–T2 with [`Implicit::t1_t2`](super::Implicit::t1_t2).
+///
+/// After a training that diverged the same steps are taken again.
+pub struct Online {
+    method: Box<dyn Method>,
+    /// Whether the last estimate ended in a state to go on from.
+    goes_on: bool,
+}
+
+impl Online {
+    pub fn new(method: impl Into<Box<dyn Method>>) -> Self {
+        Online { method: method.into(), goes_on: false }
+    }
+}
+
+/// Real-time forward mode (Franceschi et al. 2017): the tangents go on with the training, so that they
+/// hold its whole history, each step's with the hyperparameters of its time.
+pub struct RealTime {
+    forward: Forward,
+    goes_on: bool,
+}
+
+impl RealTime {
+    /// For so many directions.
+    pub fn new(directions: usize) -> Self {
+        RealTime { forward: Forward { width: directions.max(1) }, goes_on: false }
+    }
+}
+
+fn initial_weights_refused(method: &'static str, along: &Directions) -> Option<Refusal> {
+    along.move_initial().then(|| Refusal {
+        method,
+        what: "the initial weights",
+        reason: "only the first of its estimates begins with them".to_owned(),
+        instead: "reverse mode",
+    })
+}
+
+impl Method for Online {
+    fn name(&self) -> &'static str {
+        "online differentiation"
+    }
+
+    fn refusal(&self, problem: &Problem, along: &Directions) -> Option<Refusal> {
+        initial_weights_refused(self.name(), along).or_else(|| self.method.refusal(problem, along))
+    }
+
+    fn functions(&self, problem: &Problem) -> Vec<Function> {
+        self.method.functions(problem)
+    }
+
+    fn arrays(&self, problem: &Problem) -> Vec<Array> {
+        self.method.arrays(problem)
+    }
+
+    fn plan(&self, problem: &Problem, room: Room) -> Result<Plan, SolveError> {
+        self.method.plan(problem, room)
+    }
+
+    fn estimate<'a>(
+        &'a mut self,
+        runner: &'a mut Runner<'_>,
+        lambda: &'a [f64],
+        along: &'a Directions,
+        host: &'a mut dyn Host,
+    ) -> LocalFuture<'a, Result<Estimate, SolveError>> {
+        Box::pin(async move {
+            if std::mem::take(&mut self.goes_on) {
+                runner.carry_on()?;
+            }
+            let estimate = self.method.estimate(runner, lambda, along, host).await?;
+            self.goes_on = !estimate.diverged();
+            Ok(estimate)
+        })
+    }
+}
+
+impl Method for RealTime {
+    fn name(&self) -> &'static str {
+        "real-time forward mode"
+    }
+
+    fn refusal(&self, _problem: &Problem, along: &Directions) -> Option<Refusal> {
+        let width = self.forward.width;
+        let too_many = (along.len() > width).then(|| Refusal {
+            method: self.name(),
+            what: "so many hyperparameters",
+            reason: format!(
+                "it was made for {width} directions, whose tangents it keeps, and {} are given",
+                along.len()
+            ),
+            instead: "one made for them, or online reverse mode",
+        });
+        too_many.or_else(|| initial_weights_refused(self.name(), along))
+    }
+
+    fn functions(&self, problem: &Problem) -> Vec<Function> {
+        self.forward.functions(problem)
+    }
+
+    fn arrays(&self, problem: &Problem) -> Vec<Array> {
+        self.forward.arrays(problem)
+    }
+
+    fn estimate<'a>(
+        &'a mut self,
+        runner: &'a mut Runner<'_>,
+        lambda: &'a [f64],
+        along: &'a Directions,
+        host: &'a mut dyn Host,
+    ) -> LocalFuture<'a, Result<Estimate, SolveError>> {
+        Box::pin(async move {
+            let goes_on = std::mem::take(&mut self.goes_on);
+            if goes_on {
+                runner.carry_on()?;
+            }
+            let estimate = self.forward.sweep(runner, lambda, along, goes_on, host).await?;
+            self.goes_on = !estimate.diverged();
+            Ok(estimate)
+        })
+    }
+}
