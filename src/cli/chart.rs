@@ -19,6 +19,15 @@ pub enum Axis<'a> {
 }
 
 const SIZE: (u32, u32) = (520, 340);
+/// Told apart by people who see few colours, too.
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(90, 90, 90),
+];
 
 /// The series drawn in one chart, as an SVG element. What cannot be drawn gives nothing.
 pub fn draw(title: &str, along: &str, axis: Axis, series: &BTreeMap<String, Vec<Point>>) -> String {
@@ -69,18 +78,25 @@ fn paint(
         mesh.x_labels(2 * names.len() + 1).x_label_formatter(&named).draw()?;
     }
     for (index, (name, points)) in series.iter().enumerate() {
-        let colour = Palette99::pick(index).to_rgba();
-        chart
-            .draw_series(LineSeries::new(points.iter().map(|p| (p.at, p.value)), colour.stroke_width(2)).point_size(3))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], colour.stroke_width(2)));
+        let colour = COLOURS[index % COLOURS.len()];
+        // Names that are no numbers have nothing between them.
+        let joined = names.iter().all(|name| name.parse::<f64>().is_ok());
+        let line = LineSeries::new(points.iter().map(|p| (p.at, p.value)), colour.stroke_width(2)).point_size(3);
+        let dots = points.iter().map(|p| Circle::new((p.at, p.value), 4, colour.filled()));
+        let drawn = if joined { chart.draw_series(line)? } else { chart.draw_series(dots)? };
+        drawn.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], colour.stroke_width(2)));
         let spread = points.iter().filter(|p| p.spread > 0.0);
         chart.draw_series(
             spread.map(|p| PathElement::new([(p.at, p.value - p.spread), (p.at, p.value + p.spread)], colour)),
         )?;
     }
     if series.len() > 1 {
-        chart.configure_series_labels().background_style(WHITE.mix(0.8)).label_font(("sans-serif", 11)).draw()?;
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .background_style(WHITE.mix(0.8))
+            .label_font(("sans-serif", 11))
+            .draw()?;
     }
     area.present()?;
     Ok(())

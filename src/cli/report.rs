@@ -167,7 +167,8 @@ fn html(report: &Report) -> String {
     for study in &report.studies {
         let _ = writeln!(
             page,
-            "<h2>{}</h2><p>{} From: {}. Computed on {}. Mean ± standard deviation over seeds.</p>",
+            "<h2>{}</h2><p>{} From: {}. Computed on {}. Mean ± standard deviation over seeds; \
+             report.csv has every other figure.</p>",
             escaped(&study.name),
             escaped(&study.question),
             escaped(&study.source),
@@ -217,20 +218,16 @@ fn table(head: &[String], lines: &[Vec<String>]) -> String {
 
 fn study_table(study: &StudyReport) -> String {
     let Some(first) = study.rows.first() else { return String::new() };
-    let metrics: Vec<&String> = {
-        let mut names: Vec<&String> = study.rows.iter().flat_map(|row| row.metrics.keys()).collect();
-        names.sort();
-        names.dedup();
-        names
-    };
-    let head: Vec<String> = first.labels.keys().chain(metrics.iter().copied()).cloned().collect();
+    let seeds = "seeds".to_owned();
+    let head: Vec<String> = first.labels.keys().chain(&study.charts).chain([&seeds]).cloned().collect();
     let line = |row: &summary::Row| {
-        let value = |name: &&String| match row.metrics.get(*name) {
+        let value = |name: &String| match row.metrics.get(name) {
             Some(s) if s.count > 1 => format!("{} ± {}", figure(s.mean), figure(s.deviation)),
             Some(s) => figure(s.mean),
             None => "–".to_owned(),
         };
-        row.labels.values().cloned().chain(metrics.iter().map(value)).collect()
+        let count = row.metrics.values().map(|s| s.count).max().unwrap_or(0).to_string();
+        row.labels.values().cloned().chain(study.charts.iter().map(value)).chain([count]).collect()
     };
     table(&head, &study.rows.iter().map(line).collect::<Vec<_>>())
 }
