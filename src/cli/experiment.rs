@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use clap::ValueEnum;
 use miette::Diagnostic;
 use pollster::block_on;
 use stackelberg::bilevel::{Flow, Pace};
@@ -146,6 +147,11 @@ fn trials(study: &Study, args: &Args) -> Vec<Trial> {
     trials
 }
 
+/// The budget as the command line has it.
+fn named(budget: Budget) -> String {
+    budget.to_possible_value().expect("a named budget").get_name().to_owned()
+}
+
 /// What every study asks and what it costs on this device.
 fn list(args: &Args) -> Result<ExitCode, CliError> {
     let base = TuneConfig { device: args.device.clone(), ..TuneConfig::default() };
@@ -162,7 +168,8 @@ fn list(args: &Args) -> Result<ExitCode, CliError> {
     for study in &STUDIES {
         let _ =
             writeln!(text, "{}\n  {}\n  From: {}. Data: UCI HAR, built in.", study.name, study.question, study.source);
-        for (budget, name) in [(Budget::Quick, "quick"), (Budget::Desktop, "desktop"), (Budget::Full, "full")] {
+        for &budget in Budget::value_variants() {
+            let name = named(budget);
             let trials = (study.trials)(budget);
             let seconds = paces.of(&trials, if budget == Budget::Quick { few } else { all })?;
             let _ = writeln!(text, "  --budget {name:<8} {:>3} trials, about {}", trials.len(), duration(seconds));
@@ -201,8 +208,7 @@ struct Runner<'s> {
 
 impl<'s> Runner<'s> {
     fn open(args: &Args, study: &'s Study) -> Result<Self, CliError> {
-        let budget = clap::ValueEnum::to_possible_value(&args.budget).expect("a named budget");
-        let journal = Journal::open(&args.out, &format!("{}-{}.jsonl", study.name, budget.get_name()))?;
+        let journal = Journal::open(&args.out, &format!("{}-{}.jsonl", study.name, named(args.budget)))?;
         Ok(Runner { study, trials: trials(study, args), journal })
     }
 

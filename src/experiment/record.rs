@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::config::TuneConfig;
+use crate::bilevel::SetEvaluation;
 use crate::engine::EngineInfo;
 
 /// A number by name. Entries that are not finite are left out, since JSON cannot write them.
@@ -55,6 +56,13 @@ pub struct Score {
     pub loss: Option<f64>,
     /// Between 0 and 1.
     pub accuracy: f64,
+}
+
+impl Score {
+    /// Of an evaluation; what is not finite counts as diverged.
+    pub fn of(evaluation: &SetEvaluation) -> Self {
+        Score { loss: evaluation.loss.is_finite().then_some(evaluation.loss), accuracy: evaluation.accuracy() }
+    }
 }
 
 /// Hyperparameters and how well the network does that is trained with them.

@@ -10,8 +10,7 @@ use super::record::{
 use crate::bilevel::hyperparameters::{Group, Hyperparameters, Kind};
 use crate::bilevel::outer::OuterAdam;
 use crate::bilevel::{
-    Blueprint, Estimate, Flow, Host, Loss, Memory, Problem, Session, SessionData, Set, SetEvaluation, SolveError,
-    Source, Targets,
+    Blueprint, Estimate, Flow, Host, Loss, Memory, Problem, Session, SessionData, Set, SolveError, Source, Targets,
 };
 use crate::data::{self, CLASS_NAMES, DataError, Split, Standardizer, Windows};
 use crate::engine::{Counters, Engine, LocalFuture};
@@ -388,15 +387,14 @@ impl<'e> Tuner<'e> {
             let evaluation = self.session.evaluate(set, &mut host).await;
             evaluations.push(host.settle(evaluation)?);
         }
-        let score = |e: &SetEvaluation| Score { loss: e.loss.is_finite().then_some(e.loss), accuracy: e.accuracy() };
         let test = &evaluations[2];
         let confusion =
             test.confusion.chunks(test.classes).map(|row| row.iter().map(|&n| u64::from(n)).collect()).collect();
         Ok(Evaluation {
             hyperparameters: self.named(point),
-            train: score(&evaluations[0]),
-            validation: score(&evaluations[1]),
-            test: score(test),
+            train: Score::of(&evaluations[0]),
+            validation: Score::of(&evaluations[1]),
+            test: Score::of(test),
             test_classes: Classification::from_confusion(&CLASS_NAMES, confusion),
         })
     }

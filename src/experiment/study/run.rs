@@ -2,9 +2,7 @@
 
 use super::{Method, Mislabelled, Trial, trainings_of_equal_cost};
 use crate::bilevel::hyperparameters::Kind;
-use crate::bilevel::{
-    Loss, Memory, Pace, Problem, Session, SessionData, Set, SetEvaluation, SolveError, Source, Targets,
-};
+use crate::bilevel::{Loss, Memory, Pace, Problem, Session, SessionData, Set, SolveError, Source, Targets};
 use crate::data::{self, CLASSES, Split, Windows, statistics};
 use crate::engine::Engine;
 use crate::experiment::config::TuneConfig;
@@ -217,7 +215,7 @@ async fn search(
         // Every training diverged.
         return Ok(Named::from([trainings]));
     }
-    let mut metrics = trained(&mut session, &lambda, &split, observer).await?;
+    let mut metrics = train_and_score(&mut session, &lambda, &sets(&split), observer).await?;
     metrics.insert("outer_loss".to_owned(), outer_loss);
     metrics.insert("learning_rate".to_owned(), lambda[layout.log_lr.start].exp());
     metrics.insert("momentum".to_owned(), lambda[layout.scalars.start]);
@@ -225,17 +223,12 @@ async fn search(
     Ok(metrics)
 }
 
-/// Trains and scores on all validation and test windows.
-async fn trained(
-    session: &mut Session<'_>,
-    lambda: &[f64],
-    split: &Split,
-    observer: &mut dyn Observer,
-) -> Result<Named, TuneError> {
-    let sets = [set(&split.validation), set(&split.test)];
-    train_and_score(session, lambda, &sets, observer).await
+/// The validation and test windows.
+fn sets(split: &Split) -> [Set; 2] {
+    [set(&split.validation), set(&split.test)]
 }
 
+/// Trains and scores on the validation and test sets.
 async fn train_and_score(
     session: &mut Session<'_>,
     lambda: &[f64],
@@ -249,8 +242,7 @@ async fn train_and_score(
     let validation = host.settle(validation)?;
     let test = session.evaluate(test, &mut host).await;
     let test = host.settle(test)?;
-    let score = |e: &SetEvaluation| Score { loss: e.loss.is_finite().then_some(e.loss), accuracy: e.accuracy() };
-    let mut metrics = scores("", score(&validation), score(&test));
+    let mut metrics = scores("", Score::of(&validation), Score::of(&test));
     metrics.insert("outer_loss".to_owned(), estimate.outer_loss);
     metrics.retain(|_, value| value.is_finite());
     Ok(metrics)
@@ -271,7 +263,7 @@ async fn adam(
     lambda[layout.scalars.clone()].copy_from_slice(&[0.9, 0.999, 1e-8]);
     lambda[layout.l2_log.clone()].fill(config.l2.ln());
     let mut session = Session::new(engine, problem, &data, Memory::Slots(1)).await?;
-    trained(&mut session, &lambda, &split, observer).await
+    train_and_score(&mut session, &lambda, &sets(&split), observer).await
 }
 
 /// Softmax regression by momentum over 600 steps of 512 windows, with one of three penalties.
