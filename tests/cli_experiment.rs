@@ -43,7 +43,7 @@ fn a_study_goes_on_where_it_was_killed_and_is_reported() {
         .says(&["0 of 5 trials to do"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), saved, "nothing is run twice");
 
-    run(&mut program(&format!("report {directory} --out {directory}"))).exits(0);
+    run(&mut program(&format!("report {directory} {directory} --out {directory}"))).exits(0);
     let page = fs::read_to_string(root.path().join("report.html")).unwrap();
     assert!(page.contains("a &lt;processor&gt;") && page.contains("<svg"), "names are escaped, charts are there");
     let rest = page.replace("http://www.w3.org/2000/svg", "");

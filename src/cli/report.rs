@@ -1,6 +1,6 @@
 //! `stackelberg report`: studies and runs as one page that needs nothing else, and as data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,8 +57,12 @@ struct Run {
 
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let mut report = Report::default();
+    let mut seen = BTreeSet::new();
     for directory in &args.directories {
-        collect(directory, &mut report)?;
+        let whole = fs::canonicalize(directory).map_err(|source| CliError::Read { path: directory.clone(), source })?;
+        if seen.insert(whole) {
+            collect(directory, &mut report)?;
+        }
     }
     if report.studies.is_empty() && report.runs.is_empty() {
         return Err(CliError::NothingToReport { directories: args.directories.clone() });

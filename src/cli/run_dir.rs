@@ -33,6 +33,10 @@ pub enum RunDirError {
     #[diagnostic(help("name a directory with --out that you may write to"))]
     Create { directory: PathBuf, source: io::Error },
 
+    #[error("cannot write to the directory {}", directory.display())]
+    #[diagnostic(help("{}--out takes any directory that you may write to", first_aid(source)))]
+    Unwritable { directory: PathBuf, source: io::Error },
+
     #[error("cannot write {}", path.display())]
     #[diagnostic(help("{}what was saved before is unharmed; go on with `stackelberg tune --resume {}`", first_aid(source), directory.display()))]
     Write { directory: PathBuf, path: PathBuf, source: io::Error },
@@ -72,7 +76,11 @@ impl RunDir {
     /// For a new run: makes the directory if it is not there.
     pub fn create(path: &Path) -> Result<Self, RunDirError> {
         fs::create_dir_all(path).map_err(|source| RunDirError::Create { directory: path.to_owned(), source })?;
-        let directory = Self::lock(path)?;
+        // Nothing is saved yet that one could go on from.
+        let directory = Self::lock(path).map_err(|error| match error {
+            RunDirError::Write { directory, source, .. } => RunDirError::Unwritable { directory, source },
+            other => other,
+        })?;
         let files = [SETTINGS, METRICS, RESULT, MODEL, STATE];
         if files.iter().any(|name| directory.file(name).exists()) {
             return Err(RunDirError::Occupied { directory: directory.path });
