@@ -27,6 +27,9 @@ fn a_study_goes_on_where_it_was_killed_and_is_reported() {
     // The last line was being written when the process was killed.
     fs::write(&file, format!("{finished}{{\"study\":\"har-ba")).unwrap();
     let directory = root.path().display();
+    run(&mut program(&format!("report {directory} --out {directory}"))).exits(0);
+    let report = json(root.path().join("report.json"));
+    assert_eq!(report["studies"][0]["rows"].as_array().unwrap().len(), 4, "what is whole is reported");
 
     let study = run(&mut program(&format!("experiment har-baselines --device cpu --out {directory}"))).exits(0);
     let study = study.says(&["1 of 5 trials to do", "5/5 method=logistic regression on statistics seed=0"]);

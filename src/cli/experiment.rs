@@ -92,10 +92,8 @@ impl Journal {
         }
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(access)?;
-        // A process that was killed may have left half a line: its trial is run again.
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::End(0))).map_err(access)?;
-        let outcomes = outcomes(&path, &text[..whole])?;
+        file.set_len(whole(&text).len() as u64).and_then(|()| file.seek(SeekFrom::End(0))).map_err(access)?;
+        let outcomes = outcomes(&path, &text)?;
         Ok(Journal { path, file, outcomes })
     }
 
@@ -108,6 +106,12 @@ impl Journal {
     }
 }
 
+/// The lines that were written to their end. A process that was killed may have left half a line: its
+/// trial is run again.
+fn whole(text: &str) -> &str {
+    &text[..text.rfind('\n').map_or(0, |end| end + 1)]
+}
+
 /// The outcomes in the text of a study's file.
 pub fn outcomes(path: &Path, text: &str) -> Result<Vec<Outcome>, JournalError> {
     let parse = |(at, line): (usize, &str)| {
@@ -117,7 +121,7 @@ pub fn outcomes(path: &Path, text: &str) -> Result<Vec<Outcome>, JournalError> {
             problem: error.to_string(),
         })
     };
-    text.lines().enumerate().map(parse).collect()
+    whole(text).lines().enumerate().map(parse).collect()
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
