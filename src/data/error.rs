@@ -155,6 +155,19 @@ pub enum DataError {
         other_lines: usize,
     },
 
+    /// An IDX file that cannot be read as what it should be.
+    #[error("{file}, {place}: {problem}; {mend}")]
+    Idx {
+        /// The file.
+        file: String,
+        /// Where in the file: byte offsets and the field there.
+        place: String,
+        /// What is wrong.
+        problem: String,
+        /// How to mend it.
+        mend: &'static str,
+    },
+
     /// Built-in data that do not decode.
     #[error("the built-in HAR data are corrupt ({reason}); load or install them again")]
     Corrupt {

@@ -1,5 +1,5 @@
-//! The activity-recognition data: windows of a phone's motion signals, labelled with what its
-//! wearer did.
+//! Data sets. At the root the activity-recognition data: windows of a phone's motion signals, labelled
+//! with what its wearer did.
 //!
 //! | file | what it does |
 //! | --- | --- |
@@ -7,9 +7,11 @@
 //! | `builtin` | the UCI HAR windows that come with the program |
 //! | `uci_har` | the data set as users have it: a folder or a zip |
 //! | `statistics` | 135 numbers a window, for baselines |
+//! | `idx` | images and labels in the format of MNIST |
 
 pub mod builtin;
 mod error;
+pub mod idx;
 pub mod signal;
 mod split;
 pub mod statistics;
