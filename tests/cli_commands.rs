@@ -20,6 +20,7 @@ fn help_tells_a_newcomer_where_to_start() {
         "explain",
         "schema",
         "experiment",
+        "data",
         "report",
     ] {
         assert!(help.contains(text), "no `{text}` in\n{help}");

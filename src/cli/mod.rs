@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod chart;
+mod data;
 mod device;
 mod devices;
 mod error;
@@ -43,6 +44,7 @@ enum Command {
     Tune(Box<tune::Args>),
     Verify(verify::Args),
     Experiment(experiment::Args),
+    Data(data::Args),
     Report(report::Args),
     Explain(Box<explain::Args>),
     Schema(schema::Args),
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Tune(args) => tune::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Experiment(args) => experiment::run(&args),
+        Command::Data(args) => data::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema(args) => schema::run(&args),

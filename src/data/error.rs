@@ -168,6 +168,22 @@ pub enum DataError {
         mend: &'static str,
     },
 
+    /// A data set that has to be fetched first.
+    #[error(
+        "there is no {file} (nor {file}.gz) in {folder}; fetch it from {source_url} into a folder `{name}`, and name \
+         the directory that holds that folder with --data or STACKELBERG_DATA (`stackelberg data` checks it)"
+    )]
+    NotThere {
+        /// Where it was looked for.
+        folder: String,
+        /// The file that is missing.
+        file: &'static str,
+        /// The data set, and its folder's name.
+        name: &'static str,
+        /// Where it is to be had.
+        source_url: &'static str,
+    },
+
     /// Built-in data that do not decode.
     #[error("the built-in HAR data are corrupt ({reason}); load or install them again")]
     Corrupt {

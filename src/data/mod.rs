@@ -8,8 +8,11 @@
 //! | `uci_har` | the data set as users have it: a folder or a zip |
 //! | `statistics` | 135 numbers a window, for baselines |
 //! | `idx` | images and labels in the format of MNIST |
+//! | `catalog` | MNIST and its kin: their official files, and where they lie |
 
 pub mod builtin;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod catalog;
 mod error;
 pub mod idx;
 pub mod signal;

@@ -1,0 +1,175 @@
+//! The data sets that studies use besides the built-in one: what their official files are, and where they lie.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::{DataError, idx};
+
+/// A data set of images and labels in IDX files.
+#[derive(Clone, Copy, Debug)]
+pub struct DataSet {
+    /// Its name, and that of its folder.
+    pub name: &'static str,
+    pub title: &'static str,
+    /// Where the official files are, each packed with gzip under its name with `.gz`.
+    pub source: &'static str,
+    pub licence: &'static str,
+    pub citation: &'static str,
+    /// Images and labels for training, then for testing.
+    pub files: [OfficialFile; 4],
+}
+
+/// A file as its authors publish it. The unpacked bytes are the authority: packed anew, the same file has another
+/// checksum.
+#[derive(Clone, Copy, Debug)]
+pub struct OfficialFile {
+    pub name: &'static str,
+    pub bytes: u64,
+    pub md5: &'static str,
+    pub packed_bytes: u64,
+    pub packed_md5: &'static str,
+}
+
+const CLASSES: u8 = 10;
+const TRAIN_IMAGES: &str = "train-images-idx3-ubyte";
+const TRAIN_LABELS: &str = "train-labels-idx1-ubyte";
+const TEST_IMAGES: &str = "t10k-images-idx3-ubyte";
+const TEST_LABELS: &str = "t10k-labels-idx1-ubyte";
+
+pub const MNIST: DataSet = DataSet {
+    name: "mnist",
+    title: "MNIST, handwritten digits: 60,000 images to train on, 10,000 to test on, 28 × 28 pixels",
+    source: "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    licence: "CC BY-SA 3.0",
+    citation: "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Proc. IEEE 86(11), 1998",
+    files: [
+        OfficialFile {
+            name: TRAIN_IMAGES,
+            bytes: 47_040_016,
+            md5: "6bbc9ace898e44ae57da46a324031adb",
+            packed_bytes: 9_912_422,
+            packed_md5: "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        },
+        OfficialFile {
+            name: TRAIN_LABELS,
+            bytes: 60_008,
+            md5: "a25bea736e30d166cdddb491f175f624",
+            packed_bytes: 28_881,
+            packed_md5: "d53e105ee54ea40749a09fcbcd1e9432",
+        },
+        OfficialFile {
+            name: TEST_IMAGES,
+            bytes: 7_840_016,
+            md5: "2646ac647ad5339dbf082846283269ea",
+            packed_bytes: 1_648_877,
+            packed_md5: "9fb629c4189551a2d022fa330f9573f3",
+        },
+        OfficialFile {
+            name: TEST_LABELS,
+            bytes: 10_008,
+            md5: "27ae3e4e09519cfbb04c329615203637",
+            packed_bytes: 4_542,
+            packed_md5: "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+    ],
+};
+
+pub const FASHION_MNIST: DataSet = DataSet {
+    name: "fashion-mnist",
+    title: "Fashion-MNIST, articles of clothing: 60,000 images to train on, 10,000 to test on, 28 × 28 pixels",
+    source: "https://github.com/zalandoresearch/fashion-mnist/tree/master/data/fashion",
+    licence: "MIT, copyright 2017 Zalando SE",
+    citation: "H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747, 2017",
+    files: [
+        OfficialFile {
+            name: TRAIN_IMAGES,
+            bytes: 47_040_016,
+            md5: "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+            packed_bytes: 26_421_880,
+            packed_md5: "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        },
+        OfficialFile {
+            name: TRAIN_LABELS,
+            bytes: 60_008,
+            md5: "9018921c3c673c538a1fc5bad174d6f9",
+            packed_bytes: 29_515,
+            packed_md5: "25c81989df183df01b3e8a0aad5dffbe",
+        },
+        OfficialFile {
+            name: TEST_IMAGES,
+            bytes: 7_840_016,
+            md5: "8181f5470baa50b63fa0f6fddb340f0a",
+            packed_bytes: 4_422_102,
+            packed_md5: "bef4ecab320f06d8554ea6380940ec79",
+        },
+        OfficialFile {
+            name: TEST_LABELS,
+            bytes: 10_008,
+            md5: "15d484375f8d13e6eb1aabb0c3f46965",
+            packed_bytes: 5_148,
+            packed_md5: "bb300cfdad3c16e7a12a480ee83cd310",
+        },
+    ],
+};
+
+pub const DATA_SETS: [DataSet; 2] = [MNIST, FASHION_MNIST];
+
+impl DataSet {
+    /// The folder in which the data set is looked for, below a directory of data sets.
+    pub fn folder(&self, directory: &Path) -> PathBuf {
+        directory.join(self.name)
+    }
+
+    /// The training and the test examples, from below a directory of data sets.
+    pub fn load(&self, directory: &Path) -> Result<[idx::Labelled; 2], DataError> {
+        let part = |[images, labels]: [&OfficialFile; 2]| {
+            let (images_name, bytes) = self.read(images, directory)?;
+            let images = idx::images(&images_name, &bytes)?;
+            let (labels_name, bytes) = self.read(labels, directory)?;
+            let labels = idx::labels(&labels_name, &bytes, CLASSES)?;
+            idx::labelled((&images_name, images), (&labels_name, labels))
+        };
+        let [train_images, train_labels, test_images, test_labels] = &self.files;
+        Ok([part([train_images, train_labels])?, part([test_images, test_labels])?])
+    }
+
+    /// A file's path and its bytes, unpacked.
+    fn read(&self, file: &OfficialFile, directory: &Path) -> Result<(String, Vec<u8>), DataError> {
+        let folder = self.folder(directory);
+        let (path, bytes) = file.read(&folder)?.ok_or_else(|| DataError::NotThere {
+            folder: folder.display().to_string(),
+            file: file.name,
+            name: self.name,
+            source_url: self.source,
+        })?;
+        let name = path.display().to_string();
+        let bytes = idx::unpacked(&name, bytes)?;
+        Ok((name, bytes))
+    }
+}
+
+impl OfficialFile {
+    /// The path and the bytes of this file in a folder, packed or not, if it is there.
+    pub fn read(&self, folder: &Path) -> Result<Option<(PathBuf, Vec<u8>)>, DataError> {
+        for path in [folder.join(self.name), folder.join(format!("{}.gz", self.name))] {
+            let failed = |reason| DataError::Read { path: path.display().to_string(), reason };
+            match File::open(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
+                Ok(file) => {
+                    let mut bytes = vec![];
+                    file.take((idx::LIMIT_MIB << 20) + 1).read_to_end(&mut bytes).map_err(failed)?;
+                    if bytes.len() as u64 > idx::LIMIT_MIB << 20 {
+                        return Err(DataError::TooLarge {
+                            file: path.display().to_string(),
+                            limit_mib: idx::LIMIT_MIB,
+                        });
+                    }
+                    return Ok(Some((path, bytes)));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
