@@ -96,6 +96,8 @@ pub struct Counters {
     pub submits: u64,
     pub readbacks: u64,
     pub buffers_created: u64,
+    /// Programs bound to arrays: on a GPU, a bind group for each of their kernels.
+    pub bindings_made: u64,
     /// Bytes allocated now, scratch included, and the largest that was.
     pub bytes: u64,
     pub peak_bytes: u64,

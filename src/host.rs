@@ -273,6 +273,7 @@ impl<A: Arithmetic> Engine for HostEngine<A> {
             places.push(id.0);
         }
         self.bindings.push(Binding { program: program.0, places });
+        self.counters.bindings_made += 1;
         Ok(BindingId(self.bindings.len() - 1))
     }
 

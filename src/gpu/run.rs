@@ -488,6 +488,7 @@ impl Engine for GpuEngine {
         let groups = self.groups(program.0, inputs, outputs)?;
         let (inputs, outputs) = (inputs.to_vec(), outputs.to_vec());
         self.bindings.push(Bound { program: program.0, inputs, outputs, groups, alive: true });
+        self.counters.bindings_made += 1;
         Ok(BindingId(self.bindings.len() - 1))
     }
 

@@ -19,7 +19,7 @@ fn windows(count: usize, stream: u32) -> Set {
     Set { x, targets: Targets::Labels(labels), count }
 }
 
-fn narrow(steps: usize) -> Case {
+pub fn narrow(steps: usize) -> Case {
     let model = Model::har_cnn(8, 16, 6, 0.3);
     let problem = Problem {
         loss: Loss::CrossEntropy,
