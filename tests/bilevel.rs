@@ -179,3 +179,23 @@ fn a_budget_too_small_says_what_would_fit() {
     pollster::block_on(session.hypergradient(&lambda, &mut Unattended)).unwrap();
     assert!(session.engine().counters().peak_bytes <= needed);
 }
+
+#[test]
+fn a_batch_of_everything_holds_the_examples_in_order() {
+    let (mut problem, mut data, lambda) = setup(Optimizer::Momentum, 5);
+    problem.batch = TRAIN;
+    let mut estimate = |batches| {
+        let problem = Problem { batches, ..problem.clone() };
+        data.batches = (0..5).flat_map(|_| 0..TRAIN as u32).collect();
+        let mut engine = ReferenceEngine::new();
+        pollster::block_on(async {
+            let mut session = Session::new(&mut engine, problem, &data, Memory::StoreAll).await.unwrap();
+            session.hypergradient(&lambda, &mut Unattended).await.unwrap()
+        })
+    };
+    let (keyed, listed) = (estimate(Source::Keyed), estimate(Source::Table));
+    assert!((keyed.outer_loss - listed.outer_loss).abs() < 1e-12);
+    for (a, b) in keyed.hypergradient.iter().zip(&listed.hypergradient) {
+        assert!((a - b).abs() < 1e-12 * (1.0 + b.abs()), "{a} {b}");
+    }
+}

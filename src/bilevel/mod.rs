@@ -22,6 +22,7 @@ mod pace;
 mod pacing;
 mod problem;
 mod products;
+pub mod projection;
 mod reverse;
 mod runner;
 mod session;

@@ -34,7 +34,7 @@ pub struct Problem {
     pub batch: usize,
     /// Training examples.
     pub train: usize,
-    /// Where batches come from. Keyed batches hold no example twice.
+    /// Where batches come from. Keyed batches hold no example twice; one of all examples holds them in order.
     pub batches: Source,
     /// Where dropout masks come from; `None` trains without dropout.
     pub masks: Option<Source>,
@@ -324,6 +324,8 @@ impl Problem {
                 let row = g.take_rows(table, row);
                 g.reshape(row, &[self.batch])
             }
+            // A batch of everything: no order is better than the one there is.
+            Source::Keyed if self.batch == self.train => g.iota(&[self.batch], 0),
             Source::Keyed => {
                 let index = g.iota(&[self.batch], 0);
                 let count = g.full_u(&[self.batch], self.train as u32);

@@ -333,10 +333,13 @@ impl Graph {
 
     // Rows and indices.
 
-    /// Rows of `data` (`[n, …]`) at `index` (`[b]`, words below n).
+    /// Rows of `data` (`[n, …]`) at `index` (`[b]`, words below n). All rows in order are the data itself.
     pub fn take_rows(&mut self, data: NodeId, index: NodeId) -> NodeId {
         let mut shape = self.shape(data).to_vec();
         assert!(self.shape(index).len() == 1 && self.dtype(index) == DType::U32, "take_rows index");
+        if matches!(self.node(index).op, Op::Iota { .. }) && self.shape(index)[0] == shape[0] {
+            return data;
+        }
         shape[0] = self.shape(index)[0];
         let dtype = self.dtype(data);
         self.push(Op::TakeRows, vec![data, index], shape, dtype)
