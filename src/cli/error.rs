@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use stackelberg::data::DataError;
 use stackelberg::engine::EngineError;
+use stackelberg::experiment::check::CheckError;
 use stackelberg::experiment::config::ConfigError;
 use stackelberg::experiment::tune::TuneError;
 
@@ -46,6 +47,9 @@ pub enum CliError {
 
     #[error(transparent)]
     Tune(TuneError),
+
+    #[error(transparent)]
+    Check(CheckError),
 
     #[error("the run was interrupted: {error}")]
     #[diagnostic(help("{way_on}"))]
@@ -102,6 +106,15 @@ impl From<TuneError> for CliError {
                 Err(other) => CliError::Tune(TuneError::Observer(other)),
             },
             error => CliError::Tune(error),
+        }
+    }
+}
+
+impl From<CheckError> for CliError {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Tune(error) => error.into(),
+            error => CliError::Check(error),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod chart;
+mod check_gradient;
 mod data;
 mod device;
 mod devices;
@@ -42,6 +43,7 @@ struct Cli {
 enum Command {
     Devices(devices::Args),
     Tune(Box<tune::Args>),
+    CheckGradient(Box<check_gradient::Args>),
     Verify(verify::Args),
     Experiment(experiment::Args),
     Data(data::Args),
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Devices(args) => devices::run(&args),
         Command::Tune(args) => tune::run(&args),
+        Command::CheckGradient(args) => check_gradient::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Experiment(args) => experiment::run(&args),
         Command::Data(args) => data::run(&args),

@@ -1,13 +1,14 @@
 //! `stackelberg tune`.
 
 use std::future::ready;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use pollster::block_on;
 use serde::{Deserialize, Serialize};
+use stackelberg::bilevel::hyperparameters::Hyperparameters;
 use stackelberg::bilevel::{Flow, SolveError};
 use stackelberg::data::{self, Source, builtin};
 use stackelberg::engine::{Engine, LocalFuture};
@@ -218,6 +219,12 @@ fn resumed(directory: RunDir, changes: &Settings) -> Result<Start, CliError> {
     Ok(Start { config, directory: Some(directory), saved, records })
 }
 
+/// The settings of the run in a directory, and the hyperparameters that it trains with next, unless it has just begun.
+pub fn present(path: &Path, changes: &Settings) -> Result<(TuneConfig, Option<Hyperparameters>), CliError> {
+    let Start { config, saved, .. } = resumed(RunDir::open(path)?, changes)?;
+    Ok((config, saved.map(|saved| saved.tuner.next)))
+}
+
 /// The first setting that differs and would lead to other bits.
 fn changed(before: &TuneConfig, after: &TuneConfig) -> Option<String> {
     let free = |config: &TuneConfig| TuneConfig {
@@ -337,8 +344,6 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
-
     use clap::Parser;
     use stackelberg::compile::Program;
     use stackelberg::data::{CHANNELS, WINDOW, Windows};

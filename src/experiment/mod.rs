@@ -1,6 +1,7 @@
 //! Named studies and checks: what the command line and the page run.
 
 pub mod archive;
+pub mod check;
 pub mod config;
 pub mod golden;
 pub mod model_file;
