@@ -20,6 +20,12 @@ pub enum Purpose {
     Search = 5,
     /// Which training labels are made wrong, and what they become.
     Labels = 6,
+    /// Noise at the dropout layer.
+    GaussianDropout = 7,
+    /// Noise on the values of an example.
+    Jitter = 8,
+    /// Factors of the channels of an example.
+    Scaling = 9,
 }
 
 const ROTATIONS: [u32; 8] = [13, 15, 26, 6, 17, 29, 16, 24];

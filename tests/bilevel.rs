@@ -1,7 +1,7 @@
 //! Hypergradients on the f64 engine: against differences, across checkpoint plans, and what a sweep
 //! costs.
 
-use stackelberg::bilevel::{Loss, Memory, Problem, Session, SessionData, Set, Source, Targets, Unattended};
+use stackelberg::bilevel::{Loss, Memory, Problem, Session, SessionData, Set, Targets, Unattended};
 use stackelberg::engine::{Counters, Engine};
 use stackelberg::nn::optim::Optimizer;
 use stackelberg::nn::{Layer, Model, Padding};
@@ -35,25 +35,17 @@ fn setup(optimizer: Optimizer, steps: usize) -> (Problem, SessionData, Vec<f64>)
     let model = model(0.4);
     let mut stream = Stream::new(5, Purpose::Search, 2);
     let problem = Problem {
-        loss: Loss::CrossEntropy,
-        optimizer,
-        steps,
         batch: 6,
-        train: TRAIN,
-        batches: Source::Keyed,
-        masks: Some(Source::Keyed),
         l2: true,
         weights: true,
-        model,
+        ..Problem::new(model, Loss::CrossEntropy, optimizer, steps, TRAIN)
     };
-    let data = SessionData {
-        train: set(&mut stream, TRAIN),
-        validation: set(&mut stream, VALIDATION),
-        initial: problem.model.initial_parameters(1),
-        seed: 42,
-        batches: vec![],
-        masks: vec![],
-    };
+    let data = SessionData::new(
+        set(&mut stream, TRAIN),
+        set(&mut stream, VALIDATION),
+        problem.model.initial_parameters(1),
+        42,
+    );
     let layout = problem.layout();
     let mut lambda = vec![0.0; layout.len()];
     lambda[layout.log_lr].iter_mut().for_each(|l| *l = -2.5 + 0.3 * stream.normal());

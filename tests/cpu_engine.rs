@@ -206,14 +206,7 @@ fn sweeps(filters: usize, hidden: usize, threads: usize, memory: Memory) -> Esti
         let x = (0..count * 128 * 9).map(|_| stream.normal() as f32).collect();
         Set { x, targets: Targets::Labels((0..count).map(|k| k as u32 % 6).collect()), count }
     };
-    let data = SessionData {
-        train: set(problem.train),
-        validation: set(140),
-        initial: problem.model.initial_parameters(0),
-        seed: 7,
-        batches: vec![],
-        masks: vec![],
-    };
+    let data = SessionData::new(set(problem.train), set(140), problem.model.initial_parameters(0), 7);
     let layout = problem.layout();
     let mut lambda = vec![0.0; layout.len()];
     lambda[layout.log_lr].fill(0.01f64.ln());

@@ -137,17 +137,12 @@ fn parameters(model: &Model, first_stream: u64, direction: bool) -> Vec<f32> {
 }
 
 fn problem(steps: usize) -> Problem {
+    let model = Model::har_cnn(64, 100, 6, 0.0);
     Problem {
-        model: Model::har_cnn(64, 100, 6, 0.0),
-        loss: Loss::CrossEntropy,
-        optimizer: Optimizer::Momentum,
-        steps,
         batch: BATCH,
-        train: BATCH * BATCHES,
         batches: Source::Table,
-        masks: None,
         l2: true,
-        weights: false,
+        ..Problem::new(model, Loss::CrossEntropy, Optimizer::Momentum, steps, BATCH * BATCHES)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::checkpoint::Plan;
 use super::method::Room;
 use super::problem::{CHUNK, Function, Problem, Source};
-use super::{Loss, Method, ParameterMap, SolveError};
+use super::{Method, ParameterMap, SolveError};
 use crate::compile::Program;
 use crate::ir::DType;
 
@@ -100,10 +100,8 @@ fn shared_scratch_bytes(programs: &[Program]) -> u64 {
 fn arrays(problem: &Problem, validation: usize) -> Vec<Array> {
     let (d, layout) = (problem.model.parameter_count(), problem.layout());
     let example: usize = problem.model.input().iter().product();
-    let targets = |count: usize| match problem.loss {
-        Loss::CrossEntropy => count,
-        Loss::MeanSquaredError => count * problem.model.output().iter().product::<usize>(),
-    };
+    let outputs: usize = problem.model.output().iter().product();
+    let targets = |count: usize| if problem.loss.takes_labels() { count } else { count * outputs };
     let mut list = vec![];
     let mut declare = |name: &str, dtype, len| list.push(Array::new(name, dtype, len));
     declare("lambda", DType::F32, layout.len());
@@ -112,7 +110,7 @@ fn arrays(problem: &Problem, validation: usize) -> Vec<Array> {
     declare("bad_step", DType::U32, 1);
     declare("value", DType::F32, 1);
     declare("chunk", DType::U32, 1);
-    if problem.loss == Loss::CrossEntropy {
+    if problem.loss.takes_labels() {
         // One chunk of whichever set is evaluated.
         let classes = problem.model.output()[0];
         declare("set_x", DType::F32, CHUNK * example);
@@ -130,11 +128,10 @@ fn arrays(problem: &Problem, validation: usize) -> Vec<Array> {
     if problem.batches == Source::Table {
         declare("batches", DType::U32, problem.steps * problem.batch);
     }
-    let masked = problem.model.dropout().filter(|_| problem.masks.is_some());
-    if let (Some((mask, _)), Some(Source::Table)) = (masked, problem.masks) {
+    if let (Some((mask, _)), Some(Source::Table)) = (problem.model.dropout(), problem.masked()) {
         declare("masks", DType::F32, problem.steps * problem.batch * mask.iter().product::<usize>());
     }
-    if problem.batches == Source::Keyed || (masked.is_some() && problem.masks == Some(Source::Keyed)) {
+    if problem.takes_seed() {
         declare("seed", DType::U32, 2);
     }
     list

@@ -2,14 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::adam::{Adam, Moments};
+
 /// How the outer variables move.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
     /// u ← u − rate · h.
     GradientDescent,
-    /// Adam with ε outside the root.
-    Adam { beta1: f64, beta2: f64, epsilon: f64 },
+    Adam(Adam),
 }
 
 /// An optimiser with its memory, which is all that a resumed run needs.
@@ -17,34 +18,25 @@ pub enum Rule {
 pub struct Descent {
     rule: Rule,
     rate: f64,
-    /// Adam's moments and their bias corrections 1 − βᵗ.
-    first: Vec<f64>,
-    second: Vec<f64>,
-    corrections: [f64; 2],
+    moments: Moments,
 }
 
 impl Descent {
     /// For so many variables.
     pub fn new(rule: Rule, rate: f64, variables: usize) -> Self {
-        let moments = if rule == Rule::GradientDescent { 0 } else { variables };
-        Descent { rule, rate, first: vec![0.0; moments], second: vec![0.0; moments], corrections: [0.0; 2] }
+        let moments = Moments::new(if rule == Rule::GradientDescent { 0 } else { variables });
+        Descent { rule, rate, moments }
     }
 
     /// Moves the variables by the hypergradient found at them.
     pub fn step(&mut self, variables: &mut [f64], hypergradient: &[f64]) {
-        let Rule::Adam { beta1, beta2, epsilon } = self.rule else {
+        let Rule::Adam(adam) = self.rule else {
             variables.iter_mut().zip(hypergradient).for_each(|(u, h)| *u -= self.rate * h);
             return;
         };
-        let average = |beta: f64, old: f64, new: f64| beta * old + (1.0 - beta) * new;
-        let [c1, c2] = self.corrections;
-        let [c1, c2] = [average(beta1, c1, 1.0), average(beta2, c2, 1.0)];
-        self.corrections = [c1, c2];
-        let moments = self.first.iter_mut().zip(&mut self.second);
-        for ((u, h), (m, v)) in variables.iter_mut().zip(hypergradient).zip(moments) {
-            *m = average(beta1, *m, *h);
-            *v = average(beta2, *v, h * h);
-            *u -= self.rate * (*m / c1) / ((*v / c2).sqrt() + epsilon);
+        self.moments.update(adam, hypergradient, 1.0);
+        for (k, u) in variables.iter_mut().enumerate() {
+            *u -= self.rate * self.moments.direction(adam, k);
         }
     }
 }
@@ -59,7 +51,7 @@ mod tests {
         Descent::new(Rule::GradientDescent, 0.5, 2).step(&mut u, &[0.2, 4.0]);
         assert_eq!(u, [0.9, -4.0]);
         // Adam's first step is the rate against the sign of the derivative.
-        let mut adam = Descent::new(Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }, 0.1, 2);
+        let mut adam = Descent::new(Rule::Adam(Adam::USUAL), 0.1, 2);
         let mut u = [1.0, -2.0];
         adam.step(&mut u, &[3.0, -1e-3]);
         assert!((u[0] - 0.9).abs() < 1e-9 && (u[1] + 1.9).abs() < 1e-5, "{u:?}");
@@ -67,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_resumed_run_goes_on_bit_for_bit() {
-        let mut adam = Descent::new(Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }, 0.1, 1);
+        let mut adam = Descent::new(Rule::Adam(Adam::USUAL), 0.1, 1);
         let mut u = [1.0f64];
         for _ in 0..5 {
             let h = [2.0 * u[0].sin()];

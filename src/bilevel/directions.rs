@@ -79,9 +79,9 @@ impl Directions {
         self
     }
 
-    /// Adds the log scale σ of the initial weights w₀ = e^σ ξ.
-    pub fn initial_scale(mut self, initial: &[f32]) -> Self {
-        self.push(initial.iter().enumerate().map(|(i, &w)| (Coordinate::Initial(i), f64::from(w))));
+    /// Adds the logarithm σ of the scale of the initial weights w₀ = e^σ ξ, times a factor.
+    pub fn initial_scale(mut self, initial: &[f32], factor: f64) -> Self {
+        self.push(initial.iter().enumerate().map(|(i, &w)| (Coordinate::Initial(i), factor * f64::from(w))));
         self
     }
 

@@ -20,6 +20,8 @@ pub enum SolveError {
     Budget { budget: u64, fixed: u64, state: u64, steps: usize, last: usize },
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error("the hyperparameters do not fit the problem: {0}")]
+    Hyperparameters(String),
     #[error("examples without labels have no confusion counts")]
     NoLabels,
     #[error("{what}: {given} values were given, {wanted} are needed")]

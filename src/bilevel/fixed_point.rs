@@ -1,9 +1,12 @@
 //! Implicit differentiation of a training step's fixed point (algorithms.md A.8): at s = Φ(s, λ),
 //! h = Bᵀq with q = Aᵀq + ∇_s E, by iterating that equation.
 
+use super::checkpoint::Plan;
 use super::pacing::Progress;
 use super::runner::Work;
-use super::{Array, Directions, Estimate, Function, Host, Method, Problem, Refusal, Runner, SolveError, implicit};
+use super::{
+    Array, Counts, Directions, Estimate, Function, Host, Method, Problem, Refusal, Runner, SolveError, implicit,
+};
 use crate::autodiff::vjp;
 use crate::engine::{LocalFuture, Values};
 use crate::ir::DType;
@@ -117,6 +120,10 @@ impl Method for FixedPoint {
             VECTORS.iter().map(|name| Array::new(name, DType::F32, problem.state_len())).collect();
         arrays.push(Array::new("lambda_cotangent", DType::F32, problem.layout().len()));
         arrays
+    }
+
+    fn counts(&self, problem: &Problem, _plan: &Plan, _directions: usize) -> Counts {
+        Counts { steps: problem.steps as u64, adjoints: self.iterations as u64 + 1, ..Counts::default() }
     }
 
     fn estimate<'a>(

@@ -1,6 +1,7 @@
 //! Forward mode (Franceschi et al. 2017, algorithm 2; algorithms.md A.5): tangents of the training
 //! state go along with it. Its memory does not depend on the number of steps.
 
+use super::checkpoint::Plan;
 use super::pacing::Progress;
 use super::runner::Work;
 use super::{Array, Counts, Directions, Estimate, Function, Host, Method, Problem, Refusal, Runner, SolveError};
@@ -72,7 +73,7 @@ impl Forward {
             runner.engine.submit(&[Command::Copy { from, to }])?;
         }
         let buffers = ["tangents 0", "tangents 1"].map(|name| runner.array(name));
-        let progress = Progress { done: first.div_ceil(self.width) * steps, total: self.passes(along) * steps };
+        let progress = Progress { done: first.div_ceil(self.width) * steps, total: self.passes(along.len()) * steps };
         let binding = |runner: &mut Runner<'_>, t: usize| {
             let tangents = [("tangents", buffers[t % 2]), ("next_tangents", buffers[(t + 1) % 2])];
             let plan = runner.plan();
@@ -82,8 +83,8 @@ impl Forward {
         runner.repeat(Work::Step, steps, progress, host, binding).await
     }
 
-    fn passes(&self, along: &Directions) -> usize {
-        along.len().div_ceil(self.width).max(1)
+    fn passes(&self, directions: usize) -> usize {
+        directions.div_ceil(self.width).max(1)
     }
 
     /// Trains and differentiates; the tangents of a single pass may be kept from the last one.
@@ -136,6 +137,11 @@ impl Method for Forward {
         let tangents = |name| Array::new(name, DType::F32, self.width * problem.state_len());
         let directions = Array::new("directions", DType::F32, self.width * problem.layout().len());
         vec![tangents("tangents 0"), tangents("tangents 1"), directions]
+    }
+
+    fn counts(&self, problem: &Problem, _plan: &Plan, directions: usize) -> Counts {
+        let (steps, tangents) = (self.passes(directions) * problem.steps, directions * problem.steps);
+        Counts { steps: steps as u64, tangents: tangents as u64, ..Counts::default() }
     }
 
     fn estimate<'a>(

@@ -1,13 +1,14 @@
 //! Hyperparameters that people tune, as maps in front of the general arrays (algorithms.md A.10, A.11).
 //!
-//! Each is optimised without constraints (log, logit) and mapped into the arrays that the training
-//! step reads; its hypergradient is the arrays' pulled back by the chain rule.
+//! Each is optimised without constraints and mapped into the arrays that the training step reads; its
+//! hypergradient is the arrays' pulled back by the chain rule.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
-use super::{Coordinate, Directions};
+use super::{Coordinate, Directions, Noise, SolveError, Transform};
+use crate::nn::optim::Optimizer;
 
 /// A kind of hyperparameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -16,128 +17,435 @@ use super::{Coordinate, Directions};
 pub enum Kind {
     /// One learning rate for all steps and layers; tuned as its logarithm.
     Lr,
+    /// A factor on the learning rate for each layer; tuned as its logarithm.
+    LrLayers,
+    /// A factor on the learning rate for each training step; tuned as its logarithm.
+    LrSchedule,
     /// Momentum in (0, 1); tuned as its logit.
     Momentum,
+    /// Adam's two decay rates in (0, 1); tuned as their logits.
+    Betas,
+    /// Adam's ε; tuned as its logarithm.
+    Epsilon,
     /// One L2 penalty a layer; tuned as its logarithm.
     L2,
+    /// One L2 penalty for all layers; tuned as its logarithm.
+    L2Global,
+    /// Rate in (0, 1) of Gaussian dropout; tuned as its logit.
+    Dropout,
+    /// Standard deviation of noise added to the values of an example; tuned as its logarithm.
+    Jitter,
+    /// Standard deviation of random factors on the channels of an example; tuned as its logarithm.
+    Scaling,
     /// One weight in (0, 1) a training example; tuned as its logit.
     ExampleWeights,
+    /// What the problem's own regularizer takes, as it takes it.
+    Regularizer,
+    /// A factor on the initial weights; tuned as its logarithm.
+    InitialScale,
+    /// The initial weights.
+    InitialWeights,
+}
+
+/// What an array holds of a hyperparameter θ.
+#[derive(Clone, Copy, PartialEq)]
+enum Holds {
+    Itself,
+    Logarithm,
+    /// ½ ln(θ / (1 − θ)): the log standard deviation of dropout at rate θ.
+    HalfLogit,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Lr, Kind::Momentum, Kind::L2, Kind::ExampleWeights];
+    pub const ALL: [Kind; 15] = [
+        Kind::Lr,
+        Kind::LrLayers,
+        Kind::LrSchedule,
+        Kind::Momentum,
+        Kind::Betas,
+        Kind::Epsilon,
+        Kind::L2,
+        Kind::L2Global,
+        Kind::Dropout,
+        Kind::Jitter,
+        Kind::Scaling,
+        Kind::ExampleWeights,
+        Kind::Regularizer,
+        Kind::InitialScale,
+        Kind::InitialWeights,
+    ];
 
     /// Its name in configurations and records.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Lr => "lr",
+            Kind::LrLayers => "lr-layers",
+            Kind::LrSchedule => "lr-schedule",
             Kind::Momentum => "momentum",
+            Kind::Betas => "betas",
+            Kind::Epsilon => "epsilon",
             Kind::L2 => "l2",
+            Kind::L2Global => "l2-global",
+            Kind::Dropout => "dropout",
+            Kind::Jitter => "jitter",
+            Kind::Scaling => "scaling",
             Kind::ExampleWeights => "example-weights",
+            Kind::Regularizer => "regularizer",
+            Kind::InitialScale => "initial-scale",
+            Kind::InitialWeights => "initial-weights",
         }
     }
 
-    /// The constrained value for an unconstrained one.
-    pub fn constrain(self, u: f64) -> f64 {
+    /// Where it may lie and how it is tuned, unless a group says otherwise.
+    pub fn transform(self) -> Transform {
         match self {
-            Kind::Lr | Kind::L2 => u.exp(),
-            Kind::Momentum | Kind::ExampleWeights => sigmoid(u),
+            Kind::Momentum | Kind::Betas | Kind::Dropout | Kind::ExampleWeights => Transform::UNIT,
+            Kind::Regularizer | Kind::InitialWeights => Transform::Identity,
+            _ => Transform::Log,
         }
     }
 
-    /// The unconstrained value for a constrained one; not finite on or beyond the boundary.
-    pub fn unconstrain(self, value: f64) -> f64 {
+    /// How many of it a problem has; none where it has no such thing.
+    pub fn count(self, problem: &Problem) -> usize {
+        let (layout, layers) = (problem.layout(), problem.model.parameter_layers());
         match self {
-            Kind::Lr | Kind::L2 => value.ln(),
-            Kind::Momentum | Kind::ExampleWeights => value.ln() - (-value).ln_1p(),
+            Kind::Lr | Kind::InitialScale => 1,
+            Kind::LrLayers => layers,
+            Kind::LrSchedule => problem.steps,
+            Kind::Momentum => usize::from(layout.scalars.len() == 1),
+            Kind::Betas => {
+                if adam(problem) {
+                    2
+                } else {
+                    0
+                }
+            }
+            Kind::Epsilon => usize::from(adam(problem)),
+            Kind::L2 => layout.l2_log.len(),
+            Kind::L2Global => usize::from(problem.l2),
+            Kind::Dropout | Kind::Jitter | Kind::Scaling => {
+                usize::from(self.noise().is_some_and(|noise| problem.noise.contains(&noise)))
+            }
+            Kind::ExampleWeights => layout.weights.len(),
+            Kind::Regularizer => layout.regularizer.len(),
+            Kind::InitialWeights => problem.model.parameter_count(),
+        }
+    }
+
+    /// The noise whose strength it is.
+    pub fn noise(self) -> Option<Noise> {
+        match self {
+            Kind::Dropout => Some(Noise::Dropout),
+            Kind::Jitter => Some(Noise::Jitter),
+            Kind::Scaling => Some(Noise::Scaling),
+            _ => None,
+        }
+    }
+
+    /// What of a problem needs it, or one of the others that say the same.
+    fn alternatives(self) -> &'static [Kind] {
+        match self {
+            Kind::Lr => &[Kind::LrLayers, Kind::LrSchedule],
+            Kind::L2 => &[Kind::L2Global],
+            _ => &[],
+        }
+    }
+
+    /// Whether a problem that has it needs to be told its value.
+    fn is_required(self) -> bool {
+        !matches!(self, Kind::LrLayers | Kind::LrSchedule | Kind::L2Global | Kind::InitialScale | Kind::InitialWeights)
+    }
+
+    fn holds(self) -> Holds {
+        match self {
+            Kind::Dropout => Holds::HalfLogit,
+            Kind::Lr | Kind::LrLayers | Kind::LrSchedule | Kind::L2 | Kind::L2Global => Holds::Logarithm,
+            Kind::Jitter | Kind::Scaling | Kind::InitialScale => Holds::Logarithm,
+            _ => Holds::Itself,
+        }
+    }
+
+    /// The entries of the hyperparameter vector that its k-th value moves; none for initial weights.
+    fn entries(self, problem: &Problem, k: usize) -> Box<dyn Iterator<Item = usize>> {
+        let (layout, layers) = (problem.layout(), problem.model.parameter_layers());
+        let only = |i: usize| Box::new(std::iter::once(i));
+        match self {
+            Kind::Lr => Box::new(layout.log_lr),
+            Kind::LrLayers => Box::new(layout.log_lr.skip(k).step_by(layers)),
+            Kind::LrSchedule => Box::new(layout.log_lr.skip(k * layers).take(layers)),
+            Kind::Momentum | Kind::Betas => only(layout.scalars.start + k),
+            Kind::Epsilon => only(layout.scalars.start + 2),
+            Kind::L2 => only(layout.l2_log.start + k),
+            Kind::L2Global => Box::new(layout.l2_log),
+            Kind::Dropout | Kind::Jitter | Kind::Scaling => {
+                let position = problem.noise.iter().position(|&noise| Some(noise) == self.noise());
+                Box::new(position.into_iter().map(move |position| layout.noise_log.start + position))
+            }
+            Kind::ExampleWeights => only(layout.weights.start + k),
+            Kind::Regularizer => only(layout.regularizer.start + k),
+            Kind::InitialScale | Kind::InitialWeights => Box::new(std::iter::empty()),
         }
     }
 }
 
-fn sigmoid(u: f64) -> f64 {
-    1.0 / (1.0 + (-u).exp())
+fn adam(problem: &Problem) -> bool {
+    matches!(problem.optimizer, Optimizer::Adam(_))
 }
 
-/// A group of hyperparameters of one kind, in unconstrained form.
+/// Hyperparameters of one kind, in unconstrained form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
     pub kind: Kind,
-    /// Unconstrained values: 1, 1, the parameter layers, or the training examples.
+    pub transform: Transform,
+    /// Unconstrained values, as many as [`Kind::count`] says.
     pub values: Vec<f64>,
     /// Whether the outer optimiser moves it.
     pub tuned: bool,
 }
 
-/// All hyperparameters of a momentum-SGD problem; fixed groups hold their start.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+impl Group {
+    /// Its constrained values.
+    pub fn constrained(&self) -> impl Iterator<Item = f64> {
+        self.values.iter().map(|&u| self.transform.constrain(u))
+    }
+
+    /// What an array holds of its k-th value, and the derivative of that in the unconstrained one.
+    fn held(&self, k: usize) -> (f64, f64) {
+        let u = self.values[k];
+        let (value, slope) = (self.transform.constrain(u), self.transform.slope(u));
+        match (self.kind.holds(), self.transform) {
+            (Holds::Itself, _) => (value, slope),
+            (Holds::Logarithm, Transform::Log) => (u, 1.0),
+            (Holds::Logarithm, _) => (value.ln(), slope / value),
+            (Holds::HalfLogit, Transform::UNIT) => (0.5 * u, 0.5),
+            (Holds::HalfLogit, _) => (0.5 * (value / (1.0 - value)).ln(), 0.5 * slope / (value * (1.0 - value))),
+        }
+    }
+}
+
+/// All hyperparameters of a problem, tuned ones and fixed ones.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hyperparameters {
     pub groups: Vec<Group>,
 }
 
 impl Hyperparameters {
-    /// The vector that the training step reads.
+    /// Adds a kind to be tuned, all of it from this value on.
+    pub fn tuned(self, problem: &Problem, kind: Kind, value: f64) -> Self {
+        self.with(kind, &vec![value; kind.count(problem)], true)
+    }
+
+    /// Adds a kind that keeps this value.
+    pub fn fixed(self, problem: &Problem, kind: Kind, value: f64) -> Self {
+        self.with(kind, &vec![value; kind.count(problem)], false)
+    }
+
+    /// Adds a kind with these constrained values.
+    pub fn with(mut self, kind: Kind, values: &[f64], tuned: bool) -> Self {
+        let transform = kind.transform();
+        let values = values.iter().map(|&value| transform.unconstrain(value)).collect();
+        self.groups.push(Group { kind, transform, values, tuned });
+        self
+    }
+
+    /// Keeps the kind added last in another domain.
+    pub fn kept(mut self, transform: Transform) -> Self {
+        if let Some(group) = self.groups.last_mut() {
+            group.values = group.constrained().map(|value| transform.unconstrain(value)).collect();
+            group.transform = transform;
+        }
+        self
+    }
+
+    /// Whether they are what a problem needs.
+    pub fn check(&self, problem: &Problem) -> Result<(), SolveError> {
+        let wrong = |what: String| Err(SolveError::Hyperparameters(what));
+        for (position, Group { kind, values, .. }) in self.groups.iter().enumerate() {
+            let (name, count) = (kind.name(), kind.count(problem));
+            if count == 0 {
+                return wrong(format!("`{name}` is given, but the problem has no such hyperparameter"));
+            }
+            if values.len() != count {
+                return wrong(format!("`{name}` is given {} values, and the problem has {count} of it", values.len()));
+            }
+            if let Some(bad) = values.iter().position(|u| !u.is_finite()) {
+                return wrong(format!("value {bad} of `{name}` lies on or beyond the end of its domain"));
+            }
+            if self.groups[..position].iter().any(|other| other.kind == *kind) {
+                return wrong(format!("`{name}` is given twice"));
+            }
+        }
+        let given = |kind: &Kind| self.groups.iter().any(|group| group.kind == *kind);
+        let missing = Kind::ALL.into_iter().find(|kind| {
+            kind.is_required() && kind.count(problem) > 0 && !given(kind) && !kind.alternatives().iter().any(given)
+        });
+        match missing {
+            Some(kind) => wrong(format!("the problem has `{}`, but no value of it is given", kind.name())),
+            None => Ok(()),
+        }
+    }
+
+    /// The vector that the training step reads. Kinds that say the same multiply.
     pub fn arrays(&self, problem: &Problem) -> Vec<f64> {
-        let layout = problem.layout();
-        let mut lambda = vec![0.0; layout.len()];
+        let mut lambda = vec![0.0; problem.layout().len()];
         for group in &self.groups {
-            let values = group.values.iter();
-            match group.kind {
-                Kind::Lr => lambda[layout.log_lr.clone()].fill(group.values[0]),
-                Kind::Momentum => lambda[layout.scalars.clone()].fill(sigmoid(group.values[0])),
-                Kind::L2 => lambda[layout.l2_log.clone()].iter_mut().zip(values).for_each(|(l, &u)| *l = u),
-                Kind::ExampleWeights => {
-                    lambda[layout.weights.clone()].iter_mut().zip(values).for_each(|(w, &u)| *w = sigmoid(u));
-                }
+            for k in 0..group.values.len() {
+                let (held, _) = group.held(k);
+                group.kind.entries(problem, k).for_each(|i| lambda[i] += held);
             }
         }
         lambda
     }
 
-    /// What the tuned groups' unconstrained values move, one after another.
-    pub fn directions(&self, problem: &Problem) -> Directions {
-        let (layout, logistic) = (problem.layout(), |u: f64| sigmoid(u) * sigmoid(-u));
+    /// The initial weights, where a group sets them: its own or those given, scaled.
+    pub fn initial(&self, given: &[f32]) -> Option<Vec<f32>> {
+        let group = |kind: Kind| self.groups.iter().find(|group| group.kind == kind);
+        let (scale, weights) = (group(Kind::InitialScale), group(Kind::InitialWeights));
+        if scale.is_none() && weights.is_none() {
+            return None;
+        }
+        let factor = scale.map_or(1.0, |group| group.held(0).0.exp());
+        let weights = weights.map(|group| group.constrained().collect());
+        let weights: Vec<f64> = weights.unwrap_or_else(|| given.iter().map(|&w| f64::from(w)).collect());
+        Some(weights.into_iter().map(|w| (factor * w) as f32).collect())
+    }
+
+    /// What the tuned groups' unconstrained values move, one after another; `initial` are the weights
+    /// that the training begins with.
+    pub fn directions(&self, problem: &Problem, initial: &[f32]) -> Directions {
         let mut directions = Directions::new(problem);
+        let scale = self.groups.iter().find(|group| group.kind == Kind::InitialScale);
+        let scale = scale.map_or(1.0, |group| group.held(0).0.exp());
         for group in self.groups.iter().filter(|g| g.tuned) {
-            directions = match group.kind {
-                Kind::Lr => directions.shared(layout.log_lr.clone()),
-                Kind::L2 => directions.each(layout.l2_log.clone()),
-                Kind::Momentum | Kind::ExampleWeights => {
-                    let place = if group.kind == Kind::Momentum { &layout.scalars } else { &layout.weights };
-                    let pairs = place.clone().zip(&group.values);
-                    pairs.for_each(|(i, &u)| directions.push([(Coordinate::Lambda(i), logistic(u))]));
-                    directions
+            for k in 0..group.values.len() {
+                let (_, slope) = group.held(k);
+                match group.kind {
+                    Kind::InitialScale => directions = directions.initial_scale(initial, slope),
+                    Kind::InitialWeights => directions.push([(Coordinate::Initial(k), slope * scale)]),
+                    kind => directions.push(kind.entries(problem, k).map(|i| (Coordinate::Lambda(i), slope))),
                 }
-            };
+            }
         }
         directions
     }
 
-    /// Cuts derivatives along [`Hyperparameters::directions`] into one list a tuned group.
-    pub fn split(&self, mut derivatives: &[f64]) -> Vec<Vec<f64>> {
-        let tuned = self.groups.iter().filter(|g| g.tuned);
-        tuned
-            .map(|group| {
-                let (own, rest) = derivatives.split_at(group.values.len());
-                derivatives = rest;
-                own.to_vec()
-            })
-            .collect()
+    /// The unconstrained values of the tuned groups, one after another.
+    pub fn variables(&self) -> Vec<f64> {
+        self.groups.iter().filter(|g| g.tuned).flat_map(|g| g.values.iter().copied()).collect()
+    }
+
+    /// Sets them.
+    pub fn set_variables(&mut self, variables: &[f64]) {
+        let tuned = self.groups.iter_mut().filter(|g| g.tuned).flat_map(|g| g.values.iter_mut());
+        tuned.zip(variables).for_each(|(value, &variable)| *value = variable);
+    }
+
+    /// Cuts derivatives along [`Hyperparameters::directions`] into those of each tuned group.
+    pub fn split<'a>(&'a self, mut derivatives: &'a [f64]) -> impl Iterator<Item = (&'a Group, &'a [f64])> {
+        self.groups.iter().filter(|g| g.tuned).map(move |group| {
+            let (own, rest) = derivatives.split_at(group.values.len());
+            derivatives = rest;
+            (group, own)
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bilevel::{Loss, Regularizer};
+    use crate::nn::Model;
+    use crate::nn::optim::Epsilon;
 
+    fn problem(optimizer: Optimizer) -> Problem {
+        Problem {
+            l2: true,
+            weights: true,
+            noise: vec![Noise::Scaling, Noise::Dropout, Noise::Jitter],
+            regularizer: Some(Regularizer::new(3, |g, w, _| g.sum_all(w))),
+            ..Problem::new(Model::har_cnn(2, 3, 6, 0.5), Loss::CrossEntropy, optimizer, 5, 7)
+        }
+    }
+
+    fn all(problem: &Problem, transform: Option<Transform>) -> Hyperparameters {
+        let kinds = Kind::ALL.into_iter().filter(|kind| kind.count(problem) > 0 && *kind != Kind::L2Global);
+        kinds.fold(Hyperparameters::default(), |point, kind| {
+            let point = point.tuned(problem, kind, 0.3 + 0.01 * kind as u8 as f64);
+            match transform {
+                Some(transform) => point.kept(transform),
+                None => point,
+            }
+        })
+    }
+
+    /// Directions are the derivatives of the arrays and of the initial weights.
     #[test]
-    fn transforms_invert() {
-        for kind in Kind::ALL {
-            for value in [1e-6, 0.01, 0.3, 0.5, 0.9, 0.999] {
-                let back = kind.constrain(kind.unconstrain(value));
-                assert!((back - value).abs() < 1e-12 * value, "{kind:?} {value} {back}");
+    fn directions_are_differences() {
+        let transforms = [None, Some(Transform::Within { low: -0.5, high: 0.9 }), Some(Transform::Above { low: 0.1 })];
+        for (optimizer, transform) in
+            [Optimizer::Momentum, Optimizer::Adam(Epsilon::Inside)].into_iter().flat_map(|o| transforms.map(|t| (o, t)))
+        {
+            let problem = problem(optimizer);
+            let point = all(&problem, transform);
+            point.check(&problem).unwrap();
+            let given = problem.model.initial_parameters(1);
+            let initial = point.initial(&given).unwrap();
+            let directions = point.directions(&problem, &initial);
+            let variables = point.variables();
+            assert_eq!(directions.len(), variables.len());
+            let at = |k: usize, step: f64| {
+                let mut moved = point.clone();
+                let mut variables = variables.clone();
+                variables[k] += step;
+                moved.set_variables(&variables);
+                (moved.arrays(&problem), moved.initial(&given).unwrap())
+            };
+            for k in (0..variables.len()).filter(|k| k % 13 == 0 || *k < 30) {
+                let (mut lambda, mut state) = (vec![0.0; problem.layout().len()], vec![0.0; initial.len()]);
+                directions.write(k, &mut lambda, &mut state);
+                let h = 1e-5;
+                let ((up, up_initial), (down, down_initial)) = (at(k, h), at(k, -h));
+                for (i, slope) in lambda.iter().enumerate() {
+                    let difference = (up[i] - down[i]) / (2.0 * h);
+                    assert!((difference - slope).abs() < 1e-8 * slope.abs().max(1.0), "{k} {i}: {difference} {slope}");
+                }
+                for (i, slope) in state.iter().enumerate() {
+                    let difference = f64::from(up_initial[i] - down_initial[i]) / (2.0 * h);
+                    assert!((difference - slope).abs() < 0.02, "{k} {i}: {difference} {slope}");
+                }
             }
         }
-        assert!(!Kind::Momentum.unconstrain(1.0).is_finite());
-        assert!(!Kind::Lr.unconstrain(0.0).is_finite());
+    }
+
+    #[test]
+    fn kinds_that_say_the_same_multiply() {
+        let problem = problem(Optimizer::Sgd);
+        let point = Hyperparameters::default().fixed(&problem, Kind::Lr, 0.1);
+        let point = point.with(Kind::LrSchedule, &[1.0, 2.0, 1.0, 1.0, 1.0], false);
+        let point = point.with(Kind::LrLayers, &[1.0, 1.0, 3.0, 1.0], false);
+        let lambda = point.arrays(&problem);
+        let rates: Vec<f64> = lambda[problem.layout().log_lr][..8].iter().map(|l| l.exp()).collect();
+        for (rate, wanted) in rates.iter().zip([0.1, 0.1, 0.3, 0.1, 0.2, 0.2, 0.6, 0.2]) {
+            assert!((rate - wanted).abs() < 1e-12, "{rates:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let problem = problem(Optimizer::Sgd);
+        let message = |point: Hyperparameters| point.check(&problem).unwrap_err().to_string();
+        let most = |without: Kind| {
+            let mut point = all(&problem, None);
+            point.groups.retain(|group| group.kind != without);
+            point
+        };
+        assert!(message(most(Kind::L2)).contains("has `l2`, but no value"));
+        assert!(message(most(Kind::Jitter)).contains("has `jitter`, but no value"));
+        most(Kind::LrSchedule).check(&problem).unwrap();
+        most(Kind::L2).fixed(&problem, Kind::L2Global, 0.1).check(&problem).unwrap();
+        assert!(message(most(Kind::L2).with(Kind::L2, &[1.0], true)).contains("is given 1 values"));
+        assert!(message(most(Kind::Dropout).fixed(&problem, Kind::Dropout, 1.0)).contains("beyond the end"));
+        assert!(message(all(&problem, None).with(Kind::Momentum, &[0.5], true)).contains("no such hyperparameter"));
+        assert!(message(all(&problem, None).tuned(&problem, Kind::Lr, 0.5)).contains("given twice"));
     }
 }

@@ -1,11 +1,12 @@
 //! Implicit differentiation (algorithms.md A.8): at a stationary point of the inner loss,
 //! h = −Mᵀq with H q = ∇_w E. How the training got there does not matter, and is not kept.
 
+use super::checkpoint::Plan;
 use super::linear::{Solver, Stage};
 use super::pacing::Progress;
 use super::problem::CHUNK;
 use super::runner::Work;
-use super::{Array, Directions, Estimate, Function, Host, Method, Problem, Refusal, Runner, SolveError};
+use super::{Array, Counts, Directions, Estimate, Function, Host, Method, Problem, Refusal, Runner, SolveError};
 use crate::engine::{LocalFuture, Values};
 use crate::ir::DType;
 
@@ -116,8 +117,8 @@ async fn mixed(runner: &mut Runner<'_>, host: &mut dyn Host) -> Result<Vec<f64>,
 pub(super) fn refusal(method: &'static str, problem: &Problem, along: &Directions) -> Option<Refusal> {
     let layout = problem.layout();
     let unmoved = "the stationary point of the inner loss does not depend on it";
-    let random = "a training with dropout has no stationary point";
-    let (what, reason) = if problem.model.dropout().is_some() && problem.masks.is_some() {
+    let random = "a training with dropout or other noise has no stationary point";
+    let (what, reason) = if problem.masked().is_some() || !problem.noise.is_empty() {
         ("any hyperparameter", random)
     } else if along.move_lambda(layout.log_lr) {
         ("the learning rate", unmoved)
@@ -150,6 +151,11 @@ impl Method for Implicit {
         let mut arrays = self.solver.arrays(problem);
         arrays.push(Array::new("lambda_cotangent", DType::F32, problem.layout().len()));
         arrays
+    }
+
+    fn counts(&self, problem: &Problem, _plan: &Plan, _directions: usize) -> Counts {
+        let products = self.solver.start().len() + self.iterations * self.solver.iteration().len() + 1;
+        Counts { steps: problem.steps as u64, products: products as u64, ..Counts::default() }
     }
 
     fn estimate<'a>(

@@ -1,17 +1,21 @@
 //! The inner and outer losses.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::rc::Rc;
 
 use crate::ir::{DType, Graph, NodeId, Scalar};
 use crate::nn::{Model, functions};
 
 /// Loss of one example.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug)]
 pub enum Loss {
     /// Softmax cross-entropy of logits `[n, classes]` with labels `[n]`.
     CrossEntropy,
     /// Squared error, mean over the outputs, with targets of the outputs' shape.
     MeanSquaredError,
+    /// One's own, of outputs and targets `[n, …]` (words where they are labels): its value for each
+    /// example, `[n]`.
+    Own { labels: bool, each: fn(&mut Graph, NodeId, NodeId) -> NodeId },
 }
 
 impl Loss {
@@ -24,12 +28,18 @@ impl Loss {
         }
     }
 
+    /// Whether its targets are labels, one an example, and not values of the outputs' shape.
+    pub fn takes_labels(self) -> bool {
+        match self {
+            Loss::CrossEntropy => true,
+            Loss::MeanSquaredError => false,
+            Loss::Own { labels, .. } => labels,
+        }
+    }
+
     /// Type of its targets.
     pub fn target_type(self) -> DType {
-        match self {
-            Loss::CrossEntropy => DType::U32,
-            Loss::MeanSquaredError => DType::F32,
-        }
+        if self.takes_labels() { DType::U32 } else { DType::F32 }
     }
 
     /// The loss of each example, `[n]`.
@@ -37,7 +47,38 @@ impl Loss {
         match self {
             Loss::CrossEntropy => functions::cross_entropy_each(g, output, target),
             Loss::MeanSquaredError => functions::mse_each(g, output, target),
+            Loss::Own { each, .. } => each(g, output, target),
         }
+    }
+}
+
+/// A term of the inner loss that depends on weights and hyperparameters alone.
+#[derive(Clone)]
+pub struct Regularizer {
+    /// Its hyperparameters.
+    pub len: usize,
+    value: Rc<RegularizerValue>,
+}
+
+type RegularizerValue = dyn Fn(&mut Graph, NodeId, NodeId) -> NodeId;
+
+impl Regularizer {
+    /// One of so many hyperparameters; `value` makes a scalar of the weights, one vector in the order of
+    /// [`Model::parameters`], and of the hyperparameters `[len]`, which are unconstrained: take the
+    /// exponential where they are to be positive.
+    pub fn new(len: usize, value: impl Fn(&mut Graph, NodeId, NodeId) -> NodeId + 'static) -> Self {
+        Regularizer { len, value: Rc::new(value) }
+    }
+
+    pub(super) fn value(&self, g: &mut Graph, weights: NodeId, hyperparameters: NodeId) -> NodeId {
+        let value = (self.value)(g, weights, hyperparameters);
+        g.reshape(value, &[])
+    }
+}
+
+impl fmt::Debug for Regularizer {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Regularizer").field("len", &self.len).finish_non_exhaustive()
     }
 }
 

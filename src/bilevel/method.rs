@@ -1,6 +1,6 @@
 //! What every hypergradient has in common.
 
-use super::checkpoint::Plan;
+use super::checkpoint::{Action, Plan};
 use super::{Array, Directions, Function, Host, Problem, Refusal, Runner, SolveError};
 use crate::engine::LocalFuture;
 
@@ -93,6 +93,19 @@ pub trait Method {
     /// The training states it keeps.
     fn plan(&self, problem: &Problem, _room: Room) -> Result<Plan, SolveError> {
         Ok(Plan::training(problem.steps))
+    }
+
+    /// What an estimate along so many directions will run with the states of a plan.
+    fn counts(&self, _problem: &Problem, plan: &Plan, _directions: usize) -> Counts {
+        let (mut steps, mut adjoints) = (0, 0);
+        for action in &plan.actions {
+            match action {
+                Action::Step { .. } => steps += 1,
+                Action::Adjoint { .. } => adjoints += 1,
+                Action::Outer => {}
+            }
+        }
+        Counts { steps, adjoints, ..Counts::default() }
     }
 
     /// Trains with these hyperparameters and differentiates the outer loss along the directions.

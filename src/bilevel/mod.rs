@@ -4,6 +4,7 @@
 //! through that training; a [`Session`] is both on an engine. What is differentiated in is a list of
 //! [`Directions`].
 
+mod adam;
 mod blueprint;
 pub mod checkpoint;
 pub mod descent;
@@ -16,6 +17,7 @@ mod implicit;
 mod linear;
 mod loss;
 mod method;
+mod noise;
 mod online;
 pub mod outer;
 mod pace;
@@ -27,8 +29,10 @@ mod reverse;
 mod runner;
 mod session;
 mod sets;
+mod transform;
 mod truncated;
 
+pub use adam::Adam;
 pub use blueprint::{Array, Blueprint};
 pub use directions::{Coordinate, Directions};
 pub use error::{Refusal, SolveError};
@@ -36,8 +40,9 @@ pub use fixed_point::FixedPoint;
 pub use forward::Forward;
 pub use implicit::Implicit;
 pub use linear::Solver;
-pub use loss::{Loss, ParameterMap, TrainingLoss};
+pub use loss::{Loss, ParameterMap, Regularizer, TrainingLoss};
 pub use method::{Counts, Estimate, Memory, Method, Room};
+pub use noise::Noise;
 pub use online::{Online, RealTime};
 pub use pace::Pace;
 pub use pacing::{Flow, Host, Unattended};
@@ -46,4 +51,5 @@ pub use reverse::Reverse;
 pub use runner::Runner;
 pub use session::Session;
 pub use sets::{SessionData, Set, SetEvaluation, Targets};
+pub use transform::Transform;
 pub use truncated::Truncated;

@@ -4,7 +4,9 @@
 
 use super::checkpoint::Plan;
 use super::method::Room;
-use super::{Array, Directions, Estimate, Forward, Function, Host, Method, Problem, Refusal, Runner, SolveError};
+use super::{
+    Array, Counts, Directions, Estimate, Forward, Function, Host, Method, Problem, Refusal, Runner, SolveError,
+};
 use crate::engine::LocalFuture;
 
 /// Any method on a training that goes on: warm restarts with reverse or forward mode, truncated online
@@ -67,6 +69,10 @@ impl Method for Online {
         self.method.plan(problem, room)
     }
 
+    fn counts(&self, problem: &Problem, plan: &Plan, directions: usize) -> Counts {
+        self.method.counts(problem, plan, directions)
+    }
+
     fn estimate<'a>(
         &'a mut self,
         runner: &'a mut Runner<'_>,
@@ -110,6 +116,10 @@ impl Method for RealTime {
 
     fn arrays(&self, problem: &Problem) -> Vec<Array> {
         self.forward.arrays(problem)
+    }
+
+    fn counts(&self, problem: &Problem, plan: &Plan, directions: usize) -> Counts {
+        self.forward.counts(problem, plan, directions)
     }
 
     fn estimate<'a>(

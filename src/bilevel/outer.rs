@@ -1,17 +1,14 @@
-//! The leader's optimiser: Adam with one rate per group, step rejection, divergence guard
-//! (algorithms.md A.11).
+//! The leader's optimiser: Adam with step rejection and a falling rate (algorithms.md A.11,
+//! docs/decisions/0003).
 
 use serde::{Deserialize, Serialize};
 
-const BETA1: f64 = 0.9;
-const BETA2: f64 = 0.999;
-const EPSILON: f64 = 1e-8;
+use super::Estimate;
+use super::adam::{Adam, Moments};
+use super::hyperparameters::Hyperparameters;
 
-/// An outer loss this many times the best so far is a divergence.
-const DIVERGED: f64 = 10.0;
-
-/// An outer loss this many times the last accepted one is a step over the edge of stability, to be
-/// taken back. Below it lies the roughness that the loss of a short training has anyway.
+/// An outer loss this many times the best one is a step over the edge of stability, to be taken back.
+/// Below it lies the roughness that the loss of a short training has anyway.
 const JUMPED: f64 = 1.5;
 
 /// A hypergradient longer than this many times the root mean square of those before is shortened to
@@ -21,90 +18,80 @@ const LONGEST: f64 = 3.0;
 /// What an accepted step gives back of the rate that rejections took.
 const RECOVERY: f64 = 1.25;
 
-/// From this accepted point on, rates fall in proportion to one over its number. Near the edge of
-/// stability, which a run reaches about here, steps of full length wander instead of settling.
+/// From this point on, rates fall in proportion to one over its number. Near the edge of stability,
+/// which a run reaches about here, steps of full length wander instead of settling.
 const SLOWING: f64 = 8.0;
 
-/// Adam's memory for the tuned groups, and the point to go back to.
+/// Adam's memory for the variables, and the point to go back to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OuterAdam {
-    /// Learning rate of each group for the first steps.
-    pub rates: Vec<f64>,
+    /// Learning rate of each variable for the first steps.
+    rates: Vec<f64>,
     /// Factor on all rates, halved by each rejection.
     damping: f64,
-    /// Points accepted.
-    steps: i32,
-    first: Vec<Vec<f64>>,
-    second: Vec<Vec<f64>>,
-    accepted: Option<Accepted>,
-}
-
-/// The last accepted point and its outer loss.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Accepted {
-    values: Vec<Vec<f64>>,
-    loss: f64,
-    /// The smallest outer loss of all accepted points.
+    /// Hypergradients taken in.
+    taken: u32,
+    moments: Moments,
+    /// The last accepted point.
+    accepted: Option<Vec<f64>>,
+    /// The smallest outer loss of all accepted points; infinite before there is one.
     best: f64,
 }
 
 impl OuterAdam {
-    /// An optimiser for groups of the given sizes.
-    pub fn new(rates: Vec<f64>, sizes: &[usize]) -> Self {
-        let zeros: Vec<Vec<f64>> = sizes.iter().map(|&n| vec![0.0; n]).collect();
-        OuterAdam { rates, damping: 1.0, steps: 0, first: zeros.clone(), second: zeros, accepted: None }
+    /// An optimiser of so many variables with one rate for all, in units of the unconstrained values.
+    pub fn new(variables: usize, rate: f64) -> Self {
+        Self::with_rates(vec![rate; variables])
     }
 
-    /// Takes the loss and hypergradient found at `values` and moves `values` to the next point to try;
-    /// the answer says whether the point was accepted. After a rejected one the step from the last
-    /// accepted point is taken again, half as far.
-    pub fn step(&mut self, values: &mut [Vec<f64>], loss: f64, gradient: &[Vec<f64>]) -> bool {
-        let accept = self.accepts(loss, gradient);
+    /// An optimiser with a rate for each variable.
+    pub fn with_rates(rates: Vec<f64>) -> Self {
+        let moments = Moments::new(rates.len());
+        OuterAdam { rates, damping: 1.0, taken: 0, moments, accepted: None, best: f64::MAX }
+    }
+
+    /// Moves hyperparameters on from the point that an estimate was made at; the answer says whether
+    /// that point was accepted.
+    pub fn advance(&mut self, point: &mut Hyperparameters, estimate: &Estimate) -> bool {
+        let loss = if estimate.bad_step.is_some() { f64::NAN } else { estimate.outer_loss };
+        let mut variables = point.variables();
+        let accepted = self.step(&mut variables, loss, &estimate.hypergradient);
+        point.set_variables(&variables);
+        accepted
+    }
+
+    /// Takes the loss and hypergradient found at `variables` and moves them to the next point to try;
+    /// the answer says whether the point was accepted. After a rejected one the step goes out from the
+    /// last accepted point again, half as far; the rejected hypergradient has its say in the direction,
+    /// since it tells which way is back.
+    pub fn step(&mut self, variables: &mut [f64], loss: f64, hypergradient: &[f64]) -> bool {
+        let finite = loss.is_finite() && hypergradient.iter().all(|h| h.is_finite());
+        let accept = finite && loss <= JUMPED * self.best;
+        if finite {
+            self.take(hypergradient);
+        }
         if accept {
-            self.accept(values, loss, gradient);
+            self.best = self.best.min(loss);
+            self.damping = (RECOVERY * self.damping).min(1.0);
+            self.accepted = Some(variables.to_vec());
         } else {
             self.damping *= 0.5;
         }
-        let Some(Accepted { values: from, .. }) = &self.accepted else { return accept };
-        let (c1, c2) = (1.0 - BETA1.powi(self.steps), 1.0 - BETA2.powi(self.steps));
-        let share = self.damping * (SLOWING / f64::from(self.steps)).min(1.0);
-        for (k, values) in values.iter_mut().enumerate() {
-            let rate = self.rates[k] * share;
-            for (i, value) in values.iter_mut().enumerate() {
-                let direction = self.first[k][i] / c1 / ((self.second[k][i] / c2).sqrt() + EPSILON);
-                *value = from[k][i] - rate * direction;
-            }
+        let Some(from) = &self.accepted else { return accept };
+        let share = self.damping * (SLOWING / f64::from(self.taken)).min(1.0);
+        for (k, variable) in variables.iter_mut().enumerate() {
+            *variable = from[k] - share * self.rates[k] * self.moments.direction(Adam::USUAL, k);
         }
         accept
     }
 
-    fn accepts(&self, loss: f64, gradient: &[Vec<f64>]) -> bool {
-        let finite = loss.is_finite() && gradient.iter().flatten().all(|g| g.is_finite());
-        let Some(Accepted { loss: last, best, .. }) = &self.accepted else { return finite };
-        finite && loss <= DIVERGED * best && loss <= JUMPED * last
-    }
-
-    /// Adam's update of the moments, with the hypergradient shortened if it is far too long.
-    fn accept(&mut self, values: &[Vec<f64>], loss: f64, gradient: &[Vec<f64>]) {
-        let best = self.accepted.as_ref().map_or(loss, |before| before.best.min(loss));
-        self.damping = (RECOVERY * self.damping).min(1.0);
-        self.accepted = Some(Accepted { values: values.to_vec(), loss, best });
-        let length = gradient.iter().flatten().map(|g| g * g).sum::<f64>().sqrt();
-        let sum_of_squares = self.second.iter().flatten().sum::<f64>();
-        let shorten = if sum_of_squares == 0.0 {
-            1.0
-        } else {
-            let usual = (sum_of_squares / (1.0 - BETA2.powi(self.steps))).sqrt();
-            (LONGEST * usual / length.max(f64::MIN_POSITIVE)).min(1.0)
-        };
-        self.steps += 1;
-        for (k, gradient) in gradient.iter().enumerate() {
-            for (i, g) in gradient.iter().enumerate() {
-                let g = shorten * g;
-                self.first[k][i] = BETA1 * self.first[k][i] + (1.0 - BETA1) * g;
-                self.second[k][i] = BETA2 * self.second[k][i] + (1.0 - BETA2) * g * g;
-            }
-        }
+    /// Hands a hypergradient to Adam, shortened if it is far too long.
+    fn take(&mut self, hypergradient: &[f64]) {
+        let length = hypergradient.iter().map(|h| h * h).sum::<f64>().sqrt();
+        let usual = self.moments.usual_length();
+        let shorten = if usual > 0.0 { (LONGEST * usual / length.max(f64::MIN_POSITIVE)).min(1.0) } else { 1.0 };
+        self.moments.update(Adam::USUAL, hypergradient, shorten);
+        self.taken += 1;
     }
 }
 
@@ -115,30 +102,29 @@ mod tests {
     /// f(u) = u², cut off by a wall: beyond it the loss is not finite.
     #[test]
     fn descends_and_steps_back_from_a_wall() {
-        let mut adam = OuterAdam::new(vec![0.5], &[1]);
-        let mut u = vec![vec![1.0]];
+        let mut adam = OuterAdam::new(1, 0.5);
+        let mut u = [1.0];
         let mut rejections = 0;
         for _ in 0..200 {
-            let x: f64 = u[0][0];
+            let x: f64 = u[0];
             let loss = if x < -0.2 { f64::NAN } else { x * x };
-            if !adam.step(&mut u, loss, &[vec![2.0 * x]]) {
+            if !adam.step(&mut u, loss, &[2.0 * x]) {
                 rejections += 1;
             }
         }
         assert!(rejections > 0, "the first steps of 0.5 cross the wall");
-        let best = adam.accepted.unwrap().best;
-        assert!(best < 1e-4, "best {best}");
+        assert!(adam.best < 1e-4, "best {}", adam.best);
     }
 
     #[test]
     fn steps_get_shorter() {
-        let mut adam = OuterAdam::new(vec![0.1], &[1]);
-        let mut u = vec![vec![0.0]];
+        let mut adam = OuterAdam::new(1, 0.1);
+        let mut u = [0.0];
         let steps: Vec<f64> = (0..32)
             .map(|k| {
-                let before = u[0][0];
-                adam.step(&mut u, 1.0 - 0.01 * f64::from(k), &[vec![1.0]]);
-                before - u[0][0]
+                let before = u[0];
+                adam.step(&mut u, 1.0 - 0.01 * f64::from(k), &[1.0]);
+                before - u[0]
             })
             .collect();
         for (k, expected) in [(0, 0.1), (7, 0.1), (15, 0.05), (31, 0.025)] {
@@ -147,14 +133,30 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_of_the_loss_is_taken_back_half_way() {
-        let mut adam = OuterAdam::new(vec![0.1], &[1]);
-        let mut u = vec![vec![0.0]];
-        assert!(adam.step(&mut u, 1.0, &[vec![1.0]]));
-        let first = u[0][0];
+    fn a_jump_of_the_loss_is_taken_back() {
+        let mut adam = OuterAdam::new(1, 0.1);
+        let mut u = [0.0];
+        assert!(adam.step(&mut u, 1.0, &[1.0]));
+        let first = u[0];
         assert!((first + 0.1).abs() < 1e-6);
-        assert!(!adam.step(&mut u, 3.0, &[vec![-500.0]]));
-        assert!((u[0][0] - 0.5 * first).abs() < 1e-9, "half the step from the accepted point");
-        assert!(adam.step(&mut u, 0.9, &[vec![1.0]]));
+        // A hypergradient that points back, five hundred times too long, turns the next step round, but
+        // does not stop the later ones.
+        assert!(!adam.step(&mut u, 3.0, &[-500.0]));
+        assert!(u[0] > 0.0 && u[0] < 0.05, "{}", u[0]);
+        assert!(adam.step(&mut u, 0.9, &[1.0]));
+        // A point that is no number says nothing of a direction: half the step.
+        let mut adam = OuterAdam::new(1, 0.1);
+        let mut u = [0.0];
+        adam.step(&mut u, 1.0, &[1.0]);
+        assert!(!adam.step(&mut u, f64::NAN, &[]));
+        assert!((u[0] - 0.5 * first).abs() < 1e-9, "half the step from the accepted point");
+    }
+
+    #[test]
+    fn slow_climbs_are_measured_from_the_best_point() {
+        let mut adam = OuterAdam::new(1, 0.1);
+        let mut u = [0.0];
+        let accepted: Vec<bool> = [1.0, 1.3, 1.6].map(|loss| adam.step(&mut u, loss, &[1.0])).to_vec();
+        assert_eq!(accepted, [true, true, false]);
     }
 }

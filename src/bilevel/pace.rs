@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
 use super::pacing::SEGMENT_SECONDS;
-use super::{Session, SolveError};
+use super::{CHUNK, Counts, Session, SolveError};
 use crate::engine::{BindingId, Command};
 
 /// Seconds that the parts of a run take on an engine.
@@ -31,12 +31,27 @@ impl Pace {
         }
     }
 
+    /// Seconds of what a method runs, for so many training examples; the outer loss comes on top.
+    pub fn of(&self, counts: &Counts, training: usize) -> f64 {
+        let chunks = training.div_ceil(CHUNK) as f64;
+        counts.steps as f64 * self.step
+            + counts.adjoints as f64 * self.adjoint
+            + counts.tangents as f64 * TANGENT * self.step
+            + counts.products as f64 * chunks * PRODUCT * (self.adjoint - self.step)
+    }
+
     /// What is to be expected where only the training step could be measured, by counted FLOPs of the HAR networks: an
     /// adjoint costs 2.6 steps, and a chunk is two batches of 64.
     fn of_step(step: f64) -> Self {
         Pace { step, adjoint: 2.6 * step, outer: 2.0 * step, evaluation: 0.7 * step }
     }
 }
+
+/// A tangent beside a training step, in training steps (docs/decisions/0007).
+const TANGENT: f64 = 0.93;
+
+/// A chunk of a product with the Hessian, in those of an adjoint: two batches of 64.
+const PRODUCT: f64 = 2.0;
 
 /// How often a program is timed where that takes no longer than a fifth of a second.
 const TRIES: usize = 3;

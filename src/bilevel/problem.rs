@@ -6,10 +6,12 @@
 
 use std::ops::Range;
 
-use super::{Loss, ParameterMap, TrainingLoss};
+use super::noise::{self, Noise};
+use super::{Loss, ParameterMap, Regularizer, TrainingLoss};
 use crate::autodiff::{grad, vjp};
 use crate::compile::{CompileError, Output, Program, compile};
 use crate::ir::{DType, Graph, NodeId, Scalar, numel};
+use crate::nn::functions::dropout_factor;
 use crate::nn::{Model, optim::Optimizer};
 use crate::rng::Purpose;
 
@@ -22,11 +24,15 @@ pub enum Source {
     Keyed,
 }
 
-/// What is trained, and on what.
-#[derive(Clone, Debug, PartialEq)]
+/// What is trained, and on what. The inner loss is the mean over the batch of weight · loss, plus the
+/// penalties and the regularizer; the outer loss the mean over the validation set of the outer loss.
+#[derive(Clone, Debug)]
 pub struct Problem {
     pub model: Model,
+    /// Inner loss of an example.
     pub loss: Loss,
+    /// Outer loss of an example; its targets are of the same type.
+    pub outer_loss: Loss,
     pub optimizer: Optimizer,
     /// Training steps T.
     pub steps: usize,
@@ -42,6 +48,10 @@ pub struct Problem {
     pub l2: bool,
     /// Whether training examples are weighted.
     pub weights: bool,
+    /// A term of one's own in the inner loss.
+    pub regularizer: Option<Regularizer>,
+    /// What noise the training has; each kind's strength is a hyperparameter.
+    pub noise: Vec<Noise>,
 }
 
 /// Where each array lies in the hyperparameter vector.
@@ -55,12 +65,16 @@ pub struct Layout {
     pub l2_log: Range<usize>,
     /// Raw weights `[training examples]`; empty without weights.
     pub weights: Range<usize>,
+    /// The regularizer's own, as it takes them.
+    pub regularizer: Range<usize>,
+    /// Log standard deviations of the noise, in its order.
+    pub noise_log: Range<usize>,
 }
 
 impl Layout {
     /// Length of the vector.
     pub fn len(&self) -> usize {
-        self.weights.end
+        self.noise_log.end
     }
 
     pub fn is_empty(&self) -> bool {
@@ -123,6 +137,26 @@ pub(super) struct StepInputs {
 }
 
 impl Problem {
+    /// A training on all examples at once, with the model's dropout, without penalties, weights and noise.
+    pub fn new(model: Model, loss: Loss, optimizer: Optimizer, steps: usize, train: usize) -> Self {
+        let masks = model.dropout().is_some_and(|(_, rate)| rate > 0.0).then_some(Source::Keyed);
+        Problem {
+            model,
+            loss,
+            outer_loss: loss,
+            optimizer,
+            steps,
+            batch: train,
+            train,
+            batches: Source::Keyed,
+            masks,
+            l2: false,
+            weights: false,
+            regularizer: None,
+            noise: vec![],
+        }
+    }
+
     pub fn layout(&self) -> Layout {
         let layers = self.model.parameter_layers();
         let mut end = 0;
@@ -135,7 +169,19 @@ impl Problem {
             scalars: take(self.optimizer.scalars().len()),
             l2_log: take(if self.l2 { layers } else { 0 }),
             weights: take(if self.weights { self.train } else { 0 }),
+            regularizer: take(self.regularizer.as_ref().map_or(0, |r| r.len)),
+            noise_log: take(self.noise.len()),
         }
+    }
+
+    /// Where dropout masks come from, if the training has any: noise may stand in their place.
+    pub(super) fn masked(&self) -> Option<Source> {
+        self.masks.filter(|_| self.model.dropout().is_some() && !self.noise.contains(&Noise::Dropout))
+    }
+
+    /// Whether anything in a step is drawn.
+    pub(super) fn takes_seed(&self) -> bool {
+        self.batches == Source::Keyed || self.masked() == Some(Source::Keyed) || !self.noise.is_empty()
     }
 
     /// Length D of the training state.
@@ -261,7 +307,7 @@ impl Problem {
     fn chunk_loss(&self, g: &mut Graph, state: NodeId, x: NodeId, target: NodeId, valid: NodeId) -> (NodeId, NodeId) {
         let theta = g.segment(state, 0, self.model.parameter_count());
         let output = self.model.apply(g, theta, x, None);
-        let each = self.loss.each(g, output, target);
+        let each = self.outer_loss.each(g, output, target);
         let nothing = g.full(&[CHUNK], 0.0);
         let each = g.select(valid, each, nothing);
         let sum = g.sum_all(each);
@@ -270,10 +316,7 @@ impl Problem {
     }
 
     fn target_shape(&self, count: usize) -> Vec<usize> {
-        match self.loss {
-            Loss::CrossEntropy => vec![count],
-            Loss::MeanSquaredError => [&[count], self.model.output()].concat(),
-        }
+        if self.loss.takes_labels() { vec![count] } else { [&[count], self.model.output()].concat() }
     }
 
     pub(super) fn step_inputs(&self, g: &mut Graph) -> StepInputs {
@@ -291,12 +334,16 @@ impl Problem {
         let map = ParameterMap::input(g, &self.model);
 
         let (x, target, rows) = self.batch(g, inputs.time);
-        let mask = self.mask(g, inputs.time);
+        let x = self.augment(g, inputs, x);
+        let factor = self.dropout_factor(g, inputs);
         let weights = self.example_weights(g, inputs.lambda, rows);
         let l2_log = self.penalties(g, inputs.lambda);
-        let output = self.model.apply(g, theta, x, mask);
+        let output = self.model.apply(g, theta, x, factor);
         let training = TrainingLoss { model: &self.model, map, loss: self.loss, l2_log, weights };
-        let loss = training.of_output(g, theta, output, target);
+        let mut loss = training.of_output(g, theta, output, target);
+        if let Some(value) = self.regularization(g, theta, inputs.lambda) {
+            loss = g.add(loss, value);
+        }
         g.name(loss, "inner_loss");
         let gradient = grad(g, loss, &[theta])[0];
         g.name(gradient, "inner_gradient");
@@ -367,12 +414,61 @@ impl Problem {
         self.l2.then(|| g.segment(lambda, start, end - start))
     }
 
+    /// The regularizer's value, a scalar.
+    pub(super) fn regularization(&self, g: &mut Graph, weights: NodeId, lambda: NodeId) -> Option<NodeId> {
+        let Range { start, end } = self.layout().regularizer;
+        self.regularizer.as_ref().map(|regularizer| {
+            let own = g.segment(lambda, start, end - start);
+            regularizer.value(g, weights, own)
+        })
+    }
+
+    /// Examples with the noise of a step on their values.
+    fn augment(&self, g: &mut Graph, inputs: &StepInputs, x: NodeId) -> NodeId {
+        let shape = g.shape(x).to_vec();
+        let mut x = x;
+        if let Some((channels, between)) = shape[1..].split_last() {
+            let factors = [&[self.batch][..], &vec![1; between.len()], &[*channels]].concat();
+            if let Some(noise) = self.noise(g, inputs, Noise::Scaling, &factors) {
+                let factor = g.offset(noise, 1.0);
+                x = g.mul(x, factor);
+            }
+        }
+        match self.noise(g, inputs, Noise::Jitter, &shape) {
+            Some(noise) => g.add(x, noise),
+            None => x,
+        }
+    }
+
+    /// What the dropout layer multiplies by: masks, or noise about 1.
+    fn dropout_factor(&self, g: &mut Graph, inputs: &StepInputs) -> Option<NodeId> {
+        let (shape, rate) = self.model.dropout()?;
+        let shape = [&[self.batch], shape].concat();
+        match self.noise(g, inputs, Noise::Dropout, &shape) {
+            Some(noise) => Some(g.offset(noise, 1.0)),
+            None => self.mask(g, inputs.time).map(|mask| dropout_factor(g, mask, rate)),
+        }
+    }
+
+    /// Normal noise of a step with its standard deviation, if the training has this kind.
+    fn noise(&self, g: &mut Graph, inputs: &StepInputs, kind: Noise, shape: &[usize]) -> Option<NodeId> {
+        let position = self.noise.iter().position(|&other| other == kind)?;
+        let deviation = g.segment(inputs.lambda, self.layout().noise_log.start + position, 1);
+        let deviation = g.scalar(Scalar::Exp, &[deviation]);
+        let count = numel(shape);
+        let key = self.stream_key(g, kind.purpose(), inputs.time, count);
+        let index = g.iota(&[count], 0);
+        let xi = noise::normal(g, key, index);
+        let noise = g.mul(deviation, xi);
+        Some(g.reshape(noise, shape))
+    }
+
     /// The dropout mask of a step, 1 where an activation is kept.
     fn mask(&self, g: &mut Graph, time: NodeId) -> Option<NodeId> {
         let (shape, rate) = self.model.dropout()?;
         let shape = [&[self.batch], shape].concat();
         let count = numel(&shape);
-        let mask = match self.masks? {
+        let mask = match self.masked()? {
             Source::Table => {
                 let table = g.input("masks", &[self.steps, count], DType::F32);
                 let row = self.row(g, time);

@@ -65,9 +65,16 @@ impl Problem {
             let map = ParameterMap::input(g, &self.model);
             let training = TrainingLoss { model: &self.model, map, loss: self.loss, l2_log: None, weights: None };
             let penalty = training.penalty(g, weights, l2_log);
-            let share = g.scale(penalty, 1.0 / self.train.div_ceil(CHUNK) as f64);
-            loss = g.add(loss, share);
+            loss = self.add_share(g, loss, penalty);
+        }
+        if let Some(value) = self.regularization(g, weights, lambda) {
+            loss = self.add_share(g, loss, value);
         }
         Chunk { loss, weights, lambda, counter }
+    }
+    /// A chunk's loss with its share of a term that all chunks make up together.
+    fn add_share(&self, g: &mut Graph, loss: NodeId, term: NodeId) -> NodeId {
+        let share = g.scale(term, 1.0 / self.train.div_ceil(CHUNK) as f64);
+        g.add(loss, share)
     }
 }

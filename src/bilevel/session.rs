@@ -1,6 +1,7 @@
 //! A problem on an engine, with the method that differentiates it.
 
 use super::checkpoint::{Action, Plan};
+use super::hyperparameters::Hyperparameters;
 use super::problem::{CHUNK, Problem};
 use super::{
     Blueprint, Directions, Estimate, Host, Method, Runner, SessionData, Set, SetEvaluation, SolveError, Targets, sets,
@@ -11,6 +12,8 @@ use crate::engine::{Engine, Values};
 pub struct Session<'e> {
     pub(super) runner: Runner<'e>,
     method: Box<dyn Method>,
+    /// The initial weights that the data came with.
+    initial: Vec<f32>,
     predicted_bytes: u64,
 }
 
@@ -28,7 +31,7 @@ impl<'e> Session<'e> {
         let predicted_bytes = blueprint.bytes();
         let mut runner = Runner::new(engine, problem.clone(), blueprint, data.validation.count).await?;
         sets::write(&mut runner, &problem, data)?;
-        Ok(Session { runner, method, predicted_bytes })
+        Ok(Session { runner, method, initial: data.initial.clone(), predicted_bytes })
     }
 
     pub fn plan(&self) -> &Plan {
@@ -67,6 +70,29 @@ impl<'e> Session<'e> {
             return Err(refusal.into());
         }
         self.method.estimate(&mut self.runner, lambda, along, host).await
+    }
+
+    /// The same at a point of hyperparameters, along what its tuned groups move.
+    pub async fn estimate_at(&mut self, point: &Hyperparameters, host: &mut dyn Host) -> Result<Estimate, SolveError> {
+        let lambda = self.begin_at(point)?;
+        let initial = point.initial(&self.initial);
+        let along = point.directions(self.problem(), initial.as_deref().unwrap_or(&self.initial));
+        self.estimate(&lambda, &along, host).await
+    }
+
+    /// Trains at a point of hyperparameters and takes the outer loss; no derivative.
+    pub async fn train_at(&mut self, point: &Hyperparameters, host: &mut dyn Host) -> Result<Estimate, SolveError> {
+        let lambda = self.begin_at(point)?;
+        self.train(&lambda, host).await
+    }
+
+    /// Sets the initial weights of a point; gives its hyperparameter vector.
+    fn begin_at(&mut self, point: &Hyperparameters) -> Result<Vec<f64>, SolveError> {
+        point.check(self.problem())?;
+        if let Some(weights) = point.initial(&self.initial) {
+            self.set_initial_weights(&weights)?;
+        }
+        Ok(point.arrays(self.problem()))
     }
 
     /// The same in every entry of the hyperparameter vector.

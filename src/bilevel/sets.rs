@@ -35,6 +35,13 @@ pub struct SessionData {
     pub masks: Vec<f32>,
 }
 
+impl SessionData {
+    /// Sets, initial weights and the key of whatever is drawn.
+    pub fn new(train: Set, validation: Set, initial: Vec<f32>, seed: u64) -> Self {
+        SessionData { train, validation, initial, seed, batches: vec![], masks: vec![] }
+    }
+}
+
 /// Losses and counts over a whole set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SetEvaluation {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use miette::NamedSource;
 use stackelberg::bilevel::hyperparameters::Kind;
-use stackelberg::experiment::config::{Bytes, ConfigError, DataSource, Network, TuneConfig};
+use stackelberg::experiment::config::{Bytes, ConfigError, DataSource, Differentiation, Dynamics, Network, TuneConfig};
 
 use super::CliError;
 use super::error::ConfigSyntax;
@@ -36,6 +36,16 @@ pub struct Settings {
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
 
+    /// How the inner problem is trained [default: momentum]
+    #[arg(long)]
+    optimizer: Option<Dynamics>,
+
+    /// How the outer loss is differentiated: `reverse` through all steps, `forward` along with them,
+    /// `truncated:K` through the last K, or at the end as if it were a stationary point (`implicit:K`,
+    /// K iterations of conjugate gradients) or a fixed point (`fixed-point:K`) [default: reverse]
+    #[arg(long, value_name = "METHOD")]
+    method: Option<Differentiation>,
+
     /// What to tune, separated by commas; the rest keeps its start value [default: lr,momentum,l2]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = kinds())]
     hyperparameters: Option<Vec<Kind>>,
@@ -61,9 +71,22 @@ pub struct Settings {
     #[arg(long, value_name = "X")]
     example_weight_rate: Option<f64>,
 
-    /// Share of units that dropout silences during training [default: 0.5]
+    /// Share of units that dropout silences during training; where it is tuned, noise of the same
+    /// variance stands for it [default: 0.5]
     #[arg(long, value_name = "X")]
     dropout: Option<f64>,
+
+    /// Standard deviation of noise on the scaled windows during training [default: 0]
+    #[arg(long, value_name = "X")]
+    jitter: Option<f64>,
+
+    /// Standard deviation of a random factor on each channel of a window during training [default: 0]
+    #[arg(long, value_name = "X")]
+    scaling: Option<f64>,
+
+    /// End after this many outer iterations without a lower outer loss; 0 never does [default: 0]
+    #[arg(long, value_name = "N")]
+    patience: Option<u32>,
 
     /// Take the outer loss on a fixed random choice of this many validation windows [default: 512]
     #[arg(long, value_name = "N")]
@@ -95,8 +118,9 @@ pub struct Settings {
 
 /// Hyperparameters by name.
 fn kinds() -> impl TypedValueParser<Value = Kind> {
-    let named = |name: String| Kind::ALL.into_iter().find(|kind| kind.name() == name).expect("a possible value");
-    PossibleValuesParser::new(Kind::ALL.map(Kind::name)).map(named)
+    let of_networks = || Kind::ALL.into_iter().filter(|kind| *kind != Kind::Regularizer);
+    let named = move |name: String| of_networks().find(|kind| kind.name() == name).expect("a possible value");
+    PossibleValuesParser::new(of_networks().map(Kind::name)).map(named)
 }
 
 /// A path seen from the working directory, made absolute: a run may be resumed in another one.
@@ -168,6 +192,8 @@ impl Settings {
             steps: pick(&self.steps, base.steps),
             outer: pick(&self.outer, base.outer),
             batch: pick(&self.batch, base.batch),
+            optimizer: pick(&self.optimizer, base.optimizer),
+            method: pick(&self.method, base.method),
             hyperparameters: pick(&self.hyperparameters, base.hyperparameters),
             learning_rate: pick(&self.learning_rate, base.learning_rate),
             momentum: pick(&self.momentum, base.momentum),
@@ -175,6 +201,9 @@ impl Settings {
             outer_rate: pick(&self.outer_rate, base.outer_rate),
             example_weight_rate: pick(&self.example_weight_rate, base.example_weight_rate),
             dropout: pick(&self.dropout, base.dropout),
+            jitter: pick(&self.jitter, base.jitter),
+            scaling: pick(&self.scaling, base.scaling),
+            patience: pick(&self.patience, base.patience),
             validation_windows: pick(&self.validation_windows, base.validation_windows),
             memory_budget: pick(&self.memory_budget, base.memory_budget),
             seed: pick(&self.seed, base.seed),

@@ -9,7 +9,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::bilevel::hyperparameters::Kind;
+use crate::bilevel::{FixedPoint, Forward, Implicit, Memory, Method, Noise, Reverse, Solver, Truncated};
 use crate::data::SubjectSplit;
+use crate::nn::optim::{Epsilon, Optimizer};
 
 /// Settings that cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -48,6 +50,115 @@ impl Network {
         match self {
             Network::Narrow => 16,
             Network::Paper => 100,
+        }
+    }
+}
+
+/// How the inner problem is trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Dynamics {
+    /// Stochastic gradient descent.
+    Sgd,
+    /// With momentum, in its velocity form.
+    #[default]
+    Momentum,
+    /// With momentum, in Polyak's position form.
+    HeavyBall,
+    /// With Nesterov's momentum.
+    Nesterov,
+    /// Adam, with ε inside the root.
+    Adam,
+}
+
+impl Dynamics {
+    /// The inner optimiser.
+    pub fn optimizer(self) -> Optimizer {
+        match self {
+            Dynamics::Sgd => Optimizer::Sgd,
+            Dynamics::Momentum => Optimizer::Momentum,
+            Dynamics::HeavyBall => Optimizer::HeavyBall,
+            Dynamics::Nesterov => Optimizer::Nesterov,
+            Dynamics::Adam => Optimizer::Adam(Epsilon::Inside),
+        }
+    }
+}
+
+/// How the outer loss is differentiated. Written as one text: `reverse`, `forward`, `truncated:20`,
+/// `implicit:20` or `fixed-point:100`, where the number is that of steps or of iterations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub enum Differentiation {
+    /// Back through all training steps.
+    #[default]
+    Reverse,
+    /// Along with the training, a few hyperparameters at a time.
+    Forward,
+    /// Back through the last steps alone.
+    Truncated(u32),
+    /// As if the training had ended in a stationary point: conjugate gradients on the normal equations.
+    Implicit(u32),
+    /// As if it had ended in a fixed point of the last step.
+    FixedPoint(u32),
+}
+
+impl Differentiation {
+    /// The method for so many directions. Those that keep states keep to the memory budget.
+    pub fn method(self, memory: Memory, directions: usize) -> Box<dyn Method> {
+        match self {
+            Differentiation::Reverse => Reverse { memory }.into(),
+            Differentiation::Forward => Forward::for_directions(directions).into(),
+            Differentiation::Truncated(last) => Truncated { last: last as usize, memory }.into(),
+            Differentiation::Implicit(k) => Implicit::new(Solver::NormalEquations, k as usize).into(),
+            Differentiation::FixedPoint(k) => FixedPoint::new(k as usize).into(),
+        }
+    }
+}
+
+impl FromStr for Differentiation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, number) = text.split_once(':').map_or((text, None), |(name, number)| (name, Some(number)));
+        let number = number.map(|number| number.parse().ok().filter(|&n| n > 0));
+        match (name, number) {
+            ("reverse", None) => Ok(Differentiation::Reverse),
+            ("forward", None) => Ok(Differentiation::Forward),
+            ("truncated", Some(Some(last))) => Ok(Differentiation::Truncated(last)),
+            ("implicit", Some(Some(iterations))) => Ok(Differentiation::Implicit(iterations)),
+            ("fixed-point", Some(Some(iterations))) => Ok(Differentiation::FixedPoint(iterations)),
+            _ => Err(format!(
+                "`{text}` is no method: write reverse, forward, truncated:K (the last K steps), implicit:K or \
+                 fixed-point:K (K iterations), with K at least 1"
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for Differentiation {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Differentiation> for String {
+    fn from(differentiation: Differentiation) -> Self {
+        differentiation.to_string()
+    }
+}
+
+impl fmt::Display for Differentiation {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Differentiation::Reverse => f.write_str("reverse"),
+            Differentiation::Forward => f.write_str("forward"),
+            Differentiation::Truncated(last) => write!(f, "truncated:{last}"),
+            Differentiation::Implicit(iterations) => write!(f, "implicit:{iterations}"),
+            Differentiation::FixedPoint(iterations) => write!(f, "fixed-point:{iterations}"),
         }
     }
 }
@@ -193,6 +304,11 @@ pub struct TuneConfig {
     pub outer: u32,
     /// Windows in a training batch.
     pub batch: u32,
+    /// How the inner problem is trained.
+    pub optimizer: Dynamics,
+    /// How the outer loss is differentiated: `reverse`, `forward`, `truncated:K`, `implicit:K` or
+    /// `fixed-point:K`.
+    pub method: Differentiation,
     /// What to tune. The other hyperparameters keep their start values.
     pub hyperparameters: Vec<Kind>,
     /// Inner learning rate to start from.
@@ -205,8 +321,17 @@ pub struct TuneConfig {
     pub outer_rate: f64,
     /// Rate of the outer Adam on example weights, in logit units per iteration.
     pub example_weight_rate: f64,
-    /// Share of units that dropout silences during training.
+    /// Share of units that dropout silences during training. Where it is tuned, noise of the same
+    /// variance stands for it.
     pub dropout: f64,
+    /// Standard deviation of noise on the scaled windows during training; where it is tuned and 0, it
+    /// starts from 0.05.
+    pub jitter: f64,
+    /// Standard deviation of a random factor on each channel of a window during training; where it is
+    /// tuned and 0, it starts from 0.1.
+    pub scaling: f64,
+    /// Outer iterations without a lower outer loss after which a run ends; 0 never ends it.
+    pub patience: u32,
     /// The outer loss is taken on a fixed random choice of this many validation windows, or on all
     /// where there are fewer.
     pub validation_windows: u32,
@@ -229,6 +354,8 @@ impl Default for TuneConfig {
             steps: 200,
             outer: 20,
             batch: 64,
+            optimizer: Dynamics::Momentum,
+            method: Differentiation::Reverse,
             hyperparameters: vec![Kind::Lr, Kind::Momentum, Kind::L2],
             learning_rate: 0.001,
             momentum: 0.5,
@@ -236,6 +363,9 @@ impl Default for TuneConfig {
             outer_rate: 0.4,
             example_weight_rate: 0.25,
             dropout: 0.5,
+            jitter: 0.0,
+            scaling: 0.0,
+            patience: 0,
             validation_windows: 512,
             memory_budget: Bytes(1 << 30),
             seed: 0,
@@ -311,11 +441,12 @@ impl TuneConfig {
             "at least 1",
             "The outer loss needs windows to be taken on; 512 is the usual number.",
         )?;
-        let names = "Name one or more of lr, momentum, l2, example-weights, each once.";
+        let names = "Name one or more of lr, momentum, l2, example-weights and the others, each once.";
         let twice =
             (1..self.hyperparameters.len()).any(|k| self.hyperparameters[..k].contains(&self.hyperparameters[k]));
         require(!self.hyperparameters.is_empty(), "hyperparameters", "empty", "a list of what to tune", names)?;
-        require(!twice, "hyperparameters", format!("{:?}", self.hyperparameters), "free of repetitions", names)?;
+        require(!twice, "hyperparameters", self.kind_names(), "free of repetitions", names)?;
+        self.check_kinds()?;
         positive("learning_rate", self.learning_rate, "Start from 0.001, or larger if training is slow.")?;
         require(
             self.momentum > 0.0 && self.momentum < 1.0,
@@ -333,7 +464,57 @@ impl TuneConfig {
             self.dropout,
             "at least 0 and below 1",
             "0 switches it off; 0.5 is the usual share.",
-        )
+        )?;
+        let not_negative = |field, value: f64, mend| {
+            require(value >= 0.0 && value.is_finite(), field, value, "a finite number, 0 or above", mend)
+        };
+        not_negative("jitter", self.jitter, "Windows are scaled to a deviation of 1; 0.05 is a little noise.")?;
+        not_negative("scaling", self.scaling, "0.1 changes each channel by about a tenth.")
+    }
+
+    fn kind_names(&self) -> String {
+        self.hyperparameters.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",")
+    }
+
+    /// Refuses hyperparameters that the training does not have.
+    fn check_kinds(&self) -> Result<(), ConfigError> {
+        let dynamics = self.optimizer;
+        let adam = dynamics == Dynamics::Adam;
+        let both = |a: Kind, b: Kind| self.hyperparameters.contains(&a) && self.hyperparameters.contains(&b);
+        let missing = |kind: &Kind| match kind {
+            Kind::Momentum if adam => Some("The optimizer is adam, which has betas in its place: name betas."),
+            Kind::Momentum if dynamics == Dynamics::Sgd => Some("The optimizer is sgd, which has none: take momentum."),
+            Kind::Betas | Kind::Epsilon if !adam => Some("Only adam has it: take optimizer adam."),
+            Kind::Dropout if self.dropout == 0.0 => Some("Dropout is switched off: start from a rate above 0."),
+            Kind::L2Global if both(Kind::L2, Kind::L2Global) => {
+                Some("Tune one penalty for all layers or one for each.")
+            }
+            Kind::Regularizer => {
+                Some("This network has no regularizer of its own; problems made in Rust may have one.")
+            }
+            _ => None,
+        };
+        let Some((kind, mend)) = self.hyperparameters.iter().find_map(|kind| missing(kind).map(|mend| (kind, mend)))
+        else {
+            return Ok(());
+        };
+        Err(ConfigError::Value {
+            field: "hyperparameters",
+            value: self.kind_names(),
+            must: format!("without {}, which this training does not have", kind.name()),
+            mend: mend.to_owned(),
+        })
+    }
+
+    /// The noise of the training.
+    pub fn noise(&self) -> Vec<Noise> {
+        let tuned = |kind: Kind| self.hyperparameters.contains(&kind);
+        let all = [
+            (Noise::Dropout, tuned(Kind::Dropout)),
+            (Noise::Jitter, tuned(Kind::Jitter) || self.jitter > 0.0),
+            (Noise::Scaling, tuned(Kind::Scaling) || self.scaling > 0.0),
+        ];
+        all.into_iter().filter(|(_, has)| *has).map(|(noise, _)| noise).collect()
     }
 
     /// Refuses a batch larger than the training set that it is drawn from without replacement.

@@ -5,6 +5,7 @@ pub mod check;
 pub mod config;
 pub mod golden;
 pub mod model_file;
+mod names;
 pub mod predict;
 pub mod record;
 pub mod study;

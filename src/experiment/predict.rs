@@ -1,8 +1,8 @@
 //! How long a run will take, from one training step and its like measured on the engine.
 
 use super::config::TuneConfig;
-use super::tune::{TuneError, outer_windows, planned, problem, scaled, session_data, start_values};
-use crate::bilevel::checkpoint::{Action, Plan};
+use super::tune::{TuneError, counts, outer_windows, planned, problem, scaled, session_data, start_values};
+use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::{CHUNK, Memory, Pace, Session};
 use crate::data::Source;
 use crate::engine::Engine;
@@ -33,14 +33,10 @@ pub fn of_run(pace: &Pace, config: &TuneConfig, source: &Source) -> Result<f64, 
 
 /// Seconds of a whole run at this pace and with this plan, on so many training, validation and test windows.
 pub fn seconds(pace: &Pace, plan: &Plan, config: &TuneConfig, windows: [usize; 3]) -> f64 {
-    let [_, validation, _] = windows;
+    let [training, validation, _] = windows;
     let chunks = |windows: usize| windows.div_ceil(CHUNK) as f64;
-    let cost = |action: &Action| match action {
-        Action::Step { .. } => pace.step,
-        Action::Adjoint { .. } => pace.adjoint,
-        Action::Outer => pace.outer * chunks(validation.min(config.validation_windows as usize)),
-    };
-    let sweep: f64 = plan.actions.iter().map(cost).sum();
+    let outer = pace.outer * chunks(validation.min(config.validation_windows as usize));
+    let sweep = pace.of(&counts(config, plan, training), training) + outer;
     // All windows are scored twice: with the start values and at the end.
     let scoring = pace.evaluation * windows.map(chunks).iter().sum::<f64>();
     f64::from(config.outer) * sweep + 2.0 * scoring

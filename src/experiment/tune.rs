@@ -4,17 +4,20 @@ use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
 use super::config::{ConfigError, TuneConfig};
+use super::names;
 use super::record::{
     Classification, DataRecord, DeviceRecord, Ending, Evaluation, Named, OuterRecord, RunResult, Score,
 };
-use crate::bilevel::hyperparameters::{Group, Hyperparameters, Kind};
+use crate::bilevel::checkpoint::Plan;
+use crate::bilevel::hyperparameters::{Hyperparameters, Kind};
 use crate::bilevel::outer::OuterAdam;
 use crate::bilevel::{
-    Blueprint, Estimate, Flow, Host, Loss, Memory, Problem, Session, SessionData, Set, SolveError, Source, Targets,
+    Blueprint, Counts, Estimate, Flow, Host, Loss, Memory, Method, Problem, Session, SessionData, Set, SolveError,
+    Targets,
 };
 use crate::data::{self, CLASS_NAMES, DataError, Split, Standardizer, Windows};
 use crate::engine::{Counters, Engine, LocalFuture};
-use crate::nn::{Model, optim::Optimizer};
+use crate::nn::Model;
 use crate::rng::{Purpose, permute_index, split_seed, stream_key};
 
 /// Why a run could not go on.
@@ -106,35 +109,70 @@ pub struct Tuner<'e> {
 pub fn problem(config: &TuneConfig, training_windows: usize) -> Problem {
     let model = Model::har_cnn(config.network.filters(), config.network.hidden(), data::CLASSES, config.dropout);
     Problem {
-        model,
-        loss: Loss::CrossEntropy,
-        optimizer: Optimizer::Momentum,
-        steps: config.steps as usize,
         batch: config.batch as usize,
-        train: training_windows,
-        batches: Source::Keyed,
-        masks: (config.dropout > 0.0).then_some(Source::Keyed),
         l2: true,
         weights: config.hyperparameters.contains(&Kind::ExampleWeights),
+        noise: config.noise(),
+        ..Problem::new(model, Loss::CrossEntropy, config.optimizer.optimizer(), config.steps as usize, training_windows)
     }
 }
 
 /// The start values of a configuration.
 pub(super) fn start_values(config: &TuneConfig, problem: &Problem) -> Hyperparameters {
-    let group = |kind: Kind, value: f64, count: usize| Group {
-        kind,
-        values: vec![kind.unconstrain(value); count],
-        tuned: config.hyperparameters.contains(&kind),
-    };
-    let mut groups = vec![
-        group(Kind::Lr, config.learning_rate, 1),
-        group(Kind::Momentum, config.momentum, 1),
-        group(Kind::L2, config.l2, problem.model.parameter_layers()),
-    ];
-    if problem.weights {
-        groups.push(group(Kind::ExampleWeights, 0.5, problem.train));
+    let is_tuned = |kind: Kind| config.hyperparameters.contains(&kind);
+    // What is always there, and what is there where it is tuned.
+    let l2 = if is_tuned(Kind::L2Global) { Kind::L2Global } else { Kind::L2 };
+    let always = [Kind::Lr, Kind::Momentum, Kind::Betas, Kind::Epsilon, l2, Kind::Dropout, Kind::Jitter, Kind::Scaling];
+    let kinds = Kind::ALL.into_iter().filter(|kind| always.contains(kind) || is_tuned(*kind));
+    kinds.filter(|kind| kind.count(problem) > 0).fold(Hyperparameters::default(), |point, kind| {
+        let or = |value: f64, other: f64| if value > 0.0 { value } else { other };
+        let start = match kind {
+            Kind::Lr => config.learning_rate,
+            Kind::Momentum => config.momentum,
+            Kind::Betas => return point.with(kind, &BETAS, is_tuned(kind)),
+            Kind::Epsilon => EPSILON,
+            Kind::L2 | Kind::L2Global => config.l2,
+            Kind::Dropout => config.dropout,
+            Kind::Jitter => or(config.jitter, 0.05),
+            Kind::Scaling => or(config.scaling, 0.1),
+            Kind::ExampleWeights => 0.5,
+            Kind::LrLayers | Kind::LrSchedule | Kind::InitialScale => 1.0,
+            Kind::InitialWeights => {
+                let weights: Vec<f64> = initial_weights(config, problem).into_iter().map(f64::from).collect();
+                return point.with(kind, &weights, true);
+            }
+            Kind::Regularizer => 0.0,
+        };
+        point.with(kind, &vec![start; kind.count(problem)], is_tuned(kind))
+    })
+}
+
+/// Adam's decay rates and ε at the start.
+const BETAS: [f64; 2] = [0.9, 0.999];
+const EPSILON: f64 = 1e-5;
+
+fn initial_weights(config: &TuneConfig, problem: &Problem) -> Vec<f32> {
+    problem.model.initial_parameters(u64::from(config.seed))
+}
+
+/// The rate of the outer optimiser on a kind: less where there are many of it.
+fn outer_rate(config: &TuneConfig, kind: Kind) -> f64 {
+    match kind {
+        Kind::ExampleWeights => config.example_weight_rate,
+        Kind::LrSchedule => 0.25 * config.outer_rate,
+        Kind::InitialWeights => 0.0025 * config.outer_rate,
+        _ => config.outer_rate,
     }
-    Hyperparameters { groups }
+}
+
+/// The method of a configuration. It refuses what it cannot see before there is a device.
+fn method(config: &TuneConfig, problem: &Problem, start: &Hyperparameters) -> Result<Box<dyn Method>, TuneError> {
+    let along = start.directions(problem, &initial_weights(config, problem));
+    let method = config.method.method(Memory::Budget(config.memory_budget.0), along.len());
+    match method.refusal(problem, &along) {
+        Some(refusal) => Err(SolveError::from(refusal).into()),
+        None => Ok(method),
+    }
 }
 
 /// Windows as a set of the bilevel problem.
@@ -177,20 +215,22 @@ pub fn planned(
     config.check()?;
     config.check_batch(training_windows)?;
     let outer = validation_windows.min(config.validation_windows as usize);
-    let memory = Memory::Budget(config.memory_budget.0);
-    Ok(Blueprint::new(&problem(config, training_windows), outer, memory)?)
+    let problem = problem(config, training_windows);
+    let method = method(config, &problem, &start_values(config, &problem))?;
+    Ok(Blueprint::new(&problem, outer, method)?)
+}
+
+/// What an outer iteration on so many training windows runs with the states of a plan.
+pub(super) fn counts(config: &TuneConfig, plan: &Plan, training_windows: usize) -> Counts {
+    let problem = problem(config, training_windows);
+    let directions = start_values(config, &problem).variables().len();
+    let method = config.method.method(Memory::Budget(config.memory_budget.0), directions);
+    method.counts(&problem, plan, directions)
 }
 
 /// What the session of a run is made of.
 pub(super) fn session_data(config: &TuneConfig, problem: &Problem, split: &Split, outer: &Windows) -> SessionData {
-    SessionData {
-        train: set(&split.train),
-        validation: set(outer),
-        initial: problem.model.initial_parameters(u64::from(config.seed)),
-        seed: u64::from(config.seed),
-        batches: vec![],
-        masks: vec![],
-    }
+    SessionData::new(set(&split.train), set(outer), initial_weights(config, problem), u64::from(config.seed))
 }
 
 impl<'e> Tuner<'e> {
@@ -216,12 +256,12 @@ impl<'e> Tuner<'e> {
             outer_windows: outer.len() as u64,
         };
         let start = start_values(config, &problem);
+        let method = method(config, &problem, &start)?;
         let state = match resume {
             Some(state) => resumable(state, &start)?,
             None => first_state(config, start),
         };
-        let memory = Memory::Budget(config.memory_budget.0);
-        let session = Session::new(engine, problem, &session_data, memory).await?;
+        let session = Session::new(engine, problem, &session_data, method).await?;
         let sets = [set(&split.train), set(&split.validation), set(&split.test)];
         Ok(Tuner { session, config: config.clone(), sets, data, scale, state, best_weights: None })
     }
@@ -246,7 +286,7 @@ impl<'e> Tuner<'e> {
     /// Runs the outer iterations that are left.
     pub async fn run(&mut self, observer: &mut dyn Observer) -> Result<Ending, TuneError> {
         while !self.gave_up() {
-            if self.state.iteration >= self.config.outer {
+            if self.state.iteration >= self.config.outer || self.settled() {
                 return Ok(Ending::Finished);
             }
             match self.iterate(observer).await {
@@ -265,6 +305,12 @@ impl<'e> Tuner<'e> {
         *rejections >= MOST_REJECTIONS || (*rejections > 0 && best.is_none())
     }
 
+    /// Whether the outer loss has not fallen for as long as the patience goes.
+    fn settled(&self) -> bool {
+        let best = self.state.best.as_ref().map_or(self.state.iteration, |best| best.iteration);
+        self.config.patience > 0 && self.state.iteration - best >= self.config.patience
+    }
+
     /// Evaluates the network with the best hyperparameters found, which is trained again only where it is not known;
     /// also gives its weights.
     pub async fn conclude(
@@ -280,8 +326,7 @@ impl<'e> Tuner<'e> {
             Some(weights) => weights,
             None => {
                 let mut host = Watched::quiet(observer);
-                let lambda = point.arrays(self.session.problem());
-                let trained = self.session.train(&lambda, &mut host).await;
+                let trained = self.session.train_at(&point, &mut host).await;
                 host.settle(trained)?;
                 self.weights().await?
             }
@@ -323,10 +368,8 @@ impl<'e> Tuner<'e> {
         let (begin, before) = (Instant::now(), self.session.engine().counters());
         let iteration = self.state.iteration + 1;
         let point = self.state.next.clone();
-        let problem = self.session.problem();
-        let (lambda, directions) = (point.arrays(problem), point.directions(problem));
         let mut host = Watched { observer, iteration: Some(iteration), failed: None };
-        let estimate = self.session.estimate(&lambda, &directions, &mut host).await;
+        let estimate = self.session.estimate_at(&point, &mut host).await;
         let estimate = host.settle(estimate)?;
         let seconds = begin.elapsed().as_secs_f64();
         let after = self.session.engine().counters();
@@ -336,12 +379,13 @@ impl<'e> Tuner<'e> {
             observed(observer.event(Event::Start(&start)))?;
             self.state.start = Some(start);
         }
-        let (gradient, accepted) = self.step(&point, &estimate);
+        let accepted = self.step(&point, &estimate);
         self.state.iteration = iteration;
         self.state.seconds += seconds;
         self.state.dispatches += after.dispatches - before.dispatches;
         self.state.peak_bytes = self.state.peak_bytes.max(after.peak_bytes);
-        let record = record(iteration, &estimate, self.named(&point), self.named_gradient(&gradient), accepted);
+        let derivatives = names::derivatives(&point, self.session.problem(), &estimate.hypergradient);
+        let record = record(iteration, &estimate, self.named(&point), derivatives, accepted);
         let record = OuterRecord { seconds, ..with_counts(record, before, after) };
         let is_best = self.state.best.as_ref().is_some_and(|best| best.iteration == iteration);
         if is_best {
@@ -357,22 +401,20 @@ impl<'e> Tuner<'e> {
         Ok(self.session.final_weights().await?.into_iter().map(|w| w as f32).collect())
     }
 
-    /// Hands the estimate to the outer optimiser, which sets the next point.
-    fn step(&mut self, point: &Hyperparameters, estimate: &Estimate) -> (Vec<Vec<f64>>, bool) {
-        let loss = if estimate.bad_step.is_some() { f64::NAN } else { estimate.outer_loss };
-        let gradient = if estimate.hypergradient.is_empty() { vec![] } else { point.split(&estimate.hypergradient) };
-        let tuned = point.groups.iter().filter(|g| g.tuned);
-        let mut values: Vec<Vec<f64>> = tuned.map(|g| g.values.clone()).collect();
-        let accepted = self.state.adam.step(&mut values, loss, &gradient);
-        let tuned = self.state.next.groups.iter_mut().filter(|g| g.tuned);
-        tuned.zip(values).for_each(|(group, values)| group.values = values);
+    /// Hands the estimate to the outer optimiser, which sets the next point; says whether this one was
+    /// accepted.
+    fn step(&mut self, point: &Hyperparameters, estimate: &Estimate) -> bool {
+        let accepted = self.state.adam.advance(&mut self.state.next, estimate);
         self.state.rejections = if accepted { 0 } else { self.state.rejections + 1 };
         let best = self.state.best.as_ref().map_or(f64::INFINITY, |b| b.outer_loss);
-        if accepted && loss < best {
-            self.state.best =
-                Some(Best { iteration: self.state.iteration + 1, outer_loss: loss, hyperparameters: point.clone() });
+        if accepted && estimate.outer_loss < best {
+            self.state.best = Some(Best {
+                iteration: self.state.iteration + 1,
+                outer_loss: estimate.outer_loss,
+                hyperparameters: point.clone(),
+            });
         }
-        (gradient, accepted)
+        accepted
     }
 
     /// Scores the final weights of the last sweep on all three sets.
@@ -401,61 +443,16 @@ impl<'e> Tuner<'e> {
 
     /// Constrained values by name.
     fn named(&self, point: &Hyperparameters) -> Named {
-        let mut named = Named::new();
-        for group in &point.groups {
-            let values: Vec<f64> = group.values.iter().map(|&u| group.kind.constrain(u)).collect();
-            match group.kind {
-                Kind::Lr => drop(named.insert("learning_rate".to_owned(), values[0])),
-                Kind::Momentum => drop(named.insert("momentum".to_owned(), values[0])),
-                Kind::L2 => named.extend(self.layer_names("l2").zip(values)),
-                Kind::ExampleWeights => {
-                    let mean = values.iter().sum::<f64>() / values.len() as f64;
-                    let extreme = |f: fn(f64, f64) -> f64| values.iter().copied().reduce(f).unwrap_or(mean);
-                    named.insert("example_weights.mean".to_owned(), mean);
-                    named.insert("example_weights.min".to_owned(), extreme(f64::min));
-                    named.insert("example_weights.max".to_owned(), extreme(f64::max));
-                }
-            }
-        }
-        named.retain(|_, value| value.is_finite());
-        named
-    }
-
-    /// Derivatives in the tuned groups' unconstrained values by name.
-    fn named_gradient(&self, gradient: &[Vec<f64>]) -> Named {
-        let mut named = Named::new();
-        let tuned = self.state.next.groups.iter().filter(|g| g.tuned);
-        for (group, values) in tuned.zip(gradient) {
-            match group.kind {
-                Kind::Lr => drop(named.insert("learning_rate".to_owned(), values[0])),
-                Kind::Momentum => drop(named.insert("momentum".to_owned(), values[0])),
-                Kind::L2 => named.extend(self.layer_names("l2").zip(values.iter().copied())),
-                Kind::ExampleWeights => {
-                    let norm = values.iter().map(|g| g * g).sum::<f64>().sqrt();
-                    named.insert("example_weights.norm".to_owned(), norm);
-                }
-            }
-        }
-        named.retain(|_, value| value.is_finite());
-        named
-    }
-
-    fn layer_names(&self, prefix: &str) -> impl Iterator<Item = String> {
-        let names = self.session.problem().model.layer_names();
-        names.into_iter().map(|layer| format!("{prefix}.{layer}")).collect::<Vec<_>>().into_iter()
+        names::values(point, self.session.problem())
     }
 }
 
 fn first_state(config: &TuneConfig, start: Hyperparameters) -> TunerState {
-    let tuned: Vec<&Group> = start.groups.iter().filter(|g| g.tuned).collect();
-    let rate = |g: &&Group| match g.kind {
-        Kind::ExampleWeights => config.example_weight_rate,
-        Kind::Lr | Kind::Momentum | Kind::L2 => config.outer_rate,
-    };
-    let sizes: Vec<usize> = tuned.iter().map(|g| g.values.len()).collect();
+    let tuned = start.groups.iter().filter(|g| g.tuned);
+    let rates = tuned.flat_map(|g| std::iter::repeat_n(outer_rate(config, g.kind), g.values.len())).collect();
     TunerState {
         iteration: 0,
-        adam: OuterAdam::new(tuned.iter().map(rate).collect(), &sizes),
+        adam: OuterAdam::with_rates(rates),
         next: start,
         best: None,
         rejections: 0,

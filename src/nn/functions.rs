@@ -152,8 +152,7 @@ pub fn normalize(g: &mut Graph, x: NodeId, gamma: NodeId, beta: NodeId, axes: &[
     g.add(normal, beta)
 }
 
-/// x · mask / (1 − rate).
-pub fn dropout(g: &mut Graph, x: NodeId, mask: NodeId, rate: f64) -> NodeId {
-    let kept = g.mul(x, mask);
-    g.scale(kept, 1.0 / (1.0 - rate))
+/// mask / (1 − rate): what dropout multiplies activations by, given 1 where one is kept and 0 elsewhere.
+pub fn dropout_factor(g: &mut Graph, mask: NodeId, rate: f64) -> NodeId {
+    g.scale(mask, 1.0 / (1.0 - rate))
 }

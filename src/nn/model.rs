@@ -334,9 +334,10 @@ impl Model {
         })
     }
 
-    /// Outputs `[batch, …]` for `x` (`[batch, …input]`) and the parameter vector `theta`. Dropout
-    /// multiplies by `mask` (`[batch, …]`); without one it passes.
-    pub fn apply(&self, g: &mut Graph, theta: NodeId, x: NodeId, mask: Option<NodeId>) -> NodeId {
+    /// Outputs `[batch, …]` for `x` (`[batch, …input]`) and the parameter vector `theta`. The dropout
+    /// layer multiplies by `factor` (`[batch, …]`), such as [`functions::dropout_factor`]; without one it
+    /// passes.
+    pub fn apply(&self, g: &mut Graph, theta: NodeId, x: NodeId, factor: Option<NodeId>) -> NodeId {
         let mut parameters = self.parameters.iter().peekable();
         let mut h = x;
         for layer in &self.layers {
@@ -359,10 +360,7 @@ impl Model {
                 Layer::Tanh => g.scalar(Scalar::Tanh, &[h]),
                 Layer::Sigmoid => g.scalar(Scalar::Sigmoid, &[h]),
                 Layer::Softplus => g.scalar(Scalar::Softplus, &[h]),
-                Layer::Dropout { rate } => match mask {
-                    Some(mask) => functions::dropout(g, h, mask, *rate),
-                    None => h,
-                },
+                Layer::Dropout { .. } => factor.map_or(h, |factor| g.mul(h, factor)),
                 Layer::Maxpool1d { window, stride } => functions::max_pool(g, h, &[*window], &[*stride]),
                 Layer::Maxpool2d { window, stride } => functions::max_pool(g, h, window, stride),
                 Layer::Avgpool1d { window, stride } => functions::average_pool(g, h, &[*window], &[*stride]),

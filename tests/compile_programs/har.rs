@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::support::{Loaded, close, draws, run};
 use stackelberg::autodiff::jvp;
-use stackelberg::bilevel::{Function, Loss, Problem, Source};
+use stackelberg::bilevel::{Function, Loss, Problem};
 use stackelberg::compile::Output;
 use stackelberg::interp;
 use stackelberg::ir::{DType, Graph, NodeId, numel};
@@ -13,18 +13,7 @@ use stackelberg::nn::Model;
 use stackelberg::nn::optim::Optimizer;
 
 fn problem(model: Model, optimizer: Optimizer, batch: usize) -> Problem {
-    Problem {
-        model,
-        loss: Loss::CrossEntropy,
-        optimizer,
-        steps: 20,
-        batch,
-        train: 100,
-        batches: Source::Keyed,
-        masks: Some(Source::Keyed),
-        l2: true,
-        weights: false,
-    }
+    Problem { batch, l2: true, ..Problem::new(model, Loss::CrossEntropy, optimizer, 20, 100) }
 }
 
 /// Tangents of state and hyperparameters before a step to that of the state after it.

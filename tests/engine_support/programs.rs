@@ -1,6 +1,6 @@
 //! The main job's programs, with inputs to run them on, and the same in f64.
 
-use stackelberg::bilevel::{Loss, Problem, Source};
+use stackelberg::bilevel::{Loss, Problem};
 use stackelberg::compile::{BufferIndex, Program};
 use stackelberg::engine::Engine;
 use stackelberg::ir::DType;
@@ -14,17 +14,12 @@ pub const EXAMPLES: usize = 150;
 
 /// The activity network with F filters and H hidden units, trained as `tune` does.
 pub fn problem(filters: usize, hidden: usize, batch: usize) -> Problem {
+    let model = Model::har_cnn(filters, hidden, 6, 0.3);
     Problem {
-        model: Model::har_cnn(filters, hidden, 6, 0.3),
-        loss: Loss::CrossEntropy,
-        optimizer: Optimizer::Momentum,
-        steps: 3,
         batch,
-        train: EXAMPLES,
-        batches: Source::Keyed,
-        masks: Some(Source::Keyed),
         l2: true,
         weights: true,
+        ..Problem::new(model, Loss::CrossEntropy, Optimizer::Momentum, 3, EXAMPLES)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use stackelberg::bilevel::{
     Directions, Estimate, FixedPoint, Implicit, Loss, Memory, Problem, Reverse, Session, SessionData, Set, SolveError,
-    Solver, Source, Targets, Truncated, Unattended,
+    Solver, Targets, Truncated, Unattended,
 };
 use stackelberg::nn::optim::Optimizer;
 use stackelberg::nn::{Layer, Model};
@@ -91,18 +91,9 @@ fn many_examples(optimizer: Optimizer, steps: usize, scalars: &[f64]) -> Case {
         Set { x, targets: Targets::Values(y), count }
     };
     let layer = Layer::Dense { name: "dense".into(), inputs: 4, outputs: 1, bias: true };
-    let problem = Problem {
-        model: Model::new(vec![layer], &[4]).unwrap(),
-        loss: Loss::MeanSquaredError,
-        optimizer,
-        steps,
-        batch: 300,
-        train: 300,
-        batches: Source::Keyed,
-        masks: None,
-        l2: true,
-        weights: true,
-    };
+    let model = Model::new(vec![layer], &[4]).unwrap();
+    let problem =
+        Problem { l2: true, weights: true, ..Problem::new(model, Loss::MeanSquaredError, optimizer, steps, 300) };
     let data = SessionData {
         train: set(300),
         validation: set(150),

@@ -7,6 +7,7 @@ mod implicit;
 mod matrix;
 mod memory;
 mod network;
+mod noise;
 mod online;
 mod problems;
 mod vectors;

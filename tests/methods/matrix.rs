@@ -1,8 +1,8 @@
 //! Method × problem × dynamics. A new method is a new row of `methods`.
 
 use stackelberg::bilevel::{
-    Coordinate, Directions, FixedPoint, Forward, Implicit, Memory, Method, Problem, Reverse, Session, SolveError,
-    Solver, Truncated, Unattended,
+    Blueprint, Coordinate, Counts, Directions, FixedPoint, Forward, Implicit, Memory, Method, Problem, Reverse,
+    Session, SolveError, Solver, Truncated, Unattended,
 };
 use stackelberg::nn::optim::Optimizer;
 use stackelberg::reference::ReferenceEngine;
@@ -57,6 +57,13 @@ fn dynamics(problem: &Problem) -> Directions {
     rates.each(layout.scalars)
 }
 
+/// What a method says that it will run.
+fn foreseen(row: &Row, case: &Case, along: &Directions) -> Counts {
+    let problem = &case.problem;
+    let blueprint = Blueprint::new(problem, case.data.validation.count, (row.make)(problem)).unwrap();
+    (row.make)(problem).counts(problem, &blueprint.checkpoints, along.len())
+}
+
 /// Fourth-order differences of the outer loss along every direction.
 fn differences(case: &Case, along: &Directions) -> Vec<f64> {
     let mut engine = ReferenceEngine::new();
@@ -92,7 +99,11 @@ fn every_method_on_every_problem_with_every_dynamics() {
                 let what = format!("{}, {problem}, {optimizer:?}", row.name);
                 let answer = estimate(&short, (row.make)(&short.problem), &along);
                 match row.truth {
-                    Truth::Unrolled => near(&answer.unwrap().hypergradient, &unrolled, &what),
+                    Truth::Unrolled => {
+                        let answer = answer.unwrap();
+                        near(&answer.hypergradient, &unrolled, &what);
+                        assert_eq!(answer.counts, foreseen(&row, &short, &along), "{what}");
+                    }
                     Truth::Settled => assert!(matches!(answer, Err(SolveError::Refused(_))), "{what} must refuse"),
                 }
             }
@@ -112,6 +123,7 @@ fn methods_for_a_solved_inner_problem_agree_there() {
             for row in methods().into_iter().filter(|row| row.truth == Truth::Settled) {
                 let what = format!("{}, {problem}, {optimizer:?}", row.name);
                 let answer = estimate(&case, (row.make)(&case.problem), &along).unwrap();
+                assert_eq!(answer.counts, foreseen(&row, &case, &along), "{what}");
                 assert!(answer.residual.unwrap() < 1e-8, "{what}: residual {:?}", answer.residual);
                 near(&answer.hypergradient, &reverse.hypergradient, &what);
             }
@@ -129,7 +141,7 @@ fn near(got: &[f64], wanted: &[f64], what: &str) {
 fn exact_methods_agree_to_rounding() {
     for optimizer in Optimizer::ALL {
         let case = SKEWED.case(optimizer, 12, 0.1, scalars(optimizer));
-        let along = dynamics(&case.problem).initial_weights().initial_scale(&case.data.initial);
+        let along = dynamics(&case.problem).initial_weights().initial_scale(&case.data.initial, 1.0);
         let exact = methods().into_iter().filter(|row| row.truth == Truth::Unrolled);
         let answers: Vec<_> =
             exact.map(|row| (row.name, estimate(&case, (row.make)(&case.problem), &along).unwrap())).collect();

@@ -1,7 +1,7 @@
 //! Methods on the narrow activity network, whose ReLUs and max-pooling are differentiated on the branch
 //! taken, with dropout and minibatches.
 
-use stackelberg::bilevel::{Directions, Forward, Loss, Memory, Problem, Reverse, SessionData, Set, Source, Targets};
+use stackelberg::bilevel::{Directions, Forward, Loss, Memory, Problem, Reverse, SessionData, Set, Targets};
 use stackelberg::cpu::CpuEngine;
 use stackelberg::engine::Engine;
 use stackelberg::nn::{Model, optim::Optimizer};
@@ -22,30 +22,17 @@ fn windows(count: usize, stream: u32) -> Set {
 pub fn narrow(steps: usize) -> Case {
     let model = Model::har_cnn(8, 16, 6, 0.3);
     let problem = Problem {
-        loss: Loss::CrossEntropy,
-        optimizer: Optimizer::Momentum,
-        steps,
         batch: 6,
-        train: 18,
-        batches: Source::Keyed,
-        masks: Some(Source::Keyed),
         l2: true,
         weights: true,
-        model,
+        ..Problem::new(model, Loss::CrossEntropy, Optimizer::Momentum, steps, 18)
     };
     let layout = problem.layout();
     let mut lambda = vec![0.02f64.ln(); layout.len()];
     lambda[layout.scalars].fill(0.8);
     lambda[layout.l2_log].fill(-5.0);
     lambda[layout.weights].fill(0.9);
-    let data = SessionData {
-        train: windows(18, 1),
-        validation: windows(12, 2),
-        initial: problem.model.initial_parameters(4),
-        seed: 8,
-        batches: vec![],
-        masks: vec![],
-    };
+    let data = SessionData::new(windows(18, 1), windows(12, 2), problem.model.initial_parameters(4), 8);
     Case { problem, data, lambda }
 }
 
@@ -53,7 +40,7 @@ pub fn narrow(steps: usize) -> Case {
 fn along(case: &Case) -> Directions {
     let layout = case.problem.layout();
     let along = Directions::new(&case.problem).each(layout.l2_log).shared(layout.log_lr).each(layout.scalars);
-    along.each(layout.weights.start..layout.weights.start + 1).initial_scale(&case.data.initial)
+    along.each(layout.weights.start..layout.weights.start + 1).initial_scale(&case.data.initial, 1.0)
 }
 
 fn forward_against_reverse(engine: &mut dyn Engine, steps: usize) -> f64 {

@@ -1,8 +1,7 @@
 //! Least-squares problems in f64 with their points, and what is differentiated in.
 
 use stackelberg::bilevel::{
-    Coordinate, Directions, Estimate, Loss, Method, Problem, Session, SessionData, Set, SolveError, Source, Targets,
-    Unattended,
+    Coordinate, Directions, Estimate, Loss, Method, Problem, Session, SessionData, Set, SolveError, Targets, Unattended,
 };
 use stackelberg::engine::Engine;
 use stackelberg::nn::optim::Optimizer;
@@ -36,31 +35,19 @@ impl LeastSquares<'_> {
         let inputs = self.initial.len();
         let layer = Layer::Dense { name: "w".into(), inputs, outputs: 1, bias: false };
         let set = |x: &[&[f32]], y: &[f32]| Set { x: x.concat(), targets: Targets::Values(y.to_vec()), count: y.len() };
+        let model = Model::new(vec![layer], &[inputs]).unwrap();
         let problem = Problem {
-            model: Model::new(vec![layer], &[inputs]).unwrap(),
-            loss: Loss::MeanSquaredError,
-            optimizer,
-            steps,
-            batch: self.y.len(),
-            train: self.y.len(),
-            batches: Source::Keyed,
-            masks: None,
             l2: self.l2.is_some(),
             weights: true,
+            ..Problem::new(model, Loss::MeanSquaredError, optimizer, steps, self.y.len())
         };
         let layout = problem.layout();
         let mut lambda = vec![rate.ln(); layout.len()];
         lambda[layout.scalars].copy_from_slice(scalars);
         lambda[layout.l2_log].fill(self.l2.unwrap_or_default());
         lambda[layout.weights].copy_from_slice(self.weights);
-        let data = SessionData {
-            train: set(self.x, self.y),
-            validation: set(self.validation_x, self.validation_y),
-            initial: self.initial.to_vec(),
-            seed: 3,
-            batches: vec![],
-            masks: vec![],
-        };
+        let data =
+            SessionData::new(set(self.x, self.y), set(self.validation_x, self.validation_y), self.initial.to_vec(), 3);
         Case { problem, data, lambda }
     }
 }

@@ -373,7 +373,8 @@ fn apply_op(b: &mut Builder) -> Result<NodeId, CaseError> {
         "dropout" => {
             let (x, mask) = (b.input("x")?, b.input("mask")?);
             b.require(b.shape(x) == b.shape(mask))?;
-            Ok(f::dropout(&mut b.graph, x, mask, attrs.value("rate")?))
+            let factor = f::dropout_factor(&mut b.graph, mask, attrs.value("rate")?);
+            Ok(b.graph.mul(x, factor))
         }
         _ => Err(b.case.inconsistent(format!("op `{op}` is not known"))),
     }
@@ -426,10 +427,10 @@ fn model_case(case: &Case) -> Result<CaseGraph, CaseError> {
     let model = Model::new(case.layers()?, example).map_err(|e| case.inconsistent(e.to_string()))?;
     let loss = Loss::from_case(case.meta["loss"].as_str().unwrap_or_default())
         .ok_or_else(|| case.inconsistent(format!("unknown loss {}", case.meta["loss"])))?;
-    let (y, target) = match (loss, model.output()) {
-        (Loss::CrossEntropy, &[classes]) => (b.words("y", classes)?, vec![batch]),
-        (Loss::CrossEntropy, _) => return Err(b.misfit()),
-        (Loss::MeanSquaredError, output) => (b.input("y")?, [&[batch], output].concat()),
+    let (y, target) = match (loss.takes_labels(), model.output()) {
+        (true, &[classes]) => (b.words("y", classes)?, vec![batch]),
+        (true, _) => return Err(b.misfit()),
+        (false, output) => (b.input("y")?, [&[batch], output].concat()),
     };
     b.require(b.shape(y) == target && !model.parameters().is_empty())?;
     let mut optional = |name: &str, shape: &[usize]| {
@@ -437,7 +438,7 @@ fn model_case(case: &Case) -> Result<CaseGraph, CaseError> {
         b.require(given.is_none_or(|id| b.shape(id) == shape))?;
         Ok::<_, CaseError>(given)
     };
-    let masked = model.dropout().map_or(&[] as &[usize], |(shape, _)| shape);
+    let (masked, rate) = model.dropout().unwrap_or_default();
     let mask = optional("mask", &[&[batch], masked].concat())?;
     let (l2_log, weights) = (optional("l2_log", &[model.parameter_layers()])?, optional("ex_w", &[batch])?);
     let mut vector = |prefix: &str| -> Result<NodeId, CaseError> {
@@ -459,7 +460,8 @@ fn model_case(case: &Case) -> Result<CaseGraph, CaseError> {
         b.inputs.push(Array { shape: vec![model.parameter_count()], dtype: DType::U32, data });
     }
     let g = &mut b.graph;
-    let output = model.apply(g, theta, x, mask);
+    let factor = mask.map(|mask| f::dropout_factor(g, mask, rate));
+    let output = model.apply(g, theta, x, factor);
     let training = TrainingLoss { model: &model, map, loss, l2_log, weights };
     let value = training.of_output(g, theta, output, y);
     let gradient = grad(g, value, &[theta])[0];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::setup::{self, floats};
 use super::{Case, RunError};
-use crate::bilevel::{Directions, Implicit, Layout, Memory, Problem, Session, SessionData, Solver, Source, Unattended};
+use crate::bilevel::{Directions, Implicit, Layout, Memory, Problem, Session, SessionData, Solver, Unattended};
 use crate::engine::Engine;
 use crate::nn::optim::Optimizer;
 
@@ -49,25 +49,12 @@ fn setup(case: &Case) -> Result<(Problem, SessionData, f64), RunError> {
     let (model, loss) = setup::model(case)?;
     let train = setup::set(case, "x", "y", loss)?;
     let problem = Problem {
-        model,
-        loss,
-        optimizer: Optimizer::Sgd,
-        steps: 1,
-        batch: train.count,
-        train: train.count,
-        batches: Source::Keyed,
         masks: None,
         l2: case.inputs.contains_key("l2_log"),
         weights: case.inputs.contains_key("ex_w"),
+        ..Problem::new(model, loss, Optimizer::Sgd, 1, train.count)
     };
-    let data = SessionData {
-        train,
-        validation: setup::set(case, "xv", "yv", loss)?,
-        initial: floats(&case.input("w_star")?.data),
-        seed: 0,
-        batches: vec![],
-        masks: vec![],
-    };
+    let data = SessionData::new(train, setup::set(case, "xv", "yv", loss)?, floats(&case.input("w_star")?.data), 0);
     let rate = case.input("neumann_alpha")?.data.first().copied();
     let rate = rate.ok_or_else(|| case.inconsistent("`in.neumann_alpha` is empty".to_owned()))?;
     Ok((problem, data, rate))

@@ -40,9 +40,10 @@ pub(super) fn set(case: &Case, x: &str, y: &str, loss: Loss) -> Result<Set, Case
         _ => return Err(case.inconsistent(format!("`in.{x}` must have a row for each example"))),
     };
     let (x, y) = (case.input(x)?, case.input(y)?);
-    let targets = match loss {
-        Loss::CrossEntropy => Targets::Labels(y.data.iter().map(|&l| l as u32).collect()),
-        Loss::MeanSquaredError => Targets::Values(floats(&y.data)),
+    let targets = if loss.takes_labels() {
+        Targets::Labels(y.data.iter().map(|&l| l as u32).collect())
+    } else {
+        Targets::Values(floats(&y.data))
     };
     Ok(Set { x: floats(&x.data), targets, count })
 }
@@ -52,17 +53,14 @@ impl Setup {
     pub fn new(case: &Case) -> Result<Setup, RunError> {
         let (model, loss) = model(case)?;
         let has = |name: &str| case.inputs.contains_key(name);
+        let (steps, train) = (size(case, "T")?, case.input("x")?.shape[0]);
         let problem = Problem {
-            optimizer: optimizer(case)?,
-            loss,
-            steps: size(case, "T")?,
             batch: size(case, "batch")?,
-            train: case.input("x")?.shape[0],
             batches: Source::Table,
             masks: has("masks").then_some(Source::Table),
             l2: has("l2_log"),
             weights: has("ex_w"),
-            model,
+            ..Problem::new(model, loss, optimizer(case)?, steps, train)
         };
         if problem.steps == 0 || problem.batch == 0 {
             return Err(case.inconsistent("`T` and `batch` must be at least 1".to_owned()).into());
@@ -95,7 +93,7 @@ pub(super) fn model(case: &Case) -> Result<(Model, Loss), CaseError> {
     let model = Model::new(case.layers()?, &x.shape[1..]).map_err(|e| case.inconsistent(e.to_string()))?;
     let loss = Loss::from_case(case.meta["loss"].as_str().unwrap_or_default())
         .ok_or_else(|| case.inconsistent(format!("unknown loss {}", case.meta["loss"])))?;
-    if loss == Loss::CrossEntropy {
+    if loss.takes_labels() {
         let classes = model.output().iter().product();
         in_range(case, "y", classes)?;
         in_range(case, "yv", classes)?;

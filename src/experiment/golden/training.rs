@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::setup::Setup;
 use super::{Case, RunError};
 use crate::bilevel::descent::{Descent, Rule};
-use crate::bilevel::{Directions, Estimate, Memory, Problem, Reverse, Session, Truncated, Unattended};
+use crate::bilevel::{Adam, Directions, Estimate, Memory, Problem, Reverse, Session, Truncated, Unattended};
 use crate::engine::Engine;
 
 type Outputs = BTreeMap<String, Vec<f64>>;
@@ -66,7 +66,7 @@ pub(super) async fn run_outer(case: &Case, engine: &mut dyn Engine, memory: Memo
     let rule = match outer["optimizer"].as_str().unwrap_or_default() {
         "sgd" => Rule::GradientDescent,
         // Single precision, as the references have it.
-        "adam" => Rule::Adam { beta1: 0.9f32.into(), beta2: 0.999f32.into(), epsilon: 1e-8 },
+        "adam" => Rule::Adam(Adam { beta1: 0.9f32.into(), beta2: 0.999f32.into(), epsilon: 1e-8 }),
         other => return Err(case.inconsistent(format!("unknown outer optimiser `{other}`")).into()),
     };
     let (rate, steps) = (number("lr")?, number("steps")? as usize);

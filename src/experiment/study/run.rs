@@ -2,7 +2,7 @@
 
 use super::{Method, Mislabelled, Trial, trainings_of_equal_cost};
 use crate::bilevel::hyperparameters::Kind;
-use crate::bilevel::{Loss, Memory, Pace, Problem, Session, SessionData, Set, SolveError, Source, Targets};
+use crate::bilevel::{Loss, Memory, Pace, Problem, Session, SessionData, Set, SolveError, Targets};
 use crate::data::{self, CLASSES, Split, Windows, statistics};
 use crate::engine::Engine;
 use crate::experiment::config::TuneConfig;
@@ -287,16 +287,9 @@ async fn on_statistics(
     let layers = Layer::Dense { name: "dense".into(), inputs: statistics::FEATURES, outputs: CLASSES, bias: true };
     let model = Model::new(vec![layers], &[statistics::FEATURES]).expect("one dense layer fits");
     let problem = Problem {
-        model,
-        loss: Loss::CrossEntropy,
-        optimizer: Optimizer::Momentum,
-        steps: 600,
         batch: 512.min(train.count),
-        train: train.count,
-        batches: Source::Keyed,
-        masks: None,
         l2: true,
-        weights: false,
+        ..Problem::new(model, Loss::CrossEntropy, Optimizer::Momentum, 600, train.count)
     };
     let layout = problem.layout();
     let data = SessionData {

@@ -1,0 +1,151 @@
+//! Noise in the training steps whose strength is a hyperparameter (algorithms.md A.10).
+//!
+//! Draws are functions of (seed, purpose, step, index), so a step that is run again sees the same. The
+//! strengths reach the step as logarithms of standard deviations.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ir::{Graph, NodeId, Scalar};
+use crate::rng::Purpose;
+
+/// A kind of noise. Each has one strength.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Noise {
+    /// Gaussian dropout: the activations at the model's dropout layer are multiplied by 1 + s ξ. With
+    /// s = √(p / (1 − p)) they have the variance of dropout at rate p, whose own masks have no derivative.
+    Dropout,
+    /// Every value of an example gets σ ξ added.
+    Jitter,
+    /// Every channel (last axis) of an example is multiplied by 1 + κ ξ.
+    Scaling,
+}
+
+impl Noise {
+    /// The stream of its draws.
+    pub(super) fn purpose(self) -> Purpose {
+        match self {
+            Noise::Dropout => Purpose::GaussianDropout,
+            Noise::Jitter => Purpose::Jitter,
+            Noise::Scaling => Purpose::Scaling,
+        }
+    }
+}
+
+/// Standard normal numbers, a function of a stream's two key words and of `index` (all of one shape).
+///
+/// The inverse of the normal distribution function, ξ = √2 erf⁻¹(x), by Giles's single-precision
+/// approximation ("Approximating the erfinv function", GPU Computing Gems, 2010, table 5), which needs nothing but a
+/// logarithm and a root: WGSL promises little about sine and cosine.
+pub(super) fn normal(g: &mut Graph, key: [NodeId; 2], index: NodeId) -> NodeId {
+    let shape = g.shape(index).to_vec();
+    let zero = g.full_u(&shape, 0);
+    let bits = g.scalar(Scalar::Threefry0, &[key[0], key[1], index, zero]);
+    // The 24-bit fraction and half a unit have an exact sum, so x lies inside (−1, 1), symmetrically.
+    let unit = g.full_u(&shape, 1 << 9);
+    let top = g.scalar(Scalar::DivU, &[bits, unit]);
+    let top = g.scalar(Scalar::ToFloat, &[top]);
+    let middle = g.offset(top, 0.5 - 2f64.powi(22));
+    let x = g.scale(middle, 2f64.powi(-22));
+    erf_inverse(g, x, 2f64.sqrt())
+}
+
+/// factor · erf⁻¹(x) for |x| < 1.
+fn erf_inverse(g: &mut Graph, x: NodeId, factor: f64) -> NodeId {
+    let minus = g.neg(x);
+    let (low, high) = (g.offset(minus, 1.0), g.offset(x, 1.0));
+    let product = g.mul(low, high);
+    let log = g.scalar(Scalar::Log, &[product]);
+    let w = g.neg(log);
+    let root = g.scalar(Scalar::Sqrt, &[w]);
+    let (near, far) = (g.offset(w, -2.5), g.offset(root, -3.0));
+    let shape = g.shape(x).to_vec();
+    let edge = g.full(&shape, 5.0);
+    let central = g.lt(w, edge);
+    let (near, far) = (polynomial(g, near, &NEAR), polynomial(g, far, &FAR));
+    let value = g.select(central, near, far);
+    let value = g.mul(value, x);
+    g.scale(value, factor)
+}
+
+const NEAR: [f64; 9] = [
+    2.810_226_36e-8,
+    3.432_739_39e-7,
+    -3.523_387_7e-6,
+    -4.391_506_54e-6,
+    2.185_808_7e-4,
+    -1.253_725_03e-3,
+    -4.177_681_64e-3,
+    0.246_640_727,
+    1.501_409_41,
+];
+
+const FAR: [f64; 9] = [
+    -2.002_142_57e-4,
+    1.009_505_58e-4,
+    1.349_343_22e-3,
+    -3.673_428_44e-3,
+    5.739_507_73e-3,
+    -7.622_461_3e-3,
+    9.438_870_47e-3,
+    1.001_674_06,
+    2.832_976_82,
+];
+
+/// Horner's rule, the highest power first.
+fn polynomial(g: &mut Graph, x: NodeId, coefficients: &[f64]) -> NodeId {
+    let shape = g.shape(x).to_vec();
+    let first = g.full(&shape, coefficients[0]);
+    coefficients[1..].iter().fold(first, |sum, &c| {
+        let product = g.mul(sum, x);
+        g.offset(product, c)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interp;
+    use crate::ir::DType;
+
+    /// erf(y) = 2/√π ∫₀ʸ e^(−t²) dt by Simpson's rule.
+    fn erf(y: f64) -> f64 {
+        let n = 2000;
+        let h = y / f64::from(n);
+        let weight = |k: i32| if k == 0 || k == n { 1.0 } else { f64::from(2 + 2 * (k % 2)) };
+        let sum: f64 = (0..=n).map(|k| weight(k) * (-(h * f64::from(k)).powi(2)).exp()).sum();
+        2.0 / std::f64::consts::PI.sqrt() * sum * h / 3.0
+    }
+
+    #[test]
+    fn erf_inverse_inverts_erf() {
+        let x: Vec<f64> =
+            (-999..=999).map(|k| f64::from(k) / 1000.0).chain([-1.0 + 1e-6, 1.0 - 2f64.powi(-23)]).collect();
+        let mut g = Graph::new();
+        let input = g.input("x", &[x.len()], DType::F32);
+        let y = erf_inverse(&mut g, input, 1.0);
+        for (x, y) in x.iter().zip(&interp::eval(&g, &[y], &[x.clone()])[0]) {
+            let slope = (y * y).exp();
+            let error = (erf(*y) - x) * slope;
+            assert!(error.abs() < 3e-6 * y.abs().max(1e-3), "{x}: {y} is {error:e} off");
+        }
+    }
+
+    #[test]
+    fn draws_are_normal_and_belong_to_their_step() {
+        let n = 40_000;
+        let mut g = Graph::new();
+        let keys = [0, 1].map(|k| g.input(&format!("k{k}"), &[n], DType::U32));
+        let index = g.iota(&[n], 0);
+        let xi = normal(&mut g, keys, index);
+        let draw = |key: [u32; 2]| interp::eval(&g, &[xi], &key.map(|k| vec![f64::from(k); n])).remove(0);
+        let draws = draw([3, 4]);
+        let moment = |p: i32| draws.iter().map(|x| x.powi(p)).sum::<f64>() / n as f64;
+        // Five standard errors each.
+        let error = |variance: f64| 5.0 * (variance / n as f64).sqrt();
+        assert!(moment(1).abs() < error(1.0) && (moment(2) - 1.0).abs() < error(2.0), "{} {}", moment(1), moment(2));
+        assert!(moment(3).abs() < error(15.0) && (moment(4) - 3.0).abs() < error(96.0), "{} {}", moment(3), moment(4));
+        assert_ne!(draws, draw([3, 5]));
+        assert_eq!(draws, draw([3, 4]));
+    }
+}
