@@ -24,8 +24,12 @@ pub fn values(point: &Hyperparameters, problem: &Problem) -> Named {
 }
 
 /// Derivatives in the tuned groups' unconstrained values by name; of those that are many, the length.
+/// None where the training diverged.
 pub fn derivatives(point: &Hyperparameters, problem: &Problem, hypergradient: &[f64]) -> Named {
     let mut named = Named::new();
+    if hypergradient.is_empty() {
+        return named;
+    }
     for (group, values) in point.split(hypergradient) {
         match each(group, problem) {
             Some(names) => named.extend(names.into_iter().zip(values.iter().copied())),
