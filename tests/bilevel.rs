@@ -1,7 +1,7 @@
 //! Hypergradients on the f64 engine: against differences, across checkpoint plans, and what a sweep
 //! costs.
 
-use stackelberg::bilevel::{Loss, Memory, Problem, Session, SessionData, Set, Targets, Unattended};
+use stackelberg::bilevel::{Loss, Memory, Problem, Session, SessionData, Set, Source, Targets, Unattended};
 use stackelberg::engine::{Counters, Engine};
 use stackelberg::nn::optim::Optimizer;
 use stackelberg::nn::{Layer, Model, Padding};
