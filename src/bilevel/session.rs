@@ -74,10 +74,25 @@ impl<'e> Session<'e> {
 
     /// The same at a point of hyperparameters, along what its tuned groups move.
     pub async fn estimate_at(&mut self, point: &Hyperparameters, host: &mut dyn Host) -> Result<Estimate, SolveError> {
+        let along = self.directions_at(point);
+        self.estimate_along(point, &along, host).await
+    }
+
+    /// The same along directions of one's own.
+    pub async fn estimate_along(
+        &mut self,
+        point: &Hyperparameters,
+        along: &Directions,
+        host: &mut dyn Host,
+    ) -> Result<Estimate, SolveError> {
         let lambda = self.begin_at(point)?;
+        self.estimate(&lambda, along, host).await
+    }
+
+    /// What the tuned groups of a point move.
+    pub fn directions_at(&self, point: &Hyperparameters) -> Directions {
         let initial = point.initial(&self.initial);
-        let along = point.directions(self.problem(), initial.as_deref().unwrap_or(&self.initial));
-        self.estimate(&lambda, &along, host).await
+        point.directions(self.problem(), initial.as_deref().unwrap_or(&self.initial))
     }
 
     /// Trains at a point of hyperparameters and takes the outer loss; no derivative.

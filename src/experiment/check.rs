@@ -285,13 +285,13 @@ impl Subject {
         point: &Hyperparameters,
         host: &mut dyn Host,
     ) -> Result<Estimate, CheckError> {
-        let columns = point.directions(&self.problem);
+        let columns = session.directions_at(point);
         let mut along = Directions::new(&self.problem);
         for line in &self.lines {
             let moving = line.along.iter().enumerate().filter(|(_, factor)| **factor != 0.0);
             along.push(moving.flat_map(|(k, factor)| columns.entries(k).iter().map(move |&(at, d)| (at, factor * d))));
         }
-        let estimate = session.estimate(&point.arrays(&self.problem), &along, host).await?;
+        let estimate = session.estimate_along(point, &along, host).await?;
         if estimate.hypergradient.len() == along.len() { Ok(estimate) } else { Err(CheckError::Diverged) }
     }
 
@@ -327,8 +327,8 @@ impl Subject {
         while quotients.len() < MOST {
             let mut ends = [0.0; 2];
             for (end, sign) in ends.iter_mut().zip([1.0, -1.0]) {
-                let lambda = moved(&self.point, &line.along, sign * step).arrays(&self.problem);
-                *end = session.train(&lambda, host).await?.outer_loss;
+                let point = moved(&self.point, &line.along, sign * step);
+                *end = session.train_at(&point, host).await?.outer_loss;
             }
             quotients.push((ends[0] - ends[1]) / (2.0 * step));
             if let [.., a, b, c] = quotients[..] {
