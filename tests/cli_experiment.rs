@@ -68,3 +68,12 @@ fn files_and_names_that_cannot_be_used_are_named() {
     run(&mut program(&format!("experiment har-baselines --device cpu --out {directory}"))).exits(1).says(&damaged);
     run(&mut program(&format!("report {directory}"))).exits(1).says(&damaged);
 }
+
+#[test]
+fn data_that_are_not_there_are_named_with_where_to_get_them() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().display();
+    run(&mut program(&format!("experiment mnist-hyper-cleaning --device cpu --out {directory} --data {directory}")))
+        .exits(1)
+        .says(&["there is no train-images-idx3-ubyte", "mnist", "STACKELBERG_DATA"]);
+}

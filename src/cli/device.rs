@@ -7,6 +7,7 @@ use stackelberg::data::Source;
 use stackelberg::engine::{Engine, EngineError, EngineInfo};
 use stackelberg::experiment::config::TuneConfig;
 use stackelberg::experiment::predict;
+use stackelberg::experiment::tune::TuneError;
 use stackelberg::gpu::GpuEngine;
 use stackelberg::reference::ReferenceEngine;
 
@@ -50,14 +51,22 @@ pub fn open_for(config: &TuneConfig, source: &Source) -> Result<Box<dyn Engine>,
 /// The engine that the settings of a run name, or the faster of GPU and processor, with its measured
 /// pace. A line on standard error says which it is and why.
 pub fn choose(config: &TuneConfig, source: &Source) -> Result<(Box<dyn Engine>, Pace), CliError> {
-    if config.device != AUTO {
-        let mut engine = open(&config.device)?;
-        let pace = block_on(predict::measure(&mut *engine, config, source, MEASURING))?;
+    choose_by(&config.device, &mut |engine| block_on(predict::measure(engine, config, source, MEASURING)))
+}
+
+/// The same for whatever can be timed on an engine.
+pub fn choose_by(
+    choice: &str,
+    measure: &mut dyn FnMut(&mut dyn Engine) -> Result<Pace, TuneError>,
+) -> Result<(Box<dyn Engine>, Pace), CliError> {
+    if choice != AUTO {
+        let mut engine = open(choice)?;
+        let pace = measure(&mut *engine)?;
         return Ok((engine, pace));
     }
     let mut measured: Vec<(Box<dyn Engine>, Pace)> = vec![];
     for mut engine in everything() {
-        match block_on(predict::measure(&mut *engine, config, source, MEASURING)) {
+        match measure(&mut *engine) {
             Ok(pace) => measured.push((engine, pace)),
             Err(error) => super::note(format_args!("{} cannot take this run: {error}", describe(engine.info()))),
         }
@@ -66,7 +75,7 @@ pub fn choose(config: &TuneConfig, source: &Source) -> Result<(Box<dyn Engine>, 
     let fastest = (0..measured.len()).min_by(|&a, &b| measured[a].1.step.total_cmp(&measured[b].1.step));
     let Some(fastest) = fastest else {
         let mut engine = open(AUTO)?;
-        let pace = block_on(predict::measure(&mut *engine, config, source, MEASURING))?;
+        let pace = measure(&mut *engine)?;
         return Ok((engine, pace));
     };
     let beside: Vec<&str> = (0..others.len()).filter(|&at| at != fastest).map(|at| others[at].as_str()).collect();

@@ -1,5 +1,7 @@
 //! `stackelberg experiment`: named studies on real data.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Write as _;
 use std::fs::{self, File, TryLockError};
 use std::future::ready;
@@ -13,17 +15,15 @@ use std::time::Instant;
 use clap::ValueEnum;
 use miette::Diagnostic;
 use pollster::block_on;
-use stackelberg::bilevel::{Flow, Pace};
-use stackelberg::data::{Source, Split};
+use stackelberg::bilevel::{Flow, Pace, SolveError};
+use stackelberg::data::DataError;
 use stackelberg::engine::{Engine, LocalFuture};
-use stackelberg::experiment::config::{DataSource, Network, TuneConfig};
-use stackelberg::experiment::predict;
 use stackelberg::experiment::record::DeviceRecord;
-use stackelberg::experiment::study::{self, Budget, Outcome, STUDIES, Study, Trial, summary};
-use stackelberg::experiment::tune::{Event, Observed, Observer};
+use stackelberg::experiment::study::{self, Budget, Library, Outcome, STUDIES, Study, Trial, summary};
+use stackelberg::experiment::tune::{Event, Observed, Observer, TuneError};
 
-use super::device::{self, duration};
-use super::{CliError, tune};
+use super::device::{self, MEASURING, duration};
+use super::{CliError, data, tune};
 
 /// Run a study on real data: many trainings, one table
 ///
@@ -46,6 +46,9 @@ pub struct Args {
     /// Where to compute, as for `stackelberg tune`
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
+
+    #[command(flatten)]
+    place: data::Place,
 }
 
 fn names() -> clap::builder::PossibleValuesParser {
@@ -126,29 +129,32 @@ pub fn outcomes(path: &Path, text: &str) -> Result<Vec<Outcome>, JournalError> {
 
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let stop = tune::on_interrupt();
+    let library = Library::new(args.place.directory.clone());
     if args.name == "list" {
-        return list(args);
+        return list(args, &library);
     }
     let studies: Vec<&Study> = match &*args.name {
         "all" => STUDIES.iter().collect(),
         name => study::find(name).into_iter().collect(),
     };
+    let mut code = ExitCode::SUCCESS;
     for study in studies {
-        if !Runner::open(args, study)?.finish(&stop)? {
-            super::note("Stopped; what is finished is saved, and the same command goes on.");
-            return Ok(ExitCode::SUCCESS);
+        match Runner::open(args, study)?.finish(&args.device, &library, &stop) {
+            Ok(true) => {}
+            Ok(false) => {
+                super::note("Stopped; what is finished is saved, and the same command goes on.");
+                return Ok(ExitCode::SUCCESS);
+            }
+            // The others can do without.
+            Err(CliError::Data(error @ DataError::NotThere { .. })) if args.name == "all" => {
+                super::note(format_args!("{} is left out: {error}", study.name));
+                code = ExitCode::from(super::FAILED);
+            }
+            Err(error) => return Err(error),
         }
     }
     super::note(format_args!("For charts: stackelberg report {}", args.out.display()));
-    Ok(ExitCode::SUCCESS)
-}
-
-fn trials(study: &Study, args: &Args) -> Vec<Trial> {
-    let mut trials = (study.trials)(args.budget);
-    for trial in &mut trials {
-        trial.config.device = args.device.clone();
-    }
-    trials
+    Ok(code)
 }
 
 /// The budget as the command line has it.
@@ -157,50 +163,51 @@ fn named(budget: Budget) -> String {
 }
 
 /// What every study asks and what it costs on this device.
-fn list(args: &Args) -> Result<ExitCode, CliError> {
-    let base = TuneConfig { device: args.device.clone(), ..TuneConfig::default() };
-    let source = tune::load(&base.data)?;
-    let (mut engine, narrow) = device::choose(&base, &source)?;
-    let paper = TuneConfig { network: Network::Paper, ..base };
-    let paces = Paces { narrow, paper: block_on(predict::measure(&mut *engine, &paper, &source, device::MEASURING))? };
-    let sizes = |source: &Source| -> Result<[usize; 3], CliError> {
-        let split = Split::new(&source.windows, &TuneConfig::default().split)?;
-        Ok([split.train.len(), split.validation.len(), split.test.len()])
-    };
-    let (all, few) = (sizes(&source)?, sizes(&tune::load(&DataSource::Subset)?)?);
+fn list(args: &Args, library: &Library) -> Result<ExitCode, CliError> {
+    let first = (STUDIES[0].trials)(Budget::Quick).remove(0);
+    let (mut engine, pace) = engine(&args.device, &first, library)?;
+    let mut paces = BTreeMap::from([(first.work.problem(), pace)]);
     let mut text = String::new();
-    for study in &STUDIES {
-        let _ =
-            writeln!(text, "{}\n  {}\n  From: {}. Data: UCI HAR, built in.", study.name, study.question, study.source);
+    for Study { name, question, source, data, trials, .. } in &STUDIES {
+        let _ = writeln!(text, "{name}\n  {question}\n  From: {source}. Data: {data}.");
         for &budget in Budget::value_variants() {
-            let name = named(budget);
-            let trials = (study.trials)(budget);
-            let seconds = paces.of(&trials, if budget == Budget::Quick { few } else { all })?;
-            let _ = writeln!(text, "  --budget {name:<8} {:>3} trials, about {}", trials.len(), duration(seconds));
+            let trials = trials(budget);
+            let time = match seconds(&trials, &mut *engine, &mut paces, library) {
+                Ok(seconds) => format!("about {}", duration(seconds)),
+                Err(TuneError::Data(DataError::NotThere { name, .. })) => {
+                    format!("once its data are there: stackelberg data {name}")
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let _ = writeln!(text, "  --budget {:<8} {:>3} trials, {time}", named(budget), trials.len());
         }
     }
     super::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// How fast a device trains each network.
-struct Paces {
-    narrow: Pace,
-    paper: Pace,
+/// Seconds that trials take; paces not known yet are measured.
+fn seconds(
+    trials: &[Trial],
+    engine: &mut dyn Engine,
+    paces: &mut BTreeMap<String, Pace>,
+    library: &Library,
+) -> Result<f64, TuneError> {
+    let mut sum = 0.0;
+    for Trial { work, .. } in trials {
+        work.load(library)?;
+        let pace = match paces.entry(work.problem()) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => *place.insert(block_on(work.measure(engine, library, MEASURING))?),
+        };
+        sum += work.seconds(&pace, library)?;
+    }
+    Ok(sum)
 }
 
-impl Paces {
-    fn of(&self, trials: &[Trial], windows: [usize; 3]) -> Result<f64, CliError> {
-        let mut seconds = 0.0;
-        for trial in trials {
-            let pace = match trial.config.network {
-                Network::Narrow => &self.narrow,
-                Network::Paper => &self.paper,
-            };
-            seconds += study::run::seconds(trial, pace, windows)?;
-        }
-        Ok(seconds)
-    }
+/// The engine of this choice for trials like this one.
+fn engine(choice: &str, trial: &Trial, library: &Library) -> Result<(Box<dyn Engine>, Pace), CliError> {
+    device::choose_by(choice, &mut |engine| block_on(trial.work.measure(engine, library, MEASURING)))
 }
 
 /// A study under way.
@@ -213,21 +220,21 @@ struct Runner<'s> {
 impl<'s> Runner<'s> {
     fn open(args: &Args, study: &'s Study) -> Result<Self, CliError> {
         let journal = Journal::open(&args.out, &format!("{}-{}.jsonl", study.name, named(args.budget)))?;
-        Ok(Runner { study, trials: trials(study, args), journal })
+        Ok(Runner { study, trials: (study.trials)(args.budget), journal })
     }
 
     /// Runs the trials that are left; whether all are done then.
-    fn finish(mut self, stop: &Arc<AtomicBool>) -> Result<bool, CliError> {
+    fn finish(mut self, device: &str, library: &Library, stop: &Arc<AtomicBool>) -> Result<bool, CliError> {
         let all = self.trials.len();
         let done = |journal: &Journal, trial: &Trial| journal.outcomes.iter().any(|o| o.labels == trial.labels);
         let left: Vec<Trial> = self.trials.iter().filter(|trial| !done(&self.journal, trial)).cloned().collect();
         super::note(format_args!("{}: {} of {all} trials to do. {}", self.study.name, left.len(), self.study.question));
         if let Some(first) = left.first() {
-            let source = tune::load(&first.config.data)?;
-            let (mut engine, _) = device::choose(&first.config, &source)?;
+            first.work.load(library)?;
+            let (mut engine, _) = engine(device, first, library)?;
             let begun = Instant::now();
             for (at, trial) in left.iter().enumerate() {
-                let Some(outcome) = self.trial(trial, &mut *engine, &source, stop)? else { return Ok(false) };
+                let Some(outcome) = self.trial(trial, &mut *engine, library, stop)? else { return Ok(false) };
                 let each = begun.elapsed().as_secs_f64() / (at + 1) as f64;
                 let more = match left.len() - at - 1 {
                     0 => String::new(),
@@ -252,13 +259,17 @@ impl<'s> Runner<'s> {
         &self,
         trial: &Trial,
         engine: &mut dyn Engine,
-        source: &Source,
+        library: &Library,
         stop: &Arc<AtomicBool>,
     ) -> Result<Option<Outcome>, CliError> {
         let begun = Instant::now();
         let mut watch = Watch { stop: stop.clone() };
-        let metrics = block_on(study::run::run(trial, engine, source, &mut watch))?;
-        Ok(metrics.map(|metrics| Outcome {
+        let metrics = match block_on(trial.work.run(engine, library, &mut watch)) {
+            Ok(metrics) => metrics,
+            Err(TuneError::Solve(SolveError::Stopped)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Some(Outcome {
             study: self.study.name.to_owned(),
             labels: trial.labels.clone(),
             metrics,

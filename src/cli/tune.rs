@@ -10,12 +10,13 @@ use pollster::block_on;
 use serde::{Deserialize, Serialize};
 use stackelberg::bilevel::hyperparameters::Hyperparameters;
 use stackelberg::bilevel::{Flow, SolveError};
-use stackelberg::data::{self, Source, builtin};
+use stackelberg::data::Source;
 use stackelberg::engine::{Engine, LocalFuture};
 use stackelberg::experiment::archive;
 use stackelberg::experiment::config::{ConfigError, DataSource, TuneConfig};
 use stackelberg::experiment::model_file::Exported;
 use stackelberg::experiment::record::{DataRecord, DeviceRecord, Ending, OuterRecord, RunResult};
+use stackelberg::experiment::study::library;
 use stackelberg::experiment::tune::{Event, Observed, Observer, TuneError, Tuner, TunerState, blueprint};
 
 use super::device::CPU;
@@ -240,11 +241,7 @@ fn changed(before: &TuneConfig, after: &TuneConfig) -> Option<String> {
 
 /// The windows that a configuration names.
 pub fn load(source: &DataSource) -> Result<Source, CliError> {
-    Ok(match source {
-        DataSource::Builtin => data::load(None)?,
-        DataSource::Subset => Source::builtin(builtin::SUBSET, None)?,
-        DataSource::Path(path) => data::load(Some(path.as_ref()))?,
-    })
+    Ok(library::windows(source)?)
 }
 
 /// `run.toml`: repeats the run.

@@ -8,5 +8,6 @@ pub mod model_file;
 mod names;
 pub mod predict;
 pub mod record;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod study;
 pub mod tune;

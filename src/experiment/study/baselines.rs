@@ -1,12 +1,14 @@
 //! Tuning beside what else one might do at equal cost.
 
-use super::{Budget, Method, Study, Trial};
+use super::har::{self, HarTrial, Method};
+use super::{Budget, Study, Trial};
 use crate::experiment::config::TuneConfig;
 
 pub const STUDY: Study = Study {
     name: "har-baselines",
     question: "What do hypergradients buy over random search, a grid and sensible defaults, at equal gradient evaluations?",
     source: "HO for time-series CNNs; the reference problem",
+    data: har::DATA,
     trials,
     along: "method",
     charts: &["outer_loss", "test_accuracy"],
@@ -27,6 +29,7 @@ fn trials(budget: Budget) -> Vec<Trial> {
         Budget::Full => (TuneConfig::default(), 10),
     };
     let seeds = 0..seeds;
-    let trial = |seed, (name, method)| Trial::new(&[("method", name)], method, TuneConfig { seed, ..base.clone() });
+    let trial =
+        |seed, (name, method)| HarTrial::labelled(&[("method", name)], method, TuneConfig { seed, ..base.clone() });
     seeds.flat_map(|seed| METHODS.map(|method| trial(seed, method))).collect()
 }

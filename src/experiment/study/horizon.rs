@@ -1,6 +1,7 @@
 //! How many training steps to differentiate through (the first paper's sensitivity to T).
 
-use super::{Budget, Method, Study, Trial};
+use super::har::{self, HarTrial, Method};
+use super::{Budget, Study, Trial};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{Network, TuneConfig};
 
@@ -8,6 +9,7 @@ pub const STUDY: Study = Study {
     name: "har-horizon",
     question: "How do the number of differentiated training steps T and the choice of hyperparameters matter?",
     source: "HO for time-series CNNs, sensitivity to T (algorithms A.12)",
+    data: har::DATA,
     trials,
     along: "T",
     charts: &["validation_loss", "test_accuracy"],
@@ -37,7 +39,7 @@ fn trials(budget: Budget) -> Vec<Trial> {
                 let config = TuneConfig { seed, steps: t, hyperparameters: kinds.to_vec(), ..base.clone() };
                 let label = |work: &str, config| {
                     let labels = [("T", &*t.to_string()), ("network", "narrow"), ("tuned", tuned), ("work", work)];
-                    Trial::new(&labels, Method::Tune, config)
+                    HarTrial::labelled(&labels, Method::Tune, config)
                 };
                 trials.push(label("equal outer steps", config.clone()));
                 if budget != Budget::Quick {
@@ -59,7 +61,7 @@ fn trials(budget: Budget) -> Vec<Trial> {
                 hyperparameters: kinds.to_vec(),
                 ..TuneConfig::default()
             };
-            trials.push(Trial::new(&labels, Method::Tune, config));
+            trials.push(HarTrial::labelled(&labels, Method::Tune, config));
         }
     }
     trials

@@ -1,6 +1,7 @@
 //! Learned example weights against wrong labels.
 
-use super::{Budget, Method, Mislabelled, Study, Trial};
+use super::har::{self, HarTrial, Method, Mislabelled};
+use super::{Budget, Study, Trial};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::TuneConfig;
 
@@ -8,6 +9,7 @@ pub const STUDY: Study = Study {
     name: "har-label-noise",
     question: "A third of the training windows carry a wrong label: do learned example weights find them out?",
     source: "HO for time-series CNNs, example weights as hyperparameters",
+    data: har::DATA,
     trials,
     along: "training",
     charts: &["test_accuracy", "auc"],
@@ -34,7 +36,7 @@ fn trials(budget: Budget) -> Vec<Trial> {
         ];
         for (training, hyperparameters, mislabelled) in cases {
             let config = TuneConfig { seed, hyperparameters: hyperparameters.clone(), ..base.clone() };
-            trials.push(Trial { mislabelled, ..Trial::new(&[("training", training)], Method::Tune, config) });
+            trials.push(HarTrial { method: Method::Tune, config, mislabelled }.with(&[("training", training)]));
         }
     }
     trials

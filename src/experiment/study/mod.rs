@@ -1,23 +1,29 @@
 //! Named studies: trials on real data, and what their outcomes say together.
 //!
-//! A study is a list of [`Trial`]s; [`run::run`] does one, [`summary::rows`] puts the outcomes of all
+//! A study is a list of [`Trial`]s, which say what to do as [`Work`]; [`summary::rows`] puts the outcomes of all
 //! side by side. Adding a study takes one file here with its entry in [`STUDIES`].
 
 mod baselines;
+pub mod har;
 mod horizon;
+mod hyper_cleaning;
 mod label_noise;
-pub mod run;
+pub mod library;
 pub mod summary;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::TuneConfig;
 use super::record::{DeviceRecord, Named};
+use super::tune::{Observer, TuneError};
+use crate::bilevel::Pace;
+use crate::engine::{Engine, LocalFuture};
+pub use library::Library;
 
 /// All studies, in the order in which `experiment all` runs them.
-pub const STUDIES: [Study; 3] = [horizon::STUDY, baselines::STUDY, label_noise::STUDY];
+pub const STUDIES: [Study; 4] = [horizon::STUDY, baselines::STUDY, label_noise::STUDY, hyper_cleaning::STUDY];
 
 /// How much machine time a study may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +44,8 @@ pub struct Study {
     pub question: &'static str,
     /// The paper, table or figure that it belongs to.
     pub source: &'static str,
+    /// The data that it needs.
+    pub data: &'static str,
     pub trials: fn(Budget) -> Vec<Trial>,
     /// The label along which charts run.
     pub along: &'static str,
@@ -53,46 +61,47 @@ pub fn find(name: &str) -> Option<&'static Study> {
 /// What tells a trial from the others of its study.
 pub type Labels = BTreeMap<String, String>;
 
-/// One training, tuning or search.
-#[derive(Clone, Debug, PartialEq)]
+/// Something to do, whose outcome is a row of numbers.
+#[derive(Clone)]
 pub struct Trial {
     pub labels: Labels,
-    pub method: Method,
-    pub config: TuneConfig,
-    pub mislabelled: Mislabelled,
+    pub work: Rc<dyn Work>,
 }
 
-/// How hyperparameters are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// By hypergradients.
-    Tune,
-    /// The best of random settings, at the gradient evaluations of [`Method::Tune`].
-    RandomSearch,
-    /// The best of a grid over learning rate and momentum, likewise.
-    GridSearch,
-    /// Not at all: Adam with learning rate 1e-3 instead of the tuned dynamics.
-    Adam,
-    /// Logistic regression on 135 statistics of each window, its penalty chosen on the validation people.
-    Statistics,
-}
+/// What a trial does. It knows its problem; the library has the data.
+pub trait Work {
+    /// Reads its data and checks its settings, so that what is wrong with them is known before anything runs.
+    fn load(&self, library: &Library) -> Result<(), TuneError>;
 
-/// What happens to the training labels.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Mislabelled {
-    None,
-    /// This share of the training windows gets another label.
-    Share(f64),
-    /// The windows that would have got another label are left out.
-    LeftOut(f64),
+    /// Its training problem by name: all works of one name go at one pace.
+    fn problem(&self) -> String;
+
+    /// Times the parts of its training on an engine, within about so many seconds.
+    fn measure<'a>(
+        &'a self,
+        engine: &'a mut dyn Engine,
+        library: &'a Library,
+        seconds: f64,
+    ) -> LocalFuture<'a, Result<Pace, TuneError>>;
+
+    /// Seconds that it takes at this pace.
+    fn seconds(&self, pace: &Pace, library: &Library) -> Result<f64, TuneError>;
+
+    /// Does it.
+    fn run<'a>(
+        &'a self,
+        engine: &'a mut dyn Engine,
+        library: &'a Library,
+        observer: &'a mut dyn Observer,
+    ) -> LocalFuture<'a, Result<Named, TuneError>>;
 }
 
 impl Trial {
     /// A trial with these labels and, as another one, its seed.
-    fn new(labels: &[(&str, &str)], method: Method, config: TuneConfig) -> Self {
-        let seed = ("seed".to_owned(), config.seed.to_string());
+    fn new(labels: &[(&str, &str)], seed: u32, work: impl Work + 'static) -> Self {
+        let seed = ("seed".to_owned(), seed.to_string());
         let labels = labels.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).chain([seed]).collect();
-        Trial { labels, method, config, mislabelled: Mislabelled::None }
+        Trial { labels, work: Rc::new(work) }
     }
 
     /// Its labels in one line: unique in a study.
@@ -111,7 +120,7 @@ pub fn id(labels: &Labels) -> String {
 pub struct Outcome {
     pub study: String,
     pub labels: Labels,
-    /// Losses are means over windows, accuracies and shares lie between 0 and 1.
+    /// Losses are means over examples, accuracies and shares lie between 0 and 1.
     pub metrics: Named,
     /// Wall time.
     pub seconds: f64,
@@ -120,29 +129,26 @@ pub struct Outcome {
     pub device: DeviceRecord,
 }
 
-/// Adjoint and training step together cost this many gradients of the inner loss (counted floating-point
-/// operations with all states stored): what a hypergradient counts in comparisons at equal cost.
-pub const GRADIENTS_PER_STEP: f64 = 3.58;
-
-/// Trainings that cost as much as a tuning run.
-pub fn trainings_of_equal_cost(config: &TuneConfig) -> u32 {
-    (f64::from(config.outer) * GRADIENTS_PER_STEP).round() as u32
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::data::DataError;
 
     #[test]
     fn trials_are_distinct_and_their_settings_sound() {
+        let library = Library::new("no such directory".into());
+        let sound = |trial: &Trial| match trial.work.load(&library) {
+            Ok(()) | Err(TuneError::Data(DataError::NotThere { .. })) => true,
+            Err(error) => panic!("{}: {error}", trial.id()),
+        };
         for study in &STUDIES {
             for budget in [Budget::Quick, Budget::Desktop, Budget::Full] {
                 let trials = (study.trials)(budget);
                 let ids: BTreeSet<String> = trials.iter().map(Trial::id).collect();
                 assert_eq!(ids.len(), trials.len(), "{}", study.name);
-                assert!(trials.iter().all(|trial| trial.config.check().is_ok()), "{}", study.name);
+                assert!(trials.iter().all(sound));
                 assert!(trials.iter().all(|trial| trial.labels.contains_key(study.along)), "{}", study.name);
                 let names = |trial: &Trial| trial.labels.keys().cloned().collect::<Vec<_>>();
                 assert!(trials.iter().all(|trial| names(trial) == names(&trials[0])), "{}", study.name);

@@ -1,11 +1,11 @@
-//! Doing one trial.
+//! Trials on activity recognition: tunings, searches and trainings that a [`TuneConfig`] describes.
 
-use super::{Method, Mislabelled, Trial, trainings_of_equal_cost};
+use super::{Library, Trial, Work};
 use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Loss, Memory, Pace, Problem, Session, SessionData, Set, SolveError, Targets};
-use crate::data::{self, CLASSES, Split, Windows, statistics};
-use crate::engine::Engine;
-use crate::experiment::config::TuneConfig;
+use crate::data::{self, CLASSES, Split, SubjectSplit, Windows, statistics};
+use crate::engine::{Engine, LocalFuture};
+use crate::experiment::config::{Network, TuneConfig};
 use crate::experiment::predict;
 use crate::experiment::record::{Ending, Evaluation, Named, Score};
 use crate::experiment::tune::{
@@ -15,51 +15,148 @@ use crate::nn::optim::{Epsilon, Optimizer};
 use crate::nn::{Layer, Model};
 use crate::rng::{Purpose, Stream};
 
-/// Runs a trial on an engine and returns what it came to, or nothing if the observer stopped it.
-pub async fn run(
-    trial: &Trial,
-    engine: &mut dyn Engine,
-    source: &data::Source,
-    observer: &mut dyn Observer,
-) -> Result<Option<Named>, TuneError> {
-    let (source, wrong) = mislabel(source, trial)?;
-    let config = &trial.config;
-    let metrics = match trial.method {
-        Method::Tune => tune(config, engine, &source, &wrong, observer).await,
-        Method::RandomSearch => {
-            let trainings = trainings_of_equal_cost(config);
-            search(config, engine, &source, &random_settings(config, trainings), observer).await
+/// What studies name as their data.
+pub(super) const DATA: &str = "UCI HAR, built in";
+
+/// A way to choose hyperparameters, and the problem to choose them for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HarTrial {
+    pub method: Method,
+    pub config: TuneConfig,
+    pub mislabelled: Mislabelled,
+}
+
+/// How hyperparameters are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// By hypergradients.
+    Tune,
+    /// The best of random settings, at the gradient evaluations of [`Method::Tune`].
+    RandomSearch,
+    /// The best of a grid over learning rate and momentum, likewise.
+    GridSearch,
+    /// Not at all: Adam with learning rate 1e-3 instead of the tuned dynamics.
+    Adam,
+    /// Logistic regression on 135 statistics of each window, its penalty chosen on the validation people.
+    Statistics,
+}
+
+/// What happens to the training labels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mislabelled {
+    None,
+    /// This share of the training windows gets another label.
+    Share(f64),
+    /// The windows that would have got another label are left out.
+    LeftOut(f64),
+}
+
+impl HarTrial {
+    /// A trial with these labels and, as another one, its seed.
+    pub(super) fn labelled(labels: &[(&str, &str)], method: Method, config: TuneConfig) -> Trial {
+        HarTrial { method, config, mislabelled: Mislabelled::None }.with(labels)
+    }
+
+    /// The same for one of another kind.
+    pub(super) fn with(self, labels: &[(&str, &str)]) -> Trial {
+        Trial::new(labels, self.config.seed, self)
+    }
+
+    async fn outcome(
+        &self,
+        engine: &mut dyn Engine,
+        library: &Library,
+        observer: &mut dyn Observer,
+    ) -> Result<Named, TuneError> {
+        let config = &self.config;
+        let (source, wrong) = mislabel(&*library.windows(&config.data)?, self)?;
+        match self.method {
+            Method::Tune => tune(config, engine, &source, &wrong, observer).await,
+            Method::RandomSearch => {
+                let trainings = trainings_of_equal_cost(config);
+                search(config, engine, &source, &random_settings(config, trainings), observer).await
+            }
+            Method::GridSearch => {
+                search(config, engine, &source, &grid(trainings_of_equal_cost(config)), observer).await
+            }
+            Method::Adam => adam(config, engine, &source, observer).await,
+            Method::Statistics => on_statistics(config, engine, &source, observer).await,
         }
-        Method::GridSearch => search(config, engine, &source, &grid(trainings_of_equal_cost(config)), observer).await,
-        Method::Adam => adam(config, engine, &source, observer).await,
-        Method::Statistics => on_statistics(config, engine, &source, observer).await,
-    };
-    match metrics {
-        Ok(metrics) => Ok(Some(metrics)),
-        Err(TuneError::Solve(SolveError::Stopped)) => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
-/// Seconds that a trial takes, by the pace of its network on a device, on so many training, validation
-/// and test windows.
-pub fn seconds(trial: &Trial, pace: &Pace, windows: [usize; 3]) -> Result<f64, TuneError> {
-    let config = &trial.config;
-    let training = f64::from(config.steps) * pace.step;
-    Ok(match trial.method {
-        Method::Tune => {
-            let plan = planned(config, windows[0], windows[1])?.checkpoints;
-            predict::seconds(pace, &plan, config, windows)
+impl Work for HarTrial {
+    fn load(&self, library: &Library) -> Result<(), TuneError> {
+        self.config.check()?;
+        library.windows(&self.config.data)?;
+        Ok(())
+    }
+
+    fn problem(&self) -> String {
+        match self.config.network {
+            Network::Narrow => "UCI HAR, narrow network",
+            Network::Paper => "UCI HAR, full network",
         }
-        Method::RandomSearch | Method::GridSearch => f64::from(trainings_of_equal_cost(config)) * training,
-        Method::Adam => training,
-        // A linear model: nothing beside the networks.
-        Method::Statistics => 0.0,
-    })
+        .to_owned()
+    }
+
+    fn measure<'a>(
+        &'a self,
+        engine: &'a mut dyn Engine,
+        library: &'a Library,
+        seconds: f64,
+    ) -> LocalFuture<'a, Result<Pace, TuneError>> {
+        Box::pin(async move {
+            let source = library.windows(&self.config.data)?;
+            predict::measure(engine, &self.config, &source, seconds).await
+        })
+    }
+
+    fn seconds(&self, pace: &Pace, library: &Library) -> Result<f64, TuneError> {
+        let config = &self.config;
+        let training = f64::from(config.steps) * pace.step;
+        Ok(match self.method {
+            Method::Tune => {
+                let windows = sizes(&library.windows(&config.data)?.windows, &config.split)?;
+                let plan = planned(config, windows[0], windows[1])?.checkpoints;
+                predict::seconds(pace, &plan, config, windows)
+            }
+            Method::RandomSearch | Method::GridSearch => f64::from(trainings_of_equal_cost(config)) * training,
+            Method::Adam => training,
+            // A linear model: nothing beside the networks.
+            Method::Statistics => 0.0,
+        })
+    }
+
+    fn run<'a>(
+        &'a self,
+        engine: &'a mut dyn Engine,
+        library: &'a Library,
+        observer: &'a mut dyn Observer,
+    ) -> LocalFuture<'a, Result<Named, TuneError>> {
+        Box::pin(self.outcome(engine, library, observer))
+    }
+}
+
+/// Adjoint and training step together cost this many gradients of the inner loss (counted floating-point
+/// operations with all states stored): what a hypergradient counts in comparisons at equal cost.
+pub const GRADIENTS_PER_STEP: f64 = 3.58;
+
+/// Trainings that cost as much as a tuning run.
+pub fn trainings_of_equal_cost(config: &TuneConfig) -> u32 {
+    (f64::from(config.outer) * GRADIENTS_PER_STEP).round() as u32
+}
+
+/// How many training, validation and test windows there are.
+fn sizes(windows: &Windows, split: &SubjectSplit) -> Result<[usize; 3], TuneError> {
+    let (validation, test) = split.resolve(&windows.present_subjects())?;
+    let of = |people: &[u32]| windows.subjects.iter().filter(|&subject| people.contains(subject)).count();
+    let (validation, test) = (of(&validation), of(&test));
+    Ok([windows.len() - validation - test, validation, test])
 }
 
 /// The source with training labels spoilt as the trial says, and which training windows are.
-fn mislabel(source: &data::Source, trial: &Trial) -> Result<(data::Source, Vec<bool>), TuneError> {
+fn mislabel(source: &data::Source, trial: &HarTrial) -> Result<(data::Source, Vec<bool>), TuneError> {
     let (share, name) = match trial.mislabelled {
         Mislabelled::None => return Ok((source.clone(), vec![])),
         Mislabelled::Share(share) => (share, "wrong labels"),
@@ -349,9 +446,10 @@ mod tests {
     #[test]
     fn only_training_labels_are_spoilt() {
         let source = data::Source::builtin(builtin::SUBSET, None).unwrap();
-        let trial = |mislabelled| Trial {
+        let trial = |mislabelled| HarTrial {
+            method: Method::Tune,
+            config: TuneConfig { seed: 3, ..TuneConfig::quick() },
             mislabelled,
-            ..Trial::new(&[], Method::Tune, TuneConfig { seed: 3, ..TuneConfig::quick() })
         };
         let (spoilt, wrong) = mislabel(&source, &trial(Mislabelled::Share(1.0 / 3.0))).unwrap();
         let before = Split::new(&source.windows, &TuneConfig::quick().split).unwrap();

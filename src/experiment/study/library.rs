@@ -1,0 +1,60 @@
+//! The data of studies, read when they are first asked for and kept.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::data::catalog::DataSet;
+use crate::data::idx::Labelled;
+use crate::data::{self, DataError, Source, builtin};
+use crate::experiment::config::DataSource;
+
+/// The windows that a configuration names.
+pub fn windows(source: &DataSource) -> Result<Source, DataError> {
+    match source {
+        DataSource::Builtin => data::load(None),
+        DataSource::Subset => Source::builtin(builtin::SUBSET, None),
+        DataSource::Path(path) => data::load(Some(Path::new(path))),
+    }
+}
+
+/// What came from somewhere, with where that was.
+type Kept<K, T> = RefCell<Vec<(K, Rc<T>)>>;
+
+/// Data sets, each read at most once.
+pub struct Library {
+    /// The directory with a folder for each data set.
+    directory: PathBuf,
+    windows: Kept<DataSource, Source>,
+    images: Kept<&'static str, [Labelled; 2]>,
+}
+
+impl Library {
+    /// Of the data sets in a directory, which need not exist until one is asked for.
+    pub fn new(directory: PathBuf) -> Self {
+        Library { directory, windows: RefCell::default(), images: RefCell::default() }
+    }
+
+    /// The windows that a configuration names.
+    pub fn windows(&self, source: &DataSource) -> Result<Rc<Source>, DataError> {
+        kept(&self.windows, source.clone(), || windows(source))
+    }
+
+    /// The training and the test images of a data set.
+    pub fn images(&self, set: &DataSet) -> Result<Rc<[Labelled; 2]>, DataError> {
+        kept(&self.images, set.name, || set.load(&self.directory))
+    }
+}
+
+fn kept<K: PartialEq, T>(
+    known: &Kept<K, T>,
+    key: K,
+    read: impl FnOnce() -> Result<T, DataError>,
+) -> Result<Rc<T>, DataError> {
+    if let Some((_, value)) = known.borrow().iter().find(|(other, _)| *other == key) {
+        return Ok(value.clone());
+    }
+    let value = Rc::new(read()?);
+    known.borrow_mut().push((key, value.clone()));
+    Ok(value)
+}
