@@ -7,7 +7,7 @@ use super::pacing::Progress;
 use super::problem::CHUNK;
 use super::runner::Work;
 use super::{Array, Counts, Directions, Estimate, Function, Host, Method, Problem, Refusal, Runner, SolveError};
-use crate::engine::{LocalFuture, Values};
+use crate::engine::{BufferId, LocalFuture, Values};
 use crate::ir::DType;
 
 /// Trains, takes the end for a stationary point of the loss over all training examples, and solves one
@@ -20,14 +20,42 @@ pub struct Implicit {
     pub damping: f64,
     /// Whether a solution is the next one's start.
     pub warm_start: bool,
+    /// What is near enough; without it, one training and all iterations.
+    pub until: Option<Until>,
     /// Whether there is one.
     solved: bool,
+    /// Length of the inner gradient at the initial weights.
+    first_gradient: Option<f64>,
+    /// Whether the last training ended in a state to go on from.
+    goes_on: bool,
 }
+
+/// When training and solving end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Until {
+    /// The gradient of the inner loss over what it was at the initial weights, and the residual of the
+    /// linear system over its right-hand side.
+    pub tolerance: f64,
+    /// Trainings of T steps at most; each goes on from the one before, also from one estimate to the next.
+    pub trainings: usize,
+}
+
+/// Iterations between two looks at the residual.
+const BLOCK: usize = 8;
 
 impl Implicit {
     /// Without damping, from zero each time.
     pub fn new(solver: Solver, iterations: usize) -> Self {
-        Implicit { solver, iterations, damping: 0.0, warm_start: false, solved: false }
+        Implicit {
+            solver,
+            iterations,
+            damping: 0.0,
+            warm_start: false,
+            until: None,
+            solved: false,
+            first_gradient: None,
+            goes_on: false,
+        }
     }
 
     /// One term of Neumann's series, q = rate · ∇_w E: the T1–T2 estimator (Luketina et al. 2016). With
@@ -46,6 +74,68 @@ impl Implicit {
         Implicit { damping, ..self }
     }
 
+    /// Trains on and iterates until both are near enough; `iterations` are the most then.
+    pub fn until(self, tolerance: f64, trainings: usize) -> Self {
+        Implicit { until: Some(Until { tolerance, trainings }), ..self }
+    }
+
+    /// Trains, again and again where the inner problem is to be solved to a tolerance.
+    async fn train(
+        &mut self,
+        runner: &mut Runner<'_>,
+        lambda: &[f64],
+        host: &mut dyn Host,
+    ) -> Result<Estimate, SolveError> {
+        let mut actions = runner.plan().actions.clone();
+        actions.pop();
+        let Some(Until { tolerance, trainings }) = self.until else {
+            return runner.train(lambda, &actions, actions.len(), host).await;
+        };
+        if std::mem::take(&mut self.goes_on) {
+            runner.carry_on()?;
+        }
+        let first = match self.first_gradient {
+            Some(first) => first,
+            None => {
+                runner.begin(lambda)?;
+                *self.first_gradient.insert(inner_gradient(runner, runner.initial_state(), host).await?)
+            }
+        };
+        let mut steps = 0;
+        for training in 1.. {
+            let estimate = runner.train(lambda, &actions, actions.len(), host).await?;
+            steps += runner.counts.steps;
+            runner.counts.steps = steps;
+            if estimate.diverged() {
+                return Ok(estimate);
+            }
+            let last = runner.final_state();
+            if training >= trainings || inner_gradient(runner, last, host).await? <= tolerance * first {
+                self.goes_on = true;
+                return Ok(estimate);
+            }
+            runner.carry_on()?;
+        }
+        unreachable!("trainings are counted")
+    }
+
+    /// Iterates until the residual is small enough; gives it.
+    async fn solve(&self, runner: &mut Runner<'_>, host: &mut dyn Host) -> Result<f64, SolveError> {
+        let (block, enough) = self.until.map_or((self.iterations, 0.0), |until| (BLOCK, until.tolerance));
+        let mut left = self.iterations;
+        loop {
+            let now = block.min(left);
+            left -= now;
+            self.stages(runner, self.solver.iteration(), now, host).await?;
+            self.stages(runner, &[Solver::CHECK], 1, host).await?;
+            let norms = runner.read(&[runner.array("norms")]).await?.remove(0);
+            let residual = (norms[0] / norms[1].max(f64::MIN_POSITIVE)).sqrt();
+            if left == 0 || residual <= enough {
+                return Ok(residual);
+            }
+        }
+    }
+
     async fn train_and_solve(
         &mut self,
         runner: &mut Runner<'_>,
@@ -53,9 +143,7 @@ impl Implicit {
         along: &Directions,
         host: &mut dyn Host,
     ) -> Result<Estimate, SolveError> {
-        let mut actions = runner.plan().actions.clone();
-        actions.pop();
-        let mut estimate = runner.train(lambda, &actions, actions.len(), host).await?;
+        let mut estimate = self.train(runner, lambda, host).await?;
         if estimate.diverged() {
             return Ok(estimate);
         }
@@ -69,11 +157,8 @@ impl Implicit {
         }
         self.solved = false;
         self.stages(runner, self.solver.start(), 1, host).await?;
-        self.stages(runner, self.solver.iteration(), self.iterations, host).await?;
-        self.stages(runner, &[Solver::CHECK], 1, host).await?;
+        estimate.residual = Some(self.solve(runner, host).await?);
         estimate.hypergradient = along.pull_back(&mixed(runner, host).await?, &[]);
-        let norms = runner.read(&[runner.array("norms")]).await?.remove(0);
-        estimate.residual = Some((norms[0] / norms[1].max(f64::MIN_POSITIVE)).sqrt());
         self.solved = true;
         Ok(runner.counted(estimate))
     }
@@ -99,6 +184,19 @@ impl Implicit {
         runner.counts.products += (times * stages.len()) as u64;
         runner.repeat(Work::Product, total, Progress { done: 0, total }, host, binding).await
     }
+}
+
+/// Length of the gradient of the inner loss over all training examples.
+async fn inner_gradient(runner: &mut Runner<'_>, state: BufferId, host: &mut dyn Host) -> Result<f64, SolveError> {
+    let product = runner.array("product");
+    runner.write("product", Values::F64(&vec![0.0; runner.problem().model.parameter_count()]))?;
+    runner.write("chunk", Values::U32(&[0]))?;
+    let binding = runner.bind("inner_gradient", &[("state", state)])?;
+    for _ in 0..runner.problem().train.div_ceil(CHUNK) {
+        runner.submit_and_breathe(binding, host).await?;
+    }
+    let gradient = runner.read(&[product]).await?.remove(0);
+    Ok(gradient.iter().map(|g| g * g).sum::<f64>().sqrt())
 }
 
 /// −Mᵀ·solution.
@@ -143,8 +241,15 @@ impl Method for Implicit {
 
     fn functions(&self, problem: &Problem) -> Vec<Function> {
         let mut functions = vec![problem.hessian_product(), problem.mixed_product()];
+        functions.extend(self.until.map(|_| problem.inner_gradient()));
         functions.extend(self.solver.functions(problem));
         functions
+    }
+
+    fn set_tolerance(&mut self, tolerance: f64) {
+        if let Some(until) = &mut self.until {
+            until.tolerance = tolerance;
+        }
     }
 
     fn arrays(&self, problem: &Problem) -> Vec<Array> {
@@ -154,8 +259,10 @@ impl Method for Implicit {
     }
 
     fn counts(&self, problem: &Problem, _plan: &Plan, _directions: usize) -> Counts {
-        let products = self.solver.start().len() + self.iterations * self.solver.iteration().len() + 1;
-        Counts { steps: problem.steps as u64, products: products as u64, ..Counts::default() }
+        let checks = if self.until.is_some() { self.iterations.div_ceil(BLOCK).max(1) } else { 1 };
+        let products = self.solver.start().len() + self.iterations * self.solver.iteration().len() + checks;
+        let steps = self.until.map_or(1, |until| until.trainings) * problem.steps;
+        Counts { steps: steps as u64, products: products as u64, ..Counts::default() }
     }
 
     fn estimate<'a>(

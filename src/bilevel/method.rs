@@ -95,7 +95,8 @@ pub trait Method {
         Ok(Plan::training(problem.steps))
     }
 
-    /// What an estimate along so many directions will run with the states of a plan.
+    /// What an estimate along so many directions will run with the states of a plan, or at most where it
+    /// ends at a tolerance.
     fn counts(&self, _problem: &Problem, plan: &Plan, _directions: usize) -> Counts {
         let (mut steps, mut adjoints) = (0, 0);
         for action in &plan.actions {
@@ -107,6 +108,9 @@ pub trait Method {
         }
         Counts { steps, adjoints, ..Counts::default() }
     }
+
+    /// How exactly the next estimates are to be solved, where the method solves anything to a tolerance.
+    fn set_tolerance(&mut self, _tolerance: f64) {}
 
     /// Trains with these hyperparameters and differentiates the outer loss along the directions.
     fn estimate<'a>(

@@ -3,7 +3,7 @@
 
 use super::problem::{CHUNK, Function, Problem, chunk_rows};
 use super::{ParameterMap, TrainingLoss};
-use crate::autodiff::{hvp, mixed};
+use crate::autodiff::{grad, hvp, mixed};
 use crate::ir::{DType, Graph, NodeId};
 
 /// One chunk of the inner loss L(w, λ) with what it is a function of.
@@ -16,6 +16,19 @@ struct Chunk {
 }
 
 impl Problem {
+    /// One chunk of the gradient of the inner loss, added to `product`.
+    pub(super) fn inner_gradient(&self) -> Function {
+        let mut f = Function::new("inner_gradient");
+        let (g, d) = (&mut f.graph, self.model.parameter_count());
+        let product = g.input("product", &[d], DType::F32);
+        let chunk = self.inner_chunk(g);
+        let part = grad(g, chunk.loss, &[chunk.weights])[0];
+        let sum = g.add(product, part);
+        f.update(product, sum);
+        f.count(chunk.counter);
+        f
+    }
+
     /// One chunk of H·`direction`, added to `product`.
     pub(super) fn hessian_product(&self) -> Function {
         let mut f = Function::new("hessian_product");

@@ -46,6 +46,11 @@ impl<'e> Session<'e> {
         &*self.method
     }
 
+    /// How exactly the next estimates are to be solved, where the method solves anything to a tolerance.
+    pub fn set_tolerance(&mut self, tolerance: f64) {
+        self.method.set_tolerance(tolerance);
+    }
+
     /// Bytes the plan foresees on the device.
     pub fn predicted_bytes(&self) -> u64 {
         self.predicted_bytes

@@ -1,8 +1,8 @@
 //! Implicit differentiation: vectors V1, V3 and V5, its solvers, its refusals.
 
 use stackelberg::bilevel::{
-    Directions, Estimate, FixedPoint, Implicit, Loss, Memory, Problem, Reverse, Session, SessionData, Set, SolveError,
-    Solver, Targets, Truncated, Unattended,
+    Directions, Estimate, FixedPoint, Hoag, Implicit, Loss, Memory, Problem, Reverse, Session, SessionData, Set,
+    SolveError, Solver, Targets, Truncated, Unattended,
 };
 use stackelberg::nn::optim::Optimizer;
 use stackelberg::nn::{Layer, Model};
@@ -185,4 +185,54 @@ fn products_are_counted() {
     assert_eq!(products(conjugate(7)), 9);
     assert_eq!(products(neumann(0.1, 7)), 8);
     assert_eq!(products(Implicit::new(Solver::NormalEquations, 7)), 17);
+}
+
+/// HOAG on V3: rough hypergradients at first, exact ones at the end, where the derivative in the
+/// penalty vanishes; and less work than exact ones all the way take.
+#[test]
+fn hoag_finds_the_best_penalty_with_less_work() {
+    let case = RIDGE.case(Optimizer::Sgd, 20, 0.05, &[]);
+    let penalty = penalty(&case);
+    let place = case.problem.layout().l2_log.start;
+    let run = |fixed: Option<f64>| {
+        let method = Implicit::new(Solver::ConjugateGradient, 16).until(fixed.unwrap_or(1.0), 200);
+        let mut engine = ReferenceEngine::new();
+        pollster::block_on(async {
+            let mut session = Session::new(&mut engine, case.problem.clone(), &case.data, method).await.unwrap();
+            let (mut hoag, mut lambda, mut steps) = (Hoag::new((-6.0, 6.0)), case.lambda.clone(), 0);
+            let mut last = f64::NAN;
+            for _ in 0..150 {
+                let tolerance = fixed.unwrap_or(hoag.tolerance());
+                session.set_tolerance(tolerance);
+                let estimate = session.estimate(&lambda, &penalty, &mut Unattended).await.unwrap();
+                steps += estimate.counts.steps;
+                if let Some(residual) = estimate.residual {
+                    assert!(residual <= tolerance, "{residual} {tolerance}");
+                    last = estimate.hypergradient[0];
+                }
+                let mut variable = [lambda[place]];
+                hoag.step(&mut variable, estimate.outer_loss, &estimate.hypergradient);
+                lambda[place] = variable[0];
+            }
+            (lambda[place], last, steps)
+        })
+    };
+    let (rough, last, steps) = run(None);
+    let (exact, _, all_steps) = run(Some(1e-12));
+    assert!((rough - exact).abs() < 1e-4 && last.abs() < 1e-5, "{rough} {exact} {last}");
+    assert!(steps < all_steps, "{steps} {all_steps}");
+}
+
+/// Training ends where the inner gradient is small enough, and says by its counts how long it took.
+#[test]
+fn training_goes_on_to_a_tolerance() {
+    let case = RIDGE.case(Optimizer::Sgd, 5, 0.1, &[]);
+    let exact = Implicit::new(Solver::ConjugateGradient, 8);
+    let settled = RIDGE.case(Optimizer::Sgd, 400, 0.1, &[]);
+    let wanted = estimate(&settled, exact.clone(), &penalty(&settled)).unwrap();
+    let got = estimate(&case, exact.clone().until(1e-10, 1000), &penalty(&case)).unwrap();
+    assert!(relative_error(&got.hypergradient, &wanted.hypergradient) < 1e-8);
+    assert!(got.counts.steps > 5 && got.counts.steps < 400 && got.counts.steps % 5 == 0, "{:?}", got.counts);
+    let cut = estimate(&case, exact.until(1e-10, 3), &penalty(&case)).unwrap();
+    assert_eq!(cut.counts.steps, 15);
 }
