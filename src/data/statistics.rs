@@ -83,6 +83,22 @@ fn quantile(sorted: &[f64; WINDOW], share: f64) -> f64 {
     below + (sorted[place.ceil() as usize] - below) * place.fract()
 }
 
+/// Scales the features of training, validation and test windows by mean and deviation of the first;
+/// constant ones become 0.
+pub fn standardize(parts: &mut [Vec<f32>; 3]) {
+    let width = FEATURES;
+    for column in 0..width {
+        let values = || parts[0][column..].iter().step_by(width).map(|&v| f64::from(v));
+        let count = values().count() as f64;
+        let mean = values().sum::<f64>() / count;
+        let deviation = (values().map(|v| (v - mean).powi(2)).sum::<f64>() / count).sqrt();
+        let scale = if deviation > 1e-12 { 1.0 / deviation } else { 0.0 };
+        for part in parts.iter_mut() {
+            part[column..].iter_mut().step_by(width).for_each(|v| *v = ((f64::from(*v) - mean) * scale) as f32);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -232,7 +232,7 @@ fn training_goes_on_to_a_tolerance() {
     let wanted = estimate(&settled, exact.clone(), &penalty(&settled)).unwrap();
     let got = estimate(&case, exact.clone().until(1e-10, 1000), &penalty(&case)).unwrap();
     assert!(relative_error(&got.hypergradient, &wanted.hypergradient) < 1e-8);
-    assert!(got.counts.steps > 5 && got.counts.steps < 400 && got.counts.steps % 5 == 0, "{:?}", got.counts);
+    assert!(got.counts.steps > 5 && got.counts.steps < 400 && got.counts.steps.is_multiple_of(5), "{:?}", got.counts);
     let cut = estimate(&case, exact.until(1e-10, 3), &penalty(&case)).unwrap();
     assert_eq!(cut.counts.steps, 15);
 }

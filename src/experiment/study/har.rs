@@ -372,7 +372,7 @@ async fn on_statistics(
 ) -> Result<Named, TuneError> {
     let split = Split::new(&source.windows, &config.split)?;
     let mut features = [&split.train, &split.validation, &split.test].map(statistics::features);
-    standardize(&mut features);
+    statistics::standardize(&mut features);
     let labelled = |(x, windows): (Vec<f32>, &Windows)| Set {
         x,
         targets: Targets::Labels(windows.labels.clone()),
@@ -412,21 +412,6 @@ async fn on_statistics(
         }
     }
     Ok(best.unwrap_or_default())
-}
-
-/// Scales features by the training part's mean and deviation; constant ones become 0.
-fn standardize(parts: &mut [Vec<f32>; 3]) {
-    let width = statistics::FEATURES;
-    for column in 0..width {
-        let values = || parts[0][column..].iter().step_by(width).map(|&v| f64::from(v));
-        let count = values().count() as f64;
-        let mean = values().sum::<f64>() / count;
-        let deviation = (values().map(|v| (v - mean).powi(2)).sum::<f64>() / count).sqrt();
-        let scale = if deviation > 1e-12 { 1.0 / deviation } else { 0.0 };
-        for part in parts.iter_mut() {
-            part[column..].iter_mut().step_by(width).for_each(|v| *v = ((f64::from(*v) - mean) * scale) as f32);
-        }
-    }
 }
 
 #[cfg(test)]
