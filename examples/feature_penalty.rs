@@ -39,11 +39,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut engine = support::engine();
     // With so little regularization the Hessian is nearly singular: damp it.
-    let method = Implicit::new(Solver::ConjugateGradient, 30).damped(1e-3).until(1e-3, 10);
+    let method = Implicit::new(Solver::ConjugateGradient, 50).damped(1e-3).until(1e-3, 10);
     pollster::block_on(async {
         let mut session = Session::new(&mut engine, problem, &data, method).await?;
         let mut outer = OuterAdam::new(point.variables().len(), 0.3);
-        for k in 1..=20 {
+        for k in 1..=12 {
             let estimate = session.estimate_at(&point, &mut Unattended).await?;
             println!("{k:2}  outer loss {:.4}  residual {:.0e}", estimate.outer_loss, estimate.residual.unwrap_or(0.0));
             outer.advance(&mut point, &estimate);

@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     pollster::block_on(async {
         let mut session = Session::new(&mut engine, problem, &data, Memory::Budget(1 << 30)).await?;
         let mut outer = OuterAdam::new(point.variables().len(), 0.3);
-        for k in 1..=8 {
+        for k in 1..=6 {
             let estimate = session.estimate_at(&point, &mut Unattended).await?;
             let score = session.evaluate(&test, &mut Unattended).await?;
             println!("{k}  outer loss {:.4}  test accuracy {:.1} %", estimate.outer_loss, 100.0 * score.accuracy());

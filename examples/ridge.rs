@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut point = Hyperparameters::default()
         .fixed(&problem, Kind::Lr, 0.05)
         .fixed(&problem, Kind::Momentum, 0.9)
-        .tuned(&problem, Kind::L2, 1e-4);
+        .tuned(&problem, Kind::L2, 1.0);
     let initial = vec![0.0; problem.model.parameter_count()];
     let data = SessionData::new(train, validation, initial, 0);
 
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     pollster::block_on(async {
         let mut session = Session::new(&mut engine, problem, &data, method).await?;
         let mut hoag = Hoag::new((-12.0, 6.0));
-        for k in 1..=15 {
+        for k in 1..=12 {
             session.set_tolerance(hoag.tolerance());
             let estimate = session.estimate_at(&point, &mut Unattended).await?;
             let penalty = point.groups[2].constrained().next().unwrap_or_default();

@@ -41,6 +41,7 @@ pub fn run(all: bool) -> Result<ExitCode> {
     suite.step("clippy, native", |_| clippy_native());
     suite.step("clippy, wasm32", |_| wasm.clippy());
     suite.step("native tests", |count| native_tests(count, all, strict));
+    suite.step("examples", |_| examples());
     suite.step("tests of xtask", |count| run_tests(process::cargo("test").args(XTASK), count));
     suite.step("wasm build", |_| wasm.build(wasm::Profile::Release));
     suite.step("Node packages", |_| page::install());
@@ -88,6 +89,14 @@ fn native_tests(count: &mut Count, all: bool, strict: bool) -> Result<()> {
         cargo.env("REQUIRE_GPU", "1");
     }
     run_tests(&mut cargo, count)
+}
+
+/// Runs every example that needs nothing but the data at hand.
+fn examples() -> Result<()> {
+    for name in ["ridge", "feature_penalty", "schedule", "har", "hyper_cleaning"] {
+        process::run(process::cargo("run").args(["--quiet", "--example", name]))?;
+    }
+    Ok(())
 }
 
 fn browser_tests(browser: &Path, count: &mut Count) -> Result<()> {
