@@ -1,6 +1,6 @@
 #!/bin/sh
 # Our engine and JAX side by side, one after the other in every round, so that a slow spell of the
-# machine hits both: benches/peers.sh PREFIX [ROUNDS] writes PREFIX-1.jsonl (one thread each) and
+# machine hits both: benches/peers/jax.sh PREFIX [ROUNDS] writes PREFIX-1.jsonl (one thread each) and
 # PREFIX-2.jsonl (two). JAX_PY names a python with jax (see ../shared/peers/README.md), PEERS the
 # folder of peer_jax.py.
 set -eu
