@@ -487,3 +487,34 @@ fn without_an_adapter_the_processor_is_taken() {
     assert!(settings.contains("device = \"cpu\""), "what was taken is named:\n{settings}");
     run(&mut tune(&bench.data, "--device no-such-card")).exits(1).says(&["no usable GPU adapter"]);
 }
+
+#[test]
+fn the_next_sample_can_be_learnt_instead_of_the_activity() {
+    let root = tempfile::tempdir().unwrap();
+    let tune = |task: &str, directory: &Path| {
+        let settings = "--data subset --steps 3 --outer 2 --batch 16 --validation-windows 64 --device cpu";
+        let mut command = program(&format!("tune --task {task} {settings} --out"));
+        (run(command.arg(directory)).exits(0), json(directory.join("result.json")))
+    };
+    for task in ["prediction", "prediction-linear"] {
+        let (outcome, result) = tune(task, &root.path().join(task));
+        for text in ["test loss", "predicting the last sample again", "the training mean"] {
+            assert!(outcome.stdout.contains(text), "no `{text}` in\n{}", outcome.stdout);
+        }
+        assert!(!outcome.stdout.contains("accuracy") && !outcome.stdout.contains("F1"), "{}", outcome.stdout);
+        assert!(result["end"]["test_classes"].is_null() && result["end"]["test"]["accuracy"].is_null());
+        assert_eq!(result["configuration"]["task"], task);
+        let trivial = |name: &str| result["trivial"][name].as_f64().unwrap();
+        assert!(0.0 < trivial("last_sample") && trivial("last_sample") < trivial("training_mean"));
+    }
+    let (outcome, result) = tune("classification-mse", &root.path().join("mse"));
+    assert!(outcome.stdout.contains("test accuracy") && result["trivial"].is_null());
+    let loss = result["start"]["test"]["loss"].as_f64().unwrap();
+    assert!(loss > 0.0 && loss < 2.0, "the squared error of six outputs: {loss}");
+    run(&mut program(&format!("report {0} {0} --out {0}", root.path().join("prediction").display()))).exits(0);
+
+    let data = tiny_data(root.path());
+    run(&mut cli_support::tune(&data, "--task prediction"))
+        .exits(1)
+        .says(&["no train window is continued by the next one of the same person", "take the task `classification`"]);
+}

@@ -49,7 +49,7 @@ fn raw_recordings_give_all_published_windows() {
         .copied()
         .collect();
     let (labels, subjects) = (published.labels.clone(), published.subjects.clone());
-    let windows = Windows { x, labels, subjects };
+    let windows = Windows { x, labels, subjects, next: vec![] };
     assert_published(&windows, &published);
     assert!(builtin::full().unwrap() == windows, "the built-in copy has the same bits");
 }

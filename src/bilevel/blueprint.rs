@@ -110,13 +110,12 @@ fn arrays(problem: &Problem, validation: usize) -> Vec<Array> {
     declare("bad_step", DType::U32, 1);
     declare("value", DType::F32, 1);
     declare("chunk", DType::U32, 1);
+    // One chunk of whichever set is evaluated.
+    declare("set_x", DType::F32, CHUNK * example);
+    declare("set_y", problem.loss.target_type(), targets(CHUNK));
+    declare("limit", DType::U32, 1);
     if problem.loss.takes_labels() {
-        // One chunk of whichever set is evaluated.
-        let classes = problem.model.output()[0];
-        declare("set_x", DType::F32, CHUNK * example);
-        declare("set_y", DType::U32, CHUNK);
-        declare("limit", DType::U32, 1);
-        declare("confusion", DType::F32, classes * classes);
+        declare("confusion", DType::F32, outputs * outputs);
     }
     for name in ParameterMap::INPUTS {
         declare(name, DType::U32, d);

@@ -22,8 +22,8 @@ pub enum SolveError {
     Refused(#[from] Refusal),
     #[error("the hyperparameters do not fit the problem: {0}")]
     Hyperparameters(String),
-    #[error("examples without labels have no confusion counts")]
-    NoLabels,
+    #[error("the loss takes {wanted} as targets, but the examples have {given}")]
+    Targets { wanted: &'static str, given: &'static str },
     #[error("{what}: {given} values were given, {wanted} are needed")]
     Length { what: String, given: usize, wanted: usize },
     #[error("stopped")]

@@ -266,15 +266,15 @@ impl Problem {
         f
     }
 
-    /// Sum of losses and confusion counts `[true class, predicted class]` of one chunk of labelled
-    /// examples, of which the first `limit` count.
+    /// Sum of losses of one chunk of examples, of which the first `limit` count, and, where they are labelled,
+    /// confusion counts `[true class, predicted class]`.
     pub fn evaluation(&self) -> Function {
         let mut f = Function::new("evaluation");
         let g = &mut f.graph;
         let classes = self.model.output()[0];
         let state = g.input("state", &[self.state_len()], DType::F32);
         let value_sum = g.input("value", &[1], DType::F32);
-        let confusion = g.input("confusion", &[classes * classes], DType::F32);
+        let confusion = self.loss.takes_labels().then(|| g.input("confusion", &[classes * classes], DType::F32));
         let limit = g.input("limit", &[1], DType::U32);
         let x = g.input("set_x", &[&[CHUNK], self.model.input()].concat(), DType::F32);
         let target = g.input("set_y", &self.target_shape(CHUNK), self.loss.target_type());
@@ -284,6 +284,10 @@ impl Problem {
         let valid = g.scalar(Scalar::LtU, &[position, limit]);
         let (output, value) = self.chunk_loss(g, state, x, target, valid);
         let value = g.add(value_sum, value);
+        let Some(confusion) = confusion else {
+            f.update(value_sum, value);
+            return f;
+        };
 
         let predicted = g.argmax(output, 1);
         let width = g.full_u(&[CHUNK], classes as u32);

@@ -158,25 +158,40 @@ impl<'e> Session<'e> {
         self.runner.write_array("weights", last, count, Values::F32(weights))
     }
 
-    /// Loss and confusion counts over labelled examples at the final weights of the last sweep. The set
+    /// Loss, and confusion counts where examples are labelled, at the final weights of the last sweep. The set
     /// passes through the device a chunk at a time, so its size costs no memory there.
     pub async fn evaluate(&mut self, set: &Set, host: &mut dyn Host) -> Result<SetEvaluation, SolveError> {
-        let Targets::Labels(labels) = &set.targets else { return Err(SolveError::NoLabels) };
+        let labelled = self.problem().loss.takes_labels();
+        if labelled != matches!(set.targets, Targets::Labels(_)) {
+            let [wanted, given] = if labelled { ["labels", "values"] } else { ["values", "labels"] };
+            return Err(SolveError::Targets { wanted, given });
+        }
         self.require_evaluation().await?;
         let runner = &mut self.runner;
         let binding = runner.bind("evaluation", &[("state", runner.final_state())])?;
-        let classes = runner.problem().model.output()[0];
+        let outputs: usize = runner.problem().model.output().iter().product();
+        let classes = if labelled { outputs } else { 0 };
         runner.clear_sums()?;
-        runner.write("confusion", Values::F32(&vec![0.0; classes * classes]))?;
+        if labelled {
+            runner.write("confusion", Values::F32(&vec![0.0; classes * classes]))?;
+        }
         let example = set.x.len() / set.count.max(1);
-        for (x, labels) in set.x.chunks(CHUNK * example).zip(labels.chunks(CHUNK)) {
+        for (k, x) in set.x.chunks(CHUNK * example).enumerate() {
+            let (first, count) = (k * CHUNK, CHUNK.min(set.count - k * CHUNK));
             runner.write("set_x", Values::F32(x))?;
-            runner.write("set_y", Values::U32(labels))?;
-            runner.write("limit", Values::U32(&[labels.len() as u32]))?;
+            match &set.targets {
+                Targets::Labels(labels) => runner.write("set_y", Values::U32(&labels[first..][..count]))?,
+                Targets::Values(values) => {
+                    runner.write("set_y", Values::F32(&values[first * outputs..][..count * outputs]))?;
+                }
+            }
+            runner.write("limit", Values::U32(&[count as u32]))?;
             runner.submit_and_breathe(binding, host).await?;
         }
-        let values = runner.read(&["value", "confusion"].map(|name| runner.array(name))).await?;
-        let confusion = values[1].iter().map(|&n| n as u32).collect();
+        let sums: &[&str] = if labelled { &["value", "confusion"] } else { &["value"] };
+        let sums: Vec<_> = sums.iter().map(|name| runner.array(name)).collect();
+        let values = runner.read(&sums).await?;
+        let confusion = values.get(1).map(|counts| counts.iter().map(|&n| n as u32).collect()).unwrap_or_default();
         Ok(SetEvaluation { loss: values[0][0] / set.count as f64, confusion, classes })
     }
 

@@ -47,13 +47,14 @@ impl SessionData {
 pub struct SetEvaluation {
     /// Mean loss.
     pub loss: f64,
-    /// Examples by `[true class · classes + predicted class]`.
+    /// Examples by `[true class · classes + predicted class]`; empty where they have no labels.
     pub confusion: Vec<u32>,
+    /// Classes; none where examples have no labels.
     pub classes: usize,
 }
 
 impl SetEvaluation {
-    /// Share of examples whose class is predicted.
+    /// Share of examples whose class is predicted; not a number where they have none.
     pub fn accuracy(&self) -> f64 {
         let right: u32 = (0..self.classes).map(|c| self.confusion[c * self.classes + c]).sum();
         f64::from(right) / f64::from(self.confusion.iter().sum::<u32>())

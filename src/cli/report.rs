@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
-use stackelberg::experiment::record::{OuterRecord, RunResult};
+use stackelberg::experiment::record::{OuterRecord, RunResult, Score};
 use stackelberg::experiment::study::{self, summary};
 
 use super::{CliError, chart, experiment, run_dir};
@@ -270,15 +270,16 @@ fn run_section(run: &Run) -> String {
     page += "</div>";
     let head = ["", "start", "tuned"].map(str::to_owned);
     if let (Some(start), Some(end)) = (&run.result.start, &run.result.end) {
-        let percent = |score: f64| format!("{:.1} %", 100.0 * score);
-        let mut lines = vec![
-            vec![
-                "validation accuracy".to_owned(),
-                percent(start.validation.accuracy),
-                percent(end.validation.accuracy),
-            ],
-            vec!["test accuracy".to_owned(), percent(start.test.accuracy), percent(end.test.accuracy)],
-        ];
+        let mut lines = vec![];
+        for (name, before, after) in [("validation", start.validation, end.validation), ("test", start.test, end.test)]
+        {
+            let loss = |score: Score| score.loss.map_or("diverged".to_owned(), figure);
+            lines.push(vec![format!("{name} loss"), loss(before), loss(after)]);
+            if let (Some(before), Some(after)) = (before.accuracy, after.accuracy) {
+                let percent = |score: f64| format!("{:.1} %", 100.0 * score);
+                lines.push(vec![format!("{name} accuracy"), percent(before), percent(after)]);
+            }
+        }
         for (name, value) in &end.hyperparameters {
             let before = start.hyperparameters.get(name).map_or("–".to_owned(), |v| figure(*v));
             lines.push(vec![name.clone(), before, figure(*value)]);

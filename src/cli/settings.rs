@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use miette::NamedSource;
 use stackelberg::bilevel::hyperparameters::Kind;
-use stackelberg::experiment::config::{Bytes, ConfigError, DataSource, Differentiation, Dynamics, Network, TuneConfig};
+use stackelberg::experiment::config::{
+    Bytes, ConfigError, DataSource, Differentiation, Dynamics, Network, Task, TuneConfig,
+};
 
 use super::CliError;
 use super::error::ConfigSyntax;
@@ -19,6 +21,10 @@ pub struct Settings {
     /// path of the data set as downloaded, a folder or a zip [default: builtin]
     #[arg(long, value_name = "PATH", value_parser = |text: &str| Ok::<_, String>(located(text.to_owned().into())))]
     data: Option<DataSource>,
+
+    /// What the network is to learn of a window [default: classification]
+    #[arg(long)]
+    task: Option<Task>,
 
     /// Network to train [default: narrow]
     #[arg(long)]
@@ -188,6 +194,7 @@ impl Settings {
         split.test = self.test_subjects.clone().or(split.test);
         TuneConfig {
             data: pick(&self.data, base.data),
+            task: pick(&self.task, base.task),
             network: pick(&self.network, base.network),
             steps: pick(&self.steps, base.steps),
             outer: pick(&self.outer, base.outer),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use stackelberg::experiment::record::{Classification, Ending, Evaluation, RunResult, Score};
+use stackelberg::experiment::record::{Classification, Ending, Evaluation, RunResult, Score, Trivial};
 
 use super::progress::{duration, number};
 
@@ -13,10 +13,19 @@ pub fn text(result: &RunResult, directory: Option<&Path>) -> String {
     let mut text = format!("\n{}\n", headline(result));
     if let (Some(start), Some(end)) = (&result.start, &result.end) {
         comparison(&mut text, start, end);
-        confusion(&mut text, &end.test_classes);
+        if let Some(classes) = &end.test_classes {
+            confusion(&mut text, classes);
+        }
+        if let Some(Trivial { last_sample, training_mean }) = result.trivial {
+            let (last, mean) = (number(last_sample), number(training_mean));
+            let _ = writeln!(
+                text,
+                "\nTest loss of predicting the last sample again: {last}; of predicting the training mean: {mean}"
+            );
+        }
     }
     if result.data.subset {
-        text.push_str("\nThese accuracies are of a subset (12 of 30 people) and not comparable with published ones.\n");
+        text.push_str("\nThese figures are of a subset (12 of 30 people) and not comparable with published ones.\n");
     }
     match directory {
         Some(directory) => {
@@ -70,9 +79,13 @@ fn comparison(text: &mut String, start: &Evaluation, end: &Evaluation) {
     for (name, before, after) in sets {
         let loss = |score: Score| score.loss.map_or_else(|| "diverged".to_owned(), number);
         row(&format!("{name} loss"), loss(before), loss(after));
-        row(&format!("{name} accuracy"), percent(before.accuracy), percent(after.accuracy));
+        if let (Some(before), Some(after)) = (before.accuracy, after.accuracy) {
+            row(&format!("{name} accuracy"), percent(before), percent(after));
+        }
     }
-    row("test macro F1", percent(start.test_classes.macro_f1), percent(end.test_classes.macro_f1));
+    if let (Some(before), Some(after)) = (&start.test_classes, &end.test_classes) {
+        row("test macro F1", percent(before.macro_f1), percent(after.macro_f1));
+    }
 }
 
 fn percent(share: f64) -> String {

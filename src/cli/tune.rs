@@ -411,6 +411,7 @@ mod tests {
             x: rows.iter().flat_map(|&(_, label)| (0..WINDOW * CHANNELS).map(move |i| value(label, i))).collect(),
             labels: rows.iter().map(|r| r.1).collect(),
             subjects: rows.iter().map(|r| r.0).collect(),
+            next: vec![],
         };
         Source::new(windows, "waves", false)
     }

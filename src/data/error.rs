@@ -221,6 +221,16 @@ pub enum DataError {
         present: Vec<u32>,
     },
 
+    /// Windows without anything to predict.
+    #[error(
+        "no {split} window is continued by the next one of the same person, so there is nothing to predict: prediction \
+         needs windows that overlap by half, in order; take the task `classification`, or the data as published"
+    )]
+    NothingFollows {
+        /// `train`, `validation` or `test`.
+        split: &'static str,
+    },
+
     /// A channel that never changes and so cannot be scaled.
     #[error(
         "{} has the same value throughout the training windows, so it cannot be standardised; \

@@ -58,6 +58,8 @@ pub struct Windows {
     pub labels: Vec<u32>,
     /// Wearer of each window, `1..=SUBJECTS`.
     pub subjects: Vec<u32>,
+    /// The sample that follows each window, `[n, CHANNELS]`; empty where it was not looked for.
+    pub next: Vec<f32>,
 }
 
 impl Windows {
@@ -82,11 +84,26 @@ impl Windows {
         for &index in indices {
             x.extend_from_slice(self.window(index));
         }
+        let next = |&i: &usize| self.next.get(i * CHANNELS..(i + 1) * CHANNELS).unwrap_or_default();
         Windows {
             x,
             labels: indices.iter().map(|&i| self.labels[i]).collect(),
             subjects: indices.iter().map(|&i| self.subjects[i]).collect(),
+            next: indices.iter().flat_map(next).copied().collect(),
         }
+    }
+
+    /// The windows of which the following window of the same person repeats the second half, with the
+    /// sample that comes next there.
+    pub fn followed(&self) -> Windows {
+        let repeated = (WINDOW - HOP) * CHANNELS;
+        let goes_on = |&i: &usize| {
+            self.subjects[i] == self.subjects[i + 1]
+                && self.window(i)[HOP * CHANNELS..] == self.window(i + 1)[..repeated]
+        };
+        let places: Vec<usize> = (0..self.len().saturating_sub(1)).filter(goes_on).collect();
+        let next = places.iter().flat_map(|&i| &self.window(i + 1)[repeated..][..CHANNELS]).copied().collect();
+        Windows { next, ..self.select(&places) }
     }
 
     /// The subjects that occur, ascending.
@@ -102,6 +119,7 @@ impl Windows {
         self.x.extend(other.x);
         self.labels.extend(other.labels);
         self.subjects.extend(other.subjects);
+        self.next.extend(other.next);
     }
 
     /// A 64-bit FNV-1a hash of every value, label and subject in order: the same for the same data
@@ -160,7 +178,7 @@ mod tests {
 
     #[test]
     fn fingerprint_sees_every_part() {
-        let windows = Windows { x: vec![0.5; WINDOW * CHANNELS], labels: vec![3], subjects: vec![7] };
+        let windows = Windows { x: vec![0.5; WINDOW * CHANNELS], labels: vec![3], subjects: vec![7], next: vec![] };
         let mut prints = vec![windows.fingerprint()];
         prints.push(Windows { labels: vec![2], ..windows.clone() }.fingerprint());
         prints.push(Windows { subjects: vec![8], ..windows.clone() }.fingerprint());
@@ -171,5 +189,22 @@ mod tests {
         prints.dedup();
         assert_eq!(prints.len(), 4);
         assert_eq!(Windows::default().fingerprint(), 0xcbf2_9ce4_8422_2325);
+    }
+
+    #[test]
+    fn what_follows_is_the_sample_after_the_repeated_half() {
+        // A signal that counts, cut into windows of two people; the third starts anew.
+        let window = |first: usize| (0..WINDOW * CHANNELS).map(move |k| (first * CHANNELS + k) as f32);
+        let x = [0, HOP, 2 * HOP, 500, 3 * HOP].into_iter().flat_map(window).collect();
+        let windows = Windows { x, labels: vec![0, 1, 2, 3, 4], subjects: vec![1, 1, 2, 2, 2], next: vec![] };
+        let followed = windows.followed();
+        assert_eq!((followed.labels, followed.subjects), (vec![0], vec![1]));
+        let expected: Vec<f32> = (0..CHANNELS).map(|c| (WINDOW * CHANNELS + c) as f32).collect();
+        assert_eq!(followed.next, expected);
+        assert!(Windows::default().followed().is_empty());
+        let few = builtin::subset().unwrap();
+        let all = few.followed();
+        assert!(all.len() > few.len() / 2, "{} of {}", all.len(), few.len());
+        assert_eq!(all.select(&[3, 0]).next[CHANNELS..], all.next[..CHANNELS]);
     }
 }

@@ -87,21 +87,40 @@ impl Split {
 
     /// Scales every part to mean 0 and standard deviation 1 of the *training* windows, channel by
     /// channel, and says by which numbers.
-    pub fn standardized(mut self) -> Result<(Split, Standardizer), DataError> {
+    pub fn standardized(self) -> Result<(Split, Standardizer), DataError> {
         let scale = Standardizer::fit(&self.train)?;
+        Ok((self.scaled(&scale), scale))
+    }
+
+    /// Keeps the windows that are followed (see [`Windows::followed`]), scaled so that the *training* windows
+    /// reach from 0 to 1 in every channel.
+    pub fn forecasting(self) -> Result<(Split, Standardizer), DataError> {
+        let scale = Standardizer::of_range(&self.train)?;
+        let parts = [("train", &self.train), ("validation", &self.validation), ("test", &self.test)];
+        let followed = |(split, windows): (&'static str, &Windows)| {
+            let followed = windows.followed();
+            if followed.is_empty() { Err(DataError::NothingFollows { split }) } else { Ok(followed) }
+        };
+        let [train, validation, test] = parts.map(followed);
+        let split = Split { train: train?, validation: validation?, test: test? };
+        Ok((split.scaled(&scale), scale))
+    }
+
+    fn scaled(mut self, scale: &Standardizer) -> Split {
         for part in [&mut self.train, &mut self.validation, &mut self.test] {
             scale.apply(&mut part.x);
+            scale.apply(&mut part.next);
         }
-        Ok((self, scale))
+        self
     }
 }
 
-/// The scale of the training windows, in the channels' units.
+/// The scale of the training windows, in the channels' units: what is taken off, and by what is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Standardizer {
-    /// Mean of each channel.
+    /// Mean of each channel; its least value where windows reach from 0 to 1.
     pub mean: [f32; CHANNELS],
-    /// Population standard deviation of each channel.
+    /// Population standard deviation of each channel; its range where windows reach from 0 to 1.
     pub std: [f32; CHANNELS],
 }
 
@@ -125,6 +144,21 @@ impl Standardizer {
         match (0..CHANNELS).find(|&channel| flat(channel)) {
             Some(channel) => Err(DataError::ConstantChannel { channel }),
             None => Ok(Standardizer { mean: mean.map(|m| m as f32), std }),
+        }
+    }
+
+    /// Least value and range over all samples of `windows`.
+    pub fn of_range(windows: &Windows) -> Result<Standardizer, DataError> {
+        let (mut least, mut largest) = ([f32::INFINITY; CHANNELS], [f32::NEG_INFINITY; CHANNELS]);
+        for row in windows.x.chunks_exact(CHANNELS) {
+            for (c, &value) in row.iter().enumerate() {
+                least[c] = least[c].min(value);
+                largest[c] = largest[c].max(value);
+            }
+        }
+        match (0..CHANNELS).find(|&channel| least[channel] >= largest[channel]) {
+            Some(channel) => Err(DataError::ConstantChannel { channel }),
+            None => Ok(Standardizer { mean: least, std: std::array::from_fn(|c| largest[c] - least[c]) }),
         }
     }
 
@@ -152,7 +186,7 @@ mod tests {
                 x.extend((0..CHANNELS).map(|c| value(w, t, c)));
             }
         }
-        Windows { x, labels: vec![0; subjects.len()], subjects: subjects.to_vec() }
+        Windows { x, labels: vec![0; subjects.len()], subjects: subjects.to_vec(), next: vec![] }
     }
 
     fn divide(present: &[u32], spec: &SubjectSplit) -> Result<[Vec<u32>; 3], DataError> {
@@ -203,6 +237,30 @@ mod tests {
         let raw = split.test.x[WINDOW * 4 + 3];
         let c = (WINDOW * 4 + 3) % CHANNELS;
         assert_eq!(scaled.test.x[WINDOW * 4 + 3], (raw - scale.mean[c]) / scale.std[c]);
+    }
+
+    #[test]
+    fn forecasts_are_scaled_to_the_training_range() {
+        let mut people = windows(&[1, 1, 3, 3, 2, 2]);
+        // Every second window goes on where the one before it is half over.
+        let half = WINDOW / 2 * CHANNELS;
+        for at in [0, 2, 4] {
+            let x = &mut people.x[at * 2 * half..][..4 * half];
+            let (first, second) = x.split_at_mut(2 * half);
+            second[..half].copy_from_slice(&first[half..]);
+        }
+        let split = Split::new(&people, &SubjectSplit::default()).unwrap();
+        let (scaled, scale) = split.clone().forecasting().unwrap();
+        assert_eq!([&scaled.train, &scaled.validation, &scaled.test].map(Windows::len), [1, 1, 1]);
+        for (k, (&raw, &x)) in split.train.x.iter().zip(&scaled.train.x).enumerate() {
+            assert_eq!(x, (raw - scale.mean[k % CHANNELS]) / scale.std[k % CHANNELS]);
+            assert!((0.0..=1.0).contains(&x));
+        }
+        let raw = split.train.window(1)[half + 2];
+        assert_eq!(scaled.train.next[2], (raw - scale.mean[2]) / scale.std[2]);
+        let alone = Split { test: windows(&[2, 4]), ..split };
+        let error = alone.forecasting().unwrap_err().to_string();
+        assert!(error.contains("no test window") && error.contains("classification"), "{error}");
     }
 
     #[test]

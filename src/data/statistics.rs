@@ -132,7 +132,7 @@ mod tests {
     fn features_are_sorted_by_channel() {
         let mut x = vec![0.0; 2 * WINDOW * CHANNELS];
         x[WINDOW * CHANNELS + 4] = 128.0;
-        let features = features(&Windows { x, labels: vec![0, 1], subjects: vec![1, 1] });
+        let features = features(&Windows { x, labels: vec![0, 1], subjects: vec![1, 1], next: vec![] });
         assert_eq!(features.len(), 2 * FEATURES);
         let channel = FEATURES + 4 * NAMES.len()..FEATURES + 5 * NAMES.len();
         assert_eq!(features[channel.start], 1.0, "mean");

@@ -201,7 +201,7 @@ fn part_windows(part: &str, read: &mut dyn FnMut(String) -> Result<Table, DataEr
             row[channel] = value;
         }
     }
-    Ok(Windows { x, labels: labels.into_iter().map(|label| label - 1).collect(), subjects })
+    Ok(Windows { x, labels: labels.into_iter().map(|label| label - 1).collect(), subjects, next: vec![] })
 }
 
 /// A text file of numbers.

@@ -9,8 +9,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::bilevel::hyperparameters::Kind;
-use crate::bilevel::{FixedPoint, Forward, Implicit, Memory, Method, Noise, Reverse, Solver, Truncated};
-use crate::data::SubjectSplit;
+use crate::bilevel::{FixedPoint, Forward, Implicit, Loss, Memory, Method, Noise, Reverse, Solver, Truncated};
+use crate::data::{CHANNELS, CLASSES, SubjectSplit};
+use crate::nn::functions;
 use crate::nn::optim::{Epsilon, Optimizer};
 
 /// Settings that cannot be used.
@@ -50,6 +51,48 @@ impl Network {
         match self {
             Network::Narrow => 16,
             Network::Paper => 100,
+        }
+    }
+}
+
+/// What the network is to learn of a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Task {
+    /// Its activity: softmax and cross-entropy.
+    #[default]
+    Classification,
+    /// Its activity, as the first paper prints it: softplus outputs and their squared error.
+    ClassificationMse,
+    /// The sample that follows, every channel scaled to 0…1: softplus outputs and their squared error.
+    Prediction,
+    /// The same with linear outputs.
+    PredictionLinear,
+}
+
+impl Task {
+    /// Whether it is the activity that is learnt, and not the next sample.
+    pub fn classifies(self) -> bool {
+        matches!(self, Task::Classification | Task::ClassificationMse)
+    }
+
+    /// Outputs of the network.
+    pub fn outputs(self) -> usize {
+        if self.classifies() { CLASSES } else { CHANNELS }
+    }
+
+    /// Whether the outputs pass through softplus.
+    pub fn softplus(self) -> bool {
+        matches!(self, Task::ClassificationMse | Task::Prediction)
+    }
+
+    /// Inner and outer loss of a window.
+    pub fn loss(self) -> Loss {
+        match self {
+            Task::Classification => Loss::CrossEntropy,
+            Task::ClassificationMse => Loss::Own { labels: true, each: functions::one_hot_mse_each },
+            Task::Prediction | Task::PredictionLinear => Loss::MeanSquaredError,
         }
     }
 }
@@ -296,6 +339,8 @@ pub struct TuneConfig {
     /// Windows to learn from: `builtin` (UCI HAR, 30 people), `subset` (12 of them), or the path of
     /// a UCI HAR folder or zip.
     pub data: DataSource,
+    /// What the network is to learn of a window.
+    pub task: Task,
     /// The network to train.
     pub network: Network,
     /// Training steps T of the inner problem, through all of which the hypergradient goes.
@@ -350,6 +395,7 @@ impl Default for TuneConfig {
     fn default() -> Self {
         TuneConfig {
             data: DataSource::Builtin,
+            task: Task::Classification,
             network: Network::Narrow,
             steps: 200,
             outer: 20,

@@ -22,7 +22,7 @@ impl Exported {
             "layers": problem.model.layers(),
             "input": problem.model.input(),
             "channels": CHANNEL_NAMES,
-            "classes": CLASS_NAMES,
+            "outputs": if problem.loss.takes_labels() { &CLASS_NAMES[..] } else { &CHANNEL_NAMES[..] },
             "scale": scale,
         });
         Exported { model: problem.model.clone(), description }

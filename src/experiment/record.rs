@@ -49,19 +49,23 @@ pub struct OuterRecord {
     pub buffers_created: u64,
 }
 
-/// Mean loss and share of right answers on one set of windows, without dropout.
+/// Mean loss and, of labels, share of right answers on one set of windows, without dropout.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Score {
-    /// Mean cross-entropy; absent if training diverged.
+    /// Mean loss; absent if training diverged.
     pub loss: Option<f64>,
-    /// Between 0 and 1.
-    pub accuracy: f64,
+    /// Between 0 and 1; absent where the next sample is predicted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
 }
 
 impl Score {
     /// Of an evaluation; what is not finite counts as diverged.
     pub fn of(evaluation: &SetEvaluation) -> Self {
-        Score { loss: evaluation.loss.is_finite().then_some(evaluation.loss), accuracy: evaluation.accuracy() }
+        Score {
+            loss: evaluation.loss.is_finite().then_some(evaluation.loss),
+            accuracy: (evaluation.classes > 0).then(|| evaluation.accuracy()),
+        }
     }
 }
 
@@ -75,8 +79,18 @@ pub struct Evaluation {
     pub validation: Score,
     /// On all test windows.
     pub test: Score,
-    /// What the test windows were taken for.
-    pub test_classes: Classification,
+    /// What the test windows were taken for; absent where the next sample is predicted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_classes: Option<Classification>,
+}
+
+/// Mean squared errors on the test windows of predictors that learn nothing, in the scale of the losses.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Trivial {
+    /// The next sample is the last one again.
+    pub last_sample: f64,
+    /// The next sample is the mean of those that follow training windows.
+    pub training_mean: f64,
 }
 
 /// How well one class is told from the others, each between 0 and 1.
@@ -210,6 +224,9 @@ pub struct RunResult {
     pub start: Option<Evaluation>,
     /// Trained with the best hyperparameters; absent until the run ends.
     pub end: Option<Evaluation>,
+    /// What to compare the test loss with where the next sample is predicted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trivial: Option<Trivial>,
     /// Wall time of all outer iterations.
     pub seconds: f64,
     /// Largest number of bytes allocated on the device.

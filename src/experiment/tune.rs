@@ -6,18 +6,17 @@ use web_time::Instant;
 use super::config::{ConfigError, TuneConfig};
 use super::names;
 use super::record::{
-    Classification, DataRecord, DeviceRecord, Ending, Evaluation, Named, OuterRecord, RunResult, Score,
+    Classification, DataRecord, DeviceRecord, Ending, Evaluation, Named, OuterRecord, RunResult, Score, Trivial,
 };
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::hyperparameters::{Hyperparameters, Kind};
 use crate::bilevel::outer::OuterAdam;
 use crate::bilevel::{
-    Blueprint, Counts, Estimate, Flow, Host, Loss, Memory, Method, Problem, Session, SessionData, Set, SolveError,
-    Targets,
+    Blueprint, Counts, Estimate, Flow, Host, Memory, Method, Problem, Session, SessionData, Set, SolveError, Targets,
 };
-use crate::data::{self, CLASS_NAMES, DataError, Split, Standardizer, Windows};
+use crate::data::{self, CHANNELS, CLASS_NAMES, DataError, Split, Standardizer, WINDOW, Windows};
 use crate::engine::{Counters, Engine, LocalFuture};
-use crate::nn::Model;
+use crate::nn::{Layer, Model};
 use crate::rng::{Purpose, permute_index, split_seed, stream_key};
 
 /// Why a run could not go on.
@@ -100,6 +99,7 @@ pub struct Tuner<'e> {
     sets: [Set; 3],
     data: DataRecord,
     scale: Standardizer,
+    trivial: Option<Trivial>,
     state: TunerState,
     /// The network of the best iteration, unless that was before the run was resumed.
     best_weights: Option<Vec<f32>>,
@@ -107,13 +107,17 @@ pub struct Tuner<'e> {
 
 /// The bilevel problem that a configuration states for a number of training windows.
 pub fn problem(config: &TuneConfig, training_windows: usize) -> Problem {
-    let model = Model::har_cnn(config.network.filters(), config.network.hidden(), data::CLASSES, config.dropout);
+    let task = config.task;
+    let mut model = Model::har_cnn(config.network.filters(), config.network.hidden(), task.outputs(), config.dropout);
+    if task.softplus() {
+        model = model.then(Layer::Softplus).expect("softplus fits everywhere");
+    }
     Problem {
         batch: config.batch as usize,
         l2: true,
         weights: config.hyperparameters.contains(&Kind::ExampleWeights),
         noise: config.noise(),
-        ..Problem::new(model, Loss::CrossEntropy, config.optimizer.optimizer(), config.steps as usize, training_windows)
+        ..Problem::new(model, task.loss(), config.optimizer.optimizer(), config.steps as usize, training_windows)
     }
 }
 
@@ -175,9 +179,32 @@ fn method(config: &TuneConfig, problem: &Problem, start: &Hyperparameters) -> Re
     }
 }
 
-/// Windows as a set of the bilevel problem.
+/// Windows as a set of the bilevel problem: with the samples that follow where these were looked for, else with
+/// labels.
 pub fn set(windows: &Windows) -> Set {
-    Set { x: windows.x.clone(), targets: Targets::Labels(windows.labels.clone()), count: windows.len() }
+    let targets = match windows.next.is_empty() {
+        true => Targets::Labels(windows.labels.clone()),
+        false => Targets::Values(windows.next.clone()),
+    };
+    Set { x: windows.x.clone(), targets, count: windows.len() }
+}
+
+/// How predictors that learn nothing do on the test windows, where there is something to predict.
+fn trivial(split: &Split) -> Option<Trivial> {
+    let Split { train, test, .. } = split;
+    if test.next.is_empty() {
+        return None;
+    }
+    let mean: [f64; CHANNELS] = std::array::from_fn(|c| {
+        train.next.iter().skip(c).step_by(CHANNELS).map(|&v| f64::from(v)).sum::<f64>() / train.len() as f64
+    });
+    let error = |predict: &dyn Fn(usize, usize) -> f64| {
+        let squares = test.next.iter().enumerate();
+        let squares = squares.map(|(k, &v)| (f64::from(v) - predict(k / CHANNELS, k % CHANNELS)).powi(2));
+        squares.sum::<f64>() / test.next.len() as f64
+    };
+    let last = |window: usize, c: usize| f64::from(test.window(window)[(WINDOW - 1) * CHANNELS + c]);
+    Some(Trivial { last_sample: error(&last), training_mean: error(&|_, c| mean[c]) })
 }
 
 /// The fixed random choice of validation windows that the outer loss is taken on.
@@ -194,7 +221,8 @@ pub fn outer_windows(validation: &Windows, config: &TuneConfig) -> Windows {
 /// The windows split and scaled as a configuration says, and whether the two fit.
 pub(super) fn scaled(config: &TuneConfig, source: &data::Source) -> Result<(Split, Standardizer), TuneError> {
     config.check()?;
-    let (split, scale) = Split::new(&source.windows, &config.split)?.standardized()?;
+    let split = Split::new(&source.windows, &config.split)?;
+    let (split, scale) = if config.task.classifies() { split.standardized()? } else { split.forecasting()? };
     config.check_batch(split.train.len())?;
     Ok((split, scale))
 }
@@ -263,7 +291,8 @@ impl<'e> Tuner<'e> {
         };
         let session = Session::new(engine, problem, &session_data, method).await?;
         let sets = [set(&split.train), set(&split.validation), set(&split.test)];
-        Ok(Tuner { session, config: config.clone(), sets, data, scale, state, best_weights: None })
+        let trivial = trivial(&split);
+        Ok(Tuner { session, config: config.clone(), sets, data, scale, trivial, state, best_weights: None })
     }
 
     pub fn session(&self) -> &Session<'e> {
@@ -357,6 +386,7 @@ impl<'e> Tuner<'e> {
             best_outer_loss: self.state.best.as_ref().map(|best| best.outer_loss),
             start: self.state.start.clone(),
             end,
+            trivial: self.trivial,
             seconds: self.state.seconds,
             peak_bytes: self.state.peak_bytes,
             dispatches: self.state.dispatches,
@@ -430,14 +460,15 @@ impl<'e> Tuner<'e> {
             evaluations.push(host.settle(evaluation)?);
         }
         let test = &evaluations[2];
-        let confusion =
-            test.confusion.chunks(test.classes).map(|row| row.iter().map(|&n| u64::from(n)).collect()).collect();
+        let labelled = test.classes > 0;
+        let rows = test.confusion.chunks(test.classes.max(1));
+        let confusion = rows.map(|row| row.iter().map(|&n| u64::from(n)).collect()).collect();
         Ok(Evaluation {
             hyperparameters: self.named(point),
             train: Score::of(&evaluations[0]),
             validation: Score::of(&evaluations[1]),
             test: Score::of(test),
-            test_classes: Classification::from_confusion(&CLASS_NAMES, confusion),
+            test_classes: labelled.then(|| Classification::from_confusion(&CLASS_NAMES, confusion)),
         })
     }
 

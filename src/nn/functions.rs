@@ -138,6 +138,17 @@ pub fn mse_each(g: &mut Graph, output: NodeId, target: NodeId) -> NodeId {
     g.scale(sum, 1.0 / shape[1..].iter().product::<usize>() as f64)
 }
 
+/// Squared error of outputs `[n, classes]` against 1 for the class of the label `[n]` and 0 for the others, mean over
+/// the classes.
+pub fn one_hot_mse_each(g: &mut Graph, output: NodeId, label: NodeId) -> NodeId {
+    let shape = g.shape(output).to_vec();
+    let class = g.iota(&shape, 1);
+    let label = g.broadcast(label, &shape, &[0]);
+    let hit = g.eq_u(class, label);
+    let target = g.scalar(Scalar::ToFloat, &[hit]);
+    mse_each(g, output, target)
+}
+
 /// γ (x − mean) / √(variance + ε) + β with the biased variance over `axes`; γ and β lie along the
 /// last axis.
 pub fn normalize(g: &mut Graph, x: NodeId, gamma: NodeId, beta: NodeId, axes: &[usize], epsilon: f64) -> NodeId {
@@ -155,4 +166,21 @@ pub fn normalize(g: &mut Graph, x: NodeId, gamma: NodeId, beta: NodeId, axes: &[
 /// mask / (1 − rate): what dropout multiplies activations by, given 1 where one is kept and 0 elsewhere.
 pub fn dropout_factor(g: &mut Graph, mask: NodeId, rate: f64) -> NodeId {
     g.scale(mask, 1.0 / (1.0 - rate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interp::eval;
+    use crate::ir::DType;
+
+    #[test]
+    fn labels_are_one_hot_targets() {
+        let mut g = Graph::new();
+        let output = g.input("output", &[2, 4], DType::F32);
+        let label = g.input("label", &[2], DType::U32);
+        let each = one_hot_mse_each(&mut g, output, label);
+        let inputs = [vec![1.0, 0.0, 0.0, 0.0, 0.5, 0.5, 0.25, 0.0], vec![0.0, 2.0]];
+        assert_eq!(eval(&g, &[each], &inputs), [[0.0, (0.25 + 0.25 + 0.5625) / 4.0]]);
+    }
 }

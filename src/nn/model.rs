@@ -204,6 +204,12 @@ impl Model {
         Self::new(layers, &[128, 9]).expect("the sizes fit by construction")
     }
 
+    /// The model with another layer behind it.
+    pub fn then(self, layer: Layer) -> Result<Self, ModelError> {
+        let input = self.input.clone();
+        Self::new(self.layers.into_iter().chain([layer]).collect(), &input)
+    }
+
     fn push(&mut self, layer: Layer) -> Result<(), String> {
         let shape = self.output.clone();
         let pooled = |axes: &[(usize, usize, usize)]| -> Result<Vec<usize>, String> {

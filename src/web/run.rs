@@ -358,13 +358,14 @@ fn outer_iteration(record: &OuterRecord, tuned: &[Group]) -> OuterIteration {
 
 fn evaluation(which: Which, of: &record::Evaluation) -> Evaluation {
     let Score { loss, accuracy } = of.test;
-    let classes = &of.test_classes;
+    // The page's networks classify.
+    let classes = of.test_classes.iter();
     Evaluation {
         which,
         loss,
-        accuracy,
-        macro_f1: classes.macro_f1,
-        f1: classes.classes.iter().map(|class| class.f1).collect(),
-        confusion: classes.confusion.iter().flatten().map(|&windows| windows as u32).collect(),
+        accuracy: accuracy.unwrap_or_default(),
+        macro_f1: classes.clone().map(|classes| classes.macro_f1).sum(),
+        f1: classes.clone().flat_map(|classes| &classes.classes).map(|class| class.f1).collect(),
+        confusion: classes.flat_map(|c| c.confusion.iter().flatten()).map(|&windows| windows as u32).collect(),
     }
 }

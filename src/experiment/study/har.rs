@@ -7,7 +7,7 @@ use crate::data::{self, CLASSES, Split, SubjectSplit, Windows, statistics};
 use crate::engine::{Engine, LocalFuture};
 use crate::experiment::config::{Network, TuneConfig};
 use crate::experiment::predict;
-use crate::experiment::record::{Ending, Evaluation, Named, Score};
+use crate::experiment::record::{Ending, Evaluation, Named, Score, Trivial};
 use crate::experiment::tune::{
     Observer, TuneError, Tuner, Watched, outer_windows, planned, problem, scaled, session_data, set,
 };
@@ -209,6 +209,13 @@ async fn tune(
             metrics.extend(hyperparameters.iter().map(|(name, &value)| (format!("{prefix}{name}"), value)));
         }
     }
+    if let Some(Trivial { last_sample, training_mean }) = result.trivial {
+        metrics.insert("last_sample_loss".to_owned(), last_sample);
+        metrics.insert("training_mean_loss".to_owned(), training_mean);
+    }
+    if let (Some(before), Some(after)) = (metrics.get("start_test_loss"), metrics.get("test_loss")) {
+        metrics.insert("gain".to_owned(), 1.0 - after / before);
+    }
     let best = tuner.state().best.as_ref();
     let weights = best.and_then(|best| best.hyperparameters.groups.iter().find(|g| g.kind == Kind::ExampleWeights));
     if let (Some(weights), false) = (weights, wrong.is_empty()) {
@@ -233,7 +240,7 @@ fn auc(weights: &[f64], wrong: &[bool]) -> f64 {
 fn scores(prefix: &str, validation: Score, test: Score) -> Named {
     let mut named = Named::new();
     for (name, score) in [("validation", validation), ("test", test)] {
-        named.insert(format!("{prefix}{name}_accuracy"), score.accuracy);
+        named.extend(score.accuracy.map(|accuracy| (format!("{prefix}{name}_accuracy"), accuracy)));
         named.extend(score.loss.map(|loss| (format!("{prefix}{name}_loss"), loss)));
     }
     named
@@ -321,12 +328,12 @@ async fn search(
 }
 
 /// The validation and test windows.
-fn sets(split: &Split) -> [Set; 2] {
+pub(super) fn sets(split: &Split) -> [Set; 2] {
     [set(&split.validation), set(&split.test)]
 }
 
 /// Trains and scores on the validation and test sets.
-async fn train_and_score(
+pub(super) async fn train_and_score(
     session: &mut Session<'_>,
     lambda: &[f64],
     [validation, test]: &[Set; 2],

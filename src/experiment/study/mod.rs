@@ -9,6 +9,8 @@ mod horizon;
 mod hyper_cleaning;
 mod label_noise;
 pub mod library;
+mod pays;
+mod prediction;
 pub mod summary;
 
 use std::collections::BTreeMap;
@@ -23,7 +25,8 @@ use crate::engine::{Engine, LocalFuture};
 pub use library::Library;
 
 /// All studies, in the order in which `experiment all` runs them.
-pub const STUDIES: [Study; 4] = [horizon::STUDY, baselines::STUDY, label_noise::STUDY, hyper_cleaning::STUDY];
+pub const STUDIES: [Study; 6] =
+    [horizon::STUDY, prediction::STUDY, baselines::STUDY, label_noise::STUDY, pays::STUDY, hyper_cleaning::STUDY];
 
 /// How much machine time a study may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
