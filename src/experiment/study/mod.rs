@@ -4,6 +4,7 @@
 //! side by side. Adding a study takes one file here with its entry in [`STUDIES`].
 
 mod baselines;
+mod best;
 pub mod har;
 mod horizon;
 mod hyper_cleaning;
@@ -25,8 +26,15 @@ use crate::engine::{Engine, LocalFuture};
 pub use library::Library;
 
 /// All studies, in the order in which `experiment all` runs them.
-pub const STUDIES: [Study; 6] =
-    [horizon::STUDY, prediction::STUDY, baselines::STUDY, label_noise::STUDY, pays::STUDY, hyper_cleaning::STUDY];
+pub const STUDIES: [Study; 7] = [
+    horizon::STUDY,
+    prediction::STUDY,
+    baselines::STUDY,
+    best::STUDY,
+    label_noise::STUDY,
+    pays::STUDY,
+    hyper_cleaning::STUDY,
+];
 
 /// How much machine time a study may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

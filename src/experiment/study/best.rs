@@ -1,0 +1,159 @@
+//! How far a network gets whose settings are tuned on a short training and kept for a long one.
+
+use super::har::{self, HarTrial, Method, Mislabelled};
+use super::{Budget, Library, Study, Trial, Work};
+use crate::bilevel::hyperparameters::{Hyperparameters, Kind};
+use crate::bilevel::{Memory, Pace, Problem, Session, SessionData, SolveError};
+use crate::engine::{Engine, LocalFuture};
+use crate::experiment::config::{Network, TuneConfig};
+use crate::experiment::record::{Ending, Named, Score};
+use crate::experiment::tune::{Observer, TuneError, Tuner, Watched, problem, scaled, set};
+
+pub const STUDY: Study = Study {
+    name: "har-best",
+    question: "Can a network with tuned settings and a long training pass the 94.5 % of a linear model on 135 statistics?",
+    source: "HO for time-series CNNs; scikit-learn's logistic regression on window statistics",
+    data: har::DATA,
+    trials,
+    along: "settings",
+    charts: &["test_accuracy"],
+};
+
+/// A tuning on the training people, then a training from the start on these and the validation people
+/// with what was found, the learning rate falling to nothing along half a cosine.
+struct Retrained {
+    config: TuneConfig,
+    steps: u32,
+}
+
+fn trials(budget: Budget) -> Vec<Trial> {
+    let (base, steps, seeds) = match budget {
+        Budget::Quick => (TuneConfig { outer: 5, ..TuneConfig::quick() }, 200, 1),
+        Budget::Desktop => {
+            (TuneConfig { network: Network::Paper, steps: 100, outer: 15, ..TuneConfig::default() }, 2000, 2)
+        }
+        Budget::Full => (TuneConfig { network: Network::Paper, ..TuneConfig::default() }, 4000, 5),
+    };
+    let plain = base.hyperparameters.clone();
+    let augmented = [plain.clone(), vec![Kind::Jitter, Kind::Scaling]].concat();
+    let mut trials = vec![];
+    for seed in 0..seeds {
+        for (settings, hyperparameters, outer) in [
+            ("start values", &plain, 1),
+            ("tuned", &plain, base.outer),
+            ("tuned, with augmentation", &augmented, base.outer),
+        ] {
+            let config = TuneConfig { seed, outer, hyperparameters: hyperparameters.clone(), ..base.clone() };
+            trials.push(Trial::new(&[("settings", settings)], seed, Retrained { config, steps }));
+        }
+    }
+    trials
+}
+
+impl Retrained {
+    /// The tuning alone, as a trial.
+    fn tuning(&self) -> HarTrial {
+        HarTrial { method: Method::Tune, config: self.config.clone(), mislabelled: Mislabelled::None }
+    }
+
+    async fn outcome(
+        &self,
+        engine: &mut dyn Engine,
+        library: &Library,
+        observer: &mut dyn Observer,
+    ) -> Result<Named, TuneError> {
+        let config = &self.config;
+        let source = library.windows(&config.data)?;
+        let mut tuner = Tuner::new(engine, config, &source, None).await?;
+        if tuner.run(observer).await? == Ending::Stopped {
+            return Err(SolveError::Stopped.into());
+        }
+        let best = tuner.state().best.clone();
+        drop(tuner);
+        let Some(best) = best else { return Ok(Named::new()) };
+
+        let (split, _) = scaled(config, &source)?;
+        let mut train = split.train;
+        train.append(split.validation.clone());
+        let long = TuneConfig { steps: self.steps, ..config.clone() };
+        let problem = problem(&long, train.len());
+        let point = annealed(best.hyperparameters, &problem);
+        let initial = problem.model.initial_parameters(u64::from(config.seed));
+        let data = SessionData::new(set(&train), set(&split.validation), initial, u64::from(config.seed));
+        let mut session = Session::new(engine, problem, &data, Memory::Slots(1)).await?;
+        let mut host = Watched::quiet(observer);
+        let trained = session.train_at(&point, &mut host).await;
+        let trained = host.settle(trained)?;
+        let test = session.evaluate(&set(&split.test), &mut host).await;
+        let score = Score::of(&host.settle(test)?);
+        let mut metrics = Named::from([
+            ("tuned_outer_loss".to_owned(), best.outer_loss),
+            ("training_windows".to_owned(), train.len() as f64),
+            ("inner_loss".to_owned(), trained.inner_losses.last().copied().unwrap_or(f64::NAN)),
+        ]);
+        metrics.extend(score.accuracy.map(|accuracy| ("test_accuracy".to_owned(), accuracy)));
+        metrics.extend(score.loss.map(|loss| ("test_loss".to_owned(), loss)));
+        metrics.retain(|_, value| value.is_finite());
+        Ok(metrics)
+    }
+}
+
+/// What was found, kept, with a learning rate that falls along half a cosine.
+fn annealed(mut point: Hyperparameters, problem: &Problem) -> Hyperparameters {
+    point.groups.iter_mut().for_each(|group| group.tuned = false);
+    let progress = |step: usize| (step as f64 + 0.5) / problem.steps as f64;
+    let factor = |step: usize| 0.5 * (1.0 + (std::f64::consts::PI * progress(step)).cos());
+    let factors: Vec<f64> = (0..problem.steps).map(factor).collect();
+    point.with(Kind::LrSchedule, &factors, false)
+}
+
+impl Work for Retrained {
+    fn load(&self, library: &Library) -> Result<(), TuneError> {
+        self.tuning().load(library)
+    }
+
+    fn problem(&self) -> String {
+        self.tuning().problem()
+    }
+
+    fn measure<'a>(
+        &'a self,
+        engine: &'a mut dyn Engine,
+        library: &'a Library,
+        seconds: f64,
+    ) -> LocalFuture<'a, Result<Pace, TuneError>> {
+        Box::pin(async move { self.tuning().measure(engine, library, seconds).await })
+    }
+
+    fn seconds(&self, pace: &Pace, library: &Library) -> Result<f64, TuneError> {
+        Ok(self.tuning().seconds(pace, library)? + f64::from(self.steps) * pace.step)
+    }
+
+    fn run<'a>(
+        &'a self,
+        engine: &'a mut dyn Engine,
+        library: &'a Library,
+        observer: &'a mut dyn Observer,
+    ) -> LocalFuture<'a, Result<Named, TuneError>> {
+        Box::pin(self.outcome(engine, library, observer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::tune::start_values;
+
+    #[test]
+    fn the_rate_falls_from_what_was_found_to_nothing() {
+        let config = TuneConfig { steps: 50, ..TuneConfig::default() };
+        let problem = problem(&config, 100);
+        let point = annealed(start_values(&config, &problem), &problem);
+        point.check(&problem).unwrap();
+        assert!(point.variables().is_empty(), "nothing is tuned any more");
+        let rates: Vec<f64> = point.arrays(&problem)[problem.layout().log_lr].iter().map(|l| l.exp()).collect();
+        assert!((rates[0] / config.learning_rate - 1.0).abs() < 1e-3, "{}", rates[0]);
+        assert!(rates.last().unwrap() / config.learning_rate < 1e-3);
+        assert!(rates.windows(2).all(|pair| pair[1] <= pair[0]));
+    }
+}
