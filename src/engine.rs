@@ -16,7 +16,7 @@ pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 pub enum EngineError {
     #[error("no usable GPU adapter: {reason}. {mend}")]
     NoAdapter { reason: String, mend: String },
-    #[error("out of memory: {what} needs {bytes} bytes{}", limit.map(|l| format!(", the limit is {l}")).unwrap_or_default())]
+    #[error("out of memory: {what} needs {}{}", mebibytes(*bytes), limit.map(|l| format!(", the limit is {}", mebibytes(l))).unwrap_or_default())]
     OutOfMemory { what: String, bytes: u64, limit: Option<u64> },
     #[error("the device was lost: {reason}")]
     DeviceLost { reason: String },
@@ -24,6 +24,14 @@ pub enum EngineError {
     Shader { label: String, message: String },
     #[error("the device refused an operation: {message}")]
     Device { message: String },
+}
+
+/// A number of bytes for people.
+pub fn mebibytes(bytes: u64) -> String {
+    match bytes {
+        0..0x10_0000 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        _ => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+    }
 }
 
 /// Result of an engine's call.

@@ -15,6 +15,8 @@ fn help_tells_a_newcomer_where_to_start() {
         "hypergradient",
         "stackelberg tune --quick",
         "devices",
+        "advise",
+        "check-gradient",
         "tune",
         "verify",
         "explain",
@@ -106,8 +108,7 @@ fn explain_needs_no_device_and_is_stable() {
     assert_eq!(explain("all"), parts.join("\n"));
     // The least that fits holds one checkpoint; one training state more, two.
     let refusal = run(&mut program("explain --data subset --memory-budget 1000")).exits(1).stderr;
-    let words: String = refusal.split(|c: char| c.is_whitespace() || c == '│').filter(|w| !w.is_empty()).collect();
-    let needed = words.split("atleast").nth(1).and_then(|rest| rest.split("bytes").next()).expect("the error says so");
+    let needed = refusal.split('(').nth(1).and_then(|rest| rest.split_whitespace().next()).expect("the error says so");
     let budget = needed.parse::<u64>().expect("a number of bytes") + 4 * (2 * 8478 + 1);
     let plan = format!("explain --data subset --part checkpoints --memory-budget {budget}");
     let small = run(&mut program(&plan)).exits(0).stdout;
@@ -118,7 +119,7 @@ fn explain_needs_no_device_and_is_stable() {
 fn explain_says_what_budget_would_do() {
     run(&mut program("explain --data subset --memory-budget 1MiB"))
         .exits(1)
-        .says(&["memory budget of 1048576 bytes is too small", "bytes are needed"]);
+        .says(&["memory budget of 1.0 MiB is too small", "bytes) is needed"]);
 }
 
 #[test]
@@ -175,6 +176,7 @@ fn verify_reports_and_exits_as_promised() {
         outputs(meta, "tol_abs", (-1.0).into());
     });
     let other = altered(&case, &root.path().join("other"), |meta| meta["kind"] = "of tomorrow".into());
+    let misspelt = altered(&case, &root.path().join("misspelt"), |meta| meta["atributes"] = "x".into());
     let document = altered(&case, &root.path().join("document"), |meta| {
         let output = meta["outputs"].as_object_mut().unwrap().remove("y").unwrap();
         meta["outputs"]["val_loss"] = output;
@@ -211,12 +213,21 @@ fn verify_reports_and_exits_as_promised() {
     verify(&[&case, &other], "--strict").exits(1);
     verify(&[&case], "--strict").exits(0);
 
+    let table = verify(&[&misspelt], "").exits(1).stdout;
+    assert!(table.contains("the key `atributes`"), "{table}");
+    fs::remove_dir_all(&misspelt).unwrap();
+
     let apart = report(&[&case, &document], 0);
     assert_eq!(apart["cases"].as_array().unwrap().len(), 1);
     assert_eq!(apart["no_test"][0]["name"], "document");
 
     // A directory of cases; a case that cannot be read fails and the others still run.
     fs::write(wrong.join("tensors.safetensors"), b"short").unwrap();
+    let broken = verify(&[&wrong], "").exits(1).stdout;
+    assert!(
+        broken.contains(&wrong.display().to_string()),
+        "a case that cannot be read is told by its folder: {broken}"
+    );
     let all = report(&[root.path(), &case], 1);
     assert_eq!((&all["passed"], &all["failed"], &all["unsupported"]), (&1.into(), &1.into(), &1.into()));
     verify(&[&root.path().join("nowhere")], "").exits(1).says(&["cannot read", "nowhere"]);

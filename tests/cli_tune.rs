@@ -114,6 +114,7 @@ fn a_directory_holds_one_run() {
     bench.tune("run", "--outer 1").exits(2).says(&["already holds a run", "--resume", "new --out"]);
     assert_eq!(before, bits(&bench.dir("run")));
     bench.resume("nothing", "").exits(2).says(&["holds no run to resume", "--out"]);
+    bench.resume("run/run.toml", "").exits(2).says(&["run.toml is a file, and a run is a directory"]);
     bench.resume("run", "--steps 4").exits(2).says(&["`steps` differs", "run.toml", "--config"]);
     bench.resume("run", "--outer 3 --seed 1").exits(2).says(&["`seed` differs"]);
 }
@@ -138,10 +139,9 @@ fn a_run_can_be_made_longer_and_is_the_same_bits() {
 /// The budget that the error about a small one says is needed.
 fn least_budget(bench: &Bench, more: &str) -> u64 {
     let outcome = run(&mut tune(&bench.data, &format!("{more} --memory-budget 1000"))).exits(1);
-    let outcome = outcome.says(&["a memory budget of 1000 bytes is too small", "bytes are needed"]);
-    let words: Vec<&str> = outcome.stderr.split_whitespace().filter(|w| *w != "│").collect();
-    let at = words.windows(2).position(|w| w == ["at", "least"]).expect("the bytes needed");
-    words[at + 2].parse().expect("a number")
+    let outcome = outcome.says(&["a memory budget of 1.0 KiB is too small", "bytes) is needed"]);
+    let bytes = outcome.stderr.split('(').nth(1).and_then(|rest| rest.split_whitespace().next());
+    bytes.expect("the bytes needed").parse().expect("a number")
 }
 
 #[test]
@@ -262,10 +262,13 @@ fn wrong_settings_name_the_field_and_the_way_out() {
         ("--batch 0", ["`batch` is 0", "64 is the usual size"]),
         ("--batch 19", ["`batch` is 19, but must be at most 18", "smaller batch"]),
         ("--learning-rate=-1", ["`learning_rate` is -1", "above 0"]),
+        ("--learning-rate -1", ["`learning_rate` is -1", "above 0"]),
+        ("--steps 4000000000", ["`steps` is 4000000000", "at most 1000000"]),
+        ("--outer-rate 1e300", ["`outer_rate` is 1", "at most 88"]),
         ("--learning-rate nan", ["`learning_rate` is NaN", "finite"]),
         ("--momentum 1", ["`momentum` is 1", "below 1"]),
         ("--dropout 1", ["`dropout` is 1", "0 switches it off"]),
-        ("--hyperparameters lr,lr", ["`hyperparameters`", "each once"]),
+        ("--hyperparameters lr,lr", ["`hyperparameters` is lr,lr", "each once"]),
     ];
     for (more, texts) in cases {
         let outcome = bench.tune("never", more).exits(2).says(&texts);
@@ -376,6 +379,11 @@ fn absurd_learning_rates_are_reported_and_the_last_good_state_kept() {
     let again = bench.resume("hopeless", "--outer 3").exits(1);
     assert!(again.stdout.contains("Training diverged from the start values on"), "{}", again.stdout);
 
+    let heavy = bench.tune("heavy", "--l2 1e200 --outer 2").exits(1).says(&["training diverged at step"]);
+    assert!(heavy.stdout.contains("in 1 outer iteration,") || heavy.stdout.contains("after 1 outer iteration,"));
+    assert!(heavy.stdout.contains("smaller --l2"), "{}", heavy.stdout);
+    assert!(!heavy.stderr.contains("taken back"), "nothing comes after it:\n{}", heavy.stderr);
+
     // The first step of the outer optimiser goes over the edge.
     bench.tune("edge", "--hyperparameters lr --outer-rate 80 --outer 2").exits(0).says(&["taken back"]);
     let result = json(bench.dir("edge").join("result.json"));
@@ -383,6 +391,33 @@ fn absurd_learning_rates_are_reported_and_the_last_good_state_kept() {
     let loss = |when: &str| result[when]["validation"]["loss"].as_f64().unwrap();
     assert!((loss("end") - loss("start")).abs() < 1e-6, "the end is the start, in single precision: {result}");
     assert!(bench.dir("edge").join("model.safetensors").exists());
+}
+
+#[test]
+fn a_check_of_the_gradient_goes_through_at_the_point_of_a_run() {
+    let bench = Bench::new();
+    bench.tune("run", "--outer 2 --hyperparameters lr,momentum").exits(0);
+    let check = run(program("check-gradient --json --run").arg(bench.dir("run"))).exits(0);
+    let report: Value = serde_json::from_str(&check.stdout).unwrap();
+    assert_eq!((&report["passed"], report["answers"].as_array().unwrap().len()), (&true.into(), 5));
+    assert_eq!(report["directions"], serde_json::json!(["learning_rate", "momentum"]));
+    let other = run(program("check-gradient --run").arg(bench.dir("run")).args(["--steps", "5"])).exits(2);
+    other.says(&["`steps` differs"]);
+}
+
+#[test]
+fn advice_names_a_method_and_why() {
+    let bench = Bench::new();
+    let advise = |more: &str| {
+        let mut command = program("advise --json --device cpu --steps 20 --batch 4 --data");
+        let report = run(command.arg(&bench.data).args(more.split_whitespace())).exits(0).stdout;
+        serde_json::from_str::<Value>(&report).unwrap()
+    };
+    let best = |report: &Value| report["choices"][report["best"].as_u64().unwrap() as usize]["setting"].clone();
+    assert_eq!(best(&advise("--hyperparameters lr,l2,example-weights")), "reverse");
+    let one = advise("--hyperparameters lr");
+    assert_eq!((best(&one), &one["hyperparameters"]), ("forward".into(), &1.into()));
+    assert!(one["reason"].as_str().unwrap().contains("one hyperparameter"), "{one}");
 }
 
 #[test]
@@ -417,6 +452,17 @@ fn damaged_files_are_named() {
     let other = |bytes| Some(String::from_utf8(bytes).unwrap().replace("batch = 4", "batch = 5").into_bytes());
     spoil("run.toml", &other).exits(1).says(&["run.toml cannot be used", "`batch` was changed"]);
     spoil("run.toml", &|_| None).exits(2).says(&["holds no run"]);
+    let metrics = bench.dir("run").join("metrics.jsonl");
+    let text = fs::read_to_string(&metrics).unwrap();
+    fs::write(&metrics, text.replacen("\"iteration\":2", "\"iteration\":x", 1)).unwrap();
+    run(program("report").arg(bench.dir("run")).arg("--out").arg(bench.dir("report")))
+        .exits(1)
+        .says(&["metrics.jsonl cannot be used: line 2, column"]);
+    fs::write(&metrics, text).unwrap();
+    fs::create_dir(bench.dir("empty")).unwrap();
+    run(program("report").args([bench.dir("run"), bench.dir("empty")]).arg("--out").arg(bench.dir("report")))
+        .exits(0)
+        .says(&["Nothing to report in", "empty"]);
     bench.resume("run", "").exits(0);
     assert_eq!(whole, bits(&bench.dir("run")), "nothing above did harm");
 }
@@ -485,7 +531,9 @@ fn without_an_adapter_the_processor_is_taken() {
     run(&mut command).exits(0).says(&["Device: processor with"]);
     let settings = fs::read_to_string(bench.dir("run").join("run.toml")).unwrap();
     assert!(settings.contains("device = \"cpu\""), "what was taken is named:\n{settings}");
-    run(&mut tune(&bench.data, "--device no-such-card")).exits(1).says(&["no usable GPU adapter"]);
+    run(&mut tune(&bench.data, "--device no-such-card"))
+        .exits(2)
+        .says(&["no usable device `no-such-card`", "auto, cpu, reference"]);
 }
 
 #[test]

@@ -47,7 +47,8 @@ impl Blueprint {
         Self::of(problem, validation, &*method.into())
     }
 
-    pub(super) fn of(problem: &Problem, validation: usize, method: &dyn Method) -> Result<Self, SolveError> {
+    /// The same for a method that is still to be used.
+    pub fn of(problem: &Problem, validation: usize, method: &dyn Method) -> Result<Self, SolveError> {
         let mut functions = vec![problem.step()];
         functions.extend(method.functions(problem));
         functions.push(problem.outer_gradient(validation));

@@ -2,7 +2,7 @@
 
 use super::checkpoint::Plan;
 use crate::compile::CompileError;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, mebibytes};
 
 /// Why a sweep ended without a result.
 #[derive(Debug, thiserror::Error)]
@@ -12,10 +12,14 @@ pub enum SolveError {
     #[error(transparent)]
     Compile(#[from] CompileError),
     #[error(
-        "a memory budget of {budget} bytes is too small: data, programs and buffers take {fixed} bytes, and each \
-         training state {state}; at least {} bytes are needed, and {} bytes store every state that is differentiated from",
-        fixed + state * Plan::fewest_places(*steps, *last) as u64,
-        fixed + state * Plan::most_places(*steps, *last) as u64
+        "a memory budget of {} is too small: data, programs and buffers take {}, and each training state {}; at least {} \
+         ({least} bytes) is needed, and {} stores every state that is differentiated from",
+        mebibytes(*budget),
+        mebibytes(*fixed),
+        mebibytes(*state),
+        mebibytes(fixed + state * Plan::fewest_places(*steps, *last) as u64),
+        mebibytes(fixed + state * Plan::most_places(*steps, *last) as u64),
+        least = fixed + state * Plan::fewest_places(*steps, *last) as u64
     )]
     Budget { budget: u64, fixed: u64, state: u64, steps: usize, last: usize },
     #[error(transparent)]

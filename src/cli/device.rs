@@ -8,7 +8,7 @@ use stackelberg::engine::{Engine, EngineError, EngineInfo};
 use stackelberg::experiment::config::TuneConfig;
 use stackelberg::experiment::predict;
 use stackelberg::experiment::tune::TuneError;
-use stackelberg::gpu::GpuEngine;
+use stackelberg::gpu::{GpuEngine, adapters};
 use stackelberg::reference::ReferenceEngine;
 
 use super::CliError;
@@ -30,11 +30,18 @@ pub fn open(choice: &str) -> Result<Box<dyn Engine>, CliError> {
         CPU => Box::new(CpuEngine::new(0)),
         _ => match block_on(GpuEngine::new(choice)) {
             Err(EngineError::NoAdapter { .. }) if choice == AUTO => Box::new(CpuEngine::new(0)),
+            Err(EngineError::NoAdapter { reason, .. }) => return Err(no_device(choice, reason)),
             engine => Box::new(engine?),
         },
     };
     super::note(format_args!("Device: {}", describe(engine.info())));
     Ok(engine)
+}
+
+fn no_device(choice: &str, reason: String) -> CliError {
+    let adapters = block_on(adapters()).into_iter().enumerate();
+    let adapters: String = adapters.map(|(index, info)| format!(", {index} ({})", info.adapter)).collect();
+    CliError::NoDevice { choice: choice.to_owned(), reason, choices: format!("{AUTO}, {CPU}, {REFERENCE}{adapters}") }
 }
 
 /// The engine for a run (see [`choose`]); another line on standard error says how long it will take.

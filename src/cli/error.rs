@@ -55,6 +55,10 @@ pub enum CliError {
     #[diagnostic(help("{way_on}"))]
     Interrupted { error: Box<TuneError>, way_on: String },
 
+    #[error("no usable device `{choice}`: {reason}")]
+    #[diagnostic(help("--device takes {choices}, or part of an adapter's name"))]
+    NoDevice { choice: String, reason: String, choices: String },
+
     #[error("{} is no case and holds none: there is no case.json", path.display())]
     #[diagnostic(help("a case is a directory with case.json and tensors.safetensors"))]
     NoCase { path: PathBuf },
@@ -135,6 +139,7 @@ impl CliError {
             | CliError::ConfigSyntax(_)
             | CliError::Config(_)
             | CliError::ResumeChanges { .. }
+            | CliError::NoDevice { .. }
             | CliError::NothingToReport { .. }
             | CliError::NoCase { .. } => 2,
             CliError::RunDir(error) if error.is_usage() => 2,

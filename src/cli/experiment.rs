@@ -164,12 +164,12 @@ fn named(budget: Budget) -> String {
 
 /// What every study asks and what it costs on this device.
 fn list(args: &Args, library: &Library) -> Result<ExitCode, CliError> {
+    super::note("Timing training steps for how long each study takes here");
     let first = (STUDIES[0].trials)(Budget::Quick).remove(0);
     let (mut engine, pace) = engine(&args.device, &first, library)?;
     let mut paces = BTreeMap::from([(first.work.problem(), pace)]);
-    let mut text = String::new();
     for Study { name, question, source, data, trials, .. } in &STUDIES {
-        let _ = writeln!(text, "{name}\n  {question}\n  From: {source}. Data: {data}.");
+        super::print(&format!("{name}\n  {question}\n  From: {source}. Data: {data}.\n"))?;
         for &budget in Budget::value_variants() {
             let trials = trials(budget);
             let time = match seconds(&trials, &mut *engine, &mut paces, library) {
@@ -179,10 +179,9 @@ fn list(args: &Args, library: &Library) -> Result<ExitCode, CliError> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let _ = writeln!(text, "  --budget {:<8} {:>3} trials, {time}", named(budget), trials.len());
+            super::print(&format!("  --budget {:<8} {:>3} trials, {time}\n", named(budget), trials.len()))?;
         }
     }
-    super::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 

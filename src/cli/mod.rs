@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod advise;
 mod chart;
 mod check_gradient;
 mod data;
@@ -43,6 +44,7 @@ struct Cli {
 enum Command {
     Devices(devices::Args),
     Tune(Box<tune::Args>),
+    Advise(Box<advise::Args>),
     CheckGradient(Box<check_gradient::Args>),
     Verify(verify::Args),
     Experiment(experiment::Args),
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Devices(args) => devices::run(&args),
         Command::Tune(args) => tune::run(&args),
+        Command::Advise(args) => advise::run(&args),
         Command::CheckGradient(args) => check_gradient::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Experiment(args) => experiment::run(&args),

@@ -72,9 +72,17 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
-/// A number with four significant digits.
+/// "1 step", "2 steps".
+pub fn several(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
+/// A number with four significant digits. What lies just below 1, as a momentum may, is not shown as 1.
 pub fn number(value: f64) -> String {
     let size = value.abs();
+    if (0.99995..1.0).contains(&value) {
+        return format!("1 − {:.1e}", 1.0 - value);
+    }
     if value == 0.0 || (1e-4..1e5).contains(&size) {
         let digits_before = if value == 0.0 { 1 } else { size.log10().floor() as i32 + 1 };
         let text = format!("{value:.*}", (4 - digits_before).max(0) as usize);
@@ -91,7 +99,13 @@ fn line(record: &OuterRecord, outer: u32) -> String {
         (None, Some(step)) => format!("training diverged at step {}", step + 1),
         (None, None) => "the outer loss is not finite".to_owned(),
     };
-    let verdict = if record.accepted { "" } else { "; taken back, half the way next" };
+    // A run whose start values diverge ends there; after the last iteration there is none to go half the way.
+    let verdict = match record.iteration {
+        _ if record.accepted => "",
+        1 => "",
+        last if last >= outer => "; taken back",
+        _ => "; taken back, half the way next",
+    };
     let width = outer.to_string().len();
     format!("{:>width$}/{outer}  {loss}{verdict}  {}", record.iteration, settings(&record.hyperparameters))
 }
@@ -124,8 +138,10 @@ mod tests {
     fn times_and_numbers() {
         let texts: Vec<String> = [5, 61, 7260].map(|s| duration(Duration::from_secs(s))).to_vec();
         assert_eq!(texts, ["5 s", "1 min 01 s", "2 h 01 min"]);
-        let numbers = [0.0, 0.5, -12.3456789, 0.00123456, 98765.0, 1e-5, 1e9].map(number);
-        assert_eq!(numbers, ["0", "0.5", "-12.35", "0.001235", "98765", "1.00e-5", "1.00e9"]);
+        let numbers = [0.0, 0.5, -12.3456789, 0.00123456, 98765.0, 1e-5, 1e9, 1.0].map(number);
+        assert_eq!(numbers, ["0", "0.5", "-12.35", "0.001235", "98765", "1.00e-5", "1.00e9", "1"]);
+        assert_eq!([0.9999, 0.99999999999].map(number), ["0.9999", "1 − 1.0e-11"]);
+        assert_eq!([1, 2].map(|count| several(count, "step")), ["1 step", "2 steps"]);
     }
 
     #[test]

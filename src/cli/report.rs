@@ -60,8 +60,12 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let mut seen = BTreeSet::new();
     for directory in &args.directories {
         let whole = fs::canonicalize(directory).map_err(|source| CliError::Read { path: directory.clone(), source })?;
+        let before = report.studies.len() + report.runs.len();
         if seen.insert(whole) {
             collect(directory, &mut report)?;
+            if report.studies.len() + report.runs.len() == before {
+                super::note(format_args!("Nothing to report in {}", directory.display()));
+            }
         }
     }
     if report.studies.is_empty() && report.runs.is_empty() {
@@ -118,9 +122,20 @@ fn tuning_run(directory: &Path) -> Result<Run, CliError> {
     let result = read(&directory.join(run_dir::RESULT))?;
     let result = serde_json::from_str(&result).map_err(|error| damaged(run_dir::RESULT, error))?;
     let lines = read(&directory.join(run_dir::METRICS))?;
-    let iterations: Result<_, _> = lines.lines().map(serde_json::from_str).collect();
-    let iterations = iterations.map_err(|error| damaged(run_dir::METRICS, error))?;
+    let line = |(at, line): (usize, &str)| {
+        serde_json::from_str(line).map_err(|error| CliError::Record {
+            path: directory.join(run_dir::METRICS),
+            problem: format!("line {}, {}", at + 1, in_line(&error)),
+        })
+    };
+    let iterations = lines.lines().enumerate().map(line).collect::<Result<_, _>>()?;
     Ok(Run { name: directory.display().to_string(), result, iterations })
+}
+
+/// What is wrong with a text of one line, without that line's number.
+fn in_line(error: &serde_json::Error) -> String {
+    let (text, place) = (error.to_string(), format!(" at line {} column {}", error.line(), error.column()));
+    format!("column {}: {}", error.column(), text.strip_suffix(&place).unwrap_or(&text))
 }
 
 /// One line a figure: which table, what it belongs to, its name, mean, deviation, number of seeds.

@@ -25,6 +25,10 @@ pub enum RunDirError {
     #[diagnostic(help("start one there with `stackelberg tune --out {}`", directory.display()))]
     NoRun { directory: PathBuf },
 
+    #[error("{} is a file, and a run is a directory", path.display())]
+    #[diagnostic(help("name the directory that `stackelberg tune --out` wrote to, such as {}", path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).display()))]
+    File { path: PathBuf },
+
     #[error("another process is working on the run in {}", directory.display())]
     #[diagnostic(help("wait until it ends, or stop it with Ctrl-C; then resume the run"))]
     Busy { directory: PathBuf },
@@ -53,7 +57,7 @@ pub enum RunDirError {
 impl RunDirError {
     /// Whether another command line would have helped.
     pub fn is_usage(&self) -> bool {
-        matches!(self, RunDirError::Occupied { .. } | RunDirError::NoRun { .. })
+        matches!(self, RunDirError::Occupied { .. } | RunDirError::NoRun { .. } | RunDirError::File { .. })
     }
 }
 
@@ -90,6 +94,9 @@ impl RunDir {
 
     /// For going on with a run.
     pub fn open(path: &Path) -> Result<Self, RunDirError> {
+        if path.is_file() {
+            return Err(RunDirError::File { path: path.to_owned() });
+        }
         if !path.join(SETTINGS).exists() {
             return Err(RunDirError::NoRun { directory: path.to_owned() });
         }

@@ -15,7 +15,11 @@ use super::error::ConfigSyntax;
 /// Options that make up a configuration. Those not given keep the value of the base: the
 /// configuration file, or the defaults.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[command(next_help_heading = "Settings (each overrides the same key of --config)", args_override_self = true)]
+#[command(
+    next_help_heading = "Settings (each overrides the same key of --config)",
+    args_override_self = true,
+    allow_negative_numbers = true
+)]
 pub struct Settings {
     /// Windows to learn from: `builtin` (the UCI HAR data, 30 people), `subset` (12 of them), or the
     /// path of the data set as downloaded, a folder or a zip [default: builtin]

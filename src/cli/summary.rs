@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use stackelberg::experiment::config::{Dynamics, TuneConfig};
 use stackelberg::experiment::record::{Classification, Ending, Evaluation, RunResult, Score, Trivial};
 
-use super::progress::{duration, number};
+use super::progress::{duration, number, several};
 
 /// The outcome for people.
 pub fn text(result: &RunResult, directory: Option<&Path>) -> String {
@@ -41,26 +42,35 @@ pub fn text(result: &RunResult, directory: Option<&Path>) -> String {
 }
 
 fn headline(result: &RunResult) -> String {
-    let iterations = result.iterations;
+    let iterations = several(u64::from(result.iterations), "outer iteration");
     let time = duration(Duration::from_secs_f64(result.seconds));
     let ended = match result.ending {
-        Ending::Finished | Ending::Running => format!("Tuned in {iterations} outer iterations, {time}"),
-        Ending::Stopped => format!("Stopped after {iterations} outer iterations, {time}"),
+        Ending::Finished | Ending::Running => format!("Tuned in {iterations}, {time}"),
+        Ending::Stopped => format!("Stopped after {iterations}, {time}"),
         Ending::Diverged if result.best_iteration > 0 => {
-            format!("Gave up after {iterations} outer iterations, {time}: the last steps were all taken back")
+            format!("Gave up after {iterations}, {time}: the last steps were all taken back")
         }
-        Ending::Diverged => format!("Gave up after {iterations} outer iterations, {time}"),
+        Ending::Diverged => format!("Gave up after {iterations}, {time}"),
     };
     match result.best_outer_loss {
         Some(loss) => {
             format!("{ended}. The best was iteration {} with outer loss {}.", result.best_iteration, number(loss))
         }
-        None if iterations == 0 => format!("{ended}."),
+        None if result.iterations == 0 => format!("{ended}."),
         None => format!(
             "{ended}. Training diverged from the start values on, so nothing was learnt.\n\
-             Start from a smaller --learning-rate."
+             Start from a smaller --{}.",
+            cause(&result.configuration)
         ),
     }
+}
+
+/// The setting that makes training diverge at once. A penalty alone multiplies the weights by 1 − learning rate · l2 in a
+/// step, which grows beyond twice what momentum μ leaves room for, 1 + μ.
+fn cause(config: &TuneConfig) -> &'static str {
+    let adaptive = config.optimizer == Dynamics::Adam;
+    let overshoots = config.learning_rate.min(1.0) * config.l2 > 2.0 * (1.0 + config.momentum);
+    if overshoots && !adaptive { "l2" } else { "learning-rate" }
 }
 
 fn comparison(text: &mut String, start: &Evaluation, end: &Evaluation) {

@@ -20,7 +20,7 @@ use stackelberg::experiment::study::library;
 use stackelberg::experiment::tune::{Event, Observed, Observer, TuneError, Tuner, TunerState, blueprint};
 
 use super::device::CPU;
-use super::progress::Progress;
+use super::progress::{Progress, several};
 use super::run_dir::{self, RunDir, RunDirError};
 use super::settings::{self, Base, Settings};
 use super::{CliError, device, summary};
@@ -333,8 +333,8 @@ impl Watch {
     /// How to go on with an interrupted run.
     fn way_on(&self) -> Option<String> {
         let directory = self.directory.as_ref()?.path().display();
-        let saved = self.records.len();
-        Some(format!("{saved} outer iterations are saved; go on with `stackelberg tune --resume {directory}`"))
+        let saved = several(self.records.len() as u64, "outer iteration");
+        Some(format!("saved: {saved}; go on with `stackelberg tune --resume {directory}`"))
     }
 }
 
@@ -453,7 +453,7 @@ mod tests {
         let error = run_with(&mut fragile, command, &broken).unwrap_err();
         assert!(error.to_string().contains("the device was lost: someone pulled it out"), "{error}");
         let help = miette::Diagnostic::help(&error).unwrap().to_string();
-        assert!(help.contains("outer iterations are saved") && help.contains("tune --resume"), "{help}");
+        assert!(help.contains("saved: ") && help.contains("tune --resume"), "{help}");
 
         let mut other = Fragile { inner: ReferenceEngine::new(), left: u64::MAX };
         run_with(&mut other, "tune --resume", &broken).unwrap();

@@ -121,8 +121,7 @@ fn verify(directory: &Path, engine: &mut dyn Engine, out: Option<&Path>) -> Resu
     let case = match Case::load(directory) {
         Ok(case) => case,
         Err(error) => {
-            let name = directory.file_name().unwrap_or(directory.as_os_str()).to_string_lossy();
-            return Ok(failed(&name, error.to_string()));
+            return Ok(failed(&directory.display().to_string(), error.to_string()));
         }
     };
     if !golden::is_supported(&case) {

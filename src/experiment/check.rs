@@ -11,6 +11,7 @@
 use serde::Serialize;
 
 use super::config::TuneConfig;
+use super::names;
 use super::tune::{TuneError, outer_windows, problem, scaled, session_data, start_values};
 use crate::bilevel::hyperparameters::{Group, Hyperparameters};
 use crate::bilevel::{
@@ -190,6 +191,11 @@ impl Subject {
         let seed = u64::from(config.seed);
         let lines = lines(&point, &problem, along, seed);
         Ok(Subject { problem, data, point, memory: Memory::Budget(config.memory_budget.0), lines, seed })
+    }
+
+    /// Training steps.
+    pub fn steps(&self) -> usize {
+        self.problem.steps
     }
 
     /// Seconds of a check on an engine of that pace, in f64 or else with a measurement of its noise.
@@ -373,12 +379,12 @@ fn lines(point: &Hyperparameters, problem: &Problem, along: Along, seed: u64) ->
         let (name, len) = (group.kind.name(), group.values.len());
         let place = first..first + len;
         if len <= along.each {
-            let layers = problem.model.layer_names();
-            lines.extend(place.clone().map(|k| {
+            let names =
+                names::each(group, problem).unwrap_or_else(|| (1..=len).map(|k| format!("{name} {k}")).collect());
+            lines.extend(place.zip(names).map(|(k, name)| {
                 let mut along = vec![0.0; all];
                 along[k] = 1.0;
-                let member = layers.get(k - first).filter(|_| len > 1);
-                Line { name: member.map_or_else(|| name.to_owned(), |layer| format!("{name}.{layer}")), along }
+                Line { name, along }
             }));
         } else {
             lines.extend((1..=along.random).map(|number| {

@@ -391,6 +391,12 @@ pub struct TuneConfig {
     pub split: SubjectSplit,
 }
 
+/// Training steps that a plan is made for.
+const MOST_STEPS: u32 = 1_000_000;
+
+/// An iteration at this rate goes through all of single precision: e⁸⁸ is its largest number.
+const FASTEST: f64 = 88.0;
+
 impl Default for TuneConfig {
     fn default() -> Self {
         TuneConfig {
@@ -478,6 +484,13 @@ impl TuneConfig {
             "at least 1",
             "Without a training step there is nothing to differentiate; 20 is a quick look, 200 the usual number.",
         )?;
+        require(
+            self.steps <= MOST_STEPS,
+            "steps",
+            self.steps,
+            &format!("at most {MOST_STEPS}"),
+            "Every step has its place in the plan and its own learning rates in memory; 200 is the usual number.",
+        )?;
         require(self.outer >= 1, "outer", self.outer, "at least 1", "20 is the usual number of outer iterations.")?;
         require(self.batch >= 1, "batch", self.batch, "at least 1", "64 is the usual size.")?;
         require(
@@ -502,8 +515,11 @@ impl TuneConfig {
             "It is tuned on a logit scale, which has no ends; start from 0.5, or from 0.01 for nearly none.",
         )?;
         positive("l2", self.l2, "It is tuned on a log scale; start from 0.001, or from 1e-8 for nearly none.")?;
-        positive("outer_rate", self.outer_rate, "0.4 moves each hyperparameter by up to a half in an iteration.")?;
-        positive("example_weight_rate", self.example_weight_rate, "0.25 is the usual rate.")?;
+        let rate = |field, value: f64, mend| {
+            require(value > 0.0 && value <= FASTEST, field, value, &format!("above 0 and at most {FASTEST}"), mend)
+        };
+        rate("outer_rate", self.outer_rate, "0.4 moves each hyperparameter by up to a half in an iteration.")?;
+        rate("example_weight_rate", self.example_weight_rate, "0.25 is the usual rate.")?;
         require(
             (0.0..1.0).contains(&self.dropout),
             "dropout",
@@ -618,8 +634,10 @@ mod tests {
     #[test]
     fn check_names_the_field() {
         type Spoil = fn(&mut TuneConfig);
-        let cases: [(&str, Spoil); 13] = [
+        let cases: [(&str, Spoil); 15] = [
             ("steps", |c| c.steps = 0),
+            ("steps", |c| c.steps = 4_000_000_000),
+            ("outer_rate", |c| c.outer_rate = 1e300),
             ("outer", |c| c.outer = 0),
             ("batch", |c| c.batch = 0),
             ("validation_windows", |c| c.validation_windows = 0),

@@ -1,5 +1,6 @@
 //! Named studies and checks: what the command line and the page run.
 
+pub mod advise;
 pub mod archive;
 pub mod check;
 pub mod config;

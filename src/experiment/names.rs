@@ -44,7 +44,7 @@ pub fn derivatives(point: &Hyperparameters, problem: &Problem, hypergradient: &[
 }
 
 /// A name for each value of a group, unless there are too many.
-fn each(group: &Group, problem: &Problem) -> Option<Vec<String>> {
+pub(super) fn each(group: &Group, problem: &Problem) -> Option<Vec<String>> {
     let stem = stem(group.kind);
     match group.kind {
         Kind::L2 | Kind::LrLayers => {

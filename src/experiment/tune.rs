@@ -155,7 +155,7 @@ pub(super) fn start_values(config: &TuneConfig, problem: &Problem) -> Hyperparam
 const BETAS: [f64; 2] = [0.9, 0.999];
 const EPSILON: f64 = 1e-5;
 
-fn initial_weights(config: &TuneConfig, problem: &Problem) -> Vec<f32> {
+pub(super) fn initial_weights(config: &TuneConfig, problem: &Problem) -> Vec<f32> {
     problem.model.initial_parameters(u64::from(config.seed))
 }
 

@@ -56,7 +56,24 @@ pub struct Case {
     pub expected: BTreeMap<String, Array>,
 }
 
+/// The keys that `case.json` may have.
+const KEYS: &str = "schema name kind about inputs outputs tolerance_rule verification loss l2 layers op attrs \
+    differentiable_inputs ct T batch schedule example_weights inner outer masks parametrisation notes outputs_about \
+    algorithm steps settings constant_inputs truncation K mode body head tasks init neumann cg hypergradient outer_loop \
+    large_outputs";
+
 impl Case {
+    /// Refuses a key that says something of the case which nobody here reads.
+    pub(super) fn check_keys(&self) -> Result<(), CaseError> {
+        let known = |key: &String| KEYS.split_whitespace().any(|name| name == key);
+        match self.meta.as_object().and_then(|meta| meta.keys().find(|key| !known(key))) {
+            Some(key) => {
+                Err(self.inconsistent(format!("case.json has the key `{key}`, which the format does not know")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Reads the case in a directory.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn load(directory: &Path) -> Result<Self, CaseError> {

@@ -39,6 +39,7 @@ pub fn is_supported(case: &Case) -> bool {
 /// Runs a case on an engine; outputs by the names of `case.json`. Training states are kept as
 /// `memory` says.
 pub async fn run(case: &Case, engine: &mut dyn Engine, memory: Memory) -> Result<BTreeMap<String, Vec<f64>>, RunError> {
+    case.check_keys()?;
     if let Some(function) = case_graph(case)? {
         return Ok(run_graph(&case.name, function, engine).await?);
     }

@@ -1,0 +1,87 @@
+//! `stackelberg advise`.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use stackelberg::data::Split;
+use stackelberg::engine::mebibytes;
+use stackelberg::experiment::advise::{self, Advice};
+use stackelberg::experiment::config::Bytes;
+use stackelberg::experiment::record::DeviceRecord;
+
+use super::device::{self, duration};
+use super::progress::several;
+use super::settings::{Base, Settings};
+use super::{CliError, tune};
+
+/// Say which way to the hypergradient suits a run, and what each would take
+///
+/// Times a training step of the run on the device, counts what each method runs and holds, and names the
+/// fastest exact method that fits into the memory budget. The table says what --method calls each;
+/// those without are for programs that use the library (docs/choosing.md).
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    base: Base,
+
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, CliError> {
+    let config = args.settings.over(args.base.load()?);
+    config.check()?;
+    let source = tune::load(&config.data)?;
+    let split = Split::new(&source.windows, &config.split)?;
+    let (engine, pace) = device::choose(&config, &source)?;
+    let advice = advise::advise(&config, split.train.len(), split.validation.len(), &pace)?;
+    super::print(&if args.json { json(&advice, &engine.info().into()) } else { table(&advice, config.outer) })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn json(advice: &Advice, device: &DeviceRecord) -> String {
+    #[derive(Serialize)]
+    struct Report<'a> {
+        #[serde(flatten)]
+        device: &'a DeviceRecord,
+        #[serde(flatten)]
+        advice: &'a Advice,
+    }
+    serde_json::to_string_pretty(&Report { device, advice }).expect("a report is plain values") + "\n"
+}
+
+fn table(advice: &Advice, outer: u32) -> String {
+    let Advice { steps, hyperparameters, parameters, choices, .. } = advice;
+    let best = &choices[advice.best];
+    let mut text = format!(
+        "\n{}, {}, {parameters} weights, memory budget {}\n\n\
+         Take {}: {}.\nAbout {} a hypergradient, {} for {outer}; {} on the device.\n\n",
+        several(*hyperparameters as u64, "hyperparameter"),
+        several(*steps as u64, "training step"),
+        Bytes(advice.memory_budget),
+        best.name,
+        advice.reason,
+        duration(best.seconds),
+        duration(f64::from(outer) * best.seconds),
+        best.bytes.map(mebibytes).unwrap_or_default(),
+    );
+    let width = choices.iter().map(|choice| choice.name.chars().count()).max().unwrap_or(0);
+    for (k, choice) in choices.iter().enumerate() {
+        let mark = if k == advice.best { '*' } else { ' ' };
+        let remark = match &choice.impossible {
+            Some(reason) => format!("not possible: {reason}"),
+            None if choice.exact => "exact".to_owned(),
+            None => choice.remark.clone(),
+        };
+        let time = if choice.bytes.is_some() { duration(choice.seconds) } else { "–".to_owned() };
+        let bytes = choice.bytes.map_or("–".to_owned(), mebibytes);
+        let setting = choice.setting.as_deref().unwrap_or("–");
+        let _ = writeln!(text, "{mark} {:<width$}  {setting:<15}  {time:>8}  {bytes:>10}  {remark}", choice.name);
+    }
+    text
+}
