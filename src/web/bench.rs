@@ -251,6 +251,15 @@ impl Bench {
         Ok(Flow::Continue)
     }
 
+    /// The pace of an engine on a run, measured if it is not known.
+    pub async fn measured(&mut self, name: Name, plans: &Plans<'_>) -> Result<Pace, TuneError> {
+        if let Some(pace) = self.pace(name, Load::of(plans.settings)) {
+            return Ok(pace);
+        }
+        let engine = self.engine(name).await.map_err(SolveError::from)?;
+        predict::measure(engine, &plans.config, plans.source, MEASURING).await
+    }
+
     /// Seconds that an engine will take for the run that was looked at last.
     pub fn expected(&self, name: Name) -> Option<f64> {
         self.states.iter().find(|state| state.engine == name)?.run

@@ -9,6 +9,7 @@ use tsify::Ts;
 use wasm_bindgen::prelude::*;
 
 use super::bench::Bench;
+use super::check;
 use super::post::Post;
 use super::protocol::*;
 use super::run::{self, Control, Job};
@@ -36,6 +37,7 @@ pub struct Studio {
 enum Task {
     Open,
     Prepare(Settings, Option<Engine>),
+    Check(Settings, Engine),
     Run(Job),
 }
 
@@ -99,6 +101,9 @@ impl Studio {
                 tasks.push_back(Task::Prepare(settings, engine));
             }
             ToWorker::Start { settings, engine } => self.start(settings, engine),
+            ToWorker::CheckGradient { settings, engine } => {
+                self.tasks.borrow_mut().push_back(Task::Check(settings, engine));
+            }
             ToWorker::Pause => self.control(Control::pause),
             ToWorker::Resume => self.control(Control::resume),
             ToWorker::Stop => self.control(Control::stop),
@@ -113,6 +118,7 @@ impl Studio {
             match task {
                 Task::Open => bench.open(&self.adapter).await,
                 Task::Prepare(settings, engine) => self.prepare(&settings, engine, &mut bench).await,
+                Task::Check(settings, engine) => self.check(&settings, engine, &mut bench).await,
                 Task::Run(job) => {
                     let outcome = job.run(&mut bench, &self.post).await;
                     *self.run.borrow_mut() = None;
@@ -132,9 +138,18 @@ impl Studio {
     /// Gets ready for a run while the visitor looks around; ends as soon as there is something else to do.
     async fn prepare(&self, settings: &Settings, engine: Option<Engine>, bench: &mut Bench) {
         let Some(Loaded { source, origin, info }) = self.data.borrow().clone() else { return };
-        let flow = || if self.tasks.borrow().is_empty() { Flow::Continue } else { Flow::Stop };
         let plans = run::plans(settings, engine.unwrap_or(Engine::Cpu), &origin, &source, &info);
+        let flow = || if self.tasks.borrow().is_empty() { Flow::Continue } else { Flow::Stop };
         bench.look_ahead(&plans, engine, flow).await;
+    }
+
+    /// Checks the hypergradient; ends as soon as a run is to begin.
+    async fn check(&self, settings: &Settings, engine: Engine, bench: &mut Bench) {
+        let Some(Loaded { source, origin, info }) = self.data.borrow().clone() else { return };
+        let plans = run::plans(settings, engine, &origin, &source, &info);
+        let waits = |task: &Task| matches!(task, Task::Run(_));
+        let flow = || if self.tasks.borrow().iter().any(waits) { Flow::Stop } else { Flow::Continue };
+        check::run(engine, &plans, bench, &self.post, flow).await;
     }
 
     /// Takes the built-in data, unless the visitor has opened others meanwhile.

@@ -3,6 +3,7 @@
 
 mod bench;
 mod bridge;
+mod check;
 mod post;
 pub mod protocol;
 mod run;

@@ -52,6 +52,13 @@ pub enum ToWorker {
         /// And on what.
         engine: Engine,
     },
+    /// Check the hypergradient on these settings, in at most some seconds; given up when a run is to begin.
+    CheckGradient {
+        /// What to check.
+        settings: Settings,
+        /// And on what.
+        engine: Engine,
+    },
     /// Hold the run at the next segment end.
     Pause,
     /// Go on with a held run.
@@ -162,6 +169,20 @@ pub enum FromWorker {
     Cancelled,
     /// The run ended in good order.
     Done(Done),
+    /// A check of the hypergradient began.
+    Checking {
+        /// Training steps that it goes through: those of the settings, or fewer where these would take too long.
+        steps: u32,
+        /// What it will take.
+        seconds: f64,
+    },
+    /// Its outcome.
+    Checked(CheckReport),
+    /// It has none.
+    Unchecked {
+        /// Why; none if it was given up for a run.
+        message: Option<String>,
+    },
     /// Something went wrong.
     Failed(Failure),
 }
@@ -391,6 +412,51 @@ pub enum Ending {
     Stopped,
     /// Training diverged time and again.
     Diverged,
+}
+
+/// Whether the ways to the hypergradient agree.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckReport {
+    /// Training steps that were gone through.
+    pub steps: u32,
+    /// What the derivatives are taken along, such as `lr`.
+    pub directions: Vec<String>,
+    /// Ways to them: `reverse mode`, `forward mode`, `differences`.
+    pub methods: Vec<String>,
+    /// For each method its derivatives.
+    pub values: Vec<Vec<f64>>,
+    /// Two methods each.
+    pub agreements: Vec<Agreement>,
+    /// Whether all agree.
+    pub passed: bool,
+}
+
+/// Two ways to the hypergradient side by side.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Agreement {
+    /// The two.
+    pub methods: Vec<String>,
+    /// Between them, in degrees.
+    pub angle: f64,
+    /// Length of their difference, relative to the second.
+    pub error: f64,
+    /// What rounding and the error of differences explain of it.
+    pub allowed: f64,
+    pub verdict: Verdict,
+}
+
+/// What two ways have to say of each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// They differ by no more than is explained.
+    Agree,
+    /// They differ by more.
+    Disagree,
+    /// What is explained is as large as they are.
+    Undecided,
 }
 
 /// What went wrong.

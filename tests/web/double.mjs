@@ -135,6 +135,31 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
         });
       this.finish("finished", outer);
     }
+    /** A check of the hypergradient that comes out as `passed` says. */
+    check({ settings }, passed = true) {
+      this.say({ kind: "checking", steps: Math.min(settings.steps, 12), seconds: 9.5 });
+      const methods = ["reverse mode", "forward mode", "differences"];
+      const pairs = [[0, 1], [0, 2], [1, 2]];
+      const values = [-0.1840123, -0.0879687, 2.25e-5];
+      this.say({
+        kind: "checked",
+        steps: Math.min(settings.steps, 12),
+        directions: ["learning_rate", "momentum", "l2, random signs 1"],
+        methods,
+        values: [0, 1e-8, 3e-4].map((off) => values.map((value) => value * (1 + off))),
+        agreements: pairs.map(([a, b]) => ({
+          methods: [methods[a], methods[b]],
+          angle: b === 1 ? 1.2e-6 : 0.0031,
+          error: b === 1 ? 1e-8 : 3e-4,
+          allowed: b === 1 ? 2.4e-6 : 0.0021,
+          verdict: passed || a !== 0 ? "agree" : "disagree",
+        })),
+        passed,
+      });
+    }
+    "check-gradient"(message) {
+      this.check(message);
+    }
     pause() {
       this.say({ kind: "paused" });
     }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { test } from "node:test";
-import { openPage } from "./browser.mjs";
+import { openPage, shoot } from "./browser.mjs";
 import { install } from "./double.mjs";
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -60,6 +60,25 @@ test("a run goes from one button to the result, and its files can be saved", asy
     await page.getByRole("button", { name: `Download ${file}` }).click();
     assert.equal((await download).suggestedFilename(), file);
   }
+});
+
+test("the hypergradient can be checked, and a check that fails says so", async (t) => {
+  const page = await open(t);
+  const card = page.locator("section", { has: page.getByRole("heading", { name: "Is the gradient right?" }) });
+  await card.getByRole("button", { name: "Check the hypergradient" }).click();
+  await card.getByText("All agree, through 12 training steps.").waitFor();
+  const rows = card.locator("tbody tr");
+  assert.deepEqual(await rows.nth(0).locator("td").allTextContents(), ["−0.18401", "−0.18401", "−0.18407"]);
+  assert.deepEqual((await rows.nth(4).locator("td").allTextContents()).slice(0, 1), ["0.0031°"]);
+  assert.deepEqual(await violations(page), []);
+  await shoot(page, "checked-1280-light");
+  await page.evaluate(() => window.double.check({ settings: { steps: 12 } }, false));
+  await card.getByText("Not all agree").waitFor();
+  assert.equal(await card.getByText("disagree", { exact: true }).count(), 2);
+  await page.evaluate(() => window.double.say({ kind: "unchecked", message: "training diverges at these hyperparameters" }));
+  await card.getByText("training diverges").waitFor();
+  await page.evaluate(() => window.double.say({ kind: "unchecked" }));
+  assert.equal(await card.getByText("training diverges").count(), 0);
 });
 
 test("every picture can be saved as numbers and as a picture, under a name that says what it is", async (t) => {

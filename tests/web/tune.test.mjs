@@ -144,6 +144,29 @@ test("as a visitor finds it: both engines are measured, and the faster one tunes
   assert.ok(result.end.test.accuracy > result.start.test.accuracy, "tuning helps");
 });
 
+test("the hypergradient of the visitor's settings is checked in the worker, and a start ends a check", { timeout }, async (t) => {
+  const page = await open(t, "cpu", "#steps=4&outer=2");
+  const button = page.getByRole("button", { name: "Check the hypergradient" });
+  const begun = performance.now();
+  await button.click();
+  await page.getByText("All agree, through 4 training steps.").waitFor();
+  t.diagnostic(`a check took ${((performance.now() - begun) / 1000).toFixed(1)} s`);
+  const rows = page.locator("section", { has: button }).locator("table").first().locator("tbody tr");
+  assert.equal(await rows.count(), 3, "a direction for each kind");
+  const [reverse, , differences] = await rows.first().locator("td").allTextContents();
+  const value = (text) => Number(text.replace("−", "-"));
+  assert.ok(Math.abs(value(reverse) / value(differences) - 1) < 0.1, `${reverse} against ${differences}`);
+
+  // More steps than can be gone through in time: fewer are.
+  await page.getByLabel("Training steps").fill("400");
+  await page.getByLabel("Training steps").blur();
+  await button.click();
+  await page.getByText(/Checking \d+ training steps of 400/).waitFor();
+  await start(page);
+  await page.getByText(/training, step \d/).waitFor();
+  assert.equal(await page.getByText(/^Checking/).count(), 0);
+});
+
 test("a run is held, goes on and stops at once", { timeout }, async (t) => {
   const page = await open(t, "webgpu", "#steps=20&outer=50");
   await start(page);

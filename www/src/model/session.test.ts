@@ -67,6 +67,15 @@ test("a stop before the first result forgets the run", () => {
   assert.equal(reduce(cancelled, started).cancelled, false);
 });
 
+test("a check has an outcome, or gives way to a run", () => {
+  const begun: FromWorker = { kind: "checking", steps: 4, seconds: 3 };
+  const report = { steps: 4, directions: [], methods: [], values: [], agreements: [], passed: true };
+  assert.equal(play(begun).check?.state, "checking");
+  assert.deepEqual(play(begun, { kind: "checked", ...report }).check, { state: "checked", report: { kind: "checked", ...report } });
+  assert.equal(play(begun, { kind: "unchecked", message: undefined }).check, null);
+  assert.equal(play(begun, { kind: "unchecked", message: "It diverges." }).check?.state, "failed");
+});
+
 test("what was measured makes the default run", () => {
   const { firstRun } = play(ready, { kind: "first-run", network: "narrow", steps: 50, outer: 10 });
   assert.equal(defaults(firstRun).steps, 50);

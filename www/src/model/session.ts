@@ -1,4 +1,5 @@
 import type {
+  CheckReport,
   DataInfo,
   Done,
   Engine,
@@ -26,10 +27,18 @@ export interface Session {
   data: DataInfo | null;
   trace: Trace | null;
   run: Run | null;
+  /** The last check of the hypergradient. */
+  check: Check | null;
   /** The last run was stopped before it had a result. */
   cancelled: boolean;
   failure: Failure | null;
 }
+
+export type Check =
+  /** Through so many training steps, and its seconds as foreseen. */
+  | { state: "checking"; steps: number; seconds: number }
+  | { state: "checked"; report: CheckReport }
+  | { state: "failed"; message: string };
 
 export interface Run {
   settings: Settings;
@@ -54,6 +63,7 @@ export const empty: Session = {
   data: null,
   trace: null,
   run: null,
+  check: null,
   cancelled: false,
   failure: null,
 };
@@ -73,6 +83,12 @@ export function reduce(session: Session, message: FromWorker): Session {
       return { ...session, failure: null, cancelled: false, run: begin(message) };
     case "cancelled":
       return { ...session, cancelled: true, run: null };
+    case "checking":
+      return { ...session, check: { state: "checking", steps: message.steps, seconds: message.seconds } };
+    case "checked":
+      return { ...session, check: { state: "checked", report: message } };
+    case "unchecked":
+      return { ...session, check: message.message === undefined ? null : { state: "failed", message: message.message } };
     case "failed":
       return {
         ...session,
@@ -90,7 +106,7 @@ function begin({ settings, engine, data }: { settings: Settings; engine: Engine;
 
 type RunMessage = Exclude<
   FromWorker,
-  { kind: "engines" | "first-run" | "data" | "trace" | "started" | "cancelled" | "failed" }
+  { kind: "engines" | "first-run" | "data" | "trace" | "started" | "cancelled" | "checking" | "checked" | "unchecked" | "failed" }
 >;
 
 function advance(run: Run, message: RunMessage): Run {
