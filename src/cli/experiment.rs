@@ -23,6 +23,7 @@ use stackelberg::experiment::study::{self, Budget, Library, Outcome, STUDIES, St
 use stackelberg::experiment::tune::{Event, Observed, Observer, TuneError};
 
 use super::device::{self, MEASURING, duration};
+use super::progress::number;
 use super::{CliError, data, tune};
 
 /// Run a study on real data: many trainings, one table
@@ -240,7 +241,7 @@ impl<'s> Runner<'s> {
                     more => format!(", {} left", duration(each * more as f64)),
                 };
                 let shown = self.study.charts.iter().filter_map(|&name| Some((name, outcome.metrics.get(name)?)));
-                let shown: Vec<String> = shown.map(|(name, value)| format!("{name} {value:.3}")).collect();
+                let shown: Vec<String> = shown.map(|(name, value)| format!("{name} {}", number(*value))).collect();
                 let (id, took) = (trial.id(), duration(outcome.seconds));
                 super::note(format_args!(
                     "{:>3}/{all} {id}: {} ({took}{more})",
@@ -286,7 +287,7 @@ fn table(study: &Study, rows: &[summary::Row]) -> String {
     let mut lines: Vec<Vec<String>> = vec![head.chain(["seeds".to_owned()]).collect()];
     for row in rows {
         let value = |name: &&str| match row.metrics.get(*name) {
-            Some(statistic) => format!("{:.3} ± {:.3}", statistic.mean, statistic.deviation),
+            Some(statistic) => format!("{} ± {}", number(statistic.mean), number(statistic.deviation)),
             None => "–".to_owned(),
         };
         let seeds = row.metrics.values().map(|statistic| statistic.count).max().unwrap_or(0);

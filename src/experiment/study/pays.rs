@@ -41,7 +41,7 @@ const WEIGHT: [f64; 2] = [-4.0, 4.0];
 
 fn trials(budget: Budget) -> Vec<Trial> {
     let (base, counts, seeds): (_, &[usize], u32) = match budget {
-        Budget::Quick => (TuneConfig { outer: 5, ..TuneConfig::quick() }, &[1, 6, 50], 1),
+        Budget::Quick => (TuneConfig { outer: 5, steps: 60, ..TuneConfig::quick() }, &[1, 6, 50], 1),
         Budget::Desktop => (TuneConfig::default(), &[1, 3, 6, 50, 500, 5000], 3),
         Budget::Full => (TuneConfig { outer: 40, ..TuneConfig::default() }, &[1, 3, 6, 50, 500, 5000], 10),
     };
