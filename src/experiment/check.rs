@@ -5,8 +5,8 @@
 //! six points so close together that both are straight lines there; what is left when the lines are taken out is noise,
 //! and Student's t says how much of it may be put up with. Roundings that are the same at all six points do not show as
 //! noise: for them, each step may add one unit roundoff of the sum. Truncation, and the kinks of piecewise-linear networks, which
-//! mislead a difference whose two ends lie on different pieces: the step is halved until rounding is the larger part,
-//! and a difference is only trusted as far as the last halvings left it alone.
+//! mislead a difference whose two ends lie on different pieces: the step is halved until rounding explains the rest,
+//! and a difference is only trusted as far as the last halvings left it alone, and both sides of the point say the same.
 
 use serde::Serialize;
 
@@ -148,6 +148,10 @@ const ROUNDOFF: f64 = (f32::EPSILON / 2.0) as f64;
 const MOST: usize = 9;
 const FEWEST: usize = 3;
 
+/// What rounding makes of a kink where there is none, in roundings of the quotient: of five losses with the weights 4, 4,
+/// −6, −1, −1 over the wider step, √70 beside √2.
+const AMPLIFIED: f64 = 5.92;
+
 /// What rounding alone changes.
 struct Noise {
     loss: f64,
@@ -228,7 +232,7 @@ impl Subject {
                 let noise = noise.in_f64();
                 let mut session = self.session(reference, Reverse { memory: self.memory }).await?;
                 let exact = self.estimate(&mut session, &self.point, host).await?;
-                let differences = self.differences(&mut session, &noise, host).await?;
+                let differences = self.differences(&mut session, exact.outer_loss, &noise, host).await?;
                 let exact = answer(&session, exact.hypergradient, &noise);
                 drop(session);
                 let forward = self.forward(reference, &noise, host).await?;
@@ -236,7 +240,7 @@ impl Subject {
             }
             None => {
                 let mut session = self.session(device, Reverse { memory: self.memory }).await?;
-                answers.push(self.differences(&mut session, &noise, host).await?);
+                answers.push(self.differences(&mut session, outer_loss, &noise, host).await?);
             }
         }
         let last = answers.len() - 1;
@@ -304,12 +308,13 @@ impl Subject {
     async fn differences(
         &self,
         session: &mut Session<'_>,
+        loss: f64,
         noise: &Noise,
         host: &mut dyn Host,
     ) -> Result<Answer, CheckError> {
         let (mut values, mut uncertainty, mut steps) = (vec![], vec![], vec![]);
         for line in &self.lines {
-            let found = self.difference(session, line, noise.loss, host).await?;
+            let found = self.difference(session, line, [loss, noise.loss], host).await?;
             values.push(found.value);
             uncertainty.push(found.uncertainty);
             steps.push(found.step);
@@ -318,17 +323,17 @@ impl Subject {
         Ok(Answer { method: "differences".to_owned(), engine, values, uncertainty, steps })
     }
 
-    /// The central difference that is worth most.
+    /// The central difference that is worth most, by the loss at the point and its noise.
     async fn difference(
         &self,
         session: &mut Session<'_>,
         line: &Line,
-        noise: f64,
+        [loss, noise]: [f64; 2],
         host: &mut dyn Host,
     ) -> Result<Difference, SolveError> {
         // Where truncation, about h², and rounding, noise / h, balance for a loss of the order of one.
         let mut step = 4.0 * noise.cbrt();
-        let mut quotients = vec![];
+        let (mut quotients, mut bends) = (vec![], vec![]);
         let mut best = Difference { value: f64::NAN, uncertainty: f64::INFINITY, step };
         while quotients.len() < MOST {
             let mut ends = [0.0; 2];
@@ -337,15 +342,20 @@ impl Subject {
                 *end = session.train_at(&point, host).await?.outer_loss;
             }
             quotients.push((ends[0] - ends[1]) / (2.0 * step));
-            if let [.., a, b, c] = quotients[..] {
+            bends.push((ends[0] - loss + (ends[1] - loss)) / step);
+            if let ([.., a, b, c], [.., wide, near]) = (&quotients[..], &bends[..]) {
                 // If each halving changes it by at most two thirds of what the one before did, all that are left
                 // together change it by at most twice the last.
                 let change = 2.0 * f64::max((b - c).abs(), 0.5 * (a - b).abs());
+                // What the slopes on both sides differ by shrinks with the step where the loss is smooth. What does not is
+                // a kink, close enough for every step so far to reach beyond it: they all see the mean of both slopes.
+                let kink = (2.0 * near - wide).abs();
                 let rounding = noise / (std::f64::consts::SQRT_2 * step);
-                if change + rounding < best.uncertainty {
-                    best = Difference { value: c, uncertainty: change + rounding, step };
+                let uncertainty = change + kink + rounding;
+                if uncertainty < best.uncertainty {
+                    best = Difference { value: *c, uncertainty, step };
                 }
-                if rounding > change {
+                if AMPLIFIED * rounding > change + kink {
                     break;
                 }
             }
