@@ -6,7 +6,7 @@ pub mod check;
 pub mod config;
 pub mod golden;
 pub mod model_file;
-mod names;
+pub mod names;
 pub mod predict;
 pub mod record;
 #[cfg(not(target_arch = "wasm32"))]

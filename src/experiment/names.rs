@@ -43,6 +43,12 @@ pub fn derivatives(point: &Hyperparameters, problem: &Problem, hypergradient: &[
     named
 }
 
+/// Whether a name is that of a kind's value or of one of its values.
+pub fn is_of(kind: Kind, name: &str) -> bool {
+    let rest = name.strip_prefix(stem(kind));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 /// A name for each value of a group, unless there are too many.
 pub(super) fn each(group: &Group, problem: &Problem) -> Option<Vec<String>> {
     let stem = stem(group.kind);

@@ -54,12 +54,15 @@ struct Load {
     network: Network,
     batch: u32,
     weights: bool,
+    /// Whether dropout, values and channels have noise of their own.
+    noise: [bool; 3],
 }
 
 impl Load {
     fn of(settings: &Settings) -> Self {
-        let weights = settings.hyperparameters.contains(&Group::ExampleWeights);
-        Load { network: settings.network, batch: settings.batch, weights }
+        let tuned = |group| settings.hyperparameters.contains(&group);
+        let noise = [Group::Dropout, Group::Jitter, Group::Scaling].map(tuned);
+        Load { network: settings.network, batch: settings.batch, weights: tuned(Group::ExampleWeights), noise }
     }
 }
 
@@ -290,7 +293,7 @@ impl Bench {
     /// Seconds that a first run takes on the fastest of the engines, or on the one that is wanted, if known.
     fn seconds(&self, run: &FirstRun, plans: &Plans<'_>, wanted: Option<Name>) -> Option<f64> {
         let config = TuneConfig { outer: run.outer, ..TuneConfig::default() };
-        let load = Load { network: run.network, batch: config.batch, weights: false };
+        let load = Load { network: run.network, batch: config.batch, weights: false, noise: [false; 3] };
         let plan = Plan::new(run.steps as usize, usize::MAX)?;
         let usable = |name: Name| wanted.is_none_or(|wanted| wanted == name);
         let known = self.paces.iter().filter(|measured| usable(measured.engine) && measured.load == load);

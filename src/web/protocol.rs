@@ -111,12 +111,24 @@ pub enum Network {
 pub enum Group {
     /// Learning rate.
     Lr,
+    /// A factor on the learning rate for each layer.
+    LrLayers,
+    /// A factor on the learning rate for each training step.
+    LrSchedule,
     /// Momentum.
     Momentum,
     /// One L2 penalty a kernel.
     L2,
+    /// Rate of Gaussian dropout.
+    Dropout,
+    /// Noise on the windows.
+    Jitter,
+    /// Random factors on the channels of a window.
+    Scaling,
     /// One weight a training window.
     ExampleWeights,
+    /// A factor on the initial weights.
+    InitialScale,
 }
 
 /// What the worker tells the page.

@@ -16,6 +16,7 @@ use crate::data::Source;
 use crate::engine::{EngineError, LocalFuture};
 use crate::experiment::config::{self, DataSource, TuneConfig};
 use crate::experiment::model_file::Exported;
+use crate::experiment::names;
 use crate::experiment::record::{self, OuterRecord, RunResult, Score};
 use crate::experiment::tune::{Event, Observed, Observer, TuneError, Tuner, TunerState};
 
@@ -199,12 +200,18 @@ fn configuration(settings: &Settings, data: DataSource) -> TuneConfig {
     }
 }
 
-fn kind(group: Group) -> Kind {
+pub(super) fn kind(group: Group) -> Kind {
     match group {
         Group::Lr => Kind::Lr,
+        Group::LrLayers => Kind::LrLayers,
+        Group::LrSchedule => Kind::LrSchedule,
         Group::Momentum => Kind::Momentum,
         Group::L2 => Kind::L2,
+        Group::Dropout => Kind::Dropout,
+        Group::Jitter => Kind::Jitter,
+        Group::Scaling => Kind::Scaling,
         Group::ExampleWeights => Kind::ExampleWeights,
+        Group::InitialScale => Kind::InitialScale,
     }
 }
 
@@ -332,12 +339,7 @@ impl Observer for Watcher<'_> {
 
 /// What the page shows of an iteration: the groups that are tuned, in the order in which people name them.
 fn outer_iteration(record: &OuterRecord, tuned: &[Group]) -> OuterIteration {
-    let belongs = |group: Group, name: &str| match group {
-        Group::Lr => name == "learning_rate",
-        Group::Momentum => name == "momentum",
-        Group::L2 => name.starts_with("l2."),
-        Group::ExampleWeights => name.starts_with("example_weights."),
-    };
+    let belongs = |group: Group, name: &str| names::is_of(kind(group), name);
     let hyperparameters = tuned.iter().flat_map(|&group| {
         let members = record.hyperparameters.iter().filter(move |(name, _)| belongs(group, name));
         members.map(move |(name, &value)| Hyperparameter {

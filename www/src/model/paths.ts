@@ -14,6 +14,12 @@ const kinds: Record<Group, Pick<Path, "title" | "unit" | "log">> = {
   lr: { title: "Learning rate", unit: "rate a step (log)", log: true },
   momentum: { title: "Momentum", unit: "factor, 0 to 1", log: false },
   l2: { title: "L2 penalty", unit: "penalty (log)", log: true },
+  "lr-layers": { title: "Rate per layer", unit: "factor on the rate (log)", log: true },
+  "lr-schedule": { title: "Rate per step", unit: "factor on the rate (log)", log: true },
+  dropout: { title: "Dropout rate", unit: "rate, 0 to 1", log: false },
+  jitter: { title: "Jitter of windows", unit: "standard deviation (log)", log: true },
+  scaling: { title: "Scaling of channels", unit: "standard deviation (log)", log: true },
+  "initial-scale": { title: "Scale of first weights", unit: "factor (log)", log: true },
   "example-weights": { title: "Example weights", unit: "weight of a window", log: false },
 };
 

@@ -18,6 +18,12 @@ export const groups: { value: Group; label: string; symbol: string }[] = [
   { value: "momentum", label: "Momentum", symbol: "μ" },
   { value: "l2", label: "L2 per layer", symbol: "λ" },
   { value: "example-weights", label: "Example weights", symbol: "ω" },
+  { value: "lr-layers", label: "Rate per layer", symbol: "ηₗ" },
+  { value: "lr-schedule", label: "Rate per step", symbol: "ηₜ" },
+  { value: "dropout", label: "Dropout rate", symbol: "p" },
+  { value: "jitter", label: "Jitter of windows", symbol: "σ" },
+  { value: "scaling", label: "Scaling of channels", symbol: "κ" },
+  { value: "initial-scale", label: "Scale of first weights", symbol: "s" },
 ];
 
 /** What a first run should be: what was found worth its time on this device, and a short one before that is known. */
