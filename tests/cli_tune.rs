@@ -566,3 +566,66 @@ fn the_next_sample_can_be_learnt_instead_of_the_activity() {
         .exits(1)
         .says(&["no train window is continued by the next one of the same person", "take the task `classification`"]);
 }
+
+/// A run whose outer loss does not fall any more ends by itself, and goes on with more patience.
+#[test]
+fn patience_ends_a_run() {
+    let bench = Bench::new();
+    // A second step of this length goes far over the edge.
+    bench.tune("run", "--outer 40 --outer-rate 3 --patience 2").exits(0);
+    let result = json(bench.dir("run").join("result.json"));
+    let (last, best) = (result["iterations"].as_u64().unwrap(), result["best_iteration"].as_u64().unwrap());
+    assert!(last < 40 && last == best + 2, "{last} {best}");
+    let lines = metrics(&bench.dir("run"));
+    let losses: Vec<f64> = lines.iter().map(|line| line["outer_loss"].as_f64().unwrap_or(f64::INFINITY)).collect();
+    assert!(losses[best as usize..].iter().all(|loss| *loss >= losses[best as usize - 1]), "{losses:?}");
+}
+
+/// Exact methods go through the same points; others through others.
+#[test]
+fn methods_are_chosen_by_name() {
+    let bench = Bench::new();
+    let losses = |name: &str, method: &str| {
+        bench.tune(name, &format!("--method {method}")).exits(0);
+        let losses = metrics(&bench.dir(name)).into_iter().map(|line| line["outer_loss"].as_f64().unwrap());
+        losses.collect::<Vec<_>>()
+    };
+    let reverse = losses("reverse", "reverse");
+    for (a, b) in reverse.iter().zip(losses("forward", "forward")) {
+        assert!((a - b).abs() < 1e-9, "{a} {b}");
+    }
+    let truncated = losses("truncated", "truncated:1");
+    assert_eq!(truncated[0], reverse[0]);
+    assert!((truncated[2] - reverse[2]).abs() > 1e-6, "{truncated:?} {reverse:?}");
+    let refused = bench.tune("implicit", "--method implicit:5 --dropout 0").exits(1);
+    refused.says(&["gives no derivative in the learning rate", "Take reverse mode"]);
+    bench.tune("penalties", "--method implicit:5 --dropout 0 --hyperparameters l2").exits(0);
+    bench.tune("wrong", "--method backward").exits(2).says(&["`backward` is no method", "truncated:K"]);
+}
+
+/// What else can be tuned is tuned, and recorded under its name.
+#[test]
+fn every_kind_of_hyperparameter_is_tuned_by_name() {
+    let bench = Bench::new();
+    let cases = [
+        (
+            "momentum",
+            "lr,lr-layers,lr-schedule,dropout,jitter,scaling,initial-scale,l2-global",
+            &["lr_layers.conv1", "lr_schedule.norm", "dropout", "jitter", "scaling", "initial_scale", "l2"][..],
+        ),
+        (
+            "adam",
+            "lr,betas,epsilon,initial-weights,example-weights",
+            &["beta1", "beta2", "epsilon", "initial_weights.norm", "example_weights.norm"],
+        ),
+    ];
+    for (optimizer, kinds, names) in cases {
+        bench.tune(optimizer, &format!("--optimizer {optimizer} --hyperparameters {kinds}")).exits(0);
+        let line = &metrics(&bench.dir(optimizer))[0];
+        for name in names {
+            assert!(line["hypergradient"][name].as_f64().unwrap() != 0.0, "{name} in {line}");
+        }
+    }
+    let refused = bench.tune("none", "--optimizer sgd --hyperparameters lr,momentum").exits(2);
+    refused.says(&["hyperparameters", "without momentum, which this training does not have"]);
+}
