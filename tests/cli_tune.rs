@@ -578,6 +578,13 @@ fn patience_ends_a_run() {
     assert!(last < 40 && last == best + 2, "{last} {best}");
     let lines = metrics(&bench.dir("run"));
     let losses: Vec<f64> = lines.iter().map(|line| line["outer_loss"].as_f64().unwrap_or(f64::INFINITY)).collect();
+    let again = bench.resume("run", "--patience 4").exits(0);
+    assert!(
+        again.stdout.contains("without a lower outer loss") || again.stdout.contains("Tuned in 40"),
+        "{}",
+        again.stdout
+    );
+    assert!(metrics(&bench.dir("run")).len() > lines.len(), "more patience goes on");
     assert!(losses[best as usize..].iter().all(|loss| *loss >= losses[best as usize - 1]), "{losses:?}");
 }
 
@@ -599,7 +606,9 @@ fn methods_are_chosen_by_name() {
     assert!((truncated[2] - reverse[2]).abs() > 1e-6, "{truncated:?} {reverse:?}");
     let refused = bench.tune("implicit", "--method implicit:5 --dropout 0").exits(1);
     refused.says(&["gives no derivative in the learning rate", "Take reverse mode"]);
-    bench.tune("penalties", "--method implicit:5 --dropout 0 --hyperparameters l2").exits(0);
+    bench.tune("penalties", "--method implicit:5 --dropout 0 --hyperparameters l2").exits(0).says(&["residual"]);
+    assert!(metrics(&bench.dir("penalties"))[0]["residual"].as_f64().unwrap() > 0.0);
+    assert!(metrics(&bench.dir("reverse"))[0]["residual"].is_null());
     bench.tune("wrong", "--method backward").exits(2).says(&["`backward` is no method", "truncated:K"]);
 }
 

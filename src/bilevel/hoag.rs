@@ -10,8 +10,8 @@ use super::hyperparameters::Hyperparameters;
 const SHARPENING: f64 = 0.9;
 const LEAST_TOLERANCE: f64 = 1e-12;
 
-/// An outer loss this many times the last one is a step too far.
-const WORSE: f64 = 1.2;
+/// An outer loss above the last one by this share of its size is a step too far.
+const WORSE: f64 = 0.2;
 
 /// The constant of the sufficient decrease.
 const SLACK: f64 = 0.25;
@@ -63,7 +63,7 @@ impl Hoag {
     /// hypergradient as it was; the answer says whether the point was accepted.
     pub fn step(&mut self, variables: &mut [f64], loss: f64, hypergradient: &[f64]) -> bool {
         let finite = loss.is_finite() && hypergradient.iter().all(|h| h.is_finite());
-        let bad = |last: &Accepted| loss >= WORSE * last.loss;
+        let bad = |last: &Accepted| loss >= last.loss + WORSE * last.loss.abs();
         let accept = finite && !self.last.as_ref().is_some_and(bad);
         if accept {
             self.accept(variables, loss, hypergradient);

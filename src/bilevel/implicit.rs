@@ -216,9 +216,13 @@ pub(super) fn refusal(method: &'static str, problem: &Problem, along: &Direction
     let layout = problem.layout();
     let unmoved = "the stationary point of the inner loss does not depend on it";
     let random = "a training with dropout or other noise has no stationary point";
-    let (what, reason) = if problem.masked().is_some() || !problem.noise.is_empty() {
-        ("any hyperparameter", random)
-    } else if along.move_lambda(layout.log_lr) {
+    let instead = "reverse mode, or forward mode for a few";
+    if problem.masked().is_some() || !problem.noise.is_empty() {
+        let instead =
+            "reverse mode, or train without dropout and noise and tune penalties or example weights, and take it";
+        return Some(Refusal { method, what: "any hyperparameter", reason: random.to_owned(), instead });
+    }
+    let (what, reason) = if along.move_lambda(layout.log_lr) {
         ("the learning rate", unmoved)
     } else if along.move_lambda(layout.scalars) {
         ("momentum, decay rates or ε", unmoved)
@@ -227,7 +231,7 @@ pub(super) fn refusal(method: &'static str, problem: &Problem, along: &Direction
     } else {
         return None;
     };
-    Some(Refusal { method, what, reason: reason.to_owned(), instead: "reverse mode, or forward mode for a few" })
+    Some(Refusal { method, what, reason: reason.to_owned(), instead })
 }
 
 impl Method for Implicit {

@@ -41,7 +41,7 @@ pub(super) fn normal(g: &mut Graph, key: [NodeId; 2], index: NodeId) -> NodeId {
     let shape = g.shape(index).to_vec();
     let zero = g.full_u(&shape, 0);
     let bits = g.scalar(Scalar::Threefry0, &[key[0], key[1], index, zero]);
-    // The 24-bit fraction and half a unit have an exact sum, so x lies inside (−1, 1), symmetrically.
+    // 23 bits and half a unit have an exact sum, so x lies inside (−1, 1), symmetrically.
     let unit = g.full_u(&shape, 1 << 9);
     let top = g.scalar(Scalar::DivU, &[bits, unit]);
     let top = g.scalar(Scalar::ToFloat, &[top]);

@@ -7,9 +7,9 @@ use super::Estimate;
 use super::adam::{Adam, Moments};
 use super::hyperparameters::Hyperparameters;
 
-/// An outer loss this many times the best one is a step over the edge of stability, to be taken back.
-/// Below it lies the roughness that the loss of a short training has anyway.
-const JUMPED: f64 = 1.5;
+/// An outer loss above the best one by more than this share of its size is a step over the edge of
+/// stability, to be taken back. Below it lies the roughness that the loss of a short training has anyway.
+const JUMPED: f64 = 0.5;
 
 /// A hypergradient longer than this many times the root mean square of those before is shortened to
 /// it: near the edge they grow a thousandfold and would spoil Adam's second moments for good.
@@ -66,7 +66,7 @@ impl OuterAdam {
     /// since it tells which way is back.
     pub fn step(&mut self, variables: &mut [f64], loss: f64, hypergradient: &[f64]) -> bool {
         let finite = loss.is_finite() && hypergradient.iter().all(|h| h.is_finite());
-        let accept = finite && loss <= JUMPED * self.best;
+        let accept = finite && loss <= self.best + JUMPED * self.best.abs();
         if finite {
             self.take(hypergradient);
         }

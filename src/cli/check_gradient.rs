@@ -9,7 +9,7 @@ use serde::Serialize;
 use stackelberg::bilevel::Unattended;
 use stackelberg::engine::Engine;
 use stackelberg::experiment::check::{Along, Answer, Comparison, GradientCheck, Subject, Verdict};
-use stackelberg::experiment::config::TuneConfig;
+use stackelberg::experiment::config::{Differentiation, TuneConfig};
 use stackelberg::experiment::predict;
 use stackelberg::experiment::record::DeviceRecord;
 use stackelberg::reference::ReferenceEngine;
@@ -57,6 +57,12 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         None => (args.settings.over(args.base.load()?), None),
     };
     config.check()?;
+    if !matches!(config.method, Differentiation::Reverse | Differentiation::Forward) {
+        super::note(format!(
+            "Note: `{}` is approximate by design and not part of this check, which is of reverse and forward mode.",
+            config.method
+        ));
+    }
     let source = tune::load(&config.data)?;
     let subject = Subject::new(&config, &source, point, Along::EACH)?;
 

@@ -106,8 +106,13 @@ fn line(record: &OuterRecord, outer: u32) -> String {
         last if last >= outer => "; taken back",
         _ => "; taken back, half the way next",
     };
+    // What is not solved gives no derivative worth following.
+    let residual = record.residual.map_or_else(String::new, |residual| {
+        let warning = if residual > 0.1 { ", too rough: more iterations or steps" } else { "" };
+        format!("  residual {}{warning}", number(residual))
+    });
     let width = outer.to_string().len();
-    format!("{:>width$}/{outer}  {loss}{verdict}  {}", record.iteration, settings(&record.hyperparameters))
+    format!("{:>width$}/{outer}  {loss}{verdict}{residual}  {}", record.iteration, settings(&record.hyperparameters))
 }
 
 /// Hyperparameters in one line: single ones, then each family (`l2.LAYER`) as a range.

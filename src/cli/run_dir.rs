@@ -210,6 +210,7 @@ mod tests {
             hyperparameters: BTreeMap::from([("learning_rate".to_owned(), 0.1)]),
             hypergradient: BTreeMap::new(),
             diverged_at_step: None,
+            residual: None,
             accepted: true,
             seconds: 0.5,
             peak_bytes: 1,

@@ -46,13 +46,14 @@ pub struct Settings {
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
 
-    /// How the inner problem is trained [default: momentum]
+    /// How the inner problem is trained. Adam starts with betas 0.9 and 0.999 and epsilon 1e-5
+    /// [default: momentum]
     #[arg(long)]
     optimizer: Option<Dynamics>,
 
     /// How the outer loss is differentiated: `reverse` through all steps, `forward` along with them,
     /// `truncated:K` through the last K, or at the end as if it were a stationary point (`implicit:K`,
-    /// K iterations of conjugate gradients) or a fixed point (`fixed-point:K`) [default: reverse]
+    /// K iterations of conjugate gradients on the normal equations) or a fixed point (`fixed-point:K`) [default: reverse]
     #[arg(long, value_name = "METHOD")]
     method: Option<Differentiation>,
 
@@ -86,11 +87,13 @@ pub struct Settings {
     #[arg(long, value_name = "X")]
     dropout: Option<f64>,
 
-    /// Standard deviation of noise on the scaled windows during training [default: 0]
+    /// Standard deviation of noise on the scaled windows during training; where it is tuned and 0, it
+    /// starts from 0.05 [default: 0]
     #[arg(long, value_name = "X")]
     jitter: Option<f64>,
 
-    /// Standard deviation of a random factor on each channel of a window during training [default: 0]
+    /// Standard deviation of a random factor on each channel of a window during training; where it is
+    /// tuned and 0, it starts from 0.1 [default: 0]
     #[arg(long, value_name = "X")]
     scaling: Option<f64>,
 

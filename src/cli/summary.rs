@@ -44,7 +44,13 @@ pub fn text(result: &RunResult, directory: Option<&Path>) -> String {
 fn headline(result: &RunResult) -> String {
     let iterations = several(u64::from(result.iterations), "outer iteration");
     let time = duration(Duration::from_secs_f64(result.seconds));
+    let patience = result.configuration.patience;
+    let settled = patience > 0 && result.iterations - result.best_iteration >= patience;
     let ended = match result.ending {
+        Ending::Finished if settled && result.iterations < result.configuration.outer => {
+            let without = several(u64::from(patience), "iteration");
+            format!("Ended after {iterations}, {time}: {without} without a lower outer loss")
+        }
         Ending::Finished | Ending::Running => format!("Tuned in {iterations}, {time}"),
         Ending::Stopped => format!("Stopped after {iterations}, {time}"),
         Ending::Diverged if result.best_iteration > 0 => {

@@ -47,7 +47,7 @@ pub struct Args {
     out: Option<PathBuf>,
 
     /// Go on with the run in this directory where it was interrupted, to the same bits. --outer,
-    /// --memory-budget and --device may be changed, other settings may not
+    /// --patience, --memory-budget and --device may be changed, other settings may not
     #[arg(long, value_name = "DIR", conflicts_with_all = ["quick", "config"])]
     resume: Option<PathBuf>,
 
@@ -230,6 +230,7 @@ pub fn present(path: &Path, changes: &Settings) -> Result<(TuneConfig, Option<Hy
 fn changed(before: &TuneConfig, after: &TuneConfig) -> Option<String> {
     let free = |config: &TuneConfig| TuneConfig {
         outer: before.outer,
+        patience: before.patience,
         memory_budget: before.memory_budget,
         device: before.device.clone(),
         ..config.clone()

@@ -542,20 +542,26 @@ impl TuneConfig {
     fn check_kinds(&self) -> Result<(), ConfigError> {
         let dynamics = self.optimizer;
         let adam = dynamics == Dynamics::Adam;
-        let both = |a: Kind, b: Kind| self.hyperparameters.contains(&a) && self.hyperparameters.contains(&b);
         let missing = |kind: &Kind| match kind {
-            Kind::Momentum if adam => Some("The optimizer is adam, which has betas in its place: name betas."),
-            Kind::Momentum if dynamics == Dynamics::Sgd => Some("The optimizer is sgd, which has none: take momentum."),
+            Kind::Momentum if adam => Some("The optimizer is adam, which has betas in its place: name lr,betas,l2."),
+            Kind::Momentum if dynamics == Dynamics::Sgd => {
+                Some("The optimizer is sgd, which has none: name lr,l2, or take momentum.")
+            }
             Kind::Betas | Kind::Epsilon if !adam => Some("Only adam has it: take optimizer adam."),
             Kind::Dropout if self.dropout == 0.0 => Some("Dropout is switched off: start from a rate above 0."),
-            Kind::L2Global if both(Kind::L2, Kind::L2Global) => {
-                Some("Tune one penalty for all layers or one for each.")
-            }
             Kind::Regularizer => {
                 Some("This network has no regularizer of its own; problems made in Rust may have one.")
             }
             _ => None,
         };
+        if [Kind::L2, Kind::L2Global].iter().all(|kind| self.hyperparameters.contains(kind)) {
+            return Err(ConfigError::Value {
+                field: "hyperparameters",
+                value: self.kind_names(),
+                must: "with one of l2 and l2-global at most".to_owned(),
+                mend: "Tune one penalty for all layers or one for each.".to_owned(),
+            });
+        }
         let Some((kind, mend)) = self.hyperparameters.iter().find_map(|kind| missing(kind).map(|mend| (kind, mend)))
         else {
             return Ok(());

@@ -46,7 +46,7 @@ pub fn derivatives(point: &Hyperparameters, problem: &Problem, hypergradient: &[
 /// Whether a name is that of a kind's value or of one of its values.
 pub fn is_of(kind: Kind, name: &str) -> bool {
     let rest = name.strip_prefix(stem(kind));
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || (kind == Kind::Betas && rest.len() == 1))
 }
 
 /// A name for each value of a group, unless there are too many.

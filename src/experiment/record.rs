@@ -27,6 +27,10 @@ pub struct OuterRecord {
     /// The training step, counted from 0, after which the weights were no longer finite; absent if
     /// they stayed so.
     pub diverged_at_step: Option<u32>,
+    /// How much is left of the equation that implicit and fixed-point methods solve, over its right-hand
+    /// side: near 1, nothing was solved. Absent with other methods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residual: Option<f64>,
     /// The values that were trained with, as they enter the training (not their logs or logits).
     pub hyperparameters: Named,
     /// Derivatives of the outer loss with respect to what the outer optimiser moves: log learning

@@ -520,6 +520,7 @@ fn record(
         iteration,
         outer_loss: (!diverged).then_some(estimate.outer_loss),
         diverged_at_step: estimate.bad_step.map(|step| step as u32),
+        residual: estimate.residual,
         hyperparameters,
         hypergradient,
         accepted,
