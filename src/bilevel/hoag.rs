@@ -51,11 +51,7 @@ impl Hoag {
     /// Moves hyperparameters on from the point that an estimate was made at; the answer says whether
     /// that point was accepted.
     pub fn advance(&mut self, point: &mut Hyperparameters, estimate: &Estimate) -> bool {
-        let loss = if estimate.bad_step.is_some() { f64::NAN } else { estimate.outer_loss };
-        let mut variables = point.variables();
-        let accepted = self.step(&mut variables, loss, &estimate.hypergradient);
-        point.set_variables(&variables);
-        accepted
+        point.advance(estimate, |variables, loss, hypergradient| self.step(variables, loss, hypergradient))
     }
 
     /// Takes the loss and hypergradient found at `variables` and moves them to the next point. After a

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
-use super::{Coordinate, Directions, Noise, SolveError, Transform};
+use super::{Coordinate, Directions, Estimate, Noise, SolveError, Transform};
 use crate::nn::optim::Optimizer;
 
 /// A kind of hyperparameter.
@@ -142,7 +142,7 @@ impl Kind {
         }
     }
 
-    /// What of a problem needs it, or one of the others that say the same.
+    /// Kinds that may stand in its place where a problem needs it.
     fn alternatives(self) -> &'static [Kind] {
         match self {
             Kind::Lr => &[Kind::LrLayers, Kind::LrSchedule],
@@ -338,6 +338,16 @@ impl Hyperparameters {
     pub fn set_variables(&mut self, variables: &[f64]) {
         let tuned = self.groups.iter_mut().filter(|g| g.tuned).flat_map(|g| g.values.iter_mut());
         tuned.zip(variables).for_each(|(value, &variable)| *value = variable);
+    }
+
+    /// Moves the variables by a step of an outer optimiser, which takes them with the loss (NaN where the
+    /// training diverged) and the hypergradient found at them, and says whether it accepted that point.
+    pub(super) fn advance(&mut self, estimate: &Estimate, step: impl FnOnce(&mut [f64], f64, &[f64]) -> bool) -> bool {
+        let loss = if estimate.bad_step.is_some() { f64::NAN } else { estimate.outer_loss };
+        let mut variables = self.variables();
+        let accepted = step(&mut variables, loss, &estimate.hypergradient);
+        self.set_variables(&variables);
+        accepted
     }
 
     /// Cuts derivatives along [`Hyperparameters::directions`] into those of each tuned group.

@@ -107,7 +107,7 @@ impl Implicit {
             steps += runner.counts.steps;
             runner.counts.steps = steps;
             if estimate.diverged() {
-                return Ok(estimate);
+                return Ok(runner.counted(estimate));
             }
             let last = runner.final_state();
             if training >= trainings || inner_gradient(runner, last, host).await? <= tolerance * first {
@@ -218,8 +218,7 @@ pub(super) fn refusal(method: &'static str, problem: &Problem, along: &Direction
     let random = "a training with dropout or other noise has no stationary point";
     let instead = "reverse mode, or forward mode for a few";
     if problem.masked().is_some() || !problem.noise.is_empty() {
-        let instead =
-            "reverse mode, or train without dropout and noise and tune penalties or example weights, and take it";
+        let instead = "reverse mode (or train without dropout and noise)";
         return Some(Refusal { method, what: "any hyperparameter", reason: random.to_owned(), instead });
     }
     let (what, reason) = if along.move_lambda(layout.log_lr) {

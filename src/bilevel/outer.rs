@@ -34,7 +34,7 @@ pub struct OuterAdam {
     moments: Moments,
     /// The last accepted point.
     accepted: Option<Vec<f64>>,
-    /// The smallest outer loss of all accepted points; infinite before there is one.
+    /// The smallest outer loss of all accepted points; the largest number before there is one.
     best: f64,
 }
 
@@ -53,11 +53,7 @@ impl OuterAdam {
     /// Moves hyperparameters on from the point that an estimate was made at; the answer says whether
     /// that point was accepted.
     pub fn advance(&mut self, point: &mut Hyperparameters, estimate: &Estimate) -> bool {
-        let loss = if estimate.bad_step.is_some() { f64::NAN } else { estimate.outer_loss };
-        let mut variables = point.variables();
-        let accepted = self.step(&mut variables, loss, &estimate.hypergradient);
-        point.set_variables(&variables);
-        accepted
+        point.advance(estimate, |variables, loss, hypergradient| self.step(variables, loss, hypergradient))
     }
 
     /// Takes the loss and hypergradient found at `variables` and moves them to the next point to try;
