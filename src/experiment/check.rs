@@ -15,7 +15,7 @@ use super::names;
 use super::tune::{TuneError, outer_windows, problem, scaled, session_data, start_values};
 use crate::bilevel::hyperparameters::{Group, Hyperparameters};
 use crate::bilevel::{
-    CHUNK, Directions, Estimate, Forward, Host, Memory, Method, Pace, Problem, Reverse, Session, SessionData,
+    CHUNK, Counts, Directions, Estimate, Forward, Host, Memory, Method, Pace, Problem, Reverse, Session, SessionData,
     SolveError,
 };
 use crate::data::Source;
@@ -204,14 +204,14 @@ impl Subject {
 
     /// Seconds of a check on an engine of that pace, in f64 or else with a measurement of its noise.
     pub fn seconds(&self, pace: &Pace, f64s: bool) -> f64 {
-        let lines = self.lines.len() as f64;
-        let training =
-            self.problem.steps as f64 * pace.step + self.data.validation.count.div_ceil(CHUNK) as f64 * pace.outer;
-        let reverse = training + self.problem.steps as f64 * pace.adjoint;
-        let width = Forward::for_directions(self.lines.len()).width as f64;
-        let tangents = self.problem.steps as f64 * lines * (pace.adjoint - pace.step).max(pace.step);
-        let forward = (lines / width).ceil() * training + tangents;
-        let differences = 2.0 * (FEWEST + 1) as f64 * lines * training;
+        let (steps, lines) = (self.problem.steps as u64, self.lines.len());
+        let outer = self.data.validation.count.div_ceil(CHUNK) as f64 * pace.outer;
+        let of = |counts: Counts| pace.of(&counts, self.problem.train) + outer;
+        let training = of(Counts { steps, ..Counts::default() });
+        let reverse = of(Counts { steps, adjoints: steps, ..Counts::default() });
+        let passes = lines.div_ceil(Forward::for_directions(lines).width) as u64;
+        let forward = of(Counts { steps: passes * steps, tangents: lines as u64 * steps, ..Counts::default() });
+        let differences = (2 * (FEWEST + 1) * lines) as f64 * training;
         let sweeps = if f64s { 1.0 } else { (1 + POINTS) as f64 };
         sweeps * reverse + forward + differences
     }
