@@ -12,7 +12,7 @@ use stackelberg::cpu::CpuEngine;
 use stackelberg::data::{self, Split};
 use stackelberg::engine::Engine;
 use stackelberg::experiment::config::{Network, TuneConfig};
-use stackelberg::experiment::tune::{outer_windows, problem, set};
+use stackelberg::experiment::setup::{outer_windows, problem, set};
 use stackelberg::gpu::GpuEngine;
 
 fn main() {

@@ -11,7 +11,7 @@ use stackelberg::engine::{
 };
 use stackelberg::experiment::check::{Along, CheckError, GradientCheck, Subject, Verdict};
 use stackelberg::experiment::config::TuneConfig;
-use stackelberg::experiment::tune;
+use stackelberg::experiment::setup;
 use stackelberg::ir::{DType, Graph, NodeId};
 use stackelberg::reference::ReferenceEngine;
 
@@ -33,7 +33,7 @@ impl<E: Engine> Spoilt<E> {
     /// Spoils an output of the adjoint.
     fn new(inner: E, config: &TuneConfig, output: &str, spoil: impl Fn(&mut Graph, NodeId) -> NodeId) -> Self {
         let train = Split::new(&source().windows, &config.split).unwrap().train.len();
-        let mut f = tune::problem(config, train).step_adjoint();
+        let mut f = setup::problem(config, train).step_adjoint();
         let Output { node, .. } = f.outputs.iter_mut().find(|o| o.name == output).unwrap();
         *node = spoil(&mut f.graph, *node);
         Spoilt { inner, adjoint: f.compile().unwrap() }

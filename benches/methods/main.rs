@@ -27,7 +27,7 @@ use stackelberg::cpu::CpuEngine;
 use stackelberg::data::{self, Split};
 use stackelberg::engine::Engine;
 use stackelberg::experiment::config::TuneConfig;
-use stackelberg::experiment::tune::{outer_windows, problem, set};
+use stackelberg::experiment::setup::{outer_windows, problem, set};
 
 const SLOTS: usize = 16;
 const LAST: usize = 20;

@@ -6,8 +6,8 @@ use stackelberg::cpu::CpuEngine;
 use stackelberg::data::Source;
 use stackelberg::engine::{Engine, EngineError, EngineInfo};
 use stackelberg::experiment::config::TuneConfig;
+use stackelberg::experiment::error::TuneError;
 use stackelberg::experiment::predict;
-use stackelberg::experiment::tune::TuneError;
 use stackelberg::gpu::{GpuEngine, adapters};
 use stackelberg::reference::ReferenceEngine;
 

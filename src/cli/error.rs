@@ -8,7 +8,7 @@ use stackelberg::data::DataError;
 use stackelberg::engine::EngineError;
 use stackelberg::experiment::check::CheckError;
 use stackelberg::experiment::config::ConfigError;
-use stackelberg::experiment::tune::TuneError;
+use stackelberg::experiment::error::TuneError;
 
 use super::experiment::JournalError;
 use super::run_dir::RunDirError;

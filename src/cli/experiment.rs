@@ -18,9 +18,10 @@ use pollster::block_on;
 use stackelberg::bilevel::{Flow, Pace, SolveError};
 use stackelberg::data::DataError;
 use stackelberg::engine::{Engine, LocalFuture};
+use stackelberg::experiment::error::TuneError;
 use stackelberg::experiment::record::DeviceRecord;
 use stackelberg::experiment::study::{self, Budget, Library, Outcome, STUDIES, Study, Trial, summary};
-use stackelberg::experiment::tune::{Event, Observed, Observer, TuneError};
+use stackelberg::experiment::tune::{Event, Observed, Observer};
 
 use super::device::{self, MEASURING, duration};
 use super::progress::number;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use stackelberg::bilevel::Blueprint;
-use stackelberg::experiment::tune::blueprint;
+use stackelberg::experiment::setup::blueprint;
 
 use super::settings::{Base, Settings};
 use super::{CliError, tune};

@@ -14,10 +14,12 @@ use stackelberg::data::Source;
 use stackelberg::engine::{Engine, LocalFuture};
 use stackelberg::experiment::archive;
 use stackelberg::experiment::config::{ConfigError, DataSource, TuneConfig};
+use stackelberg::experiment::error::TuneError;
 use stackelberg::experiment::model_file::Exported;
 use stackelberg::experiment::record::{DataRecord, DeviceRecord, Ending, OuterRecord, RunResult};
+use stackelberg::experiment::setup::blueprint;
 use stackelberg::experiment::study::library;
-use stackelberg::experiment::tune::{Event, Observed, Observer, TuneError, Tuner, TunerState, blueprint};
+use stackelberg::experiment::tune::{Event, Observed, Observer, Tuner, TunerState};
 
 use super::device::CPU;
 use super::progress::{Progress, several};

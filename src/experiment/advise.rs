@@ -6,7 +6,8 @@
 use serde::Serialize;
 
 use super::config::{Differentiation, TuneConfig};
-use super::tune::{TuneError, initial_weights, problem, start_values};
+use super::error::TuneError;
+use super::setup::{initial_weights, problem, start_values};
 use crate::bilevel::{
     Blueprint, CHUNK, Directions, Memory, Method, Online, Pace, Problem, RealTime, Reverse, SolveError,
 };

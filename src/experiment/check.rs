@@ -11,8 +11,9 @@
 use serde::Serialize;
 
 use super::config::TuneConfig;
+use super::error::TuneError;
 use super::names;
-use super::tune::{TuneError, outer_windows, problem, scaled, session_data, start_values};
+use super::setup::{outer_windows, problem, scaled, session_data, start_values};
 use crate::bilevel::hyperparameters::{Group, Hyperparameters};
 use crate::bilevel::{
     CHUNK, Counts, Directions, Estimate, Forward, Host, Memory, Method, Pace, Problem, Reverse, Session, SessionData,

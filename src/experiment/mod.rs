@@ -4,11 +4,13 @@ pub mod advise;
 pub mod archive;
 pub mod check;
 pub mod config;
+pub mod error;
 pub mod golden;
 pub mod model_file;
 pub mod names;
 pub mod predict;
 pub mod record;
+pub mod setup;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod study;
 pub mod tune;

@@ -1,7 +1,8 @@
 //! How long a run will take, from one training step and its like measured on the engine.
 
 use super::config::TuneConfig;
-use super::tune::{TuneError, counts, outer_windows, planned, problem, scaled, session_data, start_values};
+use super::error::TuneError;
+use super::setup::{counts, outer_windows, planned, problem, scaled, session_data, start_values};
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::{CHUNK, Memory, Pace, Session};
 use crate::data::Source;

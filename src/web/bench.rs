@@ -9,8 +9,9 @@ use crate::cpu::CpuEngine;
 use crate::data::Source;
 use crate::engine::{Engine, EngineError};
 use crate::experiment::config::{self, TuneConfig};
+use crate::experiment::error::TuneError;
 use crate::experiment::predict;
-use crate::experiment::tune::{self, TuneError};
+use crate::experiment::setup;
 use crate::gpu::GpuEngine;
 
 /// Seconds that one measurement may take.
@@ -232,7 +233,7 @@ impl Bench {
             return Ok(flow());
         }
         let evaluation =
-            tune::problem(&plans.config, plans.windows[0]).evaluation().compile().map_err(SolveError::from)?;
+            setup::problem(&plans.config, plans.windows[0]).evaluation().compile().map_err(SolveError::from)?;
         let programs = [blueprint.programs.as_slice(), &[evaluation]].concat();
         let gpu = self.gpu().await.map_err(SolveError::from)?;
         let kernels = gpu.kernels(&programs).map_err(SolveError::from)?;
@@ -327,6 +328,6 @@ fn faster(states: &[EngineState]) -> Option<Name> {
 impl Plans<'_> {
     pub fn blueprint(&self) -> Result<Blueprint, TuneError> {
         let [training, validation, _] = self.windows;
-        tune::planned(&self.config, training, validation)
+        setup::planned(&self.config, training, validation)
     }
 }

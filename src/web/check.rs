@@ -7,7 +7,7 @@ use crate::bilevel::{Flow, Host, Pace, SolveError};
 use crate::engine::LocalFuture;
 use crate::experiment::check::{self, Along, CheckError, GradientCheck, Subject};
 use crate::experiment::config::TuneConfig;
-use crate::experiment::tune::TuneError;
+use crate::experiment::error::TuneError;
 
 /// Seconds that a check may take; with more to do, fewer training steps are checked.
 const SECONDS: f64 = 20.0;

@@ -15,10 +15,11 @@ use crate::bilevel::{Flow, SolveError};
 use crate::data::Source;
 use crate::engine::{EngineError, LocalFuture};
 use crate::experiment::config::{self, DataSource, TuneConfig};
+use crate::experiment::error::TuneError;
 use crate::experiment::model_file::Exported;
 use crate::experiment::names;
 use crate::experiment::record::{self, OuterRecord, RunResult, Score};
-use crate::experiment::tune::{Event, Observed, Observer, TuneError, Tuner, TunerState};
+use crate::experiment::tune::{Event, Observed, Observer, Tuner, TunerState};
 
 /// What the visitor wants of a run.
 #[derive(Default)]

@@ -6,8 +6,10 @@ use crate::bilevel::hyperparameters::{Hyperparameters, Kind};
 use crate::bilevel::{Memory, Pace, Problem, Session, SessionData, SolveError};
 use crate::engine::{Engine, LocalFuture};
 use crate::experiment::config::{Network, TuneConfig};
+use crate::experiment::error::TuneError;
 use crate::experiment::record::{Ending, Named, Score};
-use crate::experiment::tune::{Observer, TuneError, Tuner, Watched, problem, scaled, set};
+use crate::experiment::setup::{problem, scaled, set};
+use crate::experiment::tune::{Observer, Tuner, Watched};
 
 pub const STUDY: Study = Study {
     name: "har-best",
@@ -142,7 +144,7 @@ impl Work for Retrained {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::tune::start_values;
+    use crate::experiment::setup::start_values;
 
     #[test]
     fn the_rate_falls_from_what_was_found_to_nothing() {

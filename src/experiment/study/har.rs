@@ -6,11 +6,11 @@ use crate::bilevel::{Loss, Memory, Pace, Problem, Session, SessionData, Set, Sol
 use crate::data::{self, CLASSES, Split, SubjectSplit, Windows, statistics};
 use crate::engine::{Engine, LocalFuture};
 use crate::experiment::config::{Network, TuneConfig};
+use crate::experiment::error::TuneError;
 use crate::experiment::predict;
 use crate::experiment::record::{Ending, Evaluation, Named, Score, Trivial};
-use crate::experiment::tune::{
-    Observer, TuneError, Tuner, Watched, outer_windows, planned, problem, scaled, session_data, set,
-};
+use crate::experiment::setup::{outer_windows, planned, problem, scaled, session_data, set};
+use crate::experiment::tune::{Observer, Tuner, Watched};
 use crate::nn::optim::{Epsilon, Optimizer};
 use crate::nn::{Layer, Model};
 use crate::rng::{Purpose, Stream};

@@ -8,8 +8,9 @@ use crate::bilevel::{Adam, Directions, Loss, Memory, Pace, Problem, Session, Ses
 use crate::data::catalog::MNIST;
 use crate::data::idx::Labelled;
 use crate::engine::{Engine, LocalFuture};
+use crate::experiment::error::TuneError;
 use crate::experiment::record::Named;
-use crate::experiment::tune::{Observer, TuneError, Watched};
+use crate::experiment::tune::{Observer, Watched};
 use crate::nn::optim::Optimizer;
 use crate::nn::{Layer, Model};
 use crate::rng::{Purpose, Stream, permute_index, split_seed, stream_key};

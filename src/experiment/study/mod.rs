@@ -19,8 +19,9 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use super::error::TuneError;
 use super::record::{DeviceRecord, Named};
-use super::tune::{Observer, TuneError};
+use super::tune::Observer;
 use crate::bilevel::Pace;
 use crate::engine::{Engine, LocalFuture};
 pub use library::Library;

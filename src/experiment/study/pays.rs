@@ -13,9 +13,11 @@ use crate::bilevel::{Coordinate, Directions, Memory, Pace, Problem, Session, Tra
 use crate::data::{CLASSES, Split};
 use crate::engine::{Engine, LocalFuture};
 use crate::experiment::config::TuneConfig;
+use crate::experiment::error::TuneError;
 use crate::experiment::predict;
 use crate::experiment::record::Named;
-use crate::experiment::tune::{Observer, TuneError, Watched, outer_windows, problem, scaled, session_data};
+use crate::experiment::setup::{outer_windows, problem, scaled, session_data};
+use crate::experiment::tune::{Observer, Watched};
 use crate::rng::{Purpose, Stream};
 
 pub const STUDY: Study = Study {

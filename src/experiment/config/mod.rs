@@ -1,18 +1,23 @@
 //! What a tuning run is told: its settings, their defaults, and what may be wrong with them.
 
-use std::borrow::Cow;
+mod bytes;
+mod choices;
+mod differentiation;
+mod source;
+
 use std::fmt;
 use std::ops::Range;
-use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+pub use self::bytes::Bytes;
+pub use self::choices::{Dynamics, Network, Task};
+pub use self::differentiation::Differentiation;
+pub use self::source::DataSource;
+use crate::bilevel::Noise;
 use crate::bilevel::hyperparameters::Kind;
-use crate::bilevel::{FixedPoint, Forward, Implicit, Loss, Memory, Method, Noise, Reverse, Solver, Truncated};
-use crate::data::{CHANNELS, CLASSES, SubjectSplit};
-use crate::nn::functions;
-use crate::nn::optim::{Epsilon, Optimizer};
+use crate::data::SubjectSplit;
 
 /// Settings that cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -23,312 +28,6 @@ pub enum ConfigError {
     /// A setting is outside its range.
     #[error("`{field}` is {value}, but must be {must}. {mend}")]
     Value { field: &'static str, value: String, must: String, mend: String },
-}
-
-/// The network to train.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-pub enum Network {
-    /// 8 filters, 16 hidden units: fast, for slow machines and for trying things out.
-    #[default]
-    Narrow,
-    /// 64 filters, 100 hidden units: the full network of the papers.
-    Paper,
-}
-
-impl Network {
-    /// Filters of each convolution.
-    pub fn filters(self) -> usize {
-        match self {
-            Network::Narrow => 8,
-            Network::Paper => 64,
-        }
-    }
-
-    /// Units of the hidden dense layer.
-    pub fn hidden(self) -> usize {
-        match self {
-            Network::Narrow => 16,
-            Network::Paper => 100,
-        }
-    }
-}
-
-/// What the network is to learn of a window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-pub enum Task {
-    /// Its activity: softmax and cross-entropy.
-    #[default]
-    Classification,
-    /// Its activity, as the first paper prints it: softplus outputs and their squared error.
-    ClassificationMse,
-    /// The sample that follows, every channel scaled to 0…1: softplus outputs and their squared error.
-    Prediction,
-    /// The same with linear outputs.
-    PredictionLinear,
-}
-
-impl Task {
-    /// Whether it is the activity that is learnt, and not the next sample.
-    pub fn classifies(self) -> bool {
-        matches!(self, Task::Classification | Task::ClassificationMse)
-    }
-
-    /// Outputs of the network.
-    pub fn outputs(self) -> usize {
-        if self.classifies() { CLASSES } else { CHANNELS }
-    }
-
-    /// Whether the outputs pass through softplus.
-    pub fn softplus(self) -> bool {
-        matches!(self, Task::ClassificationMse | Task::Prediction)
-    }
-
-    /// Inner and outer loss of a window.
-    pub fn loss(self) -> Loss {
-        match self {
-            Task::Classification => Loss::CrossEntropy,
-            Task::ClassificationMse => Loss::Own { labels: true, each: functions::one_hot_mse_each },
-            Task::Prediction | Task::PredictionLinear => Loss::MeanSquaredError,
-        }
-    }
-}
-
-/// How the inner problem is trained.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-pub enum Dynamics {
-    /// Stochastic gradient descent.
-    Sgd,
-    /// With momentum, in its velocity form.
-    #[default]
-    Momentum,
-    /// With momentum, in Polyak's position form.
-    HeavyBall,
-    /// With Nesterov's momentum.
-    Nesterov,
-    /// Adam, with ε inside the root.
-    Adam,
-}
-
-impl Dynamics {
-    /// The inner optimiser.
-    pub fn optimizer(self) -> Optimizer {
-        match self {
-            Dynamics::Sgd => Optimizer::Sgd,
-            Dynamics::Momentum => Optimizer::Momentum,
-            Dynamics::HeavyBall => Optimizer::HeavyBall,
-            Dynamics::Nesterov => Optimizer::Nesterov,
-            Dynamics::Adam => Optimizer::Adam(Epsilon::Inside),
-        }
-    }
-}
-
-/// How the outer loss is differentiated. Written as one text: `reverse`, `forward`, `truncated:20`,
-/// `implicit:20` or `fixed-point:100`, where the number is that of steps or of iterations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
-pub enum Differentiation {
-    /// Back through all training steps.
-    #[default]
-    Reverse,
-    /// Along with the training, a few hyperparameters at a time.
-    Forward,
-    /// Back through the last steps alone.
-    Truncated(u32),
-    /// As if the training had ended in a stationary point: conjugate gradients on the normal equations.
-    Implicit(u32),
-    /// As if it had ended in a fixed point of the last step.
-    FixedPoint(u32),
-}
-
-impl Differentiation {
-    /// The method for so many directions. Those that keep states keep to the memory budget.
-    pub fn method(self, memory: Memory, directions: usize) -> Box<dyn Method> {
-        match self {
-            Differentiation::Reverse => Reverse { memory }.into(),
-            Differentiation::Forward => Forward::for_directions(directions).into(),
-            Differentiation::Truncated(last) => Truncated { last: last as usize, memory }.into(),
-            Differentiation::Implicit(k) => Implicit::new(Solver::NormalEquations, k as usize).into(),
-            Differentiation::FixedPoint(k) => FixedPoint::new(k as usize).into(),
-        }
-    }
-}
-
-impl FromStr for Differentiation {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, number) = text.split_once(':').map_or((text, None), |(name, number)| (name, Some(number)));
-        let number = number.map(|number| number.parse().ok().filter(|&n| n > 0));
-        match (name, number) {
-            ("reverse", None) => Ok(Differentiation::Reverse),
-            ("forward", None) => Ok(Differentiation::Forward),
-            ("truncated", Some(Some(last))) => Ok(Differentiation::Truncated(last)),
-            ("implicit", Some(Some(iterations))) => Ok(Differentiation::Implicit(iterations)),
-            ("fixed-point", Some(Some(iterations))) => Ok(Differentiation::FixedPoint(iterations)),
-            _ => Err(format!(
-                "`{text}` is no method: write reverse, forward, truncated:K (the last K steps), implicit:K or \
-                 fixed-point:K (K iterations), with K at least 1"
-            )),
-        }
-    }
-}
-
-impl TryFrom<String> for Differentiation {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Differentiation> for String {
-    fn from(differentiation: Differentiation) -> Self {
-        differentiation.to_string()
-    }
-}
-
-impl fmt::Display for Differentiation {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Differentiation::Reverse => f.write_str("reverse"),
-            Differentiation::Forward => f.write_str("forward"),
-            Differentiation::Truncated(last) => write!(f, "truncated:{last}"),
-            Differentiation::Implicit(iterations) => write!(f, "implicit:{iterations}"),
-            Differentiation::FixedPoint(iterations) => write!(f, "fixed-point:{iterations}"),
-        }
-    }
-}
-
-/// Where the windows come from. Written as one text: `builtin`, `subset`, or a path.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(from = "String", into = "String")]
-#[schemars(with = "String")]
-pub enum DataSource {
-    /// The whole built-in data set: 30 people.
-    #[default]
-    Builtin,
-    /// The small built-in piece: 12 people. Accuracies on it are not comparable with published ones.
-    Subset,
-    /// A folder or a zip file.
-    Path(String),
-}
-
-impl From<String> for DataSource {
-    fn from(text: String) -> Self {
-        match text.as_str() {
-            "builtin" => DataSource::Builtin,
-            "subset" => DataSource::Subset,
-            _ => DataSource::Path(text),
-        }
-    }
-}
-
-impl From<DataSource> for String {
-    fn from(source: DataSource) -> Self {
-        source.to_string()
-    }
-}
-
-impl fmt::Display for DataSource {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            DataSource::Builtin => "builtin",
-            DataSource::Subset => "subset",
-            DataSource::Path(path) => path,
-        })
-    }
-}
-
-/// A number of bytes. Read from a number or from a text such as `512MiB` or `1.5 GB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Bytes(pub u64);
-
-const UNITS: [(&str, u64); 7] = [
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("GB", 1_000_000_000),
-    ("MB", 1_000_000),
-    ("kB", 1_000),
-    ("B", 1),
-];
-
-impl FromStr for Bytes {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no size: write a number with a unit, such as 512MiB, 1.5GB or 65536");
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let unit = match &text[digits.len()..] {
-            "" => 1,
-            name => UNITS.iter().find(|(u, _)| u.eq_ignore_ascii_case(name)).ok_or_else(wrong)?.1,
-        };
-        let number: f64 = digits.trim().parse().map_err(|_| wrong())?;
-        let bytes = number * unit as f64;
-        // Above 2⁵³ an f64 no longer counts single bytes, and no device has as many.
-        if (0.0..9e15).contains(&bytes) { Ok(Bytes(bytes as u64)) } else { Err(wrong()) }
-    }
-}
-
-impl fmt::Display for Bytes {
-    /// Exact: in the largest binary unit that divides it.
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let whole = |&&(_, unit): &&(&str, u64)| self.0 >= unit && self.0.is_multiple_of(unit);
-        let (name, unit) = UNITS[..3].iter().find(whole).copied().unwrap_or(("B", 1));
-        write!(f, "{}{name}", self.0 / unit)
-    }
-}
-
-impl Serialize for Bytes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl JsonSchema for Bytes {
-    fn schema_name() -> Cow<'static, str> {
-        "Bytes".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A number of bytes, or a text such as \"512MiB\".",
-            "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string" }]
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = Bytes;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a number of bytes, or a text such as \"512MiB\"")
-            }
-
-            fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<Bytes, E> {
-                Ok(Bytes(bytes))
-            }
-
-            fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<Bytes, E> {
-                u64::try_from(bytes).map(Bytes).map_err(|_| E::custom("a size must not be negative"))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Bytes, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
 }
 
 /// All settings of a tuning run. Two runs with equal settings on the same device give the same bits.
@@ -665,24 +364,5 @@ mod tests {
         }
         TuneConfig::default().check_batch(64).unwrap();
         assert!(TuneConfig::default().check_batch(63).unwrap_err().to_string().contains("at most 63"));
-    }
-
-    #[test]
-    fn sizes() {
-        for (text, bytes, printed) in [
-            ("512MiB", 512 << 20, "512MiB"),
-            ("1.5 GiB", 3 << 29, "1536MiB"),
-            ("1GB", 1_000_000_000, "1000000000B"),
-            ("2kb", 2000, "2000B"),
-            ("0", 0, "0B"),
-            ("4096", 4096, "4KiB"),
-        ] {
-            assert_eq!(text.parse(), Ok(Bytes(bytes)));
-            assert_eq!(Bytes(bytes).to_string(), printed);
-            assert_eq!(printed.parse(), Ok(Bytes(bytes)));
-        }
-        for text in ["", "MiB", "1 XB", "-1MiB", "1e30GiB", "NaN"] {
-            text.parse::<Bytes>().unwrap_err();
-        }
     }
 }

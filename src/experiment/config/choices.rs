@@ -1,0 +1,112 @@
+//! What there is to choose among: networks, tasks, inner dynamics.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::bilevel::Loss;
+use crate::data::{CHANNELS, CLASSES};
+use crate::nn::functions;
+use crate::nn::optim::{Epsilon, Optimizer};
+
+/// The network to train.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Network {
+    /// 8 filters, 16 hidden units: fast, for slow machines and for trying things out.
+    #[default]
+    Narrow,
+    /// 64 filters, 100 hidden units: the full network of the papers.
+    Paper,
+}
+
+impl Network {
+    /// Filters of each convolution.
+    pub fn filters(self) -> usize {
+        match self {
+            Network::Narrow => 8,
+            Network::Paper => 64,
+        }
+    }
+
+    /// Units of the hidden dense layer.
+    pub fn hidden(self) -> usize {
+        match self {
+            Network::Narrow => 16,
+            Network::Paper => 100,
+        }
+    }
+}
+
+/// What the network is to learn of a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Task {
+    /// Its activity: softmax and cross-entropy.
+    #[default]
+    Classification,
+    /// Its activity, as the first paper prints it: softplus outputs and their squared error.
+    ClassificationMse,
+    /// The sample that follows, every channel scaled to 0…1: softplus outputs and their squared error.
+    Prediction,
+    /// The same with linear outputs.
+    PredictionLinear,
+}
+
+impl Task {
+    /// Whether it is the activity that is learnt, and not the next sample.
+    pub fn classifies(self) -> bool {
+        matches!(self, Task::Classification | Task::ClassificationMse)
+    }
+
+    /// Outputs of the network.
+    pub fn outputs(self) -> usize {
+        if self.classifies() { CLASSES } else { CHANNELS }
+    }
+
+    /// Whether the outputs pass through softplus.
+    pub fn softplus(self) -> bool {
+        matches!(self, Task::ClassificationMse | Task::Prediction)
+    }
+
+    /// Inner and outer loss of a window.
+    pub fn loss(self) -> Loss {
+        match self {
+            Task::Classification => Loss::CrossEntropy,
+            Task::ClassificationMse => Loss::Own { labels: true, each: functions::one_hot_mse_each },
+            Task::Prediction | Task::PredictionLinear => Loss::MeanSquaredError,
+        }
+    }
+}
+
+/// How the inner problem is trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Dynamics {
+    /// Stochastic gradient descent.
+    Sgd,
+    /// With momentum, in its velocity form.
+    #[default]
+    Momentum,
+    /// With momentum, in Polyak's position form.
+    HeavyBall,
+    /// With Nesterov's momentum.
+    Nesterov,
+    /// Adam, with ε inside the root.
+    Adam,
+}
+
+impl Dynamics {
+    /// The inner optimiser.
+    pub fn optimizer(self) -> Optimizer {
+        match self {
+            Dynamics::Sgd => Optimizer::Sgd,
+            Dynamics::Momentum => Optimizer::Momentum,
+            Dynamics::HeavyBall => Optimizer::HeavyBall,
+            Dynamics::Nesterov => Optimizer::Nesterov,
+            Dynamics::Adam => Optimizer::Adam(Epsilon::Inside),
+        }
+    }
+}

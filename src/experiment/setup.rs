@@ -1,0 +1,171 @@
+//! From settings and windows to a bilevel problem, its data and its start values.
+
+use super::config::TuneConfig;
+use super::error::TuneError;
+use super::record::Trivial;
+use crate::bilevel::checkpoint::Plan;
+use crate::bilevel::hyperparameters::{Hyperparameters, Kind};
+use crate::bilevel::{Blueprint, Counts, Memory, Method, Problem, SessionData, Set, SolveError, Targets};
+use crate::data::{self, CHANNELS, Split, Standardizer, WINDOW, Windows};
+use crate::nn::{Layer, Model};
+use crate::rng::{Purpose, permute_index, split_seed, stream_key};
+
+/// The bilevel problem that a configuration states for a number of training windows.
+pub fn problem(config: &TuneConfig, training_windows: usize) -> Problem {
+    let task = config.task;
+    let mut model = Model::har_cnn(config.network.filters(), config.network.hidden(), task.outputs(), config.dropout);
+    if task.softplus() {
+        model = model.then(Layer::Softplus).expect("softplus fits everywhere");
+    }
+    Problem {
+        batch: config.batch as usize,
+        l2: true,
+        weights: config.hyperparameters.contains(&Kind::ExampleWeights),
+        noise: config.noise(),
+        ..Problem::new(model, task.loss(), config.optimizer.optimizer(), config.steps as usize, training_windows)
+    }
+}
+
+/// The start values of a configuration.
+pub(super) fn start_values(config: &TuneConfig, problem: &Problem) -> Hyperparameters {
+    let is_tuned = |kind: Kind| config.hyperparameters.contains(&kind);
+    // What is always there, and what is there where it is tuned.
+    let l2 = if is_tuned(Kind::L2Global) { Kind::L2Global } else { Kind::L2 };
+    let always = [Kind::Lr, Kind::Momentum, Kind::Betas, Kind::Epsilon, l2, Kind::Dropout, Kind::Jitter, Kind::Scaling];
+    let kinds = Kind::ALL.into_iter().filter(|kind| always.contains(kind) || is_tuned(*kind));
+    kinds.filter(|kind| kind.count(problem) > 0).fold(Hyperparameters::default(), |point, kind| {
+        let or = |value: f64, other: f64| if value > 0.0 { value } else { other };
+        let start = match kind {
+            Kind::Lr => config.learning_rate,
+            Kind::Momentum => config.momentum,
+            Kind::Betas => return point.with(kind, &BETAS, is_tuned(kind)),
+            Kind::Epsilon => EPSILON,
+            Kind::L2 | Kind::L2Global => config.l2,
+            Kind::Dropout => config.dropout,
+            Kind::Jitter => or(config.jitter, 0.05),
+            Kind::Scaling => or(config.scaling, 0.1),
+            Kind::ExampleWeights => 0.5,
+            Kind::LrLayers | Kind::LrSchedule | Kind::InitialScale => 1.0,
+            Kind::InitialWeights => {
+                let weights: Vec<f64> = initial_weights(config, problem).into_iter().map(f64::from).collect();
+                return point.with(kind, &weights, true);
+            }
+            Kind::Regularizer => 0.0,
+        };
+        point.with(kind, &vec![start; kind.count(problem)], is_tuned(kind))
+    })
+}
+
+/// Adam's decay rates and ε at the start.
+const BETAS: [f64; 2] = [0.9, 0.999];
+const EPSILON: f64 = 1e-5;
+
+pub(super) fn initial_weights(config: &TuneConfig, problem: &Problem) -> Vec<f32> {
+    problem.model.initial_parameters(u64::from(config.seed))
+}
+
+/// The rate of the outer optimiser on a kind: less where there are many of it.
+pub(super) fn outer_rate(config: &TuneConfig, kind: Kind) -> f64 {
+    match kind {
+        Kind::ExampleWeights => config.example_weight_rate,
+        Kind::LrSchedule => 0.25 * config.outer_rate,
+        Kind::InitialWeights => 0.0025 * config.outer_rate,
+        _ => config.outer_rate,
+    }
+}
+
+/// The method of a configuration. It refuses what it cannot see before there is a device.
+pub(super) fn method(
+    config: &TuneConfig,
+    problem: &Problem,
+    start: &Hyperparameters,
+) -> Result<Box<dyn Method>, TuneError> {
+    let along = start.directions(problem, &initial_weights(config, problem));
+    let method = config.method.method(Memory::Budget(config.memory_budget.0), along.len());
+    match method.refusal(problem, &along) {
+        Some(refusal) => Err(SolveError::from(refusal).into()),
+        None => Ok(method),
+    }
+}
+
+/// Windows as a set of the bilevel problem: with the samples that follow where these were looked for, else with
+/// labels.
+pub fn set(windows: &Windows) -> Set {
+    let targets = match windows.next.is_empty() {
+        true => Targets::Labels(windows.labels.clone()),
+        false => Targets::Values(windows.next.clone()),
+    };
+    Set { x: windows.x.clone(), targets, count: windows.len() }
+}
+
+/// How predictors that learn nothing do on the test windows, where there is something to predict.
+pub(super) fn trivial(split: &Split) -> Option<Trivial> {
+    let Split { train, test, .. } = split;
+    if test.next.is_empty() {
+        return None;
+    }
+    let mean: [f64; CHANNELS] = std::array::from_fn(|c| {
+        train.next.iter().skip(c).step_by(CHANNELS).map(|&v| f64::from(v)).sum::<f64>() / train.len() as f64
+    });
+    let error = |predict: &dyn Fn(usize, usize) -> f64| {
+        let squares = test.next.iter().enumerate();
+        let squares = squares.map(|(k, &v)| (f64::from(v) - predict(k / CHANNELS, k % CHANNELS)).powi(2));
+        squares.sum::<f64>() / test.next.len() as f64
+    };
+    let last = |window: usize, c: usize| f64::from(test.window(window)[(WINDOW - 1) * CHANNELS + c]);
+    Some(Trivial { last_sample: error(&last), training_mean: error(&|_, c| mean[c]) })
+}
+
+/// The fixed random choice of validation windows that the outer loss is taken on.
+pub fn outer_windows(validation: &Windows, config: &TuneConfig) -> Windows {
+    let (all, wanted) = (validation.len(), config.validation_windows as usize);
+    if wanted >= all {
+        return validation.clone();
+    }
+    let key = stream_key(split_seed(u64::from(config.seed)), Purpose::Validation, 0);
+    let chosen: Vec<usize> = (0..wanted).map(|i| permute_index(key, all as u32, i as u32) as usize).collect();
+    validation.select(&chosen)
+}
+
+/// The windows split and scaled as a configuration says, and whether the two fit.
+pub(super) fn scaled(config: &TuneConfig, source: &data::Source) -> Result<(Split, Standardizer), TuneError> {
+    config.check()?;
+    let split = Split::new(&source.windows, &config.split)?;
+    let (split, scale) = if config.task.classifies() { split.standardized()? } else { split.forecasting()? };
+    config.check_batch(split.train.len())?;
+    Ok((split, scale))
+}
+
+/// What a run on these windows would compute and hold. Refuses whatever a [`Tuner`] would refuse of
+/// the configuration, but needs no device.
+pub fn blueprint(config: &TuneConfig, source: &data::Source) -> Result<Blueprint, TuneError> {
+    let (split, _) = scaled(config, source)?;
+    planned(config, split.train.len(), split.validation.len())
+}
+
+/// What a run on so many training and validation windows would compute and hold.
+pub fn planned(
+    config: &TuneConfig,
+    training_windows: usize,
+    validation_windows: usize,
+) -> Result<Blueprint, TuneError> {
+    config.check()?;
+    config.check_batch(training_windows)?;
+    let outer = validation_windows.min(config.validation_windows as usize);
+    let problem = problem(config, training_windows);
+    let method = method(config, &problem, &start_values(config, &problem))?;
+    Ok(Blueprint::new(&problem, outer, method)?)
+}
+
+/// What an outer iteration on so many training windows runs with the states of a plan.
+pub(super) fn counts(config: &TuneConfig, plan: &Plan, training_windows: usize) -> Counts {
+    let problem = problem(config, training_windows);
+    let directions = start_values(config, &problem).variables().len();
+    let method = config.method.method(Memory::Budget(config.memory_budget.0), directions);
+    method.counts(&problem, plan, directions)
+}
+
+/// What the session of a run is made of.
+pub(super) fn session_data(config: &TuneConfig, problem: &Problem, split: &Split, outer: &Windows) -> SessionData {
+    SessionData::new(set(&split.train), set(outer), initial_weights(config, problem), u64::from(config.seed))
+}
