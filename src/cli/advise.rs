@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use pollster::block_on;
 use serde::Serialize;
+use stackelberg::bilevel::Unattended;
 use stackelberg::data::Split;
 use stackelberg::engine::mebibytes;
-use stackelberg::experiment::advise::{self, Advice};
+use stackelberg::experiment::advise::{Advice, Ways};
 use stackelberg::experiment::config::Bytes;
 use stackelberg::experiment::record::DeviceRecord;
 
@@ -38,8 +40,9 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     config.check()?;
     let source = tune::load(&config.data)?;
     let split = Split::new(&source.windows, &config.split)?;
+    let ways = block_on(Ways::of(&config, split.train.len(), split.validation.len(), &mut Unattended))?;
     let (engine, pace) = device::choose(&config, &source)?;
-    let advice = advise::advise(&config, split.train.len(), split.validation.len(), &pace)?;
+    let advice = ways.advice(&pace);
     super::print(&if args.json { json(&advice, &engine.info().into()) } else { table(&advice, config.outer) })?;
     Ok(ExitCode::SUCCESS)
 }

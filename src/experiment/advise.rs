@@ -9,7 +9,8 @@ use super::config::{Differentiation, TuneConfig};
 use super::error::TuneError;
 use super::setup::{initial_weights, problem, start_values};
 use crate::bilevel::{
-    Blueprint, CHUNK, Directions, Memory, Method, Online, Pace, Problem, RealTime, Reverse, SolveError,
+    Blueprint, CHUNK, Counts, Directions, Flow, Host, Memory, Method, Online, Pace, Problem, RealTime, Reverse,
+    SolveError,
 };
 
 /// One way to a hypergradient.
@@ -57,25 +58,99 @@ const WIDEST: usize = 16;
 /// Share of the training that truncated and online methods differentiate.
 const PART: usize = 10;
 
-/// A problem and what its parts take.
+/// The ways to the hypergradient of a problem with what each runs and holds, on whatever device.
+#[derive(Clone, Debug)]
+pub struct Ways {
+    steps: usize,
+    hyperparameters: usize,
+    parameters: usize,
+    memory_budget: u64,
+    /// Training examples.
+    train: usize,
+    /// Examples of the outer loss.
+    validation: usize,
+    ways: Vec<Way>,
+}
+
+/// A choice whose seconds are still to be reckoned.
+#[derive(Clone, Debug)]
+struct Way {
+    choice: Choice,
+    /// What it runs, where it has a plan.
+    counts: Counts,
+}
+
+impl Ways {
+    /// Those of a run on so many training and validation windows, whatever method it names. Refuses a run for which
+    /// there is none. The programs of each are compiled, which takes a good part of a second in all; the host is given
+    /// its turn between them.
+    pub async fn of(
+        config: &TuneConfig,
+        training_windows: usize,
+        validation_windows: usize,
+        host: &mut dyn Host,
+    ) -> Result<Self, TuneError> {
+        config.check()?;
+        config.check_batch(training_windows)?;
+        let problem = problem(config, training_windows);
+        let along = start_values(config, &problem).directions(&problem, &initial_weights(config, &problem));
+        let validation = validation_windows.min(config.validation_windows as usize);
+        let budget = config.memory_budget.0;
+        let ways = Task { problem: &problem, along: &along, validation, budget }.ways(host).await?;
+        if ways.iter().all(|way| way.choice.impossible.is_some()) {
+            // Says what the least is that would do.
+            Blueprint::new(&problem, validation, Memory::Budget(budget))?;
+            unreachable!("reverse mode within a budget is possible wherever it has a plan");
+        }
+        Ok(Ways {
+            steps: problem.steps,
+            hyperparameters: along.len(),
+            parameters: problem.model.parameter_count(),
+            memory_budget: budget,
+            train: problem.train,
+            validation,
+            ways,
+        })
+    }
+
+    /// The advice for a device of that pace.
+    pub fn advice(&self, pace: &Pace) -> Advice {
+        let outer = self.validation.div_ceil(CHUNK) as f64 * pace.outer;
+        let timed = |way: &Way| {
+            let seconds = if way.choice.bytes.is_some() { pace.of(&way.counts, self.train) + outer } else { 0.0 };
+            Choice { seconds, ..way.choice.clone() }
+        };
+        let choices: Vec<Choice> = self.ways.iter().map(timed).collect();
+        // The fastest of the exact ones that are possible; where there are none, of the others.
+        let open = |exact: bool| {
+            let possible = choices.iter().enumerate().filter(move |(_, c)| c.impossible.is_none() && c.exact == exact);
+            possible.min_by(|(_, a), (_, b)| a.seconds.total_cmp(&b.seconds)).map(|(k, _)| k)
+        };
+        let best = open(true).or_else(|| open(false)).expect("one of the ways is possible");
+        let reason = reason(&choices, best, self.hyperparameters, self.steps);
+        let Ways { steps, hyperparameters, parameters, memory_budget, .. } = *self;
+        Advice { steps, hyperparameters, parameters, memory_budget, choices, best, reason }
+    }
+}
+
+/// A problem and what it is to be differentiated along.
 struct Task<'a> {
     problem: &'a Problem,
     along: &'a Directions,
     validation: usize,
     budget: u64,
-    pace: &'a Pace,
 }
 
 impl Task<'_> {
     /// A method on training steps of which each estimate has so many. What is remarked of it says how it is biased.
-    fn choice(
+    fn way(
         &self,
         name: &str,
         setting: Option<Differentiation>,
         steps: usize,
         method: impl Into<Box<dyn Method>>,
         remark: &str,
-    ) -> Result<Choice, SolveError> {
+    ) -> Result<Way, SolveError> {
         let (method, problem) = (method.into(), Problem { steps, ..self.problem.clone() });
         let mut choice = Choice {
             name: name.to_owned(),
@@ -90,41 +165,45 @@ impl Task<'_> {
             Ok(blueprint) => blueprint,
             Err(error @ SolveError::Budget { .. }) => {
                 choice.impossible = Some(error.to_string());
-                return Ok(choice);
+                return Ok(Way { choice, counts: Counts::default() });
             }
             Err(error) => return Err(error),
         };
-        let counts = method.counts(&problem, &blueprint.checkpoints, self.along.len());
-        let outer = self.validation.div_ceil(CHUNK) as f64 * self.pace.outer;
-        choice.seconds = self.pace.of(&counts, problem.train) + outer;
         choice.bytes = Some(blueprint.bytes());
         if blueprint.bytes() > self.budget && choice.impossible.is_none() {
             choice.impossible = Some("it takes more than the memory budget".to_owned());
         }
-        Ok(choice)
+        Ok(Way { choice, counts: method.counts(&problem, &blueprint.checkpoints, self.along.len()) })
     }
 
-    fn choices(&self) -> Result<Vec<Choice>, SolveError> {
+    async fn ways(&self, host: &mut dyn Host) -> Result<Vec<Way>, SolveError> {
         let steps = self.problem.steps;
         let (part, count) = (steps.div_ceil(PART), self.along.len());
         let memory = Memory::Budget(self.budget);
         let last = format!("biased: only the last {part} steps are differentiated");
         let online = format!("biased: the training goes on, {part} steps for each hypergradient");
         let settled = format!("biased until the training has settled; {ITERATIONS} iterations are reckoned with");
-        let setting = |name: &str, setting: Differentiation, remark: &str| {
-            self.choice(name, Some(setting), steps, setting.method(memory, count), remark)
-        };
-        let mut all = vec![
-            self.choice(STORED, Some(Differentiation::Reverse), steps, Memory::StoreAll, "")?,
-            setting(REVOLVE, Differentiation::Reverse, "")?,
-            setting(FORWARD, Differentiation::Forward, "")?,
-            setting("truncated reverse mode", Differentiation::Truncated(part as u32), &last)?,
-            setting("implicit differentiation", Differentiation::Implicit(ITERATIONS), &settled)?,
-            setting("fixed-point differentiation", Differentiation::FixedPoint(ITERATIONS), &settled)?,
-            self.choice("online reverse mode", None, part, Online::new(Reverse { memory }), &online)?,
-            match count {
-                0..=WIDEST => self.choice(REAL_TIME, None, part, RealTime::new(count), &online)?,
-                _ => Choice {
+        let mut all = vec![self.way(STORED, Some(Differentiation::Reverse), steps, Memory::StoreAll, "")?];
+        // Where every state fits, Revolve would be the same thing again.
+        let fits = all[0].choice.bytes.is_some_and(|bytes| bytes <= self.budget);
+        let revolve = (!fits).then_some((REVOLVE, Differentiation::Reverse, ""));
+        let settings = [
+            (FORWARD, Differentiation::Forward, ""),
+            ("truncated reverse mode", Differentiation::Truncated(part as u32), &last),
+            ("implicit differentiation", Differentiation::Implicit(ITERATIONS), &settled),
+            ("fixed-point differentiation", Differentiation::FixedPoint(ITERATIONS), &settled),
+        ];
+        for (name, setting, remark) in revolve.into_iter().chain(settings) {
+            give_turn(host).await?;
+            all.push(self.way(name, Some(setting), steps, setting.method(memory, count), remark)?);
+        }
+        give_turn(host).await?;
+        all.push(self.way("online reverse mode", None, part, Online::new(Reverse { memory }), &online)?);
+        give_turn(host).await?;
+        all.push(match count {
+            0..=WIDEST => self.way(REAL_TIME, None, part, RealTime::new(count), &online)?,
+            _ => Way {
+                choice: Choice {
                     name: REAL_TIME.to_owned(),
                     setting: None,
                     exact: false,
@@ -133,57 +212,21 @@ impl Task<'_> {
                     impossible: Some(format!("its one program would move {count} tangents")),
                     remark: online,
                 },
+                counts: Counts::default(),
             },
-        ];
-        // Where every state fits, Revolve would be the same thing again.
-        if all[0].bytes.is_some_and(|bytes| bytes <= self.budget) {
-            all.remove(1);
-        }
+        });
         Ok(all)
     }
+}
+
+async fn give_turn(host: &mut dyn Host) -> Result<(), SolveError> {
+    if host.breathe().await == Flow::Stop { Err(SolveError::Stopped) } else { Ok(()) }
 }
 
 const STORED: &str = "reverse mode, every state kept";
 const REVOLVE: &str = "reverse mode, Revolve within the budget";
 const FORWARD: &str = "forward mode";
 const REAL_TIME: &str = "real-time forward mode";
-
-/// Advice for the run of a configuration on so many training and validation windows, on a device of that pace.
-pub fn advise(
-    config: &TuneConfig,
-    training_windows: usize,
-    validation_windows: usize,
-    pace: &Pace,
-) -> Result<Advice, TuneError> {
-    config.check()?;
-    config.check_batch(training_windows)?;
-    let problem = problem(config, training_windows);
-    let along = start_values(config, &problem).directions(&problem, &initial_weights(config, &problem));
-    let validation = validation_windows.min(config.validation_windows as usize);
-    let budget = config.memory_budget.0;
-    let task = Task { problem: &problem, along: &along, validation, budget, pace };
-    let choices = task.choices()?;
-    // The fastest of the exact ones that are possible; where there are none, of the others.
-    let open = |exact: bool| {
-        let possible = choices.iter().enumerate().filter(move |(_, c)| c.impossible.is_none() && c.exact == exact);
-        possible.min_by(|(_, a), (_, b)| a.seconds.total_cmp(&b.seconds)).map(|(k, _)| k)
-    };
-    let Some(best) = open(true).or_else(|| open(false)) else {
-        // Says what the least is that would do.
-        Blueprint::new(&problem, validation, Memory::Budget(budget))?;
-        unreachable!("reverse mode within a budget is possible wherever it has a plan");
-    };
-    let reason = reason(&choices, best, along.len(), problem.steps);
-    Ok(Advice {
-        steps: problem.steps,
-        hyperparameters: along.len(),
-        parameters: problem.model.parameter_count(),
-        memory_budget: budget,
-        choices,
-        best,
-        reason,
-    })
-}
 
 fn reason(choices: &[Choice], best: usize, count: usize, steps: usize) -> String {
     let seconds = |name: &str| choices.iter().find(|c| c.name == name && c.bytes.is_some()).map_or(0.0, |c| c.seconds);
@@ -212,15 +255,20 @@ fn reason(choices: &[Choice], best: usize, count: usize, steps: usize) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bilevel::Unattended;
     use crate::bilevel::hyperparameters::Kind;
     use crate::experiment::config::Bytes;
 
     const PACE: Pace = Pace { step: 0.001, adjoint: 0.0026, outer: 0.002, evaluation: 0.001 };
 
+    fn ways(config: &TuneConfig) -> Result<Ways, TuneError> {
+        pollster::block_on(Ways::of(config, 500, 200, &mut Unattended))
+    }
+
     fn advice(change: impl FnOnce(&mut TuneConfig)) -> Advice {
         let mut config = TuneConfig { steps: 50, batch: 16, validation_windows: 128, ..TuneConfig::default() };
         change(&mut config);
-        advise(&config, 500, 200, &PACE).unwrap()
+        ways(&config).unwrap().advice(&PACE)
     }
 
     fn best(advice: &Advice) -> &str {
@@ -266,7 +314,7 @@ mod tests {
     #[test]
     fn too_small_a_budget_is_refused_with_the_least_that_does() {
         let config = TuneConfig { memory_budget: Bytes(1000), ..TuneConfig::default() };
-        let error = advise(&config, 500, 200, &PACE).unwrap_err();
+        let error = ways(&config).unwrap_err();
         assert!(matches!(error, TuneError::Solve(SolveError::Budget { .. })), "{error}");
     }
 }

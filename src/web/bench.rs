@@ -1,13 +1,14 @@
 //! What the worker computes with: its engines, what they were measured to do, and the pipelines that stay from one run
 //! to the next. The one place that owns them.
 
-use super::post::{Post, macrotask};
+use super::post::{Post, Visitor, macrotask};
 use super::protocol::{Engine as Name, EngineState, FirstRun, FromWorker, Group, Network, Preparation, Settings};
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::{Blueprint, Flow, Pace, SolveError};
 use crate::cpu::CpuEngine;
 use crate::data::Source;
 use crate::engine::{Engine, EngineError};
+use crate::experiment::advise::Ways;
 use crate::experiment::config::{self, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::predict;
@@ -67,6 +68,9 @@ impl Load {
     }
 }
 
+/// What the ways to the hypergradient depend on: settings but those that make no difference, and the windows.
+type Subject = (TuneConfig, [usize; 3]);
+
 /// What an engine was measured to do.
 struct Measured {
     engine: Name,
@@ -83,12 +87,14 @@ pub struct Bench {
     cpu: Option<CpuEngine>,
     states: Vec<EngineState>,
     paces: Vec<Measured>,
+    /// Ways to the hypergradient of what was looked at last.
+    ways: Option<(Subject, Ways)>,
     first_run: Option<FirstRun>,
 }
 
 impl Bench {
     pub fn new(post: Post) -> Self {
-        Bench { post, gpu: None, cpu: None, states: vec![], paces: vec![], first_run: None }
+        Bench { post, gpu: None, cpu: None, states: vec![], paces: vec![], ways: None, first_run: None }
     }
 
     /// Finds out which engines there are. `adapter` names the GPU where the browser tells, or is empty.
@@ -101,6 +107,7 @@ impl Bench {
             shaders: None,
             step: None,
             run: None,
+            advice: None,
         };
         let gpu = match self.gpu().await {
             Ok(gpu) => {
@@ -145,8 +152,13 @@ impl Bench {
     /// tells what is found. What goes wrong is kept with the engine. Ends early if `flow` says so.
     pub async fn look_ahead(&mut self, plans: &Plans<'_>, wanted: Option<Name>, flow: impl Fn() -> Flow) {
         // A configuration that cannot be run is refused, with its reason, when it is.
-        let Ok(blueprint) = plans.blueprint() else { return };
-        self.forecast(plans, &blueprint.checkpoints);
+        let Ok(blueprint) = plans.blueprint() else {
+            if self.find_ways(plans, &flow).await == Flow::Continue {
+                self.forecast(plans, None);
+            }
+            return;
+        };
+        self.forecast(plans, Some(&blueprint.checkpoints));
         for name in [Name::Cpu, Name::Webgpu] {
             if wanted.is_some_and(|wanted| wanted != name) || !self.is_there(name) {
                 continue;
@@ -161,10 +173,30 @@ impl Bench {
                     self.close(name);
                 }
             }
-            self.forecast(plans, &blueprint.checkpoints);
+            self.forecast(plans, Some(&blueprint.checkpoints));
             self.choose_first_run(plans, wanted);
+            if self.find_ways(plans, &flow).await == Flow::Stop {
+                return;
+            }
+            self.forecast(plans, Some(&blueprint.checkpoints));
         }
         self.reach_higher(plans, wanted, flow).await;
+    }
+
+    /// Finds out which ways to the hypergradient a run has, unless that is known.
+    async fn find_ways(&mut self, plans: &Plans<'_>, flow: &impl Fn() -> Flow) -> Flow {
+        let subject = plans.subject();
+        if self.ways.as_ref().is_some_and(|(of, _)| *of == subject) {
+            return Flow::Continue;
+        }
+        let [training, validation, _] = plans.windows;
+        match Ways::of(&plans.config, training, validation, &mut Visitor { flow }).await {
+            Ok(ways) => self.ways = Some((subject, ways)),
+            Err(TuneError::Solve(SolveError::Stopped)) => return Flow::Stop,
+            // A run that has none is refused, with the reason.
+            Err(_) => {}
+        }
+        Flow::Continue
     }
 
     /// Where the narrow network is done in no time, the first run may be one of the full network: this tries it out.
@@ -269,14 +301,17 @@ impl Bench {
         self.states.iter().find(|state| state.engine == name)?.run
     }
 
-    /// Notes for every engine what is known of it for a run.
-    pub fn forecast(&mut self, plans: &Plans<'_>, plan: &Plan) {
+    /// Notes for every engine what is known of it for a run, as far as there is a plan for it.
+    pub fn forecast(&mut self, plans: &Plans<'_>, plan: Option<&Plan>) {
         let load = Load::of(plans.settings);
+        let subject = plans.subject();
+        let ways = self.ways.as_ref().filter(|(of, _)| *of == subject).map(|(_, ways)| ways);
         for at in 0..self.states.len() {
             let pace = self.pace(self.states[at].engine, load);
             let state = &mut self.states[at];
             state.step = pace.map(|pace| pace.step);
-            state.run = pace.map(|pace| predict::seconds(&pace, plan, &plans.config, plans.windows));
+            state.run = pace.zip(plan).map(|(pace, plan)| predict::seconds(&pace, plan, &plans.config, plans.windows));
+            state.advice = pace.zip(ways).map(|(pace, ways)| ways.advice(&pace).into());
         }
         self.tell();
     }
@@ -329,5 +364,10 @@ impl Plans<'_> {
     pub fn blueprint(&self) -> Result<Blueprint, TuneError> {
         let [training, validation, _] = self.windows;
         setup::planned(&self.config, training, validation)
+    }
+
+    fn subject(&self) -> Subject {
+        let TuneConfig { outer, seed, method, device, .. } = TuneConfig::default();
+        (TuneConfig { outer, seed, method, device, ..self.config.clone() }, self.windows)
     }
 }

@@ -1,10 +1,9 @@
 //! A check of the hypergradient in the worker.
 
 use super::bench::{Bench, Plans};
-use super::post::{Post, macrotask};
+use super::post::{Post, Visitor};
 use super::protocol::{Agreement, CheckReport, Engine, FromWorker, Verdict};
-use crate::bilevel::{Flow, Host, Pace, SolveError};
-use crate::engine::LocalFuture;
+use crate::bilevel::{Flow, Pace, SolveError};
 use crate::experiment::check::{self, Along, CheckError, GradientCheck, Subject};
 use crate::experiment::config::TuneConfig;
 use crate::experiment::error::TuneError;
@@ -49,22 +48,6 @@ fn affordable(config: &TuneConfig, plans: &Plans<'_>, pace: &Pace) -> Result<(Su
             return Ok((subject, seconds));
         }
         config.steps = ((f64::from(config.steps) * SECONDS / seconds) as u32).clamp(1, config.steps - 1);
-    }
-}
-
-/// Lets the page's messages through between segments.
-struct Visitor<F> {
-    flow: F,
-}
-
-impl<F: Fn() -> Flow> Host for Visitor<F> {
-    fn progress(&mut self, _done: usize, _total: usize) {}
-
-    fn breathe(&mut self) -> LocalFuture<'_, Flow> {
-        Box::pin(async {
-            macrotask().await;
-            (self.flow)()
-        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The browser's edge: messages between the page and its worker, the class that the worker drives, and the reference
 //! cases run in the browser.
 
+mod advise;
 mod bench;
 mod bridge;
 mod check;

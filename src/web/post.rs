@@ -7,6 +7,8 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::MessageChannel;
 
 use super::protocol::FromWorker;
+use crate::bilevel::{Flow, Host};
+use crate::engine::LocalFuture;
 
 /// Where messages to the page go.
 #[derive(Clone)]
@@ -28,4 +30,21 @@ pub async fn macrotask() {
         let _ = JsFuture::from(turn).await;
     }
     channel.port1().close();
+}
+
+/// Lets the page's messages through between the parts of a task.
+pub struct Visitor<F> {
+    /// Whether to go on.
+    pub flow: F,
+}
+
+impl<F: Fn() -> Flow> Host for Visitor<F> {
+    fn progress(&mut self, _done: usize, _total: usize) {}
+
+    fn breathe(&mut self) -> LocalFuture<'_, Flow> {
+        Box::pin(async {
+            macrotask().await;
+            (self.flow)()
+        })
+    }
 }

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use tsify::Tsify;
 
+use crate::experiment::config::Differentiation;
+
 /// What the page asks of the worker.
 #[derive(Debug, Deserialize, Tsify)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
@@ -89,6 +91,9 @@ pub struct Settings {
     pub outer: u32,
     /// Windows in one training batch.
     pub batch: u32,
+    /// How the outer loss is differentiated, in the words of the command line: `reverse`, `forward` or `truncated:K`.
+    #[tsify(type = "string")]
+    pub method: Differentiation,
     /// Groups of hyperparameters to tune; the others keep their start values.
     pub hyperparameters: Vec<Group>,
     /// Seed of weights, batches and masks.
@@ -217,6 +222,39 @@ pub struct EngineState {
     pub step: Option<f64>,
     /// Seconds that the whole run would take.
     pub run: Option<f64>,
+    /// Which way to the hypergradient suits the run, once a step is measured.
+    pub advice: Option<Advice>,
+}
+
+/// What to take, and what else there is.
+#[derive(Debug, Clone, PartialEq, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Advice {
+    /// The ways to the hypergradient.
+    pub choices: Vec<Choice>,
+    /// The one of them to take.
+    pub best: u32,
+    /// Why, in a sentence without its capital and its full stop.
+    pub reason: String,
+}
+
+/// One way to the hypergradient.
+#[derive(Debug, Clone, PartialEq, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Choice {
+    pub name: String,
+    /// What the setting `method` calls it; none where a run has no such setting.
+    pub setting: Option<String>,
+    /// Whether it is the derivative of the loss after all training steps.
+    pub exact: bool,
+    /// Seconds of a hypergradient; none where there is no plan that fits.
+    pub seconds: Option<f64>,
+    /// Bytes on the device, likewise.
+    pub bytes: Option<f64>,
+    /// Why it is not possible.
+    pub impossible: Option<String>,
+    /// What is to be known of it.
+    pub remark: String,
 }
 
 /// A run that is worth its time.
@@ -333,6 +371,8 @@ pub enum Phase {
     Training,
     /// The adjoint run, from the last step to the first.
     Backward,
+    /// Inner training with tangents, once or more.
+    Forward,
     /// All windows of all people, after training with the start values.
     ScoringStart,
     /// A last training with the best values, then all windows of all people.

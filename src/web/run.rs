@@ -14,7 +14,7 @@ use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Flow, SolveError};
 use crate::data::Source;
 use crate::engine::{EngineError, LocalFuture};
-use crate::experiment::config::{self, DataSource, TuneConfig};
+use crate::experiment::config::{self, DataSource, Differentiation, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::model_file::Exported;
 use crate::experiment::names;
@@ -143,7 +143,7 @@ impl Job {
         if bench.prepare(self.engine, plans, &blueprint, || self.control.flow()).await? == Flow::Stop {
             return Ok(None);
         }
-        bench.forecast(plans, &blueprint.checkpoints);
+        bench.forecast(plans, Some(&blueprint.checkpoints));
         watcher.each = watcher.each.or(bench.expected(self.engine).map(|run| run / f64::from(plans.config.outer)));
         let engine = bench.engine(self.engine).await.map_err(SolveError::from)?;
         let mut tuner = Tuner::new(engine, &plans.config, plans.source, watcher.state.clone()).await?;
@@ -195,6 +195,7 @@ fn configuration(settings: &Settings, data: DataSource) -> TuneConfig {
         steps: settings.steps,
         outer: settings.outer,
         batch: settings.batch,
+        method: settings.method,
         hyperparameters: settings.hyperparameters.iter().map(|&group| kind(group)).collect(),
         seed: settings.seed,
         ..TuneConfig::default()
@@ -279,6 +280,8 @@ impl<'a> Watcher<'a> {
             (Phase::ScoringTuned, done, total)
         } else if done == total && self.state.is_none() {
             (Phase::ScoringStart, done, total)
+        } else if self.settings.method == Differentiation::Forward {
+            (Phase::Forward, done, total)
         } else if done <= steps {
             (Phase::Training, done, steps)
         } else {

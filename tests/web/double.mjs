@@ -61,8 +61,25 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
         if (adapter) gpu.shaders = { done: shaders, total: 42 };
         if (adapter && shaders === 42) Object.assign(gpu, software ? { step: 0.043, run: 95 } : { step: 0.0009, run: 4 });
       }
+      // As the engine reckons: a step each, and 2.6 of them back.
+      const { steps = 20 } = this.prepared?.settings ?? {};
+      for (const state of [cpu, gpu]) if (state.step) state.advice = this.advice(state.step, steps);
       const faster = measured && (gpu.step < cpu.step ? "webgpu" : "cpu");
       this.say({ kind: "engines", engines: [gpu, cpu], ...(faster && { faster }) });
+    }
+    advice(step, steps) {
+      const choice = (name, cost, mebibytes, more) => ({ name, seconds: cost * steps * step, bytes: mebibytes * 2 ** 20, exact: true, remark: "", ...more });
+      const biased = (remark) => ({ exact: false, remark: `biased: ${remark}` });
+      return {
+        choices: [
+          choice("reverse mode, every state kept", 3.6, 31 + steps / 16, { setting: "reverse" }),
+          choice("forward mode", 7.6, 33.3, { setting: "forward" }),
+          choice("truncated reverse mode", 1.26, 32.6, { setting: "truncated:2", ...biased("only the last 2 steps are differentiated") }),
+          choice("implicit differentiation", 30, 32.3, { ...biased("x"), setting: "implicit:20", impossible: "implicit differentiation cannot see dropout by masks" }),
+        ],
+        best: 0,
+        reason: `one way back costs the same however many hyperparameters there are, and the states of all ${steps} steps fit into the memory budget`,
+      };
     }
     prepare(message) {
       this.prepared = message;

@@ -81,6 +81,28 @@ test("the hypergradient can be checked, and a check that fails says so", async (
   assert.equal(await card.getByText("training diverges").count(), 0);
 });
 
+test("the advice is of the settings at hand and the engine chosen, and unfolds to all ways", async (t) => {
+  for (const size of Object.values(sizes)) {
+    const page = await open(t, { size });
+    await page.getByText("Advised here: reverse mode, every state kept, about 65 ms a hypergradient and 32 MiB, 0.65 s for 10.").waitFor();
+    await page.getByText("All ways, their time and memory").click();
+    assert.equal(await page.getByText(/^not possible: implicit differentiation cannot see/).count(), 1);
+    assert.equal(await page.getByRole("button", { name: "Take it" }).count(), 0);
+    await page.getByLabel("Way to the hypergradient").selectOption("truncated");
+    assert.equal(new URL(page.url()).hash, "#method=truncated:2");
+    await page.getByLabel("Last steps").fill("5");
+    await page.getByLabel("Last steps").blur();
+    assert.equal(await page.evaluate(() => window.double.prepared.settings.method), "truncated:5");
+    assert.deepEqual(await violations(page), []);
+    assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)) <= 0);
+    await shoot(page, `advised-${size.width}-light`);
+    await page.getByRole("button", { name: "Take it" }).click();
+    assert.equal(new URL(page.url()).hash, "");
+    await page.getByRole("radio", { name: /^Processor/ }).check();
+    await page.getByText("about 0.30 s a hypergradient").waitFor();
+  }
+});
+
 test("every picture can be saved as numbers and as a picture, under a name that says what it is", async (t) => {
   const page = await open(t);
   const save = async (what, file) => {
@@ -188,7 +210,7 @@ test("a start waits for shaders and says so, and can be taken back", async (t) =
 test("every control can be reached by Tab, shows its focus and is at least 44 pixels high", async (t) => {
   const page = await open(t, { size: sizes.phone });
   const small = await page.evaluate(() =>
-    [...document.querySelectorAll("button, summary, input, a[href]")]
+    [...document.querySelectorAll("button, summary, input, select, a[href]")]
       .map((control) => [control, (control.closest("label") ?? control).getBoundingClientRect()])
       .filter(([, { height }]) => height < 44)
       .map(([control]) => control.outerHTML),

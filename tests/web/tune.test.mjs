@@ -167,6 +167,42 @@ test("the hypergradient of the visitor's settings is checked in the worker, and 
   assert.equal(await page.getByText(/^Checking/).count(), 0);
 });
 
+test("the page advises a way to the hypergradient for these settings on this engine, and it can be taken", { timeout }, async (t) => {
+  const page = await open(t, "cpu", "#steps=40&outer=2");
+  const settings = page.locator("section#settings");
+  /** The advice once it is of so many steps: the way, the seconds of a hypergradient, the bytes. */
+  const advised = async (steps) => {
+    await settings.getByText(new RegExp(`all ${steps} steps|its ${steps} steps`)).waitFor();
+    const text = await settings.getByText(/^Advised here/).innerText();
+    t.diagnostic(text);
+    const [, way, time, unit, bytes] = text.match(/: (.+), about ([\d.]+) (ms|s) a hypergradient and ([\d.]+) MiB/);
+    return { way, seconds: time * (unit === "ms" ? 1e-3 : 1), bytes: Number(bytes) };
+  };
+  const short = await advised(40);
+  await page.getByLabel("Training steps").fill("400");
+  await page.getByLabel("Training steps").blur();
+  const long = await advised(400);
+  assert.equal(short.way, "reverse mode, every state kept");
+  assert.equal(long.way, short.way);
+  assert.ok(long.seconds > 5 * short.seconds && long.bytes > short.bytes);
+  await settings.getByText("All ways").click();
+  const rows = settings.locator("tbody tr");
+  assert.equal(await rows.count(), 7);
+  assert.match(await settings.getByRole("row", { name: /^Implicit/ }).innerText(), /not possible: .*dropout/);
+
+  // Of one hyperparameter a tangent is cheaper than a way back.
+  await page.goto(page.url().replace(/#.*/, "#steps=4&outer=2&hyperparameters=lr"));
+  assert.equal((await advised(4)).way, "forward mode");
+  await settings.getByRole("button", { name: "Take it" }).click();
+  assert.match(page.url(), /&method=forward&/);
+  assert.equal(await settings.getByRole("button", { name: "Take it" }).count(), 0);
+  await start(page);
+  await page.getByRole("heading", { name: /^Result/ }).waitFor();
+  const result = JSON.parse(await saved(page, "result.json"));
+  assert.equal(result.configuration.method, "forward");
+  assert.equal(result.ending, "finished");
+});
+
 test("a run is held, goes on and stops at once", { timeout }, async (t) => {
   const page = await open(t, "webgpu", "#steps=20&outer=50");
   await start(page);

@@ -12,6 +12,7 @@ const state = (engine: "webgpu" | "cpu", more: Partial<EngineState> = {}): Engin
   shaders: undefined,
   step: undefined,
   run: undefined,
+  advice: undefined,
   ...more,
 });
 const both = { ...empty, engines: [state("webgpu"), state("cpu")] };

@@ -1,4 +1,5 @@
 import type { Engine, EngineState } from "../../pkg/stackelberg.js";
+import { moment } from "./format.ts";
 import type { Session } from "./session.ts";
 
 export const engines: Record<Engine, { label: string; hint: string }> = {
@@ -35,5 +36,5 @@ export function preparing(state: EngineState | undefined): string {
 
 /** "4.1 ms a step", "0.73 s a step". */
 export function pace(step: number): string {
-  return step < 0.1 ? `${(1000 * step).toPrecision(2)} ms a step` : `${step.toPrecision(2)} s a step`;
+  return `${moment(step)} a step`;
 }

@@ -31,6 +31,12 @@ export function points(difference: number): string {
   return `${value.startsWith("-") ? value.replace("-", "−") : `+${value}`} points`;
 }
 
+/** A time that may be short: "4.1 ms", "0.73 s", "12 s". */
+export function moment(seconds: number): string {
+  if (seconds >= 0.995) return duration(seconds);
+  return seconds < 0.0995 ? `${(1000 * seconds).toPrecision(2)} ms` : `${seconds.toPrecision(2)} s`;
+}
+
 export function duration(seconds: number): string {
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);

@@ -15,6 +15,7 @@ const cpu: EngineState = {
   shaders: undefined,
   step: 0.004,
   run: 30,
+  advice: undefined,
 };
 const ready: FromWorker = { kind: "engines", engines: [cpu], faster: "cpu" };
 const side = { windows: 1, people: [1] };
@@ -101,7 +102,7 @@ test("the live region speaks of phases, not of steps", () => {
 });
 
 test("progress grows through the phases of an iteration", () => {
-  const at = (phase: "training" | "backward", step: number) =>
+  const at = (phase: "training" | "backward" | "forward", step: number) =>
     completed(
       play(started, { kind: "progress", iteration: 1, phase, step, steps: 4, seconds: 1, secondsLeft: 1 }).run!,
     );
@@ -109,6 +110,7 @@ test("progress grows through the phases of an iteration", () => {
   assert.deepEqual([...shares].sort((a, b) => a - b), shares);
   assert.equal(shares[0], 0);
   assert.equal(shares[3], 1 / 3);
+  assert.equal(at("forward", 2), 1 / 6);
 });
 
 test("the best iteration is one that was kept", () => {

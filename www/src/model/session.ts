@@ -186,5 +186,14 @@ export function completed({ settings, progress, outer, state }: Run): number {
 /** Share of one outer iteration: training is the first quarter, the way back takes three times as long. */
 function part({ phase, step, steps }: Progress): number {
   const share = steps > 0 ? step / steps : 0;
-  return phase === "training" ? share / 4 : phase === "backward" ? (1 + 3 * share) / 4 : 1;
+  switch (phase) {
+    case "training":
+      return share / 4;
+    case "backward":
+      return (1 + 3 * share) / 4;
+    case "forward":
+      return share;
+    default:
+      return 1;
+  }
 }

@@ -25,6 +25,16 @@ test("what an address has out of range is pulled into it, what it has wrong is l
   assert.deepEqual(settings, { ...start, steps: 1, outer: 200 });
 });
 
+test("a method survives the address if the page has it, with its steps pulled into range", () => {
+  for (const method of ["forward", "truncated:7"]) {
+    assert.equal(toHash({ ...start, method }, start), `#method=${method}`);
+    assert.equal(fromHash(`#method=${method}`, start).method, method);
+  }
+  assert.equal(fromHash("#method=truncated:0", start).method, "truncated:1");
+  for (const method of ["implicit:20", "truncated:", "truncated:x", "huge"])
+    assert.equal(fromHash(`#method=${method}`, start).method, "reverse", method);
+});
+
 test("hyperparameters keep the order of the list, whatever the address says", () => {
   assert.deepEqual(fromHash("#hyperparameters=l2,lr", start).hyperparameters, ["lr", "l2"]);
 });
@@ -32,7 +42,7 @@ test("hyperparameters keep the order of the list, whatever the address says", ()
 test("the command line names every setting", () => {
   assert.equal(
     command(start),
-    "stackelberg tune --network narrow --steps 20 --outer 10 --batch 64 --seed 0 --hyperparameters lr,momentum,l2",
+    "stackelberg tune --network narrow --steps 20 --outer 10 --batch 64 --seed 0 --method reverse --hyperparameters lr,momentum,l2",
   );
   assert.match(command(start, "cpu"), / --device cpu$/);
 });

@@ -26,10 +26,23 @@ export const groups: { value: Group; label: string; symbol: string }[] = [
   { value: "initial-scale", label: "Scale of first weights", symbol: "s" },
 ];
 
+/** The ways to the hypergradient that this training allows. */
+export const methods = [
+  { value: "reverse", label: "Reverse: back through all steps" },
+  { value: "forward", label: "Forward: along with the steps" },
+  { value: "truncated", label: "Truncated: back through the last" },
+] as const;
+
+/** The steps K that `truncated:K` goes back through; none for another method. */
+export function truncation(method: string): number | null {
+  const digits = method.match(/^truncated:(\d+)$/)?.[1];
+  return digits === undefined ? null : clamp(Number(digits), 1, numbers[0].max);
+}
+
 /** What a first run should be: what was found worth its time on this device, and a short one before that is known. */
 export function defaults(first: FirstRun | null): Settings {
   const { network, steps, outer } = first ?? { network: "narrow", steps: 20, outer: 10 };
-  return { network, steps, outer, batch: 64, hyperparameters: ["lr", "momentum", "l2"], seed: 0 };
+  return { network, steps, outer, batch: 64, method: "reverse", hyperparameters: ["lr", "momentum", "l2"], seed: 0 };
 }
 
 /** Settings from an address: what it names and what is in range, the defaults for all else. */
@@ -42,6 +55,10 @@ export function fromHash(hash: string, start: Settings): Settings {
     const text = query.get(name);
     if (text !== null && /^\d+$/.test(text)) settings[name] = clamp(Number(text), min, max);
   }
+  const method = query.get("method") ?? "";
+  const last = truncation(method);
+  if (last !== null) settings.method = `truncated:${last}`;
+  else if (method === "reverse" || method === "forward") settings.method = method;
   const named = query.get("hyperparameters")?.split(",");
   if (named) {
     const chosen = groups.map(({ value }) => value).filter((value) => named.includes(value));
@@ -66,6 +83,7 @@ function flags(settings: Settings, start?: Settings): [string, string][] {
   const all: [keyof Settings, string][] = [
     ["network", settings.network],
     ...numbers.map(({ name }): [keyof Settings, string] => [name, String(settings[name])]),
+    ["method", settings.method],
     ["hyperparameters", settings.hyperparameters.join(",")],
   ];
   return start ? all.filter(([name, value]) => value !== String(start[name])) : all;
