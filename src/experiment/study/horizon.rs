@@ -3,7 +3,7 @@
 use super::har::{self, HarTrial, Method};
 use super::{Budget, Study, Trial};
 use crate::bilevel::hyperparameters::Kind;
-use crate::experiment::config::{Network, TuneConfig};
+use crate::experiment::config::TuneConfig;
 
 pub const STUDY: Study = Study {
     name: "har-horizon",
@@ -16,10 +16,12 @@ pub const STUDY: Study = Study {
 };
 
 /// Names of what is tuned, with the hyperparameters.
-const TUNED: [(&str, &[Kind]); 3] = [
+const TUNED: [(&str, &[Kind]); 5] = [
     ("example weights, lr", &[Kind::ExampleWeights, Kind::Lr]),
     ("lr", &[Kind::Lr]),
     ("lr, momentum, l2", &[Kind::Lr, Kind::Momentum, Kind::L2]),
+    ("lr, regularisers", &[Kind::Lr, Kind::L2, Kind::Dropout, Kind::Jitter, Kind::Scaling]),
+    ("lr, initial scale", &[Kind::Lr, Kind::InitialScale]),
 ];
 
 /// Outer steps where all T get equally many, and the T whose total of training steps all get otherwise.
@@ -38,7 +40,7 @@ fn trials(budget: Budget) -> Vec<Trial> {
             for (tuned, kinds) in TUNED {
                 let config = TuneConfig { seed, steps: t, hyperparameters: kinds.to_vec(), ..base.clone() };
                 let label = |work: &str, config| {
-                    let labels = [("T", &*t.to_string()), ("network", "narrow"), ("tuned", tuned), ("work", work)];
+                    let labels = [("T", &*t.to_string()), ("tuned", tuned), ("work", work)];
                     HarTrial::labelled(&labels, Method::Tune, config)
                 };
                 trials.push(label("equal outer steps", config.clone()));
@@ -47,21 +49,6 @@ fn trials(budget: Budget) -> Vec<Trial> {
                     trials.push(label("equal training steps", TuneConfig { outer, ..config }));
                 }
             }
-        }
-    }
-    if budget == Budget::Full {
-        for (seed, t) in (0..3).flat_map(|seed| [(seed, 50), (seed, 200)]) {
-            let (tuned, kinds) = TUNED[0];
-            let labels =
-                [("T", &*t.to_string()), ("network", "paper"), ("tuned", tuned), ("work", "equal outer steps")];
-            let config = TuneConfig {
-                seed,
-                steps: t,
-                network: Network::Paper,
-                hyperparameters: kinds.to_vec(),
-                ..TuneConfig::default()
-            };
-            trials.push(HarTrial::labelled(&labels, Method::Tune, config));
         }
     }
     trials

@@ -4,7 +4,7 @@
 use super::har::{self, HarTrial, Method};
 use super::{Budget, Study, Trial};
 use crate::bilevel::hyperparameters::Kind;
-use crate::experiment::config::{Dynamics, Task, TuneConfig};
+use crate::experiment::config::{Dynamics, Network, Task, TuneConfig};
 
 pub const STUDY: Study = Study {
     name: "har-prediction",
@@ -37,27 +37,36 @@ fn trials(budget: Budget) -> Vec<Trial> {
     let (base, steps, seeds): (_, &[u32], u32) = match budget {
         Budget::Quick => (TuneConfig { outer: 5, ..TuneConfig::quick() }, &[25], 1),
         Budget::Desktop => (TuneConfig::default(), &[10, 50, 200], 3),
-        Budget::Full => (TuneConfig::default(), &[10, 25, 50, 100, 200, 400], 5),
+        Budget::Full => (TuneConfig::default(), &[10, 50, 200], 5),
     };
     let mut trials = vec![];
     for seed in 0..seeds {
         for &t in steps {
-            for (name, task) in TASKS {
-                for (inner, optimizer, kinds) in INNER {
-                    let config = TuneConfig {
-                        seed,
-                        task,
-                        steps: t,
-                        optimizer,
-                        hyperparameters: kinds.to_vec(),
-                        learning_rate: if optimizer == Dynamics::Adam { ADAM_RATE } else { RATE },
-                        ..base.clone()
-                    };
-                    let labels = [("T", &*t.to_string()), ("task", name), ("inner", inner)];
-                    trials.push(HarTrial::labelled(&labels, Method::Tune, config));
-                }
+            for task in TASKS {
+                trials.extend(INNER.map(|inner| trial(&base, "narrow", task, inner, t, seed)));
             }
         }
     }
+    if budget == Budget::Full {
+        let paper = TuneConfig { network: Network::Paper, ..base };
+        for (seed, t) in (0..3).flat_map(|seed| [(seed, 50), (seed, 200)]) {
+            trials.extend(TASKS.map(|task| trial(&paper, "full", task, INNER[0], t, seed)));
+        }
+    }
     trials
+}
+
+fn trial(
+    base: &TuneConfig,
+    network: &str,
+    (name, task): (&str, Task),
+    (inner, optimizer, kinds): (&str, Dynamics, &[Kind]),
+    steps: u32,
+    seed: u32,
+) -> Trial {
+    let learning_rate = if optimizer == Dynamics::Adam { ADAM_RATE } else { RATE };
+    let hyperparameters = kinds.to_vec();
+    let config = TuneConfig { seed, task, steps, optimizer, hyperparameters, learning_rate, ..base.clone() };
+    let labels = [("T", &*steps.to_string()), ("network", network), ("task", name), ("inner", inner)];
+    HarTrial::labelled(&labels, Method::Tune, config)
 }
