@@ -55,6 +55,8 @@ fn a_study_goes_on_where_it_was_killed_and_is_reported() {
     assert_eq!(report["studies"][0]["rows"].as_array().unwrap().len(), 5);
     let table = fs::read_to_string(root.path().join("report.csv")).unwrap();
     assert!(table.contains("\"har-baselines-quick\",\"method=random search\",test_accuracy,0.25,0,1"), "{table}");
+    let chart = fs::read_to_string(root.path().join("charts/har-baselines-quick-test-accuracy.svg")).unwrap();
+    assert!(page.contains(&chart) && chart.contains("random search"), "every row has its name");
 }
 
 #[test]

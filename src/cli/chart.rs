@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// A value with its spread either way.
 pub struct Point {
@@ -11,10 +12,11 @@ pub struct Point {
     pub spread: f64,
 }
 
-/// What runs along the bottom.
+/// What points stand at.
 pub enum Axis<'a> {
     Number,
-    /// Points lie at 0, 1, …, which are called so.
+    /// Points stand at 0, 1, …, which are called so. Where these are numbers they run along the bottom, else they are
+    /// rows.
     Named(&'a [String]),
 }
 
@@ -43,33 +45,59 @@ fn paint(
     axis: Axis,
     series: &BTreeMap<String, Vec<Point>>,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let points = || series.values().flatten();
-    let range = |of: &dyn Fn(&Point) -> [f64; 2]| {
-        let ends = points().flat_map(of);
-        ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
-    };
-    let (left, right) = range(&|p| [p.at, p.at]);
-    let (low, high) = range(&|p| [p.value - p.spread, p.value + p.spread]);
-    let margin = |low: f64, high: f64, share: f64| ((high - low) * share).max(1e-3 * high.abs()).max(1e-9);
-    let (x, y) = (margin(left, right, 0.06), margin(low, high, 0.08));
-
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
-    let mut chart = ChartBuilder::on(&area)
+    match axis {
+        Axis::Number => lines(&area, title, along, &[], series)?,
+        Axis::Named(names) if names.iter().all(|name| name.parse::<f64>().is_ok()) => {
+            lines(&area, title, along, names, series)?;
+        }
+        Axis::Named(names) => rows(&area, title, names, series)?,
+    }
+    area.present()?;
+    Ok(())
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+type Drawn<'a> = Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
+
+/// The least and the greatest of what all points give.
+fn range(series: &BTreeMap<String, Vec<Point>>, of: impl Fn(&Point) -> [f64; 2]) -> (f64, f64) {
+    let ends = series.values().flatten().flat_map(of);
+    ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
+}
+
+/// So far beyond the ends of a range an axis goes.
+fn margin((low, high): (f64, f64), share: f64) -> f64 {
+    ((high - low) * share).max(1e-3 * high.abs()).max(1e-9)
+}
+
+fn spread(p: &Point) -> [f64; 2] {
+    [p.value - p.spread, p.value + p.spread]
+}
+
+/// The series as lines, above their places.
+fn lines<'a>(
+    area: &Area<'a>,
+    title: &str,
+    along: &str,
+    names: &[String],
+    series: &BTreeMap<String, Vec<Point>>,
+) -> Drawn<'a> {
+    let (across, up) = (range(series, |p| [p.at, p.at]), range(series, spread));
+    let (x, y) = (margin(across, 0.06), margin(up, 0.08));
+    // The names of the series stand above the data.
+    let legend = if series.len() > 1 { 0.09 * series.len() as f64 * (up.1 - up.0 + 2.0 * y) } else { 0.0 };
+    let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 17))
         .margin(10)
         .x_label_area_size(38)
         .y_label_area_size(58)
-        .build_cartesian_2d(left - x..right + x, low - y..high + y)?;
-    let names: &[String] = match axis {
-        Axis::Number => &[],
-        Axis::Named(names) => names,
-    };
+        .build_cartesian_2d(across.0 - x..across.1 + x, up.0 - y..up.1 + y + legend)?;
+    let number = |at: &f64| super::progress::number(*at);
     let named = |at: &f64| {
         let whole = (at - at.round()).abs() < 1e-6 && *at > -0.5;
-        let name = whole.then(|| names.get(at.round() as usize)).flatten();
-        name.map_or(String::new(), |name| name.chars().take(18).collect())
+        whole.then(|| names.get(at.round() as usize).cloned()).flatten().unwrap_or_default()
     };
-    let number = |at: &f64| super::progress::number(*at);
     let mut mesh = chart.configure_mesh();
     mesh.x_desc(along).y_labels(6).y_label_formatter(&number).light_line_style(WHITE.mix(0.0));
     if names.is_empty() {
@@ -79,25 +107,60 @@ fn paint(
     }
     for (index, (name, points)) in series.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
-        // Names that are no numbers have nothing between them.
-        let joined = names.iter().all(|name| name.parse::<f64>().is_ok());
-        let line = LineSeries::new(points.iter().map(|p| (p.at, p.value)), colour.stroke_width(2)).point_size(3);
-        let dots = points.iter().map(|p| Circle::new((p.at, p.value), 4, colour.filled()));
-        let drawn = if joined { chart.draw_series(line)? } else { chart.draw_series(dots)? };
-        drawn.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], colour.stroke_width(2)));
-        let spread = points.iter().filter(|p| p.spread > 0.0);
-        chart.draw_series(
-            spread.map(|p| PathElement::new([(p.at, p.value - p.spread), (p.at, p.value + p.spread)], colour)),
-        )?;
+        // Side by side, so that spreads can be told apart.
+        let aside = 0.15 * x * (index as f64 - 0.5 * (series.len() - 1) as f64);
+        let place = |p: &Point| (p.at + aside, p.value);
+        let line = LineSeries::new(points.iter().map(place), colour.stroke_width(2)).point_size(3);
+        chart
+            .draw_series(line)?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], colour.stroke_width(2)));
+        let bars = points.iter().filter(|p| p.spread > 0.0);
+        chart.draw_series(bars.map(|p| PathElement::new(spread(p).map(|end| (p.at + aside, end)), colour)))?;
     }
     if series.len() > 1 {
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::UpperRight)
-            .background_style(WHITE.mix(0.8))
             .label_font(("sans-serif", 11))
             .draw()?;
     }
-    area.present()?;
+    Ok(())
+}
+
+/// Each place as a row, from the top, with the values of all series as dots.
+fn rows<'a>(area: &Area<'a>, title: &str, names: &[String], series: &BTreeMap<String, Vec<Point>>) -> Drawn<'a> {
+    let across = range(series, spread);
+    let x = margin(across, 0.08);
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, ("sans-serif", 17))
+        .margin(10)
+        .x_label_area_size(30)
+        .y_label_area_size(190)
+        .build_cartesian_2d(across.0 - x..across.1 + x, names.len() as f64 - 0.4..-0.6)?;
+    let number = |at: &f64| super::progress::number(*at);
+    chart
+        .configure_mesh()
+        .disable_y_mesh()
+        .disable_y_axis()
+        .x_labels(6)
+        .x_label_formatter(&number)
+        .light_line_style(WHITE.mix(0.0))
+        .draw()?;
+    for (at, name) in names.iter().enumerate() {
+        let (x, y) = chart.backend_coord(&(across.0 - x, at as f64));
+        let style = ("sans-serif", 12).into_font().color(&BLACK);
+        let style = style.pos(Pos::new(HPos::Right, VPos::Center));
+        area.draw_text(name, &style, (x - 8, y))?;
+    }
+    for (index, points) in series.values().enumerate() {
+        let colour = COLOURS[index % COLOURS.len()];
+        let aside = 0.12 * (index as f64 - 0.5 * (series.len() - 1) as f64);
+        let row = |p: &Point| p.at + aside;
+        chart.draw_series(points.iter().map(|p| Circle::new((p.value, row(p)), 4, colour.filled())))?;
+        let bars = points.iter().filter(|p| p.spread > 0.0);
+        chart
+            .draw_series(bars.map(|p| PathElement::new(spread(p).map(|end| (end, row(p))), colour.stroke_width(2))))?;
+    }
     Ok(())
 }

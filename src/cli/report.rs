@@ -8,14 +8,14 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use stackelberg::experiment::record::{OuterRecord, RunResult, Score};
-use stackelberg::experiment::study::{self, summary};
+use stackelberg::experiment::study::{self, Labels, Study, summary};
 
 use super::{CliError, chart, experiment, run_dir};
 
 /// Make a page with charts and tables of studies and runs
 ///
-/// Writes report.html, which holds everything it shows and can be read offline, and the same figures as
-/// report.json and report.csv.
+/// Writes report.html, which holds everything it shows and can be read offline, the same figures as
+/// report.json and report.csv, and the charts of studies as charts/*.svg.
 #[derive(clap::Args)]
 pub struct Args {
     /// Directories with outcomes of `stackelberg experiment` or with runs of `stackelberg tune --out`
@@ -43,9 +43,7 @@ struct StudyReport {
     devices: Vec<String>,
     rows: Vec<summary::Row>,
     #[serde(skip)]
-    along: String,
-    #[serde(skip)]
-    charts: Vec<String>,
+    study: &'static Study,
 }
 
 #[derive(Serialize)]
@@ -78,6 +76,17 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         fs::write(&path, text).map_err(|source| CliError::Write { path: path.clone(), source })?;
         super::print(&format!("{}\n", path.display()))?;
     }
+    let charts: Vec<Chart> = report.studies.iter().flat_map(StudyReport::charts).collect();
+    if charts.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let folder = args.out.join("charts");
+    fs::create_dir_all(&folder).map_err(|source| CliError::Write { path: folder.clone(), source })?;
+    for Chart { name, svg } in charts {
+        let path = folder.join(name + ".svg");
+        fs::write(&path, svg).map_err(|source| CliError::Write { path: path.clone(), source })?;
+    }
+    super::print(&format!("{}\n", folder.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -107,8 +116,7 @@ fn collect(directory: &Path, report: &mut Report) -> Result<(), CliError> {
             source: study.source.to_owned(),
             devices,
             rows: summary::rows(&outcomes),
-            along: study.along.to_owned(),
-            charts: study.charts.iter().map(|&name| name.to_owned()).collect(),
+            study,
         });
     }
     Ok(())
@@ -194,7 +202,7 @@ fn html(report: &Report) -> String {
             escaped(&study.devices.join(", "))
         );
         page += "<div class=\"charts\">";
-        study.charts.iter().for_each(|metric| page += &study_chart(study, metric));
+        study.charts().iter().for_each(|chart| page += &chart.svg);
         page += "</div>";
         page += &study_table(study);
     }
@@ -204,27 +212,67 @@ fn html(report: &Report) -> String {
     page + "</body></html>\n"
 }
 
-/// A metric along the study's label: a series for each setting of the other labels.
-fn study_chart(study: &StudyReport, metric: &str) -> String {
-    let mut series: BTreeMap<String, Vec<chart::Point>> = BTreeMap::new();
-    let mut places: Vec<&String> = vec![];
-    for row in &study.rows {
-        let (Some(place), Some(value)) = (row.labels.get(&study.along), row.metrics.get(metric)) else { continue };
-        let mut others = row.labels.clone();
-        others.remove(&study.along);
-        let at = places.iter().position(|known| *known == place).unwrap_or_else(|| {
-            places.push(place);
-            places.len() - 1
-        });
-        let name = others.into_values().collect::<Vec<_>>().join(", ");
-        series.entry(name).or_default().push(chart::Point {
-            at: at as f64,
-            value: value.mean,
-            spread: value.deviation,
-        });
+/// A drawing with its name, which has no characters that a file's name may not have.
+struct Chart {
+    name: String,
+    svg: String,
+}
+
+impl StudyReport {
+    /// One for each metric and each setting of the labels that the study keeps apart.
+    fn charts(&self) -> Vec<Chart> {
+        let apart = |row: &summary::Row| -> Vec<String> {
+            self.study.apart.iter().filter_map(|label| row.labels.get(*label).cloned()).collect()
+        };
+        let mut settings: Vec<Vec<String>> = vec![];
+        for setting in self.rows.iter().map(apart) {
+            if !settings.contains(&setting) {
+                settings.push(setting);
+            }
+        }
+        let metrics = self.study.charts.iter();
+        metrics
+            .flat_map(|metric| settings.iter().map(move |setting| (*metric, setting)))
+            .filter(|(metric, setting)| {
+                self.rows.iter().any(|row| apart(row) == **setting && row.metrics.contains_key(*metric))
+            })
+            .map(|(metric, setting)| {
+                let rows = self.rows.iter().filter(|row| apart(row) == *setting);
+                let words: Vec<&str> = [metric].into_iter().chain(setting.iter().map(|s| &**s)).collect();
+                let name = format!("{} {}", self.name, words.join(" "));
+                let name = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+                let name = name.collect::<Vec<_>>().join("-");
+                Chart { name, svg: self.chart(&words.join(", ").replace('_', " "), metric, rows) }
+            })
+            .collect()
     }
-    let places: Vec<String> = places.into_iter().cloned().collect();
-    chart::draw(metric, &study.along, chart::Axis::Named(&places), &series)
+
+    /// A metric along the study's label: a series for each setting of the labels that are not kept apart.
+    fn chart<'r>(&self, title: &str, metric: &str, rows: impl Iterator<Item = &'r summary::Row>) -> String {
+        let Study { along, apart, .. } = self.study;
+        let mut rows: Vec<(&summary::Row, &summary::Statistic)> =
+            rows.filter_map(|row| Some((row, row.metrics.get(metric)?))).collect();
+        let number = |row: &summary::Row| row.labels[*along].parse::<f64>().unwrap_or(0.0);
+        rows.sort_by(|(a, _), (b, _)| number(a).total_cmp(&number(b)));
+        let mut series: BTreeMap<String, Vec<chart::Point>> = BTreeMap::new();
+        let mut places: Vec<String> = vec![];
+        for (row, value) in rows {
+            let place = &row.labels[*along];
+            let at = places.iter().position(|known| known == place).unwrap_or_else(|| {
+                places.push(place.clone());
+                places.len() - 1
+            });
+            let others: Labels =
+                row.labels.clone().into_iter().filter(|(l, _)| l != along && !apart.contains(&&**l)).collect();
+            let name = others.into_values().collect::<Vec<_>>().join(", ");
+            series.entry(name).or_default().push(chart::Point {
+                at: at as f64,
+                value: value.mean,
+                spread: value.deviation,
+            });
+        }
+        chart::draw(title, along, chart::Axis::Named(&places), &series)
+    }
 }
 
 fn table(head: &[String], lines: &[Vec<String>]) -> String {
@@ -237,16 +285,17 @@ fn table(head: &[String], lines: &[Vec<String>]) -> String {
 
 fn study_table(study: &StudyReport) -> String {
     let Some(first) = study.rows.first() else { return String::new() };
-    let seeds = "seeds".to_owned();
-    let head: Vec<String> = first.labels.keys().chain(&study.charts).chain([&seeds]).cloned().collect();
+    let charts = study.study.charts;
+    let names = first.labels.keys().map(|label| &**label).chain(charts.iter().copied()).chain(["seeds"]);
+    let head: Vec<String> = names.map(str::to_owned).collect();
     let line = |row: &summary::Row| {
-        let value = |name: &String| match row.metrics.get(name) {
+        let value = |name: &&str| match row.metrics.get(*name) {
             Some(s) if s.count > 1 => format!("{} ± {}", figure(s.mean), figure(s.deviation)),
             Some(s) => figure(s.mean),
             None => "–".to_owned(),
         };
         let count = row.metrics.values().map(|s| s.count).max().unwrap_or(0).to_string();
-        row.labels.values().cloned().chain(study.charts.iter().map(value)).chain([count]).collect()
+        row.labels.values().cloned().chain(charts.iter().map(value)).chain([count]).collect()
     };
     table(&head, &study.rows.iter().map(line).collect::<Vec<_>>())
 }

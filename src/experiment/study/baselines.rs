@@ -11,6 +11,7 @@ pub const STUDY: Study = Study {
     data: har::DATA,
     trials,
     along: "method",
+    apart: &[],
     charts: &["outer_loss", "test_accuracy"],
 };
 

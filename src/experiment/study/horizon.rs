@@ -12,6 +12,7 @@ pub const STUDY: Study = Study {
     data: har::DATA,
     trials,
     along: "T",
+    apart: &["work"],
     charts: &["validation_loss", "test_accuracy"],
 };
 

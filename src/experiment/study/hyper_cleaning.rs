@@ -22,6 +22,7 @@ pub const STUDY: Study = Study {
     data: "MNIST",
     trials,
     along: "training",
+    apart: &[],
     charts: &["test_accuracy", "f1"],
 };
 

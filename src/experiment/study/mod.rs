@@ -61,6 +61,8 @@ pub struct Study {
     pub trials: fn(Budget) -> Vec<Trial>,
     /// The label along which charts run.
     pub along: &'static str,
+    /// The labels whose settings have charts of their own.
+    pub apart: &'static [&'static str],
     /// The metrics that charts show.
     pub charts: &'static [&'static str],
 }

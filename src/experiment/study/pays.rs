@@ -27,6 +27,7 @@ pub const STUDY: Study = Study {
     data: har::DATA,
     trials,
     along: "hyperparameters",
+    apart: &[],
     charts: &["outer_loss", "outer_loss_half_way", "test_accuracy"],
 };
 

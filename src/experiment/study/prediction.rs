@@ -13,6 +13,7 @@ pub const STUDY: Study = Study {
     data: har::DATA,
     trials,
     along: "T",
+    apart: &["network", "inner"],
     charts: &["gain", "start_test_loss", "test_loss", "last_sample_loss", "training_mean_loss"],
 };
 
@@ -39,6 +40,7 @@ fn trials(budget: Budget) -> Vec<Trial> {
         Budget::Desktop => (TuneConfig::default(), &[10, 50, 200], 3),
         Budget::Full => (TuneConfig::default(), &[10, 50, 200], 5),
     };
+    let paper = TuneConfig { network: Network::Paper, ..base.clone() };
     let mut trials = vec![];
     for seed in 0..seeds {
         for &t in steps {
@@ -46,11 +48,10 @@ fn trials(budget: Budget) -> Vec<Trial> {
                 trials.extend(INNER.map(|inner| trial(&base, "narrow", task, inner, t, seed)));
             }
         }
-    }
-    if budget == Budget::Full {
-        let paper = TuneConfig { network: Network::Paper, ..base };
-        for (seed, t) in (0..3).flat_map(|seed| [(seed, 50), (seed, 200)]) {
-            trials.extend(TASKS.map(|task| trial(&paper, "full", task, INNER[0], t, seed)));
+        if budget == Budget::Full && seed < 3 {
+            for t in [50, 200] {
+                trials.extend(TASKS.map(|task| trial(&paper, "full", task, INNER[0], t, seed)));
+            }
         }
     }
     trials
