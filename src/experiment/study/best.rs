@@ -47,15 +47,13 @@ fn trials(budget: Budget) -> Vec<Trial> {
     let trial = |settings: &str, config: TuneConfig| {
         Trial::new(&[("settings", settings)], config.seed, Retrained { config, steps })
     };
-    let mut trials = vec![];
-    for seed in 0..seeds {
-        trials.push(trial("start values", TuneConfig { seed, outer: 1, ..base.clone() }));
-        for (settings, beside) in BESIDE {
-            let hyperparameters = [&*base.hyperparameters, beside].concat();
-            trials.push(trial(settings, TuneConfig { seed, hyperparameters, ..base.clone() }));
-        }
-    }
-    trials
+    let start = (0..seeds).map(|seed| trial("start values", TuneConfig { seed, outer: 1, ..base.clone() }));
+    let tuned = BESIDE.iter().flat_map(|&(settings, beside)| {
+        let hyperparameters = [&*base.hyperparameters, beside].concat();
+        let config = TuneConfig { hyperparameters, ..base.clone() };
+        (0..seeds).map(move |seed| trial(settings, TuneConfig { seed, ..config.clone() }))
+    });
+    start.chain(tuned).collect()
 }
 
 impl Retrained {
