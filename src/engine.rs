@@ -34,6 +34,11 @@ pub fn mebibytes(bytes: u64) -> String {
     }
 }
 
+/// "1 step", "2 steps".
+pub fn several(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Result of an engine's call.
 pub type Result<T> = std::result::Result<T, EngineError>;
 

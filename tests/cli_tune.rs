@@ -268,6 +268,14 @@ fn wrong_settings_name_the_field_and_the_way_out() {
         ("--learning-rate nan", ["`learning_rate` is NaN", "finite"]),
         ("--momentum 1", ["`momentum` is 1", "below 1"]),
         ("--dropout 1", ["`dropout` is 1", "0 switches it off"]),
+        ("--jitter 1e30", ["`jitter` is 1e30", "0, or from 1e-30 to 10"]),
+        ("--scaling 1e30", ["`scaling` is 1e30", "0.1 changes each channel"]),
+        ("--l2 1e-60", ["`l2` is 1e-60", "finite in single precision"]),
+        ("--optimizer adam --betas 0.9,1", ["`betas` is 1", "two numbers above 0"]),
+        ("--betas 0.9", ["0.9", "two numbers with a comma"]),
+        ("--betas 0.8,0.99", ["`betas` is 0.8,0.99", "take optimizer adam"]),
+        ("--optimizer sgd --momentum 0.9", ["`momentum` is 0.9", "This optimizer has none"]),
+        ("--example-weight-rate 1", ["`example_weight_rate` is 1", "name example-weights"]),
         ("--hyperparameters lr,lr", ["`hyperparameters` is lr,lr", "each once"]),
     ];
     for (more, texts) in cases {
@@ -370,16 +378,21 @@ fn absurd_learning_rates_are_reported_and_the_last_good_state_kept() {
     let outcome = bench.tune("hopeless", "--learning-rate 1e30 --outer 2").exits(1);
     assert!(outcome.stdout.contains("Training diverged from the start values on"), "{}", outcome.stdout);
     assert!(outcome.stdout.contains("smaller --learning-rate"), "{}", outcome.stdout);
+    assert!(!outcome.stdout.contains("accuracy"), "nothing was learnt:\n{}", outcome.stdout);
     outcome.says(&["training diverged at step"]);
     let lines = metrics(&bench.dir("hopeless"));
     assert_eq!(lines.len(), 1, "the same start again would diverge again");
     assert!(lines[0]["outer_loss"].is_null() && lines[0]["accepted"] == false, "{}", lines[0]);
-    assert_eq!(json(bench.dir("hopeless").join("result.json"))["ending"], "diverged");
+    let result = json(bench.dir("hopeless").join("result.json"));
+    assert_eq!(result["ending"], "diverged");
+    for point in ["start", "end"] {
+        assert!(result[point]["test"]["accuracy"].is_null() && result[point]["test_classes"].is_null(), "{result}");
+    }
     assert!(!bench.dir("hopeless").join("model.safetensors").exists());
     let again = bench.resume("hopeless", "--outer 3").exits(1);
     assert!(again.stdout.contains("Training diverged from the start values on"), "{}", again.stdout);
 
-    let heavy = bench.tune("heavy", "--l2 1e200 --outer 2").exits(1).says(&["training diverged at step"]);
+    let heavy = bench.tune("heavy", "--l2 1e30 --outer 2").exits(1).says(&["training diverged at step"]);
     assert!(heavy.stdout.contains("in 1 outer iteration,") || heavy.stdout.contains("after 1 outer iteration,"));
     assert!(heavy.stdout.contains("smaller --l2"), "{}", heavy.stdout);
     assert!(!heavy.stderr.contains("taken back"), "nothing comes after it:\n{}", heavy.stderr);
@@ -610,6 +623,37 @@ fn methods_are_chosen_by_name() {
     assert!(metrics(&bench.dir("penalties"))[0]["residual"].as_f64().unwrap() > 0.0);
     assert!(metrics(&bench.dir("reverse"))[0]["residual"].is_null());
     bench.tune("wrong", "--method backward").exits(2).says(&["`backward` is no method", "truncated:K"]);
+}
+
+/// Without a list, what is tuned follows the optimizer; a run's file names it.
+#[test]
+fn every_optimizer_has_its_own_usual_hyperparameters() {
+    let bench = Bench::new();
+    let cases = [
+        ("sgd", "", &["learning_rate", "l2.conv1"][..]),
+        ("adam", "--betas 0.8,0.99 --epsilon 1e-3", &["learning_rate", "beta1", "beta2"]),
+    ];
+    for (optimizer, more, names) in cases {
+        bench.tune(optimizer, &format!("--outer 1 --optimizer {optimizer} {more}")).exits(0);
+        let line = &metrics(&bench.dir(optimizer))[0];
+        for name in names {
+            assert!(line["hypergradient"][name].as_f64().unwrap() != 0.0, "{name} in {line}");
+        }
+        assert!(line["hyperparameters"]["momentum"].is_null(), "{line}");
+    }
+    let adam = &metrics(&bench.dir("adam"))[0]["hyperparameters"];
+    for (name, value) in [("beta1", 0.8), ("beta2", 0.99), ("epsilon", 1e-3)] {
+        assert!((adam[name].as_f64().unwrap() / value - 1.0).abs() < 1e-9, "{name} in {adam}");
+    }
+    let kinds = &json(bench.dir("adam").join("result.json"))["configuration"]["hyperparameters"];
+    assert_eq!(*kinds, serde_json::json!(["lr", "betas", "l2"]));
+    bench.resume("adam", "--outer 2").exits(0);
+
+    // A report finds runs in folders below.
+    let page = bench.dir("page");
+    run(program("report").arg(bench.root.path()).arg("--out").arg(&page)).exits(0);
+    assert_eq!(json(page.join("report.json"))["runs"].as_array().unwrap().len(), 2);
+    run(program("report").arg(bench.root.path().parent().unwrap().join("none")).arg("--out").arg(&page)).exits(1);
 }
 
 /// What else can be tuned is tuned, and recorded under its name.

@@ -6,6 +6,8 @@
 
 use std::fmt::Write as _;
 
+use crate::engine::several;
+
 /// A place that holds one state: a position in the driver's list.
 pub type Place = usize;
 
@@ -142,11 +144,11 @@ impl Plan {
             _ => "Revolve",
         };
         let mut text = format!(
-            "checkpoint plan: {kind}, {} training steps, {} slots, {} states in memory, {} steps run ({} again)\n",
-            self.steps,
-            self.slots,
-            self.places,
-            self.steps_run(),
+            "checkpoint plan: {kind}, {}, {}, {} in memory, {} run ({} again)\n",
+            several(self.steps as u64, "training step"),
+            several(self.slots as u64, "slot"),
+            several(self.places as u64, "state"),
+            several(self.steps_run() as u64, "step"),
             self.steps_run() - self.steps
         );
         for action in &self.actions {

@@ -8,7 +8,7 @@ use super::{
     Array, Coordinate, Directions, Estimate, Function, Host, Memory, Method, Problem, Refusal, Runner, SolveError,
     reverse,
 };
-use crate::engine::LocalFuture;
+use crate::engine::{LocalFuture, several};
 
 /// Reverse mode through the last steps alone; with all of them, it is reverse mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,15 +39,18 @@ impl Method for Truncated {
             return None;
         }
         if along.move_initial() {
-            return self.refuse("initial weights", format!("they act before the last {last} steps alone"));
+            return self
+                .refuse("initial weights", format!("they act before the last {} alone", several(last as u64, "step")));
         }
         let rates = problem.layout().log_lr;
         let before = rates.start..rates.start + (problem.steps - last) * layers;
         let unseen = |&(at, _): &(Coordinate, f64)| matches!(at, Coordinate::Lambda(i) if before.contains(&i));
         let lost = |k| !along.entries(k).is_empty() && along.entries(k).iter().all(unseen);
         if (0..along.len()).any(lost) {
-            return self
-                .refuse("learning rates of early steps", format!("only the last {last} steps are differentiated"));
+            return self.refuse(
+                "learning rates of early steps",
+                format!("only the last {last} of {} are differentiated", several(problem.steps as u64, "step")),
+            );
         }
         None
     }

@@ -7,13 +7,12 @@ use pollster::block_on;
 use serde::Serialize;
 use stackelberg::bilevel::Unattended;
 use stackelberg::data::Split;
-use stackelberg::engine::mebibytes;
+use stackelberg::engine::{mebibytes, several};
 use stackelberg::experiment::advise::{Advice, Ways};
 use stackelberg::experiment::config::Bytes;
 use stackelberg::experiment::record::DeviceRecord;
 
 use super::device::{self, duration};
-use super::progress::several;
 use super::settings::{Base, Settings};
 use super::{CliError, tune};
 

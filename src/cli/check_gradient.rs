@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use pollster::block_on;
 use serde::Serialize;
 use stackelberg::bilevel::Unattended;
-use stackelberg::engine::Engine;
+use stackelberg::engine::{Engine, several};
 use stackelberg::experiment::check::{Along, Answer, Comparison, GradientCheck, Subject, Verdict};
 use stackelberg::experiment::config::{Differentiation, TuneConfig};
 use stackelberg::experiment::predict;
@@ -108,8 +108,9 @@ fn title(answer: &Answer) -> String {
 
 fn table(check: &GradientCheck) -> String {
     let mut text = format!(
-        "\nDerivatives of the outer loss, {:.4}, after {} training steps, and how far each may be off\n\n",
-        check.outer_loss, check.steps
+        "\nDerivatives of the outer loss, {:.4}, after {}, and how far each may be off\n\n",
+        check.outer_loss,
+        several(check.steps as u64, "training step")
     );
     let width = check.directions.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let _ = write!(text, "  {:<width$}", "");

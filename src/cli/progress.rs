@@ -72,11 +72,6 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
-/// "1 step", "2 steps".
-pub fn several(count: u64, one: &str) -> String {
-    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
-}
-
 /// A number with four significant digits. What lies just below 1, as a momentum may, is not shown as 1.
 pub fn number(value: f64) -> String {
     let size = value.abs();
@@ -146,7 +141,6 @@ mod tests {
         let numbers = [0.0, 0.5, -12.3456789, 0.00123456, 98765.0, 1e-5, 1e9, 1.0].map(number);
         assert_eq!(numbers, ["0", "0.5", "-12.35", "0.001235", "98765", "1.00e-5", "1.00e9", "1"]);
         assert_eq!([0.9999, 0.99999999999].map(number), ["0.9999", "1 − 1.0e-11"]);
-        assert_eq!([1, 2].map(|count| several(count, "step")), ["1 step", "2 steps"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
+use stackelberg::engine::several;
 use stackelberg::experiment::record::{OuterRecord, RunResult, Score};
 use stackelberg::experiment::study::{self, Labels, Study, summary};
 
@@ -18,7 +19,8 @@ use super::{CliError, chart, experiment, run_dir};
 /// report.json and report.csv, and the charts of studies as charts/*.svg.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Directories with outcomes of `stackelberg experiment` or with runs of `stackelberg tune --out`
+    /// Directories with outcomes of `stackelberg experiment`, of runs of `stackelberg tune --out`, or with such
+    /// runs in folders up to two levels below
     #[arg(value_name = "DIR", required = true)]
     directories: Vec<PathBuf>,
 
@@ -61,6 +63,9 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         let before = report.studies.len() + report.runs.len();
         if seen.insert(whole) {
             collect(directory, &mut report)?;
+            if !directory.join(run_dir::RESULT).exists() {
+                runs_below(directory, DEPTH, &mut report.runs)?;
+            }
             if report.studies.len() + report.runs.len() == before {
                 super::note(format_args!("Nothing to report in {}", directory.display()));
             }
@@ -118,6 +123,26 @@ fn collect(directory: &Path, report: &mut Report) -> Result<(), CliError> {
             rows: summary::rows(&outcomes),
             study,
         });
+    }
+    Ok(())
+}
+
+/// Levels of folders that runs are looked for in.
+const DEPTH: usize = 2;
+
+/// Adds the runs in the folders of a directory, and in those of folders that hold none.
+fn runs_below(directory: &Path, depth: usize, runs: &mut Vec<Run>) -> Result<(), CliError> {
+    // A folder that may not be read is not one of ours.
+    let Ok(entries) = fs::read_dir(directory) else { return Ok(()) };
+    let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    folders.retain(|path| path.is_dir());
+    folders.sort();
+    for folder in folders {
+        if [run_dir::SETTINGS, run_dir::METRICS, run_dir::RESULT].iter().all(|name| folder.join(name).exists()) {
+            runs.push(tuning_run(&folder)?);
+        } else if depth > 1 {
+            runs_below(&folder, depth - 1, runs)?;
+        }
     }
     Ok(())
 }
@@ -314,8 +339,8 @@ fn run_section(run: &Run) -> String {
     let device = &run.result.device;
     let _ = writeln!(
         page,
-        "<p>{} outer iterations in {:.0} s on {} ({}); {}, seed {}.</p><div class=\"charts\">",
-        run.result.iterations,
+        "<p>{} in {:.0} s on {} ({}); {}, seed {}.</p><div class=\"charts\">",
+        several(u64::from(run.result.iterations), "outer iteration"),
         run.result.seconds,
         escaped(&device.adapter),
         device.engine,

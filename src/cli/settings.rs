@@ -46,8 +46,7 @@ pub struct Settings {
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
 
-    /// How the inner problem is trained. Adam starts with betas 0.9 and 0.999 and epsilon 1e-5
-    /// [default: momentum]
+    /// How the inner problem is trained [default: momentum]
     #[arg(long)]
     optimizer: Option<Dynamics>,
 
@@ -57,7 +56,8 @@ pub struct Settings {
     #[arg(long, value_name = "METHOD")]
     method: Option<Differentiation>,
 
-    /// What to tune, separated by commas; the rest keeps its start value [default: lr,momentum,l2]
+    /// What to tune, separated by commas; the rest keeps its start value. Of sgd it is lr,l2 and of adam
+    /// lr,betas,l2 where nothing is named, of the others [default: lr,momentum,l2]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = kinds())]
     hyperparameters: Option<Vec<Kind>>,
 
@@ -68,6 +68,14 @@ pub struct Settings {
     /// Momentum to start from, between 0 and 1 [default: 0.5]
     #[arg(long, value_name = "X")]
     momentum: Option<f64>,
+
+    /// Adam's two decay rates to start from, between 0 and 1 [default: 0.9,0.999]
+    #[arg(long, value_name = "X,Y", value_parser = two)]
+    betas: Option<[f64; 2]>,
+
+    /// Adam's epsilon, inside the root, to start from [default: 1e-5]
+    #[arg(long, value_name = "X")]
+    epsilon: Option<f64>,
 
     /// L2 penalty of each layer to start from [default: 0.001]
     #[arg(long, value_name = "X")]
@@ -136,6 +144,13 @@ fn kinds() -> impl TypedValueParser<Value = Kind> {
     PossibleValuesParser::new(of_networks().map(Kind::name)).map(named)
 }
 
+/// Two numbers with a comma between them.
+fn two(text: &str) -> Result<[f64; 2], String> {
+    let numbers: Option<Vec<f64>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+    let numbers = numbers.and_then(|numbers| numbers.try_into().ok());
+    numbers.ok_or_else(|| "write two numbers with a comma between them, such as 0.9,0.999".to_owned())
+}
+
 /// A path seen from the working directory, made absolute: a run may be resumed in another one.
 fn located(data: DataSource) -> DataSource {
     match data {
@@ -199,6 +214,10 @@ impl Settings {
         let mut split = base.split;
         split.validation = self.validation_subjects.clone().or(split.validation);
         split.test = self.test_subjects.clone().or(split.test);
+        let optimizer = pick(&self.optimizer, base.optimizer);
+        // What was usual before follows the optimizer.
+        let follows = base.hyperparameters == base.optimizer.usual_hyperparameters();
+        let unnamed = if follows { optimizer.usual_hyperparameters() } else { base.hyperparameters };
         TuneConfig {
             data: pick(&self.data, base.data),
             task: pick(&self.task, base.task),
@@ -206,11 +225,13 @@ impl Settings {
             steps: pick(&self.steps, base.steps),
             outer: pick(&self.outer, base.outer),
             batch: pick(&self.batch, base.batch),
-            optimizer: pick(&self.optimizer, base.optimizer),
+            optimizer,
             method: pick(&self.method, base.method),
-            hyperparameters: pick(&self.hyperparameters, base.hyperparameters),
+            hyperparameters: pick(&self.hyperparameters, unnamed),
             learning_rate: pick(&self.learning_rate, base.learning_rate),
             momentum: pick(&self.momentum, base.momentum),
+            betas: pick(&self.betas, base.betas),
+            epsilon: pick(&self.epsilon, base.epsilon),
             l2: pick(&self.l2, base.l2),
             outer_rate: pick(&self.outer_rate, base.outer_rate),
             example_weight_rate: pick(&self.example_weight_rate, base.example_weight_rate),

@@ -4,15 +4,17 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use stackelberg::engine::several;
 use stackelberg::experiment::config::{Dynamics, TuneConfig};
 use stackelberg::experiment::record::{Classification, Ending, Evaluation, RunResult, Score, Trivial};
 
-use super::progress::{duration, number, several};
+use super::progress::{duration, number};
 
 /// The outcome for people.
 pub fn text(result: &RunResult, directory: Option<&Path>) -> String {
     let mut text = format!("\n{}\n", headline(result));
-    if let (Some(start), Some(end)) = (&result.start, &result.end) {
+    // Of a network that diverged at once there is nothing to compare.
+    if let (Some(start), Some(end), Some(_)) = (&result.start, &result.end, result.best_outer_loss) {
         comparison(&mut text, start, end);
         if let Some(classes) = &end.test_classes {
             confusion(&mut text, classes);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use stackelberg::bilevel::hyperparameters::Hyperparameters;
 use stackelberg::bilevel::{Flow, SolveError};
 use stackelberg::data::Source;
-use stackelberg::engine::{Engine, LocalFuture};
+use stackelberg::engine::{Engine, LocalFuture, several};
 use stackelberg::experiment::archive;
 use stackelberg::experiment::config::{ConfigError, DataSource, TuneConfig};
 use stackelberg::experiment::error::TuneError;
@@ -22,7 +22,7 @@ use stackelberg::experiment::study::library;
 use stackelberg::experiment::tune::{Event, Observed, Observer, Tuner, TunerState};
 
 use super::device::CPU;
-use super::progress::{Progress, several};
+use super::progress::Progress;
 use super::run_dir::{self, RunDir, RunDirError};
 use super::settings::{self, Base, Settings};
 use super::{CliError, device, summary};

@@ -12,6 +12,7 @@ use crate::bilevel::{
     Blueprint, CHUNK, Counts, Directions, Flow, Host, Memory, Method, Online, Pace, Problem, RealTime, Reverse,
     SolveError,
 };
+use crate::engine::several;
 
 /// One way to a hypergradient.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -180,8 +181,8 @@ impl Task<'_> {
         let steps = self.problem.steps;
         let (part, count) = (steps.div_ceil(PART), self.along.len());
         let memory = Memory::Budget(self.budget);
-        let last = format!("biased: only the last {part} steps are differentiated");
-        let online = format!("biased: the training goes on, {part} steps for each hypergradient");
+        let last = format!("biased: only the last {part} of {} are differentiated", several(steps as u64, "step"));
+        let online = format!("biased: the training goes on, {} for each hypergradient", several(part as u64, "step"));
         let settled = format!("biased until the training has settled; {ITERATIONS} iterations are reckoned with");
         let mut all = vec![self.way(STORED, Some(Differentiation::Reverse), steps, Memory::StoreAll, "")?];
         // Where every state fits, Revolve would be the same thing again.
@@ -230,6 +231,7 @@ const REAL_TIME: &str = "real-time forward mode";
 
 fn reason(choices: &[Choice], best: usize, count: usize, steps: usize) -> String {
     let seconds = |name: &str| choices.iter().find(|c| c.name == name && c.bytes.is_some()).map_or(0.0, |c| c.seconds);
+    let all = if steps == 1 { "the one step".to_owned() } else { format!("all {steps} steps") };
     let hyperparameters = if count == 1 { "one hyperparameter".to_owned() } else { format!("{count} hyperparameters") };
     let times = |ratio: f64| if ratio < 10.0 { format!("{ratio:.1}") } else { format!("{ratio:.0}") };
     let back = format!(
@@ -238,14 +240,15 @@ fn reason(choices: &[Choice], best: usize, count: usize, steps: usize) -> String
         times(seconds(FORWARD) / choices[best].seconds)
     );
     match choices[best].name.as_str() {
-        STORED => format!("{back}, and the states of all {steps} steps fit into the memory budget"),
+        STORED => format!("{back}, and the states of {all} fit into the memory budget"),
         REVOLVE => format!(
-            "{back}; the states of all {steps} steps do not fit into the memory budget, so some are computed again, to the \
+            "{back}; the states of {all} do not fit into the memory budget, so some are computed again, to the \
              same bits"
         ),
         FORWARD => format!(
-            "for {hyperparameters}, tangents that go along with the training cost less than a way back through its {steps} \
-             steps (which would take {} times as long), and no states are kept",
+            "for {hyperparameters}, tangents that go along with the training cost less than a way back through its {} \
+             (which would take {} times as long), and no states are kept",
+            several(steps as u64, "step"),
             times(seconds(STORED) / choices[best].seconds)
         ),
         _ => "no exact method is possible within the memory budget".to_owned(),

@@ -58,7 +58,7 @@ pub struct OuterRecord {
 pub struct Score {
     /// Mean loss; absent if training diverged.
     pub loss: Option<f64>,
-    /// Between 0 and 1; absent where the next sample is predicted.
+    /// Between 0 and 1; absent where the next sample is predicted, or training diverged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
 }
@@ -66,9 +66,10 @@ pub struct Score {
 impl Score {
     /// Of an evaluation; what is not finite counts as diverged.
     pub fn of(evaluation: &SetEvaluation) -> Self {
+        let finite = evaluation.loss.is_finite();
         Score {
-            loss: evaluation.loss.is_finite().then_some(evaluation.loss),
-            accuracy: (evaluation.classes > 0).then(|| evaluation.accuracy()),
+            loss: finite.then_some(evaluation.loss),
+            accuracy: (finite && evaluation.classes > 0).then(|| evaluation.accuracy()),
         }
     }
 }
@@ -83,7 +84,7 @@ pub struct Evaluation {
     pub validation: Score,
     /// On all test windows.
     pub test: Score,
-    /// What the test windows were taken for; absent where the next sample is predicted.
+    /// What the test windows were taken for; absent where the next sample is predicted, or training diverged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_classes: Option<Classification>,
 }

@@ -38,8 +38,8 @@ pub(super) fn start_values(config: &TuneConfig, problem: &Problem) -> Hyperparam
         let start = match kind {
             Kind::Lr => config.learning_rate,
             Kind::Momentum => config.momentum,
-            Kind::Betas => return point.with(kind, &BETAS, is_tuned(kind)),
-            Kind::Epsilon => EPSILON,
+            Kind::Betas => return point.with(kind, &config.betas, is_tuned(kind)),
+            Kind::Epsilon => config.epsilon,
             Kind::L2 | Kind::L2Global => config.l2,
             Kind::Dropout => config.dropout,
             Kind::Jitter => or(config.jitter, 0.05),
@@ -55,10 +55,6 @@ pub(super) fn start_values(config: &TuneConfig, problem: &Problem) -> Hyperparam
         point.with(kind, &vec![start; kind.count(problem)], is_tuned(kind))
     })
 }
-
-/// Adam's decay rates and ε at the start.
-const BETAS: [f64; 2] = [0.9, 0.999];
-const EPSILON: f64 = 1e-5;
 
 pub(super) fn initial_weights(config: &TuneConfig, problem: &Problem) -> Vec<f32> {
     problem.model.initial_parameters(u64::from(config.seed))

@@ -285,7 +285,7 @@ impl<'e> Tuner<'e> {
             evaluations.push(host.settle(evaluation)?);
         }
         let test = &evaluations[2];
-        let labelled = test.classes > 0;
+        let named = test.classes > 0 && test.loss.is_finite();
         let rows = test.confusion.chunks(test.classes.max(1));
         let confusion = rows.map(|row| row.iter().map(|&n| u64::from(n)).collect()).collect();
         Ok(Evaluation {
@@ -293,7 +293,7 @@ impl<'e> Tuner<'e> {
             train: Score::of(&evaluations[0]),
             validation: Score::of(&evaluations[1]),
             test: Score::of(test),
-            test_classes: labelled.then(|| Classification::from_confusion(&CLASS_NAMES, confusion)),
+            test_classes: named.then(|| Classification::from_confusion(&CLASS_NAMES, confusion)),
         })
     }
 

@@ -174,7 +174,7 @@ pub enum FromWorker {
     },
     /// One outer iteration is complete.
     Outer(OuterIteration),
-    /// The network on the test people.
+    /// The network on the test people; not sent of one that diverged.
     Evaluation(Evaluation),
     /// The device was lost; the run goes on from its last outer iteration on a new one.
     Recovering,
@@ -415,8 +415,8 @@ pub struct Hyperparameter {
 pub struct Evaluation {
     /// At the start values or at the tuned ones.
     pub which: Which,
-    /// Mean cross-entropy, nats; none if training diverged.
-    pub loss: Option<f64>,
+    /// Mean cross-entropy, nats.
+    pub loss: f64,
     /// Share of windows named right, 0 to 1.
     pub accuracy: f64,
     /// Mean of the F1 scores of the activities, 0 to 1.

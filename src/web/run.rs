@@ -114,8 +114,8 @@ impl Job {
             post.send(&FromWorker::Cancelled);
             return Ok(());
         };
-        if let Some(end) = &result.end {
-            post.send(&FromWorker::Evaluation(evaluation(Which::After, end)));
+        if let Some(evaluation) = result.end.as_ref().and_then(|end| evaluation(Which::After, end)) {
+            post.send(&FromWorker::Evaluation(evaluation));
         }
         post.send(&FromWorker::Done(Done {
             ending: match result.ending {
@@ -315,7 +315,9 @@ impl Observer for Watcher<'_> {
             }
             Event::Start(start) => {
                 self.scoring = Some(self.seconds() - self.trained);
-                self.post.send(&FromWorker::Evaluation(evaluation(Which::Before, start)));
+                if let Some(evaluation) = evaluation(Which::Before, start) {
+                    self.post.send(&FromWorker::Evaluation(evaluation));
+                }
             }
             Event::Outer { record, state, .. } => {
                 self.state = Some(state.clone());
@@ -362,16 +364,17 @@ fn outer_iteration(record: &OuterRecord, tuned: &[Group]) -> OuterIteration {
     }
 }
 
-fn evaluation(which: Which, of: &record::Evaluation) -> Evaluation {
-    let Score { loss, accuracy } = of.test;
-    // The page's networks classify.
-    let classes = of.test_classes.iter();
-    Evaluation {
+/// Scores, which a network that diverged has none of; the page's networks all classify.
+fn evaluation(which: Which, of: &record::Evaluation) -> Option<Evaluation> {
+    let (Score { loss: Some(loss), accuracy: Some(accuracy) }, Some(classes)) = (of.test, &of.test_classes) else {
+        return None;
+    };
+    Some(Evaluation {
         which,
         loss,
-        accuracy: accuracy.unwrap_or_default(),
-        macro_f1: classes.clone().map(|classes| classes.macro_f1).sum(),
-        f1: classes.clone().flat_map(|classes| &classes.classes).map(|class| class.f1).collect(),
-        confusion: classes.flat_map(|c| c.confusion.iter().flatten()).map(|&windows| windows as u32).collect(),
-    }
+        accuracy,
+        macro_f1: classes.macro_f1,
+        f1: classes.classes.iter().map(|class| class.f1).collect(),
+        confusion: classes.confusion.iter().flatten().map(|&windows| windows as u32).collect(),
+    })
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bilevel::Loss;
+use crate::bilevel::hyperparameters::Kind;
 use crate::data::{CHANNELS, CLASSES};
 use crate::nn::functions;
 use crate::nn::optim::{Epsilon, Optimizer};
@@ -99,6 +100,20 @@ pub enum Dynamics {
 }
 
 impl Dynamics {
+    /// What is tuned where nothing else is asked for.
+    pub fn usual_hyperparameters(self) -> Vec<Kind> {
+        match self {
+            Dynamics::Sgd => vec![Kind::Lr, Kind::L2],
+            Dynamics::Adam => vec![Kind::Lr, Kind::Betas, Kind::L2],
+            Dynamics::Momentum | Dynamics::HeavyBall | Dynamics::Nesterov => vec![Kind::Lr, Kind::Momentum, Kind::L2],
+        }
+    }
+
+    /// Whether it has a momentum.
+    pub fn has_momentum(self) -> bool {
+        matches!(self, Dynamics::Momentum | Dynamics::HeavyBall | Dynamics::Nesterov)
+    }
+
     /// The inner optimiser.
     pub fn optimizer(self) -> Optimizer {
         match self {

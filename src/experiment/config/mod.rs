@@ -6,7 +6,7 @@ mod differentiation;
 mod source;
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -53,12 +53,17 @@ pub struct TuneConfig {
     /// How the outer loss is differentiated: `reverse`, `forward`, `truncated:K`, `implicit:K` or
     /// `fixed-point:K`.
     pub method: Differentiation,
-    /// What to tune. The other hyperparameters keep their start values.
+    /// What to tune. The other hyperparameters keep their start values. In a file without it, lr, momentum and l2,
+    /// or what the optimizer has in the place of momentum.
     pub hyperparameters: Vec<Kind>,
     /// Inner learning rate to start from.
     pub learning_rate: f64,
     /// Inner momentum to start from.
     pub momentum: f64,
+    /// Adam's decay rates of the gradient's mean and of its square's to start from.
+    pub betas: [f64; 2],
+    /// Adam's ε to start from, which is added to the mean square inside the root.
+    pub epsilon: f64,
     /// L2 penalty of every layer to start from.
     pub l2: f64,
     /// Rate of the outer Adam on scalar hyperparameters, in log or logit units per iteration.
@@ -96,6 +101,16 @@ const MOST_STEPS: u32 = 1_000_000;
 /// An iteration at this rate goes through all of single precision: e⁸⁸ is its largest number.
 const FASTEST: f64 = 88.0;
 
+/// What single precision holds, with room to multiply.
+const SINGLE: RangeInclusive<f64> = 1e-30..=1e30;
+
+/// Noise ten times as strong as what it is put on leaves nothing of it.
+const LOUDEST: f64 = 10.0;
+
+/// Shares that are not yet 1 in single precision, nor is what is divided by what is left.
+const MOST_DROPOUT: f64 = 0.999;
+const MOST_BETA: f64 = 0.999999;
+
 impl Default for TuneConfig {
     fn default() -> Self {
         TuneConfig {
@@ -107,9 +122,11 @@ impl Default for TuneConfig {
             batch: 64,
             optimizer: Dynamics::Momentum,
             method: Differentiation::Reverse,
-            hyperparameters: vec![Kind::Lr, Kind::Momentum, Kind::L2],
+            hyperparameters: Dynamics::Momentum.usual_hyperparameters(),
             learning_rate: 0.001,
             momentum: 0.5,
+            betas: [0.9, 0.999],
+            epsilon: 1e-5,
             l2: 1e-3,
             outer_rate: 0.4,
             example_weight_rate: 0.25,
@@ -142,7 +159,7 @@ impl TuneConfig {
     /// Reads settings from TOML; those not named keep their defaults. [`TuneConfig::check`] is the
     /// caller's to call, after what overrides the file.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| {
+        let wrong = |error: toml::de::Error| {
             let span = error.span().unwrap_or(0..0);
             let before = &text[..span.start.min(text.len())];
             let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -152,7 +169,13 @@ impl TuneConfig {
                 column: before[line_start..].chars().count() + 1,
                 span,
             }
-        })
+        };
+        let given: toml::Table = toml::from_str(text).map_err(wrong)?;
+        let mut config: Self = toml::from_str(text).map_err(wrong)?;
+        if !given.contains_key("hyperparameters") {
+            config.hyperparameters = config.optimizer.usual_hyperparameters();
+        }
+        Ok(config)
     }
 
     /// All settings as TOML, which [`TuneConfig::from_toml`] reads back as they are.
@@ -174,7 +197,8 @@ impl TuneConfig {
             if ok { Ok(()) } else { Err(error()) }
         }
         let positive = |field, value: f64, mend| {
-            require(value > 0.0 && value.is_finite(), field, value, "a finite number above 0", mend)
+            let must = "above 0 and finite in single precision: from 1e-30 to 1e30";
+            require(SINGLE.contains(&value), field, plain(value), must, mend)
         };
         require(
             self.steps >= 1,
@@ -213,24 +237,79 @@ impl TuneConfig {
             "above 0 and below 1",
             "It is tuned on a logit scale, which has no ends; start from 0.5, or from 0.01 for nearly none.",
         )?;
+        for beta in self.betas {
+            require(
+                beta > 0.0 && beta <= MOST_BETA,
+                "betas",
+                beta,
+                &format!("two numbers above 0 and at most {MOST_BETA}"),
+                "They are tuned on a logit scale, which has no ends; 0.9 and 0.999 are usual.",
+            )?;
+        }
+        positive("epsilon", self.epsilon, "1e-5 is usual.")?;
         positive("l2", self.l2, "It is tuned on a log scale; start from 0.001, or from 1e-8 for nearly none.")?;
         let rate = |field, value: f64, mend| {
-            require(value > 0.0 && value <= FASTEST, field, value, &format!("above 0 and at most {FASTEST}"), mend)
+            require(
+                value > 0.0 && value <= FASTEST,
+                field,
+                plain(value),
+                &format!("above 0 and at most {FASTEST}"),
+                mend,
+            )
         };
         rate("outer_rate", self.outer_rate, "0.4 moves each hyperparameter by up to a half in an iteration.")?;
         rate("example_weight_rate", self.example_weight_rate, "0.25 is the usual rate.")?;
         require(
-            (0.0..1.0).contains(&self.dropout),
+            (0.0..=MOST_DROPOUT).contains(&self.dropout),
             "dropout",
             self.dropout,
-            "at least 0 and below 1",
+            &format!("at least 0 and at most {MOST_DROPOUT}"),
             "0 switches it off; 0.5 is the usual share.",
         )?;
-        let not_negative = |field, value: f64, mend| {
-            require(value >= 0.0 && value.is_finite(), field, value, "a finite number, 0 or above", mend)
+        let noise = |field, value: f64, mend| {
+            let ok = value == 0.0 || (*SINGLE.start()..=LOUDEST).contains(&value);
+            require(ok, field, plain(value), &format!("0, or from {:e} to {LOUDEST}", SINGLE.start()), mend)
         };
-        not_negative("jitter", self.jitter, "Windows are scaled to a deviation of 1; 0.05 is a little noise.")?;
-        not_negative("scaling", self.scaling, "0.1 changes each channel by about a tenth.")
+        noise("jitter", self.jitter, "Windows are scaled to a deviation of 1; 0.05 is a little noise.")?;
+        noise("scaling", self.scaling, "0.1 changes each channel by about a tenth.")?;
+        self.check_use()
+    }
+
+    /// Refuses settings that this training would not look at. Those that are as by default may not have been given.
+    fn check_use(&self) -> Result<(), ConfigError> {
+        let usual = TuneConfig::default();
+        let adam = self.optimizer == Dynamics::Adam;
+        let weights = self.hyperparameters.contains(&Kind::ExampleWeights);
+        let numbers = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+        let settings: [(_, _, &[f64], &[f64], _); 4] = [
+            (
+                "momentum",
+                self.optimizer.has_momentum(),
+                &[self.momentum],
+                &[usual.momentum],
+                "This optimizer has none; momentum, heavy-ball and nesterov have one.",
+            ),
+            ("betas", adam, &self.betas, &usual.betas, "Only adam has them: take optimizer adam."),
+            ("epsilon", adam, &[self.epsilon], &[usual.epsilon], "Only adam has it: take optimizer adam."),
+            (
+                "example_weight_rate",
+                weights,
+                &[self.example_weight_rate],
+                &[usual.example_weight_rate],
+                "Example weights are not tuned: name example-weights among the hyperparameters.",
+            ),
+        ];
+        for (field, used, given, usual, mend) in settings {
+            if !used && given != usual {
+                return Err(ConfigError::Value {
+                    field,
+                    value: numbers(given),
+                    must: format!("left out here, or {}", numbers(usual)),
+                    mend: mend.to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn kind_names(&self) -> String {
@@ -298,6 +377,15 @@ impl TuneConfig {
     }
 }
 
+/// A number as people write it, however large or small.
+fn plain(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() || (1e-6..1e15).contains(&value.abs()) {
+        value.to_string()
+    } else {
+        format!("{value:e}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,6 +411,34 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_is_not_given_is_that_of_the_optimizer() {
+        use Kind::{Betas, L2, Lr, Momentum};
+        for (text, kinds) in [
+            ("optimizer = \"sgd\"", vec![Lr, L2]),
+            ("optimizer = \"adam\"\nbetas = [0.8, 0.99]", vec![Lr, Betas, L2]),
+            ("optimizer = \"nesterov\"", vec![Lr, Momentum, L2]),
+            ("optimizer = \"adam\"\nhyperparameters = [\"lr\"]", vec![Lr]),
+        ] {
+            let config = TuneConfig::from_toml(text).unwrap();
+            config.check().unwrap();
+            assert_eq!(config.hyperparameters, kinds, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_ignored_is_refused() {
+        for (text, start) in [
+            ("optimizer = \"sgd\"\nmomentum = 0.9", "`momentum` is 0.9, but must be left out here, or 0.5. This"),
+            ("betas = [0.8, 0.999]", "`betas` is 0.8,0.999, but must be left out here, or 0.9,0.999. Only adam"),
+            ("epsilon = 1e-3", "`epsilon` is 0.001"),
+            ("example_weight_rate = 1.0", "`example_weight_rate` is 1, but must be left out here, or 0.25"),
+        ] {
+            let error = TuneConfig::from_toml(text).unwrap().check().unwrap_err().to_string();
+            assert!(error.starts_with(start), "{error}");
+        }
+    }
+
+    #[test]
     fn toml_errors_point_at_the_key() {
         let error = |text: &str| TuneConfig::from_toml(text).unwrap_err();
         let ConfigError::Toml { message, line, column, span } = error("# é\nsteps = 3\n  stepz = 4\n") else {
@@ -339,7 +455,7 @@ mod tests {
     #[test]
     fn check_names_the_field() {
         type Spoil = fn(&mut TuneConfig);
-        let cases: [(&str, Spoil); 15] = [
+        let cases: [(&str, Spoil); 24] = [
             ("steps", |c| c.steps = 0),
             ("steps", |c| c.steps = 4_000_000_000),
             ("outer_rate", |c| c.outer_rate = 1e300),
@@ -355,6 +471,15 @@ mod tests {
             ("outer_rate", |c| c.outer_rate = f64::INFINITY),
             ("example_weight_rate", |c| c.example_weight_rate = 0.0),
             ("dropout", |c| c.dropout = 1.0),
+            ("dropout", |c| c.dropout = 0.999_999_999_9),
+            ("learning_rate", |c| c.learning_rate = 1e31),
+            ("l2", |c| c.l2 = 1e-60),
+            ("jitter", |c| c.jitter = 1e30),
+            ("jitter", |c| c.jitter = f64::NAN),
+            ("scaling", |c| c.scaling = 11.0),
+            ("scaling", |c| c.scaling = 1e-60),
+            ("betas", |c| c.betas[1] = 1.0),
+            ("epsilon", |c| c.epsilon = 0.0),
         ];
         for (name, spoil) in cases {
             let mut config = TuneConfig::default();
