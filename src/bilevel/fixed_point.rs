@@ -1,6 +1,8 @@
 //! Implicit differentiation of a training step's fixed point (algorithms.md A.8): at s = Φ(s, λ),
 //! h = Bᵀq with q = Aᵀq + ∇_s E, by iterating that equation.
 
+use async_trait::async_trait;
+
 use super::checkpoint::Plan;
 use super::pacing::Progress;
 use super::runner::Work;
@@ -8,7 +10,7 @@ use super::{
     Array, Counts, Directions, Estimate, Function, Host, Method, Problem, Refusal, Runner, SolveError, implicit,
 };
 use crate::autodiff::vjp;
-use crate::engine::{LocalFuture, Values};
+use crate::engine::Values;
 use crate::ir::DType;
 
 /// Trains, takes the end for a fixed point of the training step, and iterates the step's adjoint there.
@@ -96,6 +98,7 @@ impl Problem {
     }
 }
 
+#[async_trait(?Send)]
 impl Method for FixedPoint {
     fn name(&self) -> &'static str {
         "fixed-point differentiation"
@@ -126,13 +129,13 @@ impl Method for FixedPoint {
         Counts { steps: problem.steps as u64, adjoints: self.iterations as u64 + 1, ..Counts::default() }
     }
 
-    fn estimate<'a>(
-        &'a mut self,
-        runner: &'a mut Runner<'_>,
-        lambda: &'a [f64],
-        along: &'a Directions,
-        host: &'a mut dyn Host,
-    ) -> LocalFuture<'a, Result<Estimate, SolveError>> {
-        Box::pin(self.train_and_iterate(runner, lambda, along, host))
+    async fn estimate(
+        &mut self,
+        runner: &mut Runner<'_>,
+        lambda: &[f64],
+        along: &Directions,
+        host: &mut dyn Host,
+    ) -> Result<Estimate, SolveError> {
+        self.train_and_iterate(runner, lambda, along, host).await
     }
 }

@@ -1,12 +1,14 @@
 //! Forward mode (Franceschi et al. 2017, algorithm 2; algorithms.md A.5): tangents of the training
 //! state go along with it. Its memory does not depend on the number of steps.
 
+use async_trait::async_trait;
+
 use super::checkpoint::Plan;
 use super::pacing::Progress;
 use super::runner::Work;
 use super::{Array, Counts, Directions, Estimate, Function, Host, Method, Problem, Refusal, Runner, SolveError};
 use crate::autodiff::jvp;
-use crate::engine::{Command, LocalFuture, Values};
+use crate::engine::{Command, Values};
 use crate::ir::DType;
 
 /// Exact for all hyperparameters; a pass over the training takes `width` directions with it, and there
@@ -120,6 +122,7 @@ impl Forward {
     }
 }
 
+#[async_trait(?Send)]
 impl Method for Forward {
     fn name(&self) -> &'static str {
         "forward mode"
@@ -144,13 +147,13 @@ impl Method for Forward {
         Counts { steps: steps as u64, tangents: tangents as u64, ..Counts::default() }
     }
 
-    fn estimate<'a>(
-        &'a mut self,
-        runner: &'a mut Runner<'_>,
-        lambda: &'a [f64],
-        along: &'a Directions,
-        host: &'a mut dyn Host,
-    ) -> LocalFuture<'a, Result<Estimate, SolveError>> {
-        Box::pin(self.sweep(runner, lambda, along, false, host))
+    async fn estimate(
+        &mut self,
+        runner: &mut Runner<'_>,
+        lambda: &[f64],
+        along: &Directions,
+        host: &mut dyn Host,
+    ) -> Result<Estimate, SolveError> {
+        self.sweep(runner, lambda, along, false, host).await
     }
 }

@@ -1,13 +1,15 @@
 //! Implicit differentiation (algorithms.md A.8): at a stationary point of the inner loss,
 //! h = −Mᵀq with H q = ∇_w E. How the training got there does not matter, and is not kept.
 
+use async_trait::async_trait;
+
 use super::checkpoint::Plan;
 use super::linear::{Solver, Stage};
 use super::pacing::Progress;
 use super::problem::CHUNK;
 use super::runner::Work;
 use super::{Array, Counts, Directions, Estimate, Function, Host, Method, Problem, Refusal, Runner, SolveError};
-use crate::engine::{BufferId, LocalFuture, Values};
+use crate::engine::{BufferId, Values};
 use crate::ir::DType;
 
 /// Trains, takes the end for a stationary point of the loss over all training examples, and solves one
@@ -233,6 +235,7 @@ pub(super) fn refusal(method: &'static str, problem: &Problem, along: &Direction
     Some(Refusal { method, what, reason: reason.to_owned(), instead })
 }
 
+#[async_trait(?Send)]
 impl Method for Implicit {
     fn name(&self) -> &'static str {
         "implicit differentiation"
@@ -268,13 +271,13 @@ impl Method for Implicit {
         Counts { steps: steps as u64, products: products as u64, ..Counts::default() }
     }
 
-    fn estimate<'a>(
-        &'a mut self,
-        runner: &'a mut Runner<'_>,
-        lambda: &'a [f64],
-        along: &'a Directions,
-        host: &'a mut dyn Host,
-    ) -> LocalFuture<'a, Result<Estimate, SolveError>> {
-        Box::pin(self.train_and_solve(runner, lambda, along, host))
+    async fn estimate(
+        &mut self,
+        runner: &mut Runner<'_>,
+        lambda: &[f64],
+        along: &Directions,
+        host: &mut dyn Host,
+    ) -> Result<Estimate, SolveError> {
+        self.train_and_solve(runner, lambda, along, host).await
     }
 }

@@ -1,8 +1,9 @@
 //! What every hypergradient has in common.
 
+use async_trait::async_trait;
+
 use super::checkpoint::{Action, Plan};
 use super::{Array, Directions, Function, Host, Problem, Refusal, Runner, SolveError};
-use crate::engine::LocalFuture;
 
 /// How much memory the training states may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,7 @@ pub struct Counts {
 
 /// A way to a hypergradient: an object beside the problem. It says what it needs before there is a
 /// device, and runs on one.
+#[async_trait(?Send)]
 pub trait Method {
     /// Its name in messages and records.
     fn name(&self) -> &'static str;
@@ -113,13 +115,13 @@ pub trait Method {
     fn set_tolerance(&mut self, _tolerance: f64) {}
 
     /// Trains with these hyperparameters and differentiates the outer loss along the directions.
-    fn estimate<'a>(
-        &'a mut self,
-        runner: &'a mut Runner<'_>,
-        lambda: &'a [f64],
-        along: &'a Directions,
-        host: &'a mut dyn Host,
-    ) -> LocalFuture<'a, Result<Estimate, SolveError>>;
+    async fn estimate(
+        &mut self,
+        runner: &mut Runner<'_>,
+        lambda: &[f64],
+        along: &Directions,
+        host: &mut dyn Host,
+    ) -> Result<Estimate, SolveError>;
 }
 
 impl<M: Method + 'static> From<M> for Box<dyn Method> {

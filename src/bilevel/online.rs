@@ -2,12 +2,13 @@
 //! starting again, T steps each. Cheaper, and biased: what was trained with earlier hyperparameters is
 //! taken as given.
 
+use async_trait::async_trait;
+
 use super::checkpoint::Plan;
 use super::method::Room;
 use super::{
     Array, Counts, Directions, Estimate, Forward, Function, Host, Method, Problem, Refusal, Runner, SolveError,
 };
-use crate::engine::LocalFuture;
 
 /// Any method on a training that goes on: warm restarts with reverse or forward mode, truncated online
 /// reverse mode, T1–T2 with [`Implicit::t1_t2`](super::Implicit::t1_t2).
@@ -48,6 +49,7 @@ fn initial_weights_refused(method: &'static str, along: &Directions) -> Option<R
     })
 }
 
+#[async_trait(?Send)]
 impl Method for Online {
     fn name(&self) -> &'static str {
         "online differentiation"
@@ -73,24 +75,23 @@ impl Method for Online {
         self.method.counts(problem, plan, directions)
     }
 
-    fn estimate<'a>(
-        &'a mut self,
-        runner: &'a mut Runner<'_>,
-        lambda: &'a [f64],
-        along: &'a Directions,
-        host: &'a mut dyn Host,
-    ) -> LocalFuture<'a, Result<Estimate, SolveError>> {
-        Box::pin(async move {
-            if std::mem::take(&mut self.goes_on) {
-                runner.carry_on()?;
-            }
-            let estimate = self.method.estimate(runner, lambda, along, host).await?;
-            self.goes_on = !estimate.diverged();
-            Ok(estimate)
-        })
+    async fn estimate(
+        &mut self,
+        runner: &mut Runner<'_>,
+        lambda: &[f64],
+        along: &Directions,
+        host: &mut dyn Host,
+    ) -> Result<Estimate, SolveError> {
+        if std::mem::take(&mut self.goes_on) {
+            runner.carry_on()?;
+        }
+        let estimate = self.method.estimate(runner, lambda, along, host).await?;
+        self.goes_on = !estimate.diverged();
+        Ok(estimate)
     }
 }
 
+#[async_trait(?Send)]
 impl Method for RealTime {
     fn name(&self) -> &'static str {
         "real-time forward mode"
@@ -122,21 +123,19 @@ impl Method for RealTime {
         self.forward.counts(problem, plan, directions)
     }
 
-    fn estimate<'a>(
-        &'a mut self,
-        runner: &'a mut Runner<'_>,
-        lambda: &'a [f64],
-        along: &'a Directions,
-        host: &'a mut dyn Host,
-    ) -> LocalFuture<'a, Result<Estimate, SolveError>> {
-        Box::pin(async move {
-            let goes_on = std::mem::take(&mut self.goes_on);
-            if goes_on {
-                runner.carry_on()?;
-            }
-            let estimate = self.forward.sweep(runner, lambda, along, goes_on, host).await?;
-            self.goes_on = !estimate.diverged();
-            Ok(estimate)
-        })
+    async fn estimate(
+        &mut self,
+        runner: &mut Runner<'_>,
+        lambda: &[f64],
+        along: &Directions,
+        host: &mut dyn Host,
+    ) -> Result<Estimate, SolveError> {
+        let goes_on = std::mem::take(&mut self.goes_on);
+        if goes_on {
+            runner.carry_on()?;
+        }
+        let estimate = self.forward.sweep(runner, lambda, along, goes_on, host).await?;
+        self.goes_on = !estimate.diverged();
+        Ok(estimate)
     }
 }

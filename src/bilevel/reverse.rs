@@ -1,10 +1,12 @@
 //! Reverse mode (Franceschi et al. 2017, algorithm 1; algorithms.md A.3): the whole training run is
 //! differentiated backwards. Its time does not depend on the number of hyperparameters.
 
+use async_trait::async_trait;
+
 use super::checkpoint::{Action, Plan};
 use super::method::Room;
 use super::{Array, Directions, Estimate, Function, Host, Memory, Method, Problem, Refusal, Runner, SolveError};
-use crate::engine::{LocalFuture, Values};
+use crate::engine::Values;
 use crate::ir::DType;
 
 /// Exact for all hyperparameters; keeps training states or, within a byte budget, computes them again.
@@ -13,6 +15,7 @@ pub struct Reverse {
     pub memory: Memory,
 }
 
+#[async_trait(?Send)]
 impl Method for Reverse {
     fn name(&self) -> &'static str {
         "reverse mode"
@@ -34,14 +37,14 @@ impl Method for Reverse {
         plan(self.memory, problem.steps, problem.steps, room)
     }
 
-    fn estimate<'a>(
-        &'a mut self,
-        runner: &'a mut Runner<'_>,
-        lambda: &'a [f64],
-        along: &'a Directions,
-        host: &'a mut dyn Host,
-    ) -> LocalFuture<'a, Result<Estimate, SolveError>> {
-        Box::pin(sweep(runner, lambda, along, host))
+    async fn estimate(
+        &mut self,
+        runner: &mut Runner<'_>,
+        lambda: &[f64],
+        along: &Directions,
+        host: &mut dyn Host,
+    ) -> Result<Estimate, SolveError> {
+        sweep(runner, lambda, along, host).await
     }
 }
 

@@ -2,13 +2,15 @@
 //! differentiated, as if the state before them were given. Where those steps contract by ρ, the error
 //! falls like ρᴷ.
 
+use async_trait::async_trait;
+
 use super::checkpoint::Plan;
 use super::method::Room;
 use super::{
     Array, Coordinate, Directions, Estimate, Function, Host, Memory, Method, Problem, Refusal, Runner, SolveError,
     reverse,
 };
-use crate::engine::{LocalFuture, several};
+use crate::engine::several;
 
 /// Reverse mode through the last steps alone; with all of them, it is reverse mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,7 @@ impl Truncated {
     }
 }
 
+#[async_trait(?Send)]
 impl Method for Truncated {
     fn name(&self) -> &'static str {
         "truncated reverse mode"
@@ -67,13 +70,13 @@ impl Method for Truncated {
         reverse::plan(self.memory, problem.steps, self.last(problem), room)
     }
 
-    fn estimate<'a>(
-        &'a mut self,
-        runner: &'a mut Runner<'_>,
-        lambda: &'a [f64],
-        along: &'a Directions,
-        host: &'a mut dyn Host,
-    ) -> LocalFuture<'a, Result<Estimate, SolveError>> {
-        Box::pin(reverse::sweep(runner, lambda, along, host))
+    async fn estimate(
+        &mut self,
+        runner: &mut Runner<'_>,
+        lambda: &[f64],
+        along: &Directions,
+        host: &mut dyn Host,
+    ) -> Result<Estimate, SolveError> {
+        reverse::sweep(runner, lambda, along, host).await
     }
 }

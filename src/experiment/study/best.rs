@@ -1,10 +1,12 @@
 //! How far a network gets whose settings are tuned on a short training and kept for a long one.
 
+use async_trait::async_trait;
+
 use super::har::{self, HarTrial, Method, Mislabelled};
 use super::{Budget, Library, Study, Trial, Work};
 use crate::bilevel::hyperparameters::{Hyperparameters, Kind};
 use crate::bilevel::{Memory, Pace, Problem, Session, SessionData, SolveError};
-use crate::engine::{Engine, LocalFuture};
+use crate::engine::Engine;
 use crate::experiment::config::{Network, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::record::{Ending, Named, Score};
@@ -61,8 +63,54 @@ impl Retrained {
     fn tuning(&self) -> HarTrial {
         HarTrial { method: Method::Tune, config: self.config.clone(), mislabelled: Mislabelled::None }
     }
+}
 
-    async fn outcome(
+/// What was found, kept for a longer training on more examples: a learning-rate schedule is stretched, or else the
+/// rate falls along half a cosine; examples that have no weight get the mean one.
+fn prolonged(point: Hyperparameters, problem: &Problem) -> Hyperparameters {
+    let cosine = |progress: f64| 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+    let mut schedule: Vec<f64> = (0..SHAPE).map(|k| cosine((k as f64 + 0.5) / SHAPE as f64)).collect();
+    let mut long = Hyperparameters::default();
+    for group in &point.groups {
+        let mut values: Vec<f64> = group.constrained().collect();
+        match group.kind {
+            Kind::LrSchedule => {
+                schedule = values;
+                continue;
+            }
+            Kind::ExampleWeights => {
+                values.resize(problem.train, values.iter().sum::<f64>() / values.len() as f64);
+            }
+            _ => {}
+        }
+        long = long.with(group.kind, &values, false);
+    }
+    let stretched: Vec<f64> = (0..problem.steps).map(|step| schedule[step * schedule.len() / problem.steps]).collect();
+    long.with(Kind::LrSchedule, &stretched, false)
+}
+
+/// Pieces of the cosine.
+const SHAPE: usize = 1000;
+
+#[async_trait(?Send)]
+impl Work for Retrained {
+    fn load(&self, library: &Library) -> Result<(), TuneError> {
+        self.tuning().load(library)
+    }
+
+    fn problem(&self) -> String {
+        self.tuning().problem()
+    }
+
+    async fn measure(&self, engine: &mut dyn Engine, library: &Library, seconds: f64) -> Result<Pace, TuneError> {
+        self.tuning().measure(engine, library, seconds).await
+    }
+
+    fn seconds(&self, pace: &Pace, library: &Library) -> Result<f64, TuneError> {
+        Ok(self.tuning().seconds(pace, library)? + f64::from(self.steps) * pace.step)
+    }
+
+    async fn run(
         &self,
         engine: &mut dyn Engine,
         library: &Library,
@@ -101,65 +149,6 @@ impl Retrained {
         metrics.extend(score.loss.map(|loss| ("test_loss".to_owned(), loss)));
         metrics.retain(|_, value| value.is_finite());
         Ok(metrics)
-    }
-}
-
-/// What was found, kept for a longer training on more examples: a learning-rate schedule is stretched, or else the
-/// rate falls along half a cosine; examples that have no weight get the mean one.
-fn prolonged(point: Hyperparameters, problem: &Problem) -> Hyperparameters {
-    let cosine = |progress: f64| 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
-    let mut schedule: Vec<f64> = (0..SHAPE).map(|k| cosine((k as f64 + 0.5) / SHAPE as f64)).collect();
-    let mut long = Hyperparameters::default();
-    for group in &point.groups {
-        let mut values: Vec<f64> = group.constrained().collect();
-        match group.kind {
-            Kind::LrSchedule => {
-                schedule = values;
-                continue;
-            }
-            Kind::ExampleWeights => {
-                values.resize(problem.train, values.iter().sum::<f64>() / values.len() as f64);
-            }
-            _ => {}
-        }
-        long = long.with(group.kind, &values, false);
-    }
-    let stretched: Vec<f64> = (0..problem.steps).map(|step| schedule[step * schedule.len() / problem.steps]).collect();
-    long.with(Kind::LrSchedule, &stretched, false)
-}
-
-/// Pieces of the cosine.
-const SHAPE: usize = 1000;
-
-impl Work for Retrained {
-    fn load(&self, library: &Library) -> Result<(), TuneError> {
-        self.tuning().load(library)
-    }
-
-    fn problem(&self) -> String {
-        self.tuning().problem()
-    }
-
-    fn measure<'a>(
-        &'a self,
-        engine: &'a mut dyn Engine,
-        library: &'a Library,
-        seconds: f64,
-    ) -> LocalFuture<'a, Result<Pace, TuneError>> {
-        Box::pin(async move { self.tuning().measure(engine, library, seconds).await })
-    }
-
-    fn seconds(&self, pace: &Pace, library: &Library) -> Result<f64, TuneError> {
-        Ok(self.tuning().seconds(pace, library)? + f64::from(self.steps) * pace.step)
-    }
-
-    fn run<'a>(
-        &'a self,
-        engine: &'a mut dyn Engine,
-        library: &'a Library,
-        observer: &'a mut dyn Observer,
-    ) -> LocalFuture<'a, Result<Named, TuneError>> {
-        Box::pin(self.outcome(engine, library, observer))
     }
 }
 

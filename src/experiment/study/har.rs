@@ -1,10 +1,12 @@
 //! Trials on activity recognition: tunings, searches and trainings that a [`TuneConfig`] describes.
 
+use async_trait::async_trait;
+
 use super::{Library, Trial, Work};
 use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Loss, Memory, Pace, Problem, Session, SessionData, Set, SolveError, Targets};
 use crate::data::{self, CLASSES, Split, SubjectSplit, Windows, statistics};
-use crate::engine::{Engine, LocalFuture};
+use crate::engine::Engine;
 use crate::experiment::config::{Network, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::predict;
@@ -61,8 +63,46 @@ impl HarTrial {
     pub(super) fn with(self, labels: &[(&str, &str)]) -> Trial {
         Trial::new(labels, self.config.seed, self)
     }
+}
 
-    async fn outcome(
+#[async_trait(?Send)]
+impl Work for HarTrial {
+    fn load(&self, library: &Library) -> Result<(), TuneError> {
+        self.config.check()?;
+        library.windows(&self.config.data)?;
+        Ok(())
+    }
+
+    fn problem(&self) -> String {
+        match self.config.network {
+            Network::Narrow => "UCI HAR, narrow network",
+            Network::Paper => "UCI HAR, full network",
+        }
+        .to_owned()
+    }
+
+    async fn measure(&self, engine: &mut dyn Engine, library: &Library, seconds: f64) -> Result<Pace, TuneError> {
+        let source = library.windows(&self.config.data)?;
+        predict::measure(engine, &self.config, &source, seconds).await
+    }
+
+    fn seconds(&self, pace: &Pace, library: &Library) -> Result<f64, TuneError> {
+        let config = &self.config;
+        let training = f64::from(config.steps) * pace.step;
+        Ok(match self.method {
+            Method::Tune => {
+                let windows = sizes(&library.windows(&config.data)?.windows, &config.split)?;
+                let plan = planned(config, windows[0], windows[1])?.checkpoints;
+                predict::seconds(pace, &plan, config, windows)
+            }
+            Method::RandomSearch | Method::GridSearch => f64::from(trainings_of_equal_cost(config)) * training,
+            Method::Adam => training,
+            // A linear model: nothing beside the networks.
+            Method::Statistics => 0.0,
+        })
+    }
+
+    async fn run(
         &self,
         engine: &mut dyn Engine,
         library: &Library,
@@ -82,59 +122,6 @@ impl HarTrial {
             Method::Adam => adam(config, engine, &source, observer).await,
             Method::Statistics => on_statistics(config, engine, &source, observer).await,
         }
-    }
-}
-
-impl Work for HarTrial {
-    fn load(&self, library: &Library) -> Result<(), TuneError> {
-        self.config.check()?;
-        library.windows(&self.config.data)?;
-        Ok(())
-    }
-
-    fn problem(&self) -> String {
-        match self.config.network {
-            Network::Narrow => "UCI HAR, narrow network",
-            Network::Paper => "UCI HAR, full network",
-        }
-        .to_owned()
-    }
-
-    fn measure<'a>(
-        &'a self,
-        engine: &'a mut dyn Engine,
-        library: &'a Library,
-        seconds: f64,
-    ) -> LocalFuture<'a, Result<Pace, TuneError>> {
-        Box::pin(async move {
-            let source = library.windows(&self.config.data)?;
-            predict::measure(engine, &self.config, &source, seconds).await
-        })
-    }
-
-    fn seconds(&self, pace: &Pace, library: &Library) -> Result<f64, TuneError> {
-        let config = &self.config;
-        let training = f64::from(config.steps) * pace.step;
-        Ok(match self.method {
-            Method::Tune => {
-                let windows = sizes(&library.windows(&config.data)?.windows, &config.split)?;
-                let plan = planned(config, windows[0], windows[1])?.checkpoints;
-                predict::seconds(pace, &plan, config, windows)
-            }
-            Method::RandomSearch | Method::GridSearch => f64::from(trainings_of_equal_cost(config)) * training,
-            Method::Adam => training,
-            // A linear model: nothing beside the networks.
-            Method::Statistics => 0.0,
-        })
-    }
-
-    fn run<'a>(
-        &'a self,
-        engine: &'a mut dyn Engine,
-        library: &'a Library,
-        observer: &'a mut dyn Observer,
-    ) -> LocalFuture<'a, Result<Named, TuneError>> {
-        Box::pin(self.outcome(engine, library, observer))
     }
 }
 

@@ -1,13 +1,15 @@
 //! Data hyper-cleaning on MNIST: a weight for each training example, found by hypergradients, against wrong
 //! labels (Franceschi et al. 2017, as their script has it).
 
+use async_trait::async_trait;
+
 use super::{Budget, Library, Study, Trial, Work};
 use crate::bilevel::descent::{Descent, Rule};
 use crate::bilevel::projection::onto_budgeted_box;
 use crate::bilevel::{Adam, Directions, Loss, Memory, Pace, Problem, Session, SessionData, Set, Targets};
 use crate::data::catalog::MNIST;
 use crate::data::idx::Labelled;
-use crate::engine::{Engine, LocalFuture};
+use crate::engine::Engine;
 use crate::experiment::error::TuneError;
 use crate::experiment::record::Named;
 use crate::experiment::tune::{Observer, Watched};
@@ -208,8 +210,56 @@ impl Cleaning {
         }
         Ok((weights, outer_loss))
     }
+}
 
-    async fn outcome(
+/// How well the examples that were thrown out are those with wrong labels.
+fn found(weights: &[f64], wrong: &[bool]) -> Named {
+    let thrown_out = || weights.iter().map(|&weight| weight < THROWN_OUT);
+    let hits = thrown_out().zip(wrong).filter(|&(out, &wrong)| out && wrong).count() as f64;
+    let (out, all) = (thrown_out().filter(|&out| out).count() as f64, wrong.iter().filter(|&&w| w).count() as f64);
+    let named = [
+        ("precision", hits / out),
+        ("recall", hits / all),
+        ("f1", 2.0 * hits / (out + all)),
+        ("thrown_out", out),
+        ("weights_sum", weights.iter().sum()),
+    ];
+    named.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+#[async_trait(?Send)]
+impl Work for Cleaning {
+    fn load(&self, library: &Library) -> Result<(), TuneError> {
+        library.images(&MNIST)?;
+        Ok(())
+    }
+
+    fn problem(&self) -> String {
+        format!("MNIST {}", self.scale.examples)
+    }
+
+    async fn measure(&self, engine: &mut dyn Engine, library: &Library, seconds: f64) -> Result<Pace, TuneError> {
+        let examples = self.examples(library)?;
+        // No more steps than it takes to time one.
+        let problem = problem(self.scale.examples, 2);
+        let at = lambda(&problem, RATE, &vec![1.0; self.scale.examples]);
+        let data = session_data(&problem, examples.train, examples.validation);
+        let mut session = Session::new(engine, problem, &data, Memory::StoreAll).await?;
+        Ok(session.measure(&at, seconds).await?)
+    }
+
+    fn seconds(&self, pace: &Pace, _library: &Library) -> Result<f64, TuneError> {
+        let Scale { steps, outer, final_steps, .. } = self.scale;
+        // The final training has twice the examples.
+        let last = 2.0 * final_steps as f64 * pace.step;
+        let learning = match self.weights {
+            Weights::Learned { .. } => f64::from(outer) * steps as f64 * (pace.step + pace.adjoint),
+            Weights::Equal | Weights::Oracle => 0.0,
+        };
+        Ok(learning + last)
+    }
+
+    async fn run(
         &self,
         engine: &mut dyn Engine,
         library: &Library,
@@ -248,74 +298,12 @@ impl Cleaning {
     }
 }
 
-/// How well the examples that were thrown out are those with wrong labels.
-fn found(weights: &[f64], wrong: &[bool]) -> Named {
-    let thrown_out = || weights.iter().map(|&weight| weight < THROWN_OUT);
-    let hits = thrown_out().zip(wrong).filter(|&(out, &wrong)| out && wrong).count() as f64;
-    let (out, all) = (thrown_out().filter(|&out| out).count() as f64, wrong.iter().filter(|&&w| w).count() as f64);
-    let named = [
-        ("precision", hits / out),
-        ("recall", hits / all),
-        ("f1", 2.0 * hits / (out + all)),
-        ("thrown_out", out),
-        ("weights_sum", weights.iter().sum()),
-    ];
-    named.map(|(name, value)| (name.to_owned(), value)).into()
-}
-
-impl Work for Cleaning {
-    fn load(&self, library: &Library) -> Result<(), TuneError> {
-        library.images(&MNIST)?;
-        Ok(())
-    }
-
-    fn problem(&self) -> String {
-        format!("MNIST {}", self.scale.examples)
-    }
-
-    fn measure<'a>(
-        &'a self,
-        engine: &'a mut dyn Engine,
-        library: &'a Library,
-        seconds: f64,
-    ) -> LocalFuture<'a, Result<Pace, TuneError>> {
-        Box::pin(async move {
-            let examples = self.examples(library)?;
-            // No more steps than it takes to time one.
-            let problem = problem(self.scale.examples, 2);
-            let at = lambda(&problem, RATE, &vec![1.0; self.scale.examples]);
-            let data = session_data(&problem, examples.train, examples.validation);
-            let mut session = Session::new(engine, problem, &data, Memory::StoreAll).await?;
-            Ok(session.measure(&at, seconds).await?)
-        })
-    }
-
-    fn seconds(&self, pace: &Pace, _library: &Library) -> Result<f64, TuneError> {
-        let Scale { steps, outer, final_steps, .. } = self.scale;
-        // The final training has twice the examples.
-        let last = 2.0 * final_steps as f64 * pace.step;
-        let learning = match self.weights {
-            Weights::Learned { .. } => f64::from(outer) * steps as f64 * (pace.step + pace.adjoint),
-            Weights::Equal | Weights::Oracle => 0.0,
-        };
-        Ok(learning + last)
-    }
-
-    fn run<'a>(
-        &'a self,
-        engine: &'a mut dyn Engine,
-        library: &'a Library,
-        observer: &'a mut dyn Observer,
-    ) -> LocalFuture<'a, Result<Named, TuneError>> {
-        Box::pin(self.outcome(engine, library, observer))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bilevel::Flow;
     use crate::cpu::CpuEngine;
+    use crate::engine::LocalFuture;
     use crate::experiment::tune::{Event, Observed};
     use std::path::Path;
 

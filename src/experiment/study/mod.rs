@@ -14,6 +14,8 @@ mod pays;
 mod prediction;
 pub mod summary;
 
+use async_trait::async_trait;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -23,7 +25,7 @@ use super::error::TuneError;
 use super::record::{DeviceRecord, Named};
 use super::tune::Observer;
 use crate::bilevel::Pace;
-use crate::engine::{Engine, LocalFuture};
+use crate::engine::Engine;
 pub use library::Library;
 
 /// All studies, in the order in which `experiment all` runs them.
@@ -83,6 +85,7 @@ pub struct Trial {
 }
 
 /// What a trial does. It knows its problem; the library has the data.
+#[async_trait(?Send)]
 pub trait Work {
     /// Reads its data and checks its settings, so that what is wrong with them is known before anything runs.
     fn load(&self, library: &Library) -> Result<(), TuneError>;
@@ -91,23 +94,18 @@ pub trait Work {
     fn problem(&self) -> String;
 
     /// Times the parts of its training on an engine, within about so many seconds.
-    fn measure<'a>(
-        &'a self,
-        engine: &'a mut dyn Engine,
-        library: &'a Library,
-        seconds: f64,
-    ) -> LocalFuture<'a, Result<Pace, TuneError>>;
+    async fn measure(&self, engine: &mut dyn Engine, library: &Library, seconds: f64) -> Result<Pace, TuneError>;
 
     /// Seconds that it takes at this pace.
     fn seconds(&self, pace: &Pace, library: &Library) -> Result<f64, TuneError>;
 
     /// Does it.
-    fn run<'a>(
-        &'a self,
-        engine: &'a mut dyn Engine,
-        library: &'a Library,
-        observer: &'a mut dyn Observer,
-    ) -> LocalFuture<'a, Result<Named, TuneError>>;
+    async fn run(
+        &self,
+        engine: &mut dyn Engine,
+        library: &Library,
+        observer: &mut dyn Observer,
+    ) -> Result<Named, TuneError>;
 }
 
 impl Trial {

@@ -5,13 +5,15 @@
 //! labelled the training windows were careless: beside learning rate, momentum and penalties, a weight for each of
 //! them is to be found. The more of them, the fewer windows each has labelled.
 
+use async_trait::async_trait;
+
 use super::har::{self, sets, train_and_score, trainings_of_equal_cost};
 use super::{Budget, Library, Study, Trial, Work};
 use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::outer::OuterAdam;
 use crate::bilevel::{Coordinate, Directions, Memory, Pace, Problem, Session, Transform};
 use crate::data::{CLASSES, Split};
-use crate::engine::{Engine, LocalFuture};
+use crate::engine::Engine;
 use crate::experiment::config::TuneConfig;
 use crate::experiment::error::TuneError;
 use crate::experiment::predict;
@@ -185,8 +187,33 @@ impl Best {
     }
 }
 
-impl Pays {
-    async fn outcome(
+#[async_trait(?Send)]
+impl Work for Pays {
+    fn load(&self, library: &Library) -> Result<(), TuneError> {
+        self.config.check()?;
+        library.windows(&self.config.data)?;
+        Ok(())
+    }
+
+    fn problem(&self) -> String {
+        "UCI HAR, narrow network with example weights".to_owned()
+    }
+
+    async fn measure(&self, engine: &mut dyn Engine, library: &Library, seconds: f64) -> Result<Pace, TuneError> {
+        let source = library.windows(&self.config.data)?;
+        predict::measure(engine, &self.config, &source, seconds).await
+    }
+
+    fn seconds(&self, pace: &Pace, _library: &Library) -> Result<f64, TuneError> {
+        let config = &self.config;
+        let steps = f64::from(config.steps);
+        Ok(match self.random {
+            true => f64::from(trainings_of_equal_cost(config)) * steps * pace.step,
+            false => f64::from(config.outer) * steps * (pace.step + pace.adjoint),
+        })
+    }
+
+    async fn run(
         &self,
         engine: &mut dyn Engine,
         library: &Library,
@@ -231,48 +258,6 @@ impl Pays {
         metrics.insert("outer_loss".to_owned(), best.loss);
         metrics.retain(|_, value| value.is_finite());
         Ok(metrics)
-    }
-}
-
-impl Work for Pays {
-    fn load(&self, library: &Library) -> Result<(), TuneError> {
-        self.config.check()?;
-        library.windows(&self.config.data)?;
-        Ok(())
-    }
-
-    fn problem(&self) -> String {
-        "UCI HAR, narrow network with example weights".to_owned()
-    }
-
-    fn measure<'a>(
-        &'a self,
-        engine: &'a mut dyn Engine,
-        library: &'a Library,
-        seconds: f64,
-    ) -> LocalFuture<'a, Result<Pace, TuneError>> {
-        Box::pin(async move {
-            let source = library.windows(&self.config.data)?;
-            predict::measure(engine, &self.config, &source, seconds).await
-        })
-    }
-
-    fn seconds(&self, pace: &Pace, _library: &Library) -> Result<f64, TuneError> {
-        let config = &self.config;
-        let steps = f64::from(config.steps);
-        Ok(match self.random {
-            true => f64::from(trainings_of_equal_cost(config)) * steps * pace.step,
-            false => f64::from(config.outer) * steps * (pace.step + pace.adjoint),
-        })
-    }
-
-    fn run<'a>(
-        &'a self,
-        engine: &'a mut dyn Engine,
-        library: &'a Library,
-        observer: &'a mut dyn Observer,
-    ) -> LocalFuture<'a, Result<Named, TuneError>> {
-        Box::pin(self.outcome(engine, library, observer))
     }
 }
 
