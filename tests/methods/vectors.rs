@@ -169,7 +169,7 @@ fn truncation_refuses_what_acts_before_it() {
     };
     let none = || Directions::new(&case.problem);
     assert!(refusal(none().initial_weights()).contains("reverse mode"));
-    assert!(refusal(none().log_lr_steps(&case.problem)).contains("last 4 steps"));
+    assert!(refusal(none().log_lr_steps(&case.problem)).contains("only the last 4 of 9 steps"));
     // A rate that all steps share is seen in the last ones.
     assert!(estimate(&case, truncated(4), &none().shared(case.problem.layout().log_lr)).is_ok());
     assert!(estimate(&case, truncated(9), &none().initial_weights()).is_ok());
