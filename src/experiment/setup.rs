@@ -60,11 +60,12 @@ pub(super) fn initial_weights(config: &TuneConfig, problem: &Problem) -> Vec<f32
     problem.model.initial_parameters(u64::from(config.seed))
 }
 
-/// The rate of the outer optimiser on a kind: less where there are many of it.
+/// The rate of the outer optimiser on a kind: less where there are many of it, or where a little does much.
 pub(super) fn outer_rate(config: &TuneConfig, kind: Kind) -> f64 {
     match kind {
         Kind::ExampleWeights => config.example_weight_rate,
-        Kind::LrSchedule => 0.25 * config.outer_rate,
+        // It acts on the outputs by its fourth power, once in each layer.
+        Kind::LrSchedule | Kind::InitialScale => 0.25 * config.outer_rate,
         Kind::InitialWeights => 0.0025 * config.outer_rate,
         _ => config.outer_rate,
     }
