@@ -1,12 +1,12 @@
 //! What a tuning run is told: its settings, their defaults, and what may be wrong with them.
 
 mod bytes;
+mod check;
 mod choices;
 mod differentiation;
 mod source;
 
-use std::fmt;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -95,22 +95,6 @@ pub struct TuneConfig {
     pub split: SubjectSplit,
 }
 
-/// Training steps that a plan is made for.
-const MOST_STEPS: u32 = 1_000_000;
-
-/// An iteration at this rate goes through all of single precision: e⁸⁸ is its largest number.
-const FASTEST: f64 = 88.0;
-
-/// What single precision holds, with room to multiply.
-const SINGLE: RangeInclusive<f64> = 1e-30..=1e30;
-
-/// Noise ten times as strong as what it is put on leaves nothing of it.
-const LOUDEST: f64 = 10.0;
-
-/// Shares that are not yet 1 in single precision, nor is what is divided by what is left.
-const MOST_DROPOUT: f64 = 0.999;
-const MOST_BETA: f64 = 0.999999;
-
 impl Default for TuneConfig {
     fn default() -> Self {
         TuneConfig {
@@ -183,175 +167,6 @@ impl TuneConfig {
         toml::to_string(self).expect("settings are plain values")
     }
 
-    /// Refuses settings that no data could make sense of.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        fn require(
-            ok: bool,
-            field: &'static str,
-            value: impl fmt::Display,
-            must: &str,
-            mend: &str,
-        ) -> Result<(), ConfigError> {
-            let error =
-                || ConfigError::Value { field, value: value.to_string(), must: must.to_owned(), mend: mend.to_owned() };
-            if ok { Ok(()) } else { Err(error()) }
-        }
-        let positive = |field, value: f64, mend| {
-            let must = "above 0 and finite in single precision: from 1e-30 to 1e30";
-            require(SINGLE.contains(&value), field, plain(value), must, mend)
-        };
-        require(
-            self.steps >= 1,
-            "steps",
-            self.steps,
-            "at least 1",
-            "Without a training step there is nothing to differentiate; 20 is a quick look, 200 the usual number.",
-        )?;
-        require(
-            self.steps <= MOST_STEPS,
-            "steps",
-            self.steps,
-            &format!("at most {MOST_STEPS}"),
-            "Every step has its place in the plan and its own learning rates in memory; 200 is the usual number.",
-        )?;
-        require(self.outer >= 1, "outer", self.outer, "at least 1", "20 is the usual number of outer iterations.")?;
-        require(self.batch >= 1, "batch", self.batch, "at least 1", "64 is the usual size.")?;
-        require(
-            self.validation_windows >= 1,
-            "validation_windows",
-            self.validation_windows,
-            "at least 1",
-            "The outer loss needs windows to be taken on; 512 is the usual number.",
-        )?;
-        let names = "Name one or more of lr, momentum, l2, example-weights and the others, each once.";
-        let twice =
-            (1..self.hyperparameters.len()).any(|k| self.hyperparameters[..k].contains(&self.hyperparameters[k]));
-        require(!self.hyperparameters.is_empty(), "hyperparameters", "empty", "a list of what to tune", names)?;
-        require(!twice, "hyperparameters", self.kind_names(), "free of repetitions", names)?;
-        self.check_kinds()?;
-        positive("learning_rate", self.learning_rate, "Start from 0.001, or larger if training is slow.")?;
-        require(
-            self.momentum > 0.0 && self.momentum < 1.0,
-            "momentum",
-            self.momentum,
-            "above 0 and below 1",
-            "It is tuned on a logit scale, which has no ends; start from 0.5, or from 0.01 for nearly none.",
-        )?;
-        for beta in self.betas {
-            require(
-                beta > 0.0 && beta <= MOST_BETA,
-                "betas",
-                beta,
-                &format!("two numbers above 0 and at most {MOST_BETA}"),
-                "They are tuned on a logit scale, which has no ends; 0.9 and 0.999 are usual.",
-            )?;
-        }
-        positive("epsilon", self.epsilon, "1e-5 is usual.")?;
-        positive("l2", self.l2, "It is tuned on a log scale; start from 0.001, or from 1e-8 for nearly none.")?;
-        let rate = |field, value: f64, mend| {
-            require(
-                value > 0.0 && value <= FASTEST,
-                field,
-                plain(value),
-                &format!("above 0 and at most {FASTEST}"),
-                mend,
-            )
-        };
-        rate("outer_rate", self.outer_rate, "0.4 moves each hyperparameter by up to a half in an iteration.")?;
-        rate("example_weight_rate", self.example_weight_rate, "0.25 is the usual rate.")?;
-        require(
-            (0.0..=MOST_DROPOUT).contains(&self.dropout),
-            "dropout",
-            self.dropout,
-            &format!("at least 0 and at most {MOST_DROPOUT}"),
-            "0 switches it off; 0.5 is the usual share.",
-        )?;
-        let noise = |field, value: f64, mend| {
-            let ok = value == 0.0 || (*SINGLE.start()..=LOUDEST).contains(&value);
-            require(ok, field, plain(value), &format!("0, or from {:e} to {LOUDEST}", SINGLE.start()), mend)
-        };
-        noise("jitter", self.jitter, "Windows are scaled to a deviation of 1; 0.05 is a little noise.")?;
-        noise("scaling", self.scaling, "0.1 changes each channel by about a tenth.")?;
-        self.check_use()
-    }
-
-    /// Refuses settings that this training would not look at. Those that are as by default may not have been given.
-    fn check_use(&self) -> Result<(), ConfigError> {
-        let usual = TuneConfig::default();
-        let adam = self.optimizer == Dynamics::Adam;
-        let weights = self.hyperparameters.contains(&Kind::ExampleWeights);
-        let numbers = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
-        let settings: [(_, _, &[f64], &[f64], _); 4] = [
-            (
-                "momentum",
-                self.optimizer.has_momentum(),
-                &[self.momentum],
-                &[usual.momentum],
-                "This optimizer has none; momentum, heavy-ball and nesterov have one.",
-            ),
-            ("betas", adam, &self.betas, &usual.betas, "Only adam has them: take optimizer adam."),
-            ("epsilon", adam, &[self.epsilon], &[usual.epsilon], "Only adam has it: take optimizer adam."),
-            (
-                "example_weight_rate",
-                weights,
-                &[self.example_weight_rate],
-                &[usual.example_weight_rate],
-                "Example weights are not tuned: name example-weights among the hyperparameters.",
-            ),
-        ];
-        for (field, used, given, usual, mend) in settings {
-            if !used && given != usual {
-                return Err(ConfigError::Value {
-                    field,
-                    value: numbers(given),
-                    must: format!("left out here, or {}", numbers(usual)),
-                    mend: mend.to_owned(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn kind_names(&self) -> String {
-        self.hyperparameters.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",")
-    }
-
-    /// Refuses hyperparameters that the training does not have.
-    fn check_kinds(&self) -> Result<(), ConfigError> {
-        let dynamics = self.optimizer;
-        let adam = dynamics == Dynamics::Adam;
-        let missing = |kind: &Kind| match kind {
-            Kind::Momentum if adam => Some("The optimizer is adam, which has betas in its place: name lr,betas,l2."),
-            Kind::Momentum if dynamics == Dynamics::Sgd => {
-                Some("The optimizer is sgd, which has none: name lr,l2, or take momentum.")
-            }
-            Kind::Betas | Kind::Epsilon if !adam => Some("Only adam has it: take optimizer adam."),
-            Kind::Dropout if self.dropout == 0.0 => Some("Dropout is switched off: start from a rate above 0."),
-            Kind::Regularizer => {
-                Some("This network has no regularizer of its own; problems made in Rust may have one.")
-            }
-            _ => None,
-        };
-        if [Kind::L2, Kind::L2Global].iter().all(|kind| self.hyperparameters.contains(kind)) {
-            return Err(ConfigError::Value {
-                field: "hyperparameters",
-                value: self.kind_names(),
-                must: "with one of l2 and l2-global at most".to_owned(),
-                mend: "Tune one penalty for all layers or one for each.".to_owned(),
-            });
-        }
-        let Some((kind, mend)) = self.hyperparameters.iter().find_map(|kind| missing(kind).map(|mend| (kind, mend)))
-        else {
-            return Ok(());
-        };
-        Err(ConfigError::Value {
-            field: "hyperparameters",
-            value: self.kind_names(),
-            must: format!("without {}, which this training does not have", kind.name()),
-            mend: mend.to_owned(),
-        })
-    }
-
     /// The noise of the training.
     pub fn noise(&self) -> Vec<Noise> {
         let tuned = |kind: Kind| self.hyperparameters.contains(&kind);
@@ -361,28 +176,6 @@ impl TuneConfig {
             (Noise::Scaling, tuned(Kind::Scaling) || self.scaling > 0.0),
         ];
         all.into_iter().filter(|(_, has)| *has).map(|(noise, _)| noise).collect()
-    }
-
-    /// Refuses a batch larger than the training set that it is drawn from without replacement.
-    pub fn check_batch(&self, training_windows: usize) -> Result<(), ConfigError> {
-        if self.batch as usize <= training_windows {
-            return Ok(());
-        }
-        Err(ConfigError::Value {
-            field: "batch",
-            value: self.batch.to_string(),
-            must: format!("at most {training_windows}, the number of training windows"),
-            mend: "A batch holds each window at most once: take a smaller batch or more data.".to_owned(),
-        })
-    }
-}
-
-/// A number as people write it, however large or small.
-fn plain(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() || (1e-6..1e15).contains(&value.abs()) {
-        value.to_string()
-    } else {
-        format!("{value:e}")
     }
 }
 
