@@ -113,6 +113,11 @@ impl Stream {
         (bits as f64 + 0.5) / (1u64 << 52) as f64
     }
 
+    /// One of the other labels of a problem with so many classes, each equally likely.
+    pub fn other_label(&mut self, label: u32, classes: usize) -> u32 {
+        (label + 1 + ((classes - 1) as f64 * self.uniform()) as u32) % classes as u32
+    }
+
     /// Standard normal (Box–Muller).
     pub fn normal(&mut self) -> f64 {
         let (radius, angle) = (self.uniform(), self.uniform());

@@ -90,7 +90,7 @@ pub fn spoil_every_second_label(set: &mut Set) -> Vec<bool> {
     let mut stream = Stream::new(0, Purpose::Labels, 0);
     let spoil = |(i, label): (usize, &mut u32)| {
         if i % 2 == 1 {
-            *label = (*label + 1 + (9.0 * stream.uniform()) as u32) % 10;
+            *label = stream.other_label(*label, 10);
         }
         i % 2 == 1
     };

@@ -41,7 +41,7 @@ pub struct Blueprint {
 }
 
 impl Blueprint {
-    /// Compiles a problem whose outer loss is taken on `validation` examples, and plans its memory. A
+    /// Checks and compiles a problem whose outer loss is taken on `validation` examples, and plans its memory. A
     /// [`Memory`](super::Memory) alone stands for reverse mode.
     pub fn new(problem: &Problem, validation: usize, method: impl Into<Box<dyn Method>>) -> Result<Self, SolveError> {
         Self::of(problem, validation, &*method.into())
@@ -49,6 +49,7 @@ impl Blueprint {
 
     /// The same for a method that is still to be used.
     pub fn of(problem: &Problem, validation: usize, method: &dyn Method) -> Result<Self, SolveError> {
+        problem.check()?;
         let mut functions = vec![problem.step()];
         functions.extend(method.functions(problem));
         functions.push(problem.outer_gradient(validation));

@@ -24,6 +24,8 @@ pub enum SolveError {
     Budget { budget: u64, fixed: u64, state: u64, steps: usize, last: usize },
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error("the problem cannot be trained: {0}")]
+    Problem(String),
     #[error("the hyperparameters do not fit the problem: {0}")]
     Hyperparameters(String),
     #[error("the loss takes {wanted} as targets, but the examples have {given}")]

@@ -111,7 +111,7 @@ impl Method for FixedPoint {
             reason: "each step trains on another batch, so there is no one map with a fixed point".to_owned(),
             instead: "implicit differentiation or a batch of all examples",
         });
-        minibatches.or_else(|| implicit::refusal(self.name(), problem, along))
+        implicit::refusal(self.name(), problem, along).or(minibatches)
     }
 
     fn functions(&self, problem: &Problem) -> Vec<Function> {

@@ -15,11 +15,15 @@ use crate::ir::DType;
 /// are as many passes as the directions need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward {
-    /// Tangents that one program moves beside the state, of which it shares all intermediate results.
+    /// Tangents that one program moves beside the state, of which it shares all intermediate results; 0 counts as 1.
     pub width: usize,
 }
 
 impl Forward {
+    fn width(&self) -> usize {
+        self.width.max(1)
+    }
+
     /// The width for a number of directions: the fewest passes of at most four, since a wider program
     /// shares little more and takes longer to compile.
     pub fn for_directions(count: usize) -> Self {
@@ -34,9 +38,9 @@ impl Forward {
         let next = f.outputs.iter().find(|output| output.name == "next_state").expect("a step has one").node;
         let (d, m) = (problem.state_len(), problem.layout().len());
         let g = &mut f.graph;
-        let tangents = g.input("tangents", &[self.width * d], DType::F32);
-        let directions = g.input("directions", &[self.width * m], DType::F32);
-        let moved: Vec<_> = (0..self.width)
+        let tangents = g.input("tangents", &[self.width() * d], DType::F32);
+        let directions = g.input("directions", &[self.width() * m], DType::F32);
+        let moved: Vec<_> = (0..self.width())
             .map(|k| {
                 let seeds = [(state, g.segment(tangents, k * d, d)), (lambda, g.segment(directions, k * m, m))];
                 jvp(g, &[next], &seeds)[0].expect("a state moves with the one before it")
@@ -59,9 +63,9 @@ impl Forward {
         host: &mut dyn Host,
     ) -> Result<(), SolveError> {
         let (steps, d, m) = (runner.problem().steps, runner.problem().state_len(), runner.problem().layout().len());
-        let (mut tangents, mut directions) = (vec![0.0; self.width * d], vec![0.0; self.width * m]);
+        let (mut tangents, mut directions) = (vec![0.0; self.width() * d], vec![0.0; self.width() * m]);
         let corrections = runner.corrections(lambda, 0);
-        for (k, column) in (first..along.len()).take(self.width).enumerate() {
+        for (k, column) in (first..along.len()).take(self.width()).enumerate() {
             let (direction, tangent) = (&mut directions[k * m..(k + 1) * m], &mut tangents[k * d..(k + 1) * d]);
             along.write(column, direction, tangent);
             corrections.iter().for_each(|c| tangent[c.slot] += c.derivative * direction[c.at]);
@@ -75,7 +79,7 @@ impl Forward {
             runner.engine.submit(&[Command::Copy { from, to }])?;
         }
         let buffers = ["tangents 0", "tangents 1"].map(|name| runner.array(name));
-        let progress = Progress { done: first.div_ceil(self.width) * steps, total: self.passes(along.len()) * steps };
+        let progress = Progress { done: first.div_ceil(self.width()) * steps, total: self.passes(along.len()) * steps };
         let binding = |runner: &mut Runner<'_>, t: usize| {
             let tangents = [("tangents", buffers[t % 2]), ("next_tangents", buffers[(t + 1) % 2])];
             let plan = runner.plan();
@@ -86,7 +90,7 @@ impl Forward {
     }
 
     fn passes(&self, directions: usize) -> usize {
-        directions.div_ceil(self.width).max(1)
+        directions.div_ceil(self.width()).max(1)
     }
 
     /// Trains and differentiates; the tangents of a single pass may be kept from the last one.
@@ -108,7 +112,7 @@ impl Forward {
             return Ok(estimate);
         }
         let gradient = runner.read(&[runner.array("gradient")]).await?.remove(0);
-        for first in (0..along.len()).step_by(self.width) {
+        for first in (0..along.len()).step_by(self.width()) {
             if first > 0 {
                 self.pass(runner, lambda, along, first, false, host).await?;
                 runner.counts.steps += steps as u64;
@@ -137,8 +141,8 @@ impl Method for Forward {
     }
 
     fn arrays(&self, problem: &Problem) -> Vec<Array> {
-        let tangents = |name| Array::new(name, DType::F32, self.width * problem.state_len());
-        let directions = Array::new("directions", DType::F32, self.width * problem.layout().len());
+        let tangents = |name| Array::new(name, DType::F32, self.width() * problem.state_len());
+        let directions = Array::new("directions", DType::F32, self.width() * problem.layout().len());
         vec![tangents("tangents 0"), tangents("tangents 1"), directions]
     }
 

@@ -262,6 +262,12 @@ impl Hyperparameters {
         let wrong = |what: String| Err(SolveError::Hyperparameters(what));
         for (position, Group { kind, values, .. }) in self.groups.iter().enumerate() {
             let (name, count) = (kind.name(), kind.count(problem));
+            if count == 0 && *kind == Kind::Dropout && problem.masked().is_some() {
+                return wrong(format!(
+                    "`{name}` is given, but masks of zeros and ones have no derivative in it: add Noise::Dropout to the \
+                     problem's noise, which stands for them"
+                ));
+            }
             if count == 0 {
                 return wrong(format!("`{name}` is given, but the problem has no such hyperparameter"));
             }
@@ -457,5 +463,8 @@ mod tests {
         assert!(message(most(Kind::Dropout).fixed(&problem, Kind::Dropout, 1.0)).contains("beyond the end"));
         assert!(message(all(&problem, None).with(Kind::Momentum, &[0.5], true)).contains("no such hyperparameter"));
         assert!(message(all(&problem, None).tuned(&problem, Kind::Lr, 0.5)).contains("given twice"));
+        let masked = Problem { noise: vec![], ..problem };
+        let point = Hyperparameters::default().with(Kind::Dropout, &[0.5], true);
+        assert!(point.check(&masked).unwrap_err().to_string().contains("add Noise::Dropout"));
     }
 }

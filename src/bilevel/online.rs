@@ -28,6 +28,9 @@ impl Online {
 
 /// Real-time forward mode (Franceschi et al. 2017): the tangents go on with the training, so that they
 /// hold its whole history, each step's with the hyperparameters of its time.
+///
+/// After a training that diverged the same steps are taken again, with tangents that begin there: what led to them
+/// is taken as given from then on.
 pub struct RealTime {
     forward: Forward,
     goes_on: bool,

@@ -37,7 +37,7 @@ impl Pace {
         counts.steps as f64 * self.step
             + counts.adjoints as f64 * self.adjoint
             + counts.tangents as f64 * TANGENT * self.step
-            + counts.products as f64 * chunks * PRODUCT * (self.adjoint - self.step)
+            + counts.products as f64 * chunks * PRODUCT * self.outer
     }
 
     /// What is to be expected where only the training step could be measured, by counted FLOPs of the HAR networks: an
@@ -50,7 +50,7 @@ impl Pace {
 /// A tangent beside a training step, in training steps (docs/decisions/0007).
 const TANGENT: f64 = 0.93;
 
-/// A chunk of a product with the Hessian, in those of an adjoint: two batches of 64.
+/// A chunk of a product with the Hessian, in those of a loss with its gradient: it is their tangent beside them.
 const PRODUCT: f64 = 2.0;
 
 /// How often a program is timed where that takes no longer than a fifth of a second.
@@ -102,6 +102,21 @@ impl Session<'_> {
             if spent >= seconds && (tries >= TRIES || spent >= 0.2) {
                 return Ok(least);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_are_taken_on_all_examples_whatever_the_batch() {
+        // Steps of a small and of a large batch, on the same examples.
+        for step in [0.1, 10.0] {
+            let pace = Pace { step, adjoint: 3.0 * step, outer: 5.0, evaluation: 1.0 };
+            let products = Counts { products: 7, ..Counts::default() };
+            assert_eq!(pace.of(&products, 3 * CHUNK - 1), 7.0 * 3.0 * PRODUCT * 5.0);
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::noise::{self, Noise};
-use super::{Loss, ParameterMap, Regularizer, TrainingLoss};
+use super::{Loss, ParameterMap, Regularizer, SolveError, TrainingLoss};
 use crate::autodiff::{grad, vjp};
 use crate::compile::{CompileError, Output, Program, compile};
 use crate::ir::{DType, Graph, NodeId, Scalar, numel};
@@ -155,6 +155,20 @@ impl Problem {
             regularizer: None,
             noise: vec![],
         }
+    }
+
+    /// Whether there is something to train, and enough of it for a batch.
+    pub fn check(&self) -> Result<(), SolveError> {
+        let Problem { steps, batch, train, .. } = *self;
+        let wrong = match () {
+            () if steps == 0 => "it has no training steps; give at least 1".to_owned(),
+            () if batch == 0 => "a batch holds no example; give at least 1".to_owned(),
+            () if batch > train && self.batches == Source::Keyed => {
+                format!("a batch of {batch} holds no example twice, but there are only {train}")
+            }
+            () => return Ok(()),
+        };
+        Err(SolveError::Problem(wrong))
     }
 
     pub fn layout(&self) -> Layout {
@@ -517,4 +531,28 @@ pub(super) fn chunk_rows(g: &mut Graph, chunk: NodeId, count: usize) -> (NodeId,
     let valid = g.scalar(Scalar::LtU, &[row, limit]);
     let zero = g.full_u(&[CHUNK], 0);
     (g.select(valid, row, zero), valid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bilevel::{Blueprint, Memory};
+    use crate::nn::Layer;
+
+    #[test]
+    fn what_cannot_be_trained_is_refused_before_anything_is_compiled() {
+        let layers = Layer::Dense { name: "dense".into(), inputs: 3, outputs: 2, bias: true };
+        let model = Model::new(vec![layers], &[3]).unwrap();
+        let sound = Problem::new(model, Loss::CrossEntropy, Optimizer::Sgd, 4, 10);
+        let cases = [
+            (Problem { steps: 0, ..sound.clone() }, "no training steps"),
+            (Problem { batch: 0, ..sound.clone() }, "no example"),
+            (Problem { batch: 11, ..sound.clone() }, "only 10"),
+        ];
+        for (problem, words) in cases {
+            let Err(error) = Blueprint::new(&problem, 5, Memory::Slots(2)) else { panic!("{words}") };
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        assert!(Blueprint::new(&sound, 5, Memory::Slots(2)).is_ok());
+    }
 }

@@ -113,7 +113,7 @@ impl Journal {
 
 /// The lines that were written to their end. A process that was killed may have left half a line: its
 /// trial is run again.
-fn whole(text: &str) -> &str {
+pub fn whole(text: &str) -> &str {
     &text[..text.rfind('\n').map_or(0, |end| end + 1)]
 }
 
@@ -288,7 +288,7 @@ fn table(study: &Study, rows: &[summary::Row]) -> String {
     let mut lines: Vec<Vec<String>> = vec![head.chain(["seeds".to_owned()]).collect()];
     for row in rows {
         let value = |name: &&str| match row.metrics.get(*name) {
-            Some(statistic) => format!("{} ± {}", number(statistic.mean), number(statistic.deviation)),
+            Some(statistic) => super::progress::statistic(statistic),
             None => "–".to_owned(),
         };
         let seeds = row.metrics.values().map(|statistic| statistic.count).max().unwrap_or(0);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use stackelberg::experiment::record::{Named, OuterRecord};
+use stackelberg::experiment::study::summary::Statistic;
 
 /// The run's face on standard error.
 pub struct Progress {
@@ -128,6 +129,11 @@ fn settings(named: &Named) -> String {
         parts.push(if low == high { format!("{family} {low}") } else { format!("{family} {low}…{high}") });
     }
     parts.join("  ")
+}
+
+/// A mean over seeds with its standard deviation, where there is one.
+pub fn statistic(s: &Statistic) -> String {
+    if s.count > 1 { format!("{} ± {}", number(s.mean), number(s.deviation)) } else { number(s.mean) }
 }
 
 #[cfg(test)]

@@ -161,7 +161,7 @@ fn tuning_run(directory: &Path) -> Result<Run, CliError> {
             problem: format!("line {}, {}", at + 1, in_line(&error)),
         })
     };
-    let iterations = lines.lines().enumerate().map(line).collect::<Result<_, _>>()?;
+    let iterations = experiment::whole(&lines).lines().enumerate().map(line).collect::<Result<_, _>>()?;
     Ok(Run { name: directory.display().to_string(), result, iterations })
 }
 
@@ -315,8 +315,7 @@ fn study_table(study: &StudyReport) -> String {
     let head: Vec<String> = names.map(str::to_owned).collect();
     let line = |row: &summary::Row| {
         let value = |name: &&str| match row.metrics.get(*name) {
-            Some(s) if s.count > 1 => format!("{} ± {}", figure(s.mean), figure(s.deviation)),
-            Some(s) => figure(s.mean),
+            Some(s) => super::progress::statistic(s),
             None => "–".to_owned(),
         };
         let count = row.metrics.values().map(|s| s.count).max().unwrap_or(0).to_string();

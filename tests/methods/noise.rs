@@ -2,8 +2,8 @@
 
 use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
 use stackelberg::bilevel::{
-    Forward, Implicit, Loss, Memory, Noise, Problem, Regularizer, Reverse, Session, SessionData, Set, SolveError,
-    Solver, Targets, Unattended,
+    FixedPoint, Forward, Implicit, Loss, Memory, Method, Noise, Problem, Regularizer, Reverse, Session, SessionData,
+    Set, SolveError, Solver, Targets, Unattended,
 };
 use stackelberg::engine::Engine;
 use stackelberg::ir::{Graph, NodeId, Scalar};
@@ -148,13 +148,16 @@ fn noise_is_refused_by_implicit_methods() {
     let (problem, data) = noisy(Optimizer::Sgd);
     let mut point = every_kind(&problem);
     point.groups.iter_mut().for_each(|g| g.tuned = g.kind == Kind::L2);
-    let mut engine = ReferenceEngine::new();
-    let answer = pollster::block_on(async {
-        let implicit = Implicit::new(Solver::ConjugateGradient, 3);
-        let mut session = Session::new(&mut engine, problem, &data, implicit).await.unwrap();
-        session.estimate_at(&point, &mut Unattended).await
-    });
-    assert!(matches!(answer, Err(SolveError::Refused(refusal)) if refusal.reason.contains("noise")));
+    let methods: [Box<dyn Method>; 2] = [Implicit::new(Solver::ConjugateGradient, 3).into(), FixedPoint::new(3).into()];
+    for method in methods {
+        let mut engine = ReferenceEngine::new();
+        let answer = pollster::block_on(async {
+            let mut session = Session::new(&mut engine, problem.clone(), &data, method).await.unwrap();
+            session.estimate_at(&point, &mut Unattended).await
+        });
+        let Err(SolveError::Refused(refusal)) = answer else { panic!("answered") };
+        assert!(refusal.reason.contains("noise") && refusal.instead.starts_with("reverse mode"), "{refusal}");
+    }
 }
 
 fn half_square(g: &mut Graph, output: NodeId, target: NodeId) -> NodeId {

@@ -91,7 +91,7 @@ fn native_tests(count: &mut Count, all: bool, strict: bool) -> Result<()> {
     run_tests(&mut cargo, count)
 }
 
-/// Runs every example that needs nothing but the data at hand.
+/// Runs every example. hyper_cleaning ends with where to get MNIST if it is not there.
 fn examples() -> Result<()> {
     for name in ["ridge", "feature_penalty", "schedule", "har", "hyper_cleaning"] {
         process::run(process::cargo("run").args(["--quiet", "--example", name]))?;

@@ -160,8 +160,7 @@ fn mislabel(source: &data::Source, trial: &HarTrial) -> Result<(data::Source, Ve
             wrong.push(spoilt);
         }
         if spoilt {
-            let others = (CLASSES - 1) as f64;
-            windows.labels[at] = (windows.labels[at] + 1 + (others * stream.uniform()) as u32) % CLASSES as u32;
+            windows.labels[at] = stream.other_label(windows.labels[at], CLASSES);
         } else {
             kept.push(at);
         }
@@ -383,14 +382,8 @@ async fn on_statistics(
         ..Problem::new(model, Loss::CrossEntropy, Optimizer::Momentum, 600, train.count)
     };
     let layout = problem.layout();
-    let data = SessionData {
-        train,
-        validation: validation.clone(),
-        initial: vec![0.0; problem.model.parameter_count()],
-        seed: u64::from(config.seed),
-        batches: vec![],
-        masks: vec![],
-    };
+    let initial = vec![0.0; problem.model.parameter_count()];
+    let data = SessionData::new(train, validation.clone(), initial, u64::from(config.seed));
     let mut session = Session::new(engine, problem, &data, Memory::Slots(1)).await?;
     let sets = [validation, test];
     let mut best: Option<Named> = None;

@@ -166,8 +166,7 @@ impl Cleaning {
         if let Targets::Labels(labels) = &mut spoilt.targets {
             for at in (0..count as u32 / 2).map(|i| permute_index(key, count as u32, i) as usize) {
                 wrong[at] = true;
-                let others = (CLASSES - 1) as f64;
-                labels[at] = (labels[at] + 1 + (others * stream.uniform()) as u32) % CLASSES as u32;
+                labels[at] = stream.other_label(labels[at], CLASSES);
             }
         }
         let everything: Vec<usize> = (0..test.labels.len()).collect();

@@ -168,7 +168,7 @@ fn mislabel(split: &mut Split, annotators: usize, seed: u32) {
     let careless: Vec<bool> = (0..annotators).map(|_| stream.uniform() < CARELESS).collect();
     for (at, label) in split.train.labels.iter_mut().enumerate() {
         if careless[at % annotators] {
-            *label = (*label + 1 + ((CLASSES - 1) as f64 * stream.uniform()) as u32) % CLASSES as u32;
+            *label = stream.other_label(*label, CLASSES);
         }
     }
 }
