@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("{k:2}  outer loss {:.4}  test accuracy {:.1} %", estimate.outer_loss, 100.0 * score.accuracy());
             outer.advance(&mut point, &estimate);
         }
-        let weights: Vec<f64> = point.groups[1].constrained().collect();
+        let weights = point.values(Kind::ExampleWeights);
         for (name, kind) in [("wrong", true), ("right", false)] {
             let of_kind = weights.iter().zip(&wrong).filter(|(_, wrong)| **wrong == kind).map(|(weight, _)| weight);
             let (sum, count) = of_kind.fold((0.0, 0), |(sum, count), weight| (sum + weight, count + 1));

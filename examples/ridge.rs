@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for k in 1..=12 {
             session.set_tolerance(hoag.tolerance());
             let estimate = session.estimate_at(&point, &mut Unattended).await?;
-            let penalty = point.groups[2].constrained().next().unwrap_or_default();
+            let penalty = point.values(Kind::L2)[0];
             println!("{k:2}  penalty {penalty:.2e}  outer loss {:.5}", estimate.outer_loss);
             hoag.advance(&mut point, &estimate);
         }

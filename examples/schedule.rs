@@ -37,8 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         session.train_at(&best.1, &mut Unattended).await?;
         let score = session.evaluate(&test, &mut Unattended).await?;
-        let factors: Vec<f64> = best.1.groups[1].constrained().collect();
-        println!("factors of the steps: {}", support::sparkline(&factors));
+        println!("factors of the steps: {}", support::sparkline(&best.1.values(Kind::LrSchedule)));
         println!("test accuracy {:.1} %", 100.0 * score.accuracy());
         Ok(())
     })

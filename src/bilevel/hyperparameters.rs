@@ -335,6 +335,11 @@ impl Hyperparameters {
         directions
     }
 
+    /// The constrained values of a kind; none where it is not there.
+    pub fn values(&self, kind: Kind) -> Vec<f64> {
+        self.groups.iter().filter(|group| group.kind == kind).flat_map(Group::constrained).collect()
+    }
+
     /// The unconstrained values of the tuned groups, one after another.
     pub fn variables(&self) -> Vec<f64> {
         self.groups.iter().filter(|g| g.tuned).flat_map(|g| g.values.iter().copied()).collect()

@@ -182,8 +182,7 @@ mod tests {
         let problem = problem(&TuneConfig { steps: 4, batch: 2, ..config }, 3);
         let values = |kind: Kind| -> Vec<f64> {
             let long = prolonged(found.clone(), &problem);
-            let group = long.groups.iter().find(|group| group.kind == kind).unwrap();
-            group.constrained().map(|value| (value * 1e6).round() / 1e6).collect()
+            long.values(kind).into_iter().map(|value| (value * 1e6).round() / 1e6).collect()
         };
         assert_eq!(values(Kind::LrSchedule), [1.0, 1.0, 3.0, 3.0]);
         assert_eq!(values(Kind::ExampleWeights), [0.2, 0.4, 0.3]);

@@ -203,9 +203,9 @@ async fn tune(
         metrics.insert("gain".to_owned(), 1.0 - after / before);
     }
     let best = tuner.state().best.as_ref();
-    let weights = best.and_then(|best| best.hyperparameters.groups.iter().find(|g| g.kind == Kind::ExampleWeights));
-    if let (Some(weights), false) = (weights, wrong.is_empty()) {
-        metrics.insert("auc".to_owned(), auc(&weights.values, wrong));
+    let weights = best.map_or(vec![], |best| best.hyperparameters.values(Kind::ExampleWeights));
+    if !weights.is_empty() && !wrong.is_empty() {
+        metrics.insert("auc".to_owned(), auc(&weights, wrong));
     }
     Ok(metrics)
 }
