@@ -258,3 +258,23 @@ fn verify_writes_its_outputs() {
         }
     }
 }
+
+#[test]
+fn a_check_of_the_gradient_keeps_to_its_time_and_says_what_it_left_out() {
+    let settings = "check-gradient --quick --device cpu --hyperparameters lr --seconds 8";
+    let check = run(&mut program(&format!("{settings} --json"))).exits(0).says(&["in all", "of it in f64"]);
+    let report: Value = serde_json::from_str(&check.stdout).unwrap();
+    assert_eq!((&report["outcome"], &report["configured"]["steps"]), (&"passed".into(), &100.into()), "{report}");
+    assert_eq!(report["checked"]["steps"], report["steps"]);
+    assert!((2..100).contains(&report["steps"].as_u64().unwrap()), "{report}");
+    assert!(report["shown_by_differences"].as_f64().unwrap() < 0.01, "{report}");
+}
+
+#[test]
+fn a_check_of_the_gradient_refuses_what_it_would_not_heed() {
+    for time in ["nan", "-5", "0", "inf", "soon"] {
+        let refused = run(&mut program(&format!("check-gradient --quick --seconds {time}"))).exits(2);
+        refused.says(&["--seconds", "a number of seconds above 0"]);
+    }
+    run(&mut program("check-gradient --quick --method forward")).exits(2).says(&["--method", "leave"]);
+}

@@ -59,6 +59,10 @@ pub enum CliError {
     #[diagnostic(help("--device takes {choices}, or part of an adapter's name"))]
     NoDevice { choice: String, reason: String, choices: String },
 
+    #[error("check-gradient takes no --method: it checks reverse mode, forward mode and differences, all three")]
+    #[diagnostic(help("leave --method out"))]
+    NoMethod,
+
     #[error("{} is no case and holds none: there is no case.json", path.display())]
     #[diagnostic(help("a case is a directory with case.json and tensors.safetensors"))]
     NoCase { path: PathBuf },
@@ -140,6 +144,7 @@ impl CliError {
             | CliError::Config(_)
             | CliError::ResumeChanges { .. }
             | CliError::NoDevice { .. }
+            | CliError::NoMethod
             | CliError::NothingToReport { .. }
             | CliError::NoCase { .. } => 2,
             CliError::RunDir(error) if error.is_usage() => 2,

@@ -36,7 +36,7 @@ pub struct Settings {
 
     /// Training steps of the inner problem, all of which are differentiated through [default: 200]
     #[arg(long, value_name = "T")]
-    steps: Option<u32>,
+    pub(super) steps: Option<u32>,
 
     /// Outer iterations: trainings, each followed by a step on the hyperparameters [default: 20]
     #[arg(long, value_name = "N")]
@@ -44,7 +44,7 @@ pub struct Settings {
 
     /// Windows in a training batch [default: 64]
     #[arg(long, value_name = "N")]
-    batch: Option<u32>,
+    pub(super) batch: Option<u32>,
 
     /// How the inner problem is trained [default: momentum]
     #[arg(long)]
@@ -54,7 +54,7 @@ pub struct Settings {
     /// `truncated:K` through the last K, or at the end as if it were a stationary point (`implicit:K`,
     /// K iterations of conjugate gradients on the normal equations) or a fixed point (`fixed-point:K`) [default: reverse]
     #[arg(long, value_name = "METHOD")]
-    method: Option<Differentiation>,
+    pub(super) method: Option<Differentiation>,
 
     /// What to tune, separated by commas; the rest keeps its start value. Of sgd it is lr,l2 and of adam
     /// lr,betas,l2 where nothing is named, of the others [default: lr,momentum,l2]
@@ -111,7 +111,7 @@ pub struct Settings {
 
     /// Take the outer loss on a fixed random choice of this many validation windows [default: 512]
     #[arg(long, value_name = "N")]
-    validation_windows: Option<u32>,
+    pub(super) validation_windows: Option<u32>,
 
     /// Memory to use on the device. With less, more steps are recomputed on the way back; the results
     /// are the same bits [default: 1GiB]

@@ -90,15 +90,15 @@ pub struct Answer {
     pub steps: Vec<f64>,
 }
 
-/// What two answers have to say of each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What two answers have to say of each other along a direction. The worse is the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// They differ by no more than they may.
+    /// They differ by no more than they may, and that is little beside them.
     Agree,
+    /// They may differ by so much that agreeing says nothing.
+    Unsettled,
     Disagree,
-    /// They may differ by as much as they are large.
-    Undecided,
 }
 
 /// Two answers side by side.
@@ -110,13 +110,42 @@ pub struct Comparison {
     pub angle: f64,
     /// Length of their difference over that of the second.
     pub relative_error: f64,
-    /// What it may be: the length of both uncertainties over that of the second.
-    pub allowed: f64,
+    /// Along each direction.
+    pub verdicts: Vec<Verdict>,
+    /// The relative error of one of the two that is sure to show, along each direction: twice what they may differ by,
+    /// over the smaller.
+    pub shows: Vec<f64>,
     /// The direction along which most of what is allowed is used up.
     pub worst: usize,
     /// The share of it that is, above 1 where the two disagree.
     pub worst_ratio: f64,
-    pub verdict: Verdict,
+}
+
+impl Comparison {
+    /// Of all directions together: the worst.
+    pub fn verdict(&self) -> Verdict {
+        self.verdicts.iter().copied().max().unwrap_or(Verdict::Unsettled)
+    }
+
+    /// The relative error that is sure to show along every direction that is settled; none where none is.
+    pub fn shown(&self) -> Option<f64> {
+        let settled = self.shows.iter().zip(&self.verdicts).filter(|(_, verdict)| **verdict == Verdict::Agree);
+        settled.map(|(shows, _)| *shows).reduce(f64::max)
+    }
+}
+
+/// What a check came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// All answers agree along every direction.
+    Passed,
+    /// So they do along some; along the others nothing disagrees, but not everything is settled.
+    Partly,
+    /// Nothing disagrees, but no direction is settled.
+    Unsettled,
+    /// Two answers disagree along a direction.
+    Failed,
 }
 
 /// The outcome of a check.
@@ -129,9 +158,54 @@ pub struct GradientCheck {
     pub directions: Vec<String>,
     pub answers: Vec<Answer>,
     pub comparisons: Vec<Comparison>,
-    /// Whether all comparisons agree.
-    pub passed: bool,
+    /// The worst of all comparisons along each direction.
+    pub verdicts: Vec<Verdict>,
+    pub outcome: Outcome,
+    /// The relative error of one mode on the device that the other is sure to show, along what they settle.
+    pub shown_by_modes: Option<f64>,
+    /// The same of differences, which alone show an error that both modes have.
+    pub shown_by_differences: Option<f64>,
 }
+
+impl GradientCheck {
+    fn new(steps: usize, outer_loss: f64, directions: Vec<String>, answers: Vec<Answer>) -> Self {
+        let last = answers.len() - 1;
+        let pairs = (0..last).step_by(2).flat_map(|k| [[k, k + 1], [k, last], [k + 1, last]]);
+        let comparisons: Vec<Comparison> = pairs.map(|pair| compare(&answers, pair)).collect();
+        let worst = |k: usize| comparisons.iter().map(|comparison| comparison.verdicts[k]).max();
+        let verdicts: Vec<Verdict> = (0..directions.len()).filter_map(worst).collect();
+        let outcome = if verdicts.contains(&Verdict::Disagree) {
+            Outcome::Failed
+        } else if !verdicts.contains(&Verdict::Agree) {
+            Outcome::Unsettled
+        } else if verdicts.contains(&Verdict::Unsettled) {
+            Outcome::Partly
+        } else {
+            Outcome::Passed
+        };
+        let [shown_by_modes, shown_by_differences] = [0, 1].map(|k: usize| comparisons[k].shown());
+        GradientCheck {
+            steps,
+            outer_loss,
+            directions,
+            answers,
+            comparisons,
+            verdicts,
+            outcome,
+            shown_by_modes,
+            shown_by_differences,
+        }
+    }
+
+    /// Names of the directions with a verdict, of the whole check or of one of its comparisons.
+    pub fn along(&self, verdicts: &[Verdict], verdict: Verdict) -> Vec<&str> {
+        let those = self.directions.iter().zip(verdicts).filter(|(_, of)| **of == verdict);
+        those.map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+/// The relative error that has to be sure to show for a direction to be settled: then a factor of two shows, either way.
+const SETTLED: f64 = 0.5;
 
 /// Points of a measurement of noise; two less are its degrees of freedom.
 const POINTS: usize = 6;
@@ -198,6 +272,25 @@ impl Subject {
         Ok(Subject { problem, data, point, memory: Memory::Budget(config.memory_budget.0), lines, seed })
     }
 
+    /// As many training steps of a configuration as are checked in time, but at least so many, and the seconds that
+    /// they take.
+    pub fn in_time(
+        config: &mut TuneConfig,
+        least: u32,
+        limit: f64,
+        subject: impl Fn(&TuneConfig) -> Result<Subject, CheckError>,
+        seconds: impl Fn(&Subject) -> f64,
+    ) -> Result<(Subject, f64), CheckError> {
+        loop {
+            let subject = subject(config)?;
+            let taken = seconds(&subject);
+            if taken <= limit || config.steps <= least {
+                return Ok((subject, taken));
+            }
+            config.steps = ((f64::from(config.steps) * limit / taken) as u32).clamp(least, config.steps - 1);
+        }
+    }
+
     /// Training steps.
     pub fn steps(&self) -> usize {
         self.problem.steps
@@ -244,17 +337,8 @@ impl Subject {
                 answers.push(self.differences(&mut session, outer_loss, &noise, host).await?);
             }
         }
-        let last = answers.len() - 1;
-        let pairs = (0..last).step_by(2).flat_map(|k| [[k, k + 1], [k, last], [k + 1, last]]);
-        let comparisons: Vec<Comparison> = pairs.map(|pair| compare(&answers, pair)).collect();
-        Ok(GradientCheck {
-            steps: self.problem.steps,
-            outer_loss,
-            directions: self.lines.iter().map(|line| line.name.clone()).collect(),
-            passed: comparisons.iter().all(|c| c.verdict == Verdict::Agree),
-            answers,
-            comparisons,
-        })
+        let directions = self.lines.iter().map(|line| line.name.clone()).collect();
+        Ok(GradientCheck::new(self.problem.steps, outer_loss, directions, answers))
     }
 
     async fn session<'e>(
@@ -442,20 +526,82 @@ fn compare(answers: &[Answer], pair: [usize; 2]) -> Comparison {
         a.values.iter().zip(&b.values).map(|(a, b)| a / other + sign * b / length).collect()
     };
     let angle = 2.0 * norm(&unit(-1.0)).atan2(norm(&unit(1.0)));
-    let verdict = if worst_ratio > 1.0 || worst_ratio.is_nan() {
-        Verdict::Disagree
-    } else if norm(&allowed) < length {
-        Verdict::Agree
-    } else {
-        Verdict::Undecided
-    };
+    let smaller = a.values.iter().zip(&b.values).map(|(a, b)| a.abs().min(b.abs()));
+    let shows: Vec<f64> = allowed.iter().zip(smaller).map(|(allowed, value)| 2.0 * allowed / value).collect();
+    let verdicts = (0..off.len()).map(|k| verdict(off[k], allowed[k], shows[k])).collect();
     Comparison {
         answers: pair,
         angle: angle.to_degrees(),
         relative_error: norm(&off) / length,
-        allowed: norm(&allowed) / length,
+        verdicts,
+        shows,
         worst,
         worst_ratio,
-        verdict,
+    }
+}
+
+/// By what two derivatives differ by, what they may, and what is sure to show.
+fn verdict(off: f64, allowed: f64, shows: f64) -> Verdict {
+    if allowed == f64::INFINITY {
+        // The training diverges on the way to every difference.
+        Verdict::Unsettled
+    } else if off.is_nan() || off > allowed {
+        Verdict::Disagree
+    } else if shows < SETTLED {
+        Verdict::Agree
+    } else {
+        Verdict::Unsettled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(values: &[f64], uncertainty: &[f64]) -> Answer {
+        let (values, uncertainty) = (values.to_vec(), uncertainty.to_vec());
+        Answer { method: String::new(), engine: String::new(), values, uncertainty, steps: vec![] }
+    }
+
+    fn check(differences: Answer) -> GradientCheck {
+        let modes = [answer(&[-0.2, 2e-5], &[1e-6, 1e-9]), answer(&[-0.2, 2e-5], &[1e-6, 1e-9])];
+        let directions = ["learning_rate", "l2"].map(str::to_owned).to_vec();
+        GradientCheck::new(10, 1.0, directions, [&modes[..], &[differences]].concat())
+    }
+
+    #[test]
+    fn a_large_derivative_hides_no_small_one() {
+        use Verdict::{Agree, Disagree, Unsettled};
+        // The whole vector's length is far above what it may be off by, and says nothing of its second entry.
+        let partly = check(answer(&[-0.2, 9e-5], &[1e-4, 2e-4]));
+        assert_eq!((partly.outcome, &partly.verdicts[..]), (Outcome::Partly, &[Agree, Unsettled][..]));
+        assert_eq!(partly.along(&partly.verdicts, Unsettled), ["l2"]);
+        // What shows is of what is settled, and of the modes and of differences apart.
+        let (modes, differences) = (partly.shown_by_modes.unwrap(), partly.shown_by_differences.unwrap());
+        assert!((modes / 2e-4 - 1.0).abs() < 1e-9 && (differences / 1.01e-3 - 1.0).abs() < 1e-9, "{partly:?}");
+
+        let wrong = check(answer(&[-0.2, 3e-5], &[1e-4, 1e-6]));
+        assert_eq!((wrong.outcome, &wrong.verdicts[..]), (Outcome::Failed, &[Agree, Disagree][..]));
+        let right = check(answer(&[-0.2, 2.01e-5], &[1e-4, 1e-6]));
+        assert_eq!(right.outcome, Outcome::Passed);
+    }
+
+    #[test]
+    fn rough_differences_neither_pass_nor_fail() {
+        for rough in [answer(&[-0.2, 2e-5], &[0.4, 1e-3]), answer(&[f64::NAN; 2], &[f64::INFINITY; 2])] {
+            let check = check(rough);
+            assert_eq!((check.outcome, check.shown_by_differences), (Outcome::Unsettled, None));
+            assert!(check.shown_by_modes.is_some());
+        }
+        assert_eq!(check(answer(&[f64::NAN; 2], &[1e-3; 2])).outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn a_factor_of_two_always_shows_where_it_is_settled() {
+        for factor in [0.5, 2.0] {
+            let differences = answer(&[-0.2 * factor, 2e-5 * factor], &[0.024, 2.4e-6]);
+            assert_eq!(check(differences).outcome, Outcome::Failed);
+        }
+        assert_eq!(check(answer(&[-0.2, 2e-5], &[0.024, 2.4e-6])).outcome, Outcome::Passed);
     }
 }

@@ -2,9 +2,9 @@
 
 use super::bench::{Bench, Plans};
 use super::post::{Post, Visitor};
-use super::protocol::{Agreement, CheckReport, Engine, FromWorker, Verdict};
-use crate::bilevel::{Flow, Pace, SolveError};
-use crate::experiment::check::{self, Along, CheckError, GradientCheck, Subject};
+use super::protocol::{Agreement, CheckReport, Engine, FromWorker, Outcome, Verdict};
+use crate::bilevel::{Flow, SolveError};
+use crate::experiment::check::{self, Along, CheckError, Comparison, GradientCheck, Subject};
 use crate::experiment::config::TuneConfig;
 use crate::experiment::error::TuneError;
 
@@ -32,43 +32,42 @@ async fn attempt(
     flow: impl Fn() -> Flow,
 ) -> Result<GradientCheck, CheckError> {
     let pace = bench.measured(engine, plans).await?;
-    let (subject, seconds) = affordable(&plans.config, plans, &pace)?;
+    let subject = |config: &TuneConfig| Subject::new(config, plans.source, None, Along::GROUPS);
+    let seconds = |subject: &Subject| subject.seconds(&pace, false);
+    let (subject, seconds) = Subject::in_time(&mut plans.config.clone(), 1, SECONDS, subject, seconds)?;
     post.send(&FromWorker::Checking { steps: subject.steps() as u32, seconds });
     let device = bench.engine(engine).await.map_err(SolveError::from)?;
     subject.check(device, None, &mut Visitor { flow }).await
 }
 
-/// The check of as many training steps as are done in time, and its seconds.
-fn affordable(config: &TuneConfig, plans: &Plans<'_>, pace: &Pace) -> Result<(Subject, f64), CheckError> {
-    let mut config = config.clone();
-    loop {
-        let subject = Subject::new(&config, plans.source, None, Along::GROUPS)?;
-        let seconds = subject.seconds(pace, false);
-        if seconds <= SECONDS || config.steps == 1 {
-            return Ok((subject, seconds));
-        }
-        config.steps = ((f64::from(config.steps) * SECONDS / seconds) as u32).clamp(1, config.steps - 1);
-    }
-}
-
 fn report(check: &GradientCheck) -> CheckReport {
-    let agreement = |comparison: &check::Comparison| Agreement {
+    let agreement = |comparison: &Comparison| Agreement {
         methods: comparison.answers.map(|k| check.answers[k].method.clone()).into(),
         angle: comparison.angle,
         error: comparison.relative_error,
-        allowed: comparison.allowed,
-        verdict: match comparison.verdict {
-            check::Verdict::Agree => Verdict::Agree,
-            check::Verdict::Disagree => Verdict::Disagree,
-            check::Verdict::Undecided => Verdict::Undecided,
-        },
+        shows: comparison.shown(),
+        verdict: verdict(comparison.verdict()),
     };
     CheckReport {
         steps: check.steps as u32,
         directions: check.directions.clone(),
         methods: check.answers.iter().map(|answer| answer.method.clone()).collect(),
         values: check.answers.iter().map(|answer| answer.values.clone()).collect(),
+        verdicts: check.verdicts.iter().copied().map(verdict).collect(),
         agreements: check.comparisons.iter().map(agreement).collect(),
-        passed: check.passed,
+        outcome: match check.outcome {
+            check::Outcome::Passed => Outcome::Passed,
+            check::Outcome::Partly => Outcome::Partly,
+            check::Outcome::Unsettled => Outcome::Unsettled,
+            check::Outcome::Failed => Outcome::Failed,
+        },
+    }
+}
+
+fn verdict(verdict: check::Verdict) -> Verdict {
+    match verdict {
+        check::Verdict::Agree => Verdict::Agree,
+        check::Verdict::Unsettled => Verdict::Unsettled,
+        check::Verdict::Disagree => Verdict::Disagree,
     }
 }

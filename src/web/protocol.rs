@@ -478,10 +478,25 @@ pub struct CheckReport {
     pub methods: Vec<String>,
     /// For each method its derivatives.
     pub values: Vec<Vec<f64>>,
+    /// For each direction the worst that two methods have to say of each other.
+    pub verdicts: Vec<Verdict>,
     /// Two methods each.
     pub agreements: Vec<Agreement>,
-    /// Whether all agree.
-    pub passed: bool,
+    pub outcome: Outcome,
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// All agree along every direction.
+    Passed,
+    /// So they do along some; nothing disagrees.
+    Partly,
+    /// Nothing disagrees, but no direction is settled.
+    Unsettled,
+    /// Two disagree.
+    Failed,
 }
 
 /// Two ways to the hypergradient side by side.
@@ -494,8 +509,9 @@ pub struct Agreement {
     pub angle: f64,
     /// Length of their difference, relative to the second.
     pub error: f64,
-    /// What rounding and the error of differences explain of it.
-    pub allowed: f64,
+    /// The relative error that is sure to show along every direction that they settle; none if they settle none.
+    pub shows: Option<f64>,
+    /// The worst of all directions.
     pub verdict: Verdict,
 }
 
@@ -505,10 +521,10 @@ pub struct Agreement {
 pub enum Verdict {
     /// They differ by no more than is explained.
     Agree,
+    /// So much is explained that agreeing says nothing.
+    Unsettled,
     /// They differ by more.
     Disagree,
-    /// What is explained is as large as they are.
-    Undecided,
 }
 
 /// What went wrong.

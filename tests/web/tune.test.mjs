@@ -149,13 +149,15 @@ test("the hypergradient of the visitor's settings is checked in the worker, and 
   const button = page.getByRole("button", { name: "Check the hypergradient" });
   const begun = performance.now();
   await button.click();
-  await page.getByText("All agree, through 4 training steps.").waitFor();
+  // In single precision, differences can tell of the rates, and of the penalties they may not.
+  await page.getByText(/^(All agree|Nothing disagrees, but not every direction is settled), through 4 training steps/).waitFor();
   t.diagnostic(`a check took ${((performance.now() - begun) / 1000).toFixed(1)} s`);
   const rows = page.locator("section", { has: button }).locator("table").first().locator("tbody tr");
   assert.equal(await rows.count(), 3, "a direction for each kind");
-  const [reverse, , differences] = await rows.first().locator("td").allTextContents();
+  const [reverse, , differences, verdict] = await rows.first().locator("td").allTextContents();
   const value = (text) => Number(text.replace("−", "-"));
   assert.ok(Math.abs(value(reverse) / value(differences) - 1) < 0.1, `${reverse} against ${differences}`);
+  assert.equal(verdict, "agree");
 
   // More steps than can be gone through in time: fewer are.
   await page.getByLabel("Training steps").fill("400");

@@ -70,7 +70,7 @@ test("a stop before the first result forgets the run", () => {
 
 test("a check has an outcome, or gives way to a run", () => {
   const begun: FromWorker = { kind: "checking", steps: 4, seconds: 3 };
-  const report = { steps: 4, directions: [], methods: [], values: [], agreements: [], passed: true };
+  const report = { steps: 4, directions: [], methods: [], values: [], verdicts: [], agreements: [], outcome: "passed" as const };
   assert.equal(play(begun).check?.state, "checking");
   assert.deepEqual(play(begun, { kind: "checked", ...report }).check, { state: "checked", report: { kind: "checked", ...report } });
   assert.equal(play(begun, { kind: "unchecked", message: undefined }).check, null);
