@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["quick", "config"])]
     run: Option<PathBuf>,
 
-    /// Time that the check may take
+    /// Time that the check may take, once it is prepared
     #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = seconds)]
     seconds: f64,
 
@@ -188,7 +188,9 @@ fn plan(
                 cut.validation_windows = cut.validation_windows.min(CHUNK as u32);
             }
         } else if smaller {
-            cut.batch = (cut.batch / 2).max(SMALL);
+            // Somewhat less than in proportion: the outer loss takes as long whatever the batch.
+            let share = 0.8 * args.seconds / taken;
+            cut.batch = ((share * f64::from(cut.batch)) as u32).clamp(SMALL, cut.batch - 1);
             slow = measured(&cut)?;
         } else {
             least = SHORTEST;

@@ -227,6 +227,10 @@ const FEWEST: usize = 3;
 /// −6, −1, −1 over the wider step, √70 beside √2.
 const AMPLIFIED: f64 = 5.92;
 
+/// The reference engine adds one by one what devices add in blocks. The roundings of a sum of n grow with √n then, and
+/// the sums of an adjoint have some thousands.
+const IN_SEQUENCE: f64 = 64.0;
+
 /// What rounding alone changes.
 struct Noise {
     loss: f64,
@@ -244,7 +248,8 @@ impl Noise {
     /// The same in f64.
     fn in_f64(&self) -> Noise {
         let factor = f64::EPSILON / f64::from(f32::EPSILON);
-        Noise { loss: factor * self.loss, derivatives: self.derivatives.iter().map(|d| factor * d).collect() }
+        let derivatives = self.derivatives.iter().map(|d| IN_SEQUENCE * factor * d).collect();
+        Noise { loss: factor * self.loss, derivatives }
     }
 }
 
@@ -305,7 +310,7 @@ impl Subject {
         let reverse = of(Counts { steps, adjoints: steps, ..Counts::default() });
         let passes = lines.div_ceil(Forward::for_directions(lines).width) as u64;
         let forward = of(Counts { steps: passes * steps, tangents: lines as u64 * steps, ..Counts::default() });
-        let differences = (2 * (FEWEST + 1) * lines) as f64 * training;
+        let differences = (2 * (FEWEST + 2) * lines) as f64 * training;
         let sweeps = if f64s { 1.0 } else { (1 + POINTS) as f64 };
         sweeps * reverse + forward + differences
     }
