@@ -77,7 +77,7 @@ async fn measure(engine: &mut dyn Engine, problem: &Problem, data: &SessionData,
         println!("  {name:28} {:8.2} CPU s {:8.2} s  {} dispatches", cost.cpu, cost.wall, cost.dispatches);
     }
     println!("  {:28} {:8.2}       {:8.2}", "ratio", sweep.cpu / training.cpu, sweep.wall / training.wall);
-    println!("  {:28} {} ({} again)", "training steps run", plan.steps_run(), plan.steps_run() - plan.steps);
+    println!("  {:28} {} ({} again)", "training steps run", plan.steps_run(), plan.steps_run() - plan.steps as u64);
     println!(
         "  {:28} {} bytes at its peak, {} planned; {} states of {} bytes",
         "device memory",

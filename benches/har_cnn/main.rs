@@ -358,7 +358,7 @@ impl Bench {
                 session.train(&lambda, &mut Unattended).await.unwrap_or_else(|error| panic!("{error}"));
             })
             .await;
-            let again = session.plan().steps_run() - steps;
+            let again = session.plan().steps_run() - steps as u64;
             drop(session);
             let estimate = estimate.expect("at least one sweep");
             let (log_lr, momentum, l2) = derivatives(&problem, &estimate);

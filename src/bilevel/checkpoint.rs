@@ -22,8 +22,8 @@ pub enum Action {
     Adjoint { at: Place },
 }
 
-/// The schedule of one hypergradient. Place 0 holds the initial state and is never overwritten; the
-/// last place receives the final state.
+/// The schedule of one hypergradient: a few numbers, whose actions are computed as they are taken. Place 0 holds the
+/// initial state and is never overwritten; the last place receives the final state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Training steps T.
@@ -34,11 +34,13 @@ pub struct Plan {
     pub places: usize,
     /// Slots that hold checkpoints, the initial state included.
     pub slots: usize,
-    pub actions: Vec<Action>,
 }
 
 /// Places besides the slots: two to advance through, one for the final state.
 const WORKING_PLACES: usize = 3;
+
+/// Actions that are printed one by one.
+const PRINTED: usize = 1000;
 
 impl Plan {
     /// The plan that differentiates all steps with at most `places` states in memory; with `steps + 1`
@@ -50,7 +52,7 @@ impl Plan {
     /// The same for the last steps alone: what comes before them only trains.
     pub fn of_last(steps: usize, last: usize, places: usize) -> Option<Plan> {
         if places >= Plan::most_places(steps, last) {
-            return Some(Plan::store_last(steps, last));
+            return Some(Plan::revolve_last(steps, last, last));
         }
         let slots = places.checked_sub(WORKING_PLACES + usize::from(last < steps)).filter(|&slots| slots > 0)?;
         Some(Plan::revolve_last(steps, last, slots))
@@ -71,10 +73,7 @@ impl Plan {
 
     /// Only trains.
     pub fn training(steps: usize) -> Plan {
-        let mut plan = Plan { steps, last: 0, places: (steps + 1).min(3), slots: 1, actions: vec![] };
-        let step = |t| Action::Step { from: plan.training_place(t), to: plan.training_place(t + 1) };
-        plan.actions = (0..steps).map(step).chain([Action::Outer]).collect();
-        plan
+        Plan { steps, last: 0, places: (steps + 1).min(3), slots: 1 }
     }
 
     /// Where a training without a way back keeps the state after `t` steps: two places are enough.
@@ -86,49 +85,56 @@ impl Plan {
         }
     }
 
-    /// Keeps the states before the last steps.
-    fn store_last(steps: usize, last: usize) -> Plan {
-        let mut plan = Plan::before(steps, last);
-        let base = plan.places - 1;
-        let forward = (0..last).map(|k| Action::Step { from: base + k, to: base + k + 1 });
-        let reverse = (0..last).rev().map(|k| Action::Adjoint { at: base + k });
-        plan.actions.extend(forward.chain([Action::Outer]).chain(reverse));
-        Plan { places: base + last + 1, slots: last, ..plan }
-    }
-
     /// Revolve with `slots` checkpoints, the initial state included.
     pub fn revolve(steps: usize, slots: usize) -> Plan {
         Plan::revolve_last(steps, steps, slots)
     }
 
-    /// Revolve over the last steps, with `slots` checkpoints, the state before them included.
+    /// Revolve over the last steps, with `slots` checkpoints, the state before them included; with as many as there are
+    /// steps, all states are stored.
     pub fn revolve_last(steps: usize, last: usize, slots: usize) -> Plan {
-        let plan = Plan::before(steps, last);
-        let base = plan.places - 1;
-        let places = base + slots + WORKING_PLACES;
-        let mut revolve = Revolve {
-            free: (base + 1..base + slots).rev().collect(),
-            work: [base + slots, base + slots + 1],
-            last: places - 1,
-            steps,
-            actions: plan.actions,
-        };
-        revolve.reverse(steps - last, steps, base);
-        Plan { places, slots, actions: revolve.actions, ..plan }
+        if slots >= last {
+            return Plan { steps, last, places: Plan::most_places(steps, last), slots: last };
+        }
+        Plan { steps, last, places: usize::from(last < steps) + slots + WORKING_PLACES, slots }
     }
 
-    /// The steps before the last ones: their end lies in the last of the plan's places so far. It is
-    /// reached in turns with the place behind it, which every plan has.
-    fn before(steps: usize, last: usize) -> Plan {
-        let count = steps - last;
-        let place = |t: usize| if t == 0 { 0 } else { 1 + (count - t) % 2 };
-        let actions = (0..count).map(|t| Action::Step { from: place(t), to: place(t + 1) }).collect();
-        Plan { steps, last, places: 1 + count.min(1), slots: 0, actions }
+    /// The actions of the whole sweep, in order: every step once, the outer loss, and the way back.
+    pub fn actions(&self) -> Actions {
+        // The steps before the last ones end in the place behind the initial state, which they reach in turns with the
+        // next.
+        let before = self.steps - self.last;
+        let base = usize::from(before > 0);
+        let mut actions = Actions { steps: self.steps, last: self.places - 1, free: vec![], work: [0; 2], tasks: vec![] };
+        if self.last == 0 {
+            actions.tasks = vec![Task::Outer, Task::Advance { at: 0, count: before, to: self.places - 1, by: [self.places - 1, 1] }];
+            return actions;
+        }
+        if self.stores_all() {
+            actions.tasks = vec![Task::Back { at: base + self.last, count: self.last }, Task::Outer, Task::Store { at: base, count: self.last }];
+        } else {
+            actions.free = (base + 1..base + self.slots).rev().collect();
+            actions.work = [base + self.slots, base + self.slots + 1];
+            actions.tasks = vec![Task::Reverse { begin: before, end: self.steps, place: base }];
+        }
+        actions.tasks.push(Task::Advance { at: 0, count: before, to: 1, by: [1, 2] });
+        actions
     }
 
     /// Training steps run, the first sweep included (not the step inside each adjoint).
-    pub fn steps_run(&self) -> usize {
-        self.actions.iter().filter(|a| matches!(a, Action::Step { .. })).count()
+    pub fn steps_run(&self) -> u64 {
+        let again = if self.stores_all() { 0 } else { run_again(self.last, self.slots) };
+        self.steps as u64 + again
+    }
+
+    /// Adjoints run.
+    pub fn adjoints_run(&self) -> u64 {
+        self.last as u64
+    }
+
+    /// Actions in all.
+    pub fn len(&self) -> u64 {
+        self.steps_run() + 1 + self.adjoints_run()
     }
 
     /// Whether every state that is differentiated from is kept.
@@ -136,7 +142,7 @@ impl Plan {
         self.slots >= self.last
     }
 
-    /// A line about the plan and, for short ones, its actions.
+    /// A line about the plan, and its first actions.
     pub fn print(&self) -> String {
         let kind = match self.last {
             0 => "training alone",
@@ -148,10 +154,10 @@ impl Plan {
             several(self.steps as u64, "training step"),
             several(self.slots as u64, "slot"),
             several(self.places as u64, "state"),
-            several(self.steps_run() as u64, "step"),
-            self.steps_run() - self.steps
+            several(self.steps_run(), "step"),
+            self.steps_run() - self.steps as u64
         );
-        for action in &self.actions {
+        for action in self.actions().take(PRINTED) {
             let _ = match action {
                 Action::Step { from, to } => write!(text, "  step s{from} → s{to}"),
                 Action::Outer => write!(text, "  outer loss at s{}", self.places - 1),
@@ -159,75 +165,138 @@ impl Plan {
             };
             text.push('\n');
         }
+        if let Some(more @ 1..) = self.len().checked_sub(PRINTED as u64) {
+            let _ = writeln!(text, "  … and {more} more");
+        }
         text
     }
 }
 
 /// C(slots + passes, slots): the steps that so many slots reverse with at most so many forward passes
 /// over any step. Stops growing beyond any length.
-fn reach(slots: usize, passes: usize) -> usize {
-    (1..=slots.min(passes)).fold(1usize, |c, i| (c.saturating_mul(slots + passes + 1 - i)) / i)
+fn reach(slots: usize, passes: usize) -> u128 {
+    let of = (slots + passes) as u128;
+    (1..=slots.min(passes) as u128).fold(1, |c: u128, i| c.saturating_mul(of + 1 - i) / i)
+}
+
+/// The fewest forward passes over any step with which so many slots reverse a segment.
+fn passes(length: usize, slots: usize) -> usize {
+    let (mut few, mut enough) = (0, length);
+    while few + 1 < enough {
+        let middle = few + (enough - few) / 2;
+        if reach(slots, middle) >= length as u128 { enough = middle } else { few = middle }
+    }
+    enough
+}
+
+/// Steps that Revolve runs again: r·T − C(c + r, c + 1), and one of them is the last, which the bound leaves out since
+/// only the outer loss needs its state.
+fn run_again(length: usize, slots: usize) -> u64 {
+    let r = passes(length, slots);
+    // C(c + r, c + 1) from C(c + r, c), which is below (c + 1)·T.
+    let binomial = reach(slots, r) * r as u128 / (slots as u128 + 1);
+    (r as u128 * length as u128 - binomial + 1) as u64 - length as u64
 }
 
 /// An optimal first advance for a segment: after it, the rest needs at most as many passes with one
 /// slot less, and the segment itself at most one pass less (Griewank and Walther 2000, lemma 1).
 fn split(length: usize, slots: usize) -> usize {
-    let passes = (1..).find(|&r| reach(slots, r) >= length).expect("some number of passes reaches any length");
+    let passes = passes(length, slots);
     let rest = reach(slots - 1, passes - 1);
-    reach(slots, passes - 1).min(length.saturating_sub(rest)).max(1)
+    let most = reach(slots, passes - 1).min(length as u128) as usize;
+    most.min((length as u128).saturating_sub(rest) as usize).max(1)
 }
 
-struct Revolve {
+/// What is left of a plan: it holds no more than its slots do.
+pub struct Actions {
+    steps: usize,
+    /// The place of the final state.
+    last: Place,
     free: Vec<Place>,
     work: [Place; 2],
-    last: Place,
-    steps: usize,
-    actions: Vec<Action>,
+    /// The next one last.
+    tasks: Vec<Task>,
 }
 
-impl Revolve {
+enum Task {
+    /// So many steps, the last of them into `to`, those before it in turns into the places `by`: into the first where
+    /// an even number of steps is left after them.
+    Advance { at: Place, count: usize, to: Place, by: [Place; 2] },
+    /// So many steps, each into the next place.
+    Store { at: Place, count: usize },
+    Outer,
+    /// Adjoints of the steps that lead to the places up to this one.
+    Back { at: Place, count: usize },
     /// Adjoints of steps `end` down to `begin + 1`; the state before step `begin + 1` is at `place`.
+    Reverse { begin: usize, end: usize, place: Place },
+    /// The adjoint of one step.
+    Adjoint { step: usize, at: Place },
+    /// A slot is free again.
+    Free(Place),
+}
+
+impl Iterator for Actions {
+    type Item = Action;
+
+    fn next(&mut self) -> Option<Action> {
+        loop {
+            match self.tasks.pop()? {
+                Task::Advance { count: 0, .. } | Task::Store { count: 0, .. } | Task::Back { count: 0, .. } => {}
+                Task::Advance { at, count, to, by } => {
+                    let left = count - 1;
+                    let next = if left == 0 { to } else { by[left % 2] };
+                    self.tasks.push(Task::Advance { at: next, count: left, to, by });
+                    return Some(Action::Step { from: at, to: next });
+                }
+                Task::Store { at, count } => {
+                    self.tasks.push(Task::Store { at: at + 1, count: count - 1 });
+                    return Some(Action::Step { from: at, to: at + 1 });
+                }
+                Task::Outer => return Some(Action::Outer),
+                Task::Back { at, count } => {
+                    self.tasks.push(Task::Back { at: at - 1, count: count - 1 });
+                    return Some(Action::Adjoint { at: at - 1 });
+                }
+                Task::Reverse { begin, end, place } => self.reverse(begin, end, place),
+                Task::Adjoint { step, at } => {
+                    // The first of all comes after the last step and the outer loss.
+                    if step < self.steps {
+                        return Some(Action::Adjoint { at });
+                    }
+                    self.steps = usize::MAX;
+                    self.tasks.extend([Task::Adjoint { step, at }, Task::Outer]);
+                    return Some(Action::Step { from: at, to: self.last });
+                }
+                Task::Free(place) => self.free.push(place),
+            }
+        }
+    }
+}
+
+impl Actions {
     fn reverse(&mut self, begin: usize, end: usize, place: Place) {
         let length = end - begin;
+        let advance = |count, to| Task::Advance { at: place, count, to, by: self.work };
         if length == 1 {
-            self.adjoint(end, place);
+            self.tasks.push(Task::Adjoint { step: end, at: place });
         } else if self.free.is_empty() {
-            for t in (begin + 1..=end).rev() {
-                let before = if t - 1 == begin { place } else { self.work[(t - begin) % 2] };
-                self.advance(place, t - 1 - begin, before);
-                self.adjoint(t, before);
-            }
+            let tasks = [
+                Task::Reverse { begin, end: end - 1, place },
+                Task::Adjoint { step: end, at: self.work[0] },
+                advance(length - 1, self.work[0]),
+            ];
+            self.tasks.extend(tasks);
         } else {
             let first = split(length, self.free.len() + 1);
             let slot = self.free.pop().expect("a slot is free");
-            self.advance(place, first, slot);
-            self.reverse(begin + first, end, slot);
-            self.free.push(slot);
-            self.reverse(begin, begin + first, place);
+            let tasks = [
+                Task::Reverse { begin, end: begin + first, place },
+                Task::Free(slot),
+                Task::Reverse { begin: begin + first, end, place: slot },
+                advance(first, slot),
+            ];
+            self.tasks.extend(tasks);
         }
-    }
-
-    /// `count` steps from one place, the last of them into `to`.
-    fn advance(&mut self, from: Place, count: usize, to: Place) {
-        let mut at = from;
-        for k in 1..=count {
-            let next = if k == count {
-                to
-            } else if at == self.work[0] || (count - k == 1 && to == self.work[0]) {
-                self.work[1]
-            } else {
-                self.work[0]
-            };
-            self.actions.push(Action::Step { from: at, to: next });
-            at = next;
-        }
-    }
-
-    fn adjoint(&mut self, step: usize, before: Place) {
-        if step == self.steps {
-            self.actions.extend([Action::Step { from: before, to: self.last }, Action::Outer]);
-        }
-        self.actions.push(Action::Adjoint { at: before });
     }
 }
 
@@ -240,8 +309,8 @@ mod tests {
         let mut held: Vec<Option<usize>> = vec![None; plan.places];
         held[0] = Some(0);
         let (mut next, mut outer) = (plan.steps, false);
-        for action in &plan.actions {
-            match *action {
+        for action in plan.actions() {
+            match action {
                 Action::Step { from, to } => {
                     assert!(from != to && to != 0, "{action:?}");
                     held[to] = Some(held[from].expect("a state is there") + 1);
@@ -259,14 +328,20 @@ mod tests {
         }
         assert!(outer);
         assert_eq!(next, plan.steps - plan.last);
+        // What is said of the plan is what it does.
+        let is_step = |action: &Action| matches!(action, Action::Step { .. });
+        assert_eq!(plan.steps_run(), plan.actions().filter(is_step).count() as u64);
+        assert_eq!(plan.len(), plan.actions().count() as u64);
+        assert_eq!(plan.actions().position(|action| action == Action::Outer), Some(plan.steps));
     }
 
-    fn binomial(n: usize, k: usize) -> usize {
+    fn binomial(n: u64, k: u64) -> u64 {
         (0..k).fold(1, |c, i| c * (n - i) / (i + 1))
     }
 
     /// r·T − C(c + r, c + 1) with the smallest r for which C(c + r, c) ≥ T.
-    fn bound(steps: usize, slots: usize) -> usize {
+    fn bound(steps: usize, slots: usize) -> u64 {
+        let (steps, slots) = (steps as u64, slots as u64);
         let r = (1..).find(|r| binomial(slots + r, slots) >= steps).unwrap();
         r * steps - binomial(slots + r, slots + 1)
     }
@@ -304,11 +379,11 @@ mod tests {
             for last in 1..=steps {
                 let stored = Plan::of_last(steps, last, usize::MAX).unwrap();
                 check(&stored);
-                assert_eq!(stored.steps_run(), steps);
+                assert_eq!(stored.steps_run(), steps as u64);
                 for slots in 1..5 {
                     let plan = Plan::revolve_last(steps, last, slots);
                     check(&plan);
-                    assert_eq!(plan.steps_run(), steps - last + bound(last, slots) + 1, "{last} of {steps}");
+                    assert_eq!(plan.steps_run(), (steps - last) as u64 + bound(last, slots) + 1, "{last} of {steps}");
                 }
                 for places in 1..steps + 3 {
                     let plan = Plan::of_last(steps, last, places);
@@ -319,6 +394,20 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_plan_of_any_length_is_a_few_numbers() {
+        let long = Plan::revolve(4_000_000_000, 1);
+        assert_eq!(long.steps_run(), 4_000_000_000 * 3_999_999_999 / 2 + 1);
+        assert!(long.print().ends_with(" more\n"));
+        assert!(Plan::revolve(1_000_000_000, 600).steps_run() < 5_000_000_000);
+        // What is left of it never grows beyond its slots.
+        let mut actions = Plan::revolve(1_000_000, 50).actions();
+        for _ in 0..1_100_000 {
+            actions.next();
+            assert!(actions.tasks.len() <= 4 * 50 + 4);
         }
     }
 

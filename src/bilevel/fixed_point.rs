@@ -44,9 +44,7 @@ impl FixedPoint {
         along: &Directions,
         host: &mut dyn Host,
     ) -> Result<Estimate, SolveError> {
-        let mut actions = runner.plan().actions.clone();
-        actions.pop();
-        let mut estimate = runner.train(lambda, &actions, actions.len(), host).await?;
+        let mut estimate = runner.train_only(lambda, host).await?;
         if estimate.diverged() {
             return Ok(estimate);
         }
@@ -66,7 +64,7 @@ impl FixedPoint {
             let ports = [("state", state), ("time", time), ("fixed", now), ("next_fixed", next)];
             runner.bind("fixed_point", &ports)
         };
-        runner.repeat(Work::Adjoint, runs, Progress { done: 0, total: runs }, host, binding).await?;
+        runner.repeat(Work::Adjoint, runs, Progress { done: 0, total: runs as u64 }, host, binding).await?;
         runner.counts.adjoints += runs as u64;
         let solution = (first + self.iterations) % 2;
         let reads = [vectors[solution], vectors[1 - solution]];

@@ -79,7 +79,9 @@ impl Forward {
             runner.engine.submit(&[Command::Copy { from, to }])?;
         }
         let buffers = ["tangents 0", "tangents 1"].map(|name| runner.array(name));
-        let progress = Progress { done: first.div_ceil(self.width()) * steps, total: self.passes(along.len()) * steps };
+        let passes = [first.div_ceil(self.width()), self.passes(along.len())];
+        let [done, total] = passes.map(|passes| (passes * steps) as u64);
+        let progress = Progress { done, total };
         let binding = |runner: &mut Runner<'_>, t: usize| {
             let tangents = [("tangents", buffers[t % 2]), ("next_tangents", buffers[(t + 1) % 2])];
             let plan = runner.plan();

@@ -88,10 +88,8 @@ impl Implicit {
         lambda: &[f64],
         host: &mut dyn Host,
     ) -> Result<Estimate, SolveError> {
-        let mut actions = runner.plan().actions.clone();
-        actions.pop();
         let Some(Until { tolerance, trainings }) = self.until else {
-            return runner.train(lambda, &actions, actions.len(), host).await;
+            return runner.train_only(lambda, host).await;
         };
         if std::mem::take(&mut self.goes_on) {
             runner.carry_on()?;
@@ -105,7 +103,7 @@ impl Implicit {
         };
         let mut steps = 0;
         for training in 1.. {
-            let estimate = runner.train(lambda, &actions, actions.len(), host).await?;
+            let estimate = runner.train_only(lambda, host).await?;
             steps += runner.counts.steps;
             runner.counts.steps = steps;
             if estimate.diverged() {
@@ -184,7 +182,7 @@ impl Implicit {
             }
         };
         runner.counts.products += (times * stages.len()) as u64;
-        runner.repeat(Work::Product, total, Progress { done: 0, total }, host, binding).await
+        runner.repeat(Work::Product, total, Progress { done: 0, total: total as u64 }, host, binding).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::checkpoint::{Action, Plan};
+use super::checkpoint::Plan;
 use super::{Array, Directions, Function, Host, Problem, Refusal, Runner, SolveError};
 
 /// How much memory the training states may take.
@@ -100,15 +100,7 @@ pub trait Method {
     /// What an estimate along so many directions will run with the states of a plan, or at most where it
     /// ends at a tolerance.
     fn counts(&self, _problem: &Problem, plan: &Plan, _directions: usize) -> Counts {
-        let (mut steps, mut adjoints) = (0, 0);
-        for action in &plan.actions {
-            match action {
-                Action::Step { .. } => steps += 1,
-                Action::Adjoint { .. } => adjoints += 1,
-                Action::Outer => {}
-            }
-        }
-        Counts { steps, adjoints, ..Counts::default() }
+        Counts { steps: plan.steps_run(), adjoints: plan.adjoints_run(), ..Counts::default() }
     }
 
     /// How exactly the next estimates are to be solved, where the method solves anything to a tolerance.

@@ -12,7 +12,7 @@ pub enum Flow {
 /// Who watches a sweep. Called between segments.
 pub trait Host {
     /// `done` of `total` actions of the present sweep are finished.
-    fn progress(&mut self, done: usize, total: usize);
+    fn progress(&mut self, done: u64, total: u64);
 
     /// Gives others a turn; may take as long as it likes (a pause).
     fn breathe(&mut self) -> LocalFuture<'_, Flow>;
@@ -22,7 +22,7 @@ pub trait Host {
 pub struct Unattended;
 
 impl Host for Unattended {
-    fn progress(&mut self, _done: usize, _total: usize) {}
+    fn progress(&mut self, _done: u64, _total: u64) {}
 
     fn breathe(&mut self) -> LocalFuture<'_, Flow> {
         Box::pin(std::future::ready(Flow::Continue))
@@ -32,8 +32,8 @@ impl Host for Unattended {
 /// How far a sweep is: actions before the present part, and of the whole.
 #[derive(Clone, Copy)]
 pub(super) struct Progress {
-    pub done: usize,
-    pub total: usize,
+    pub done: u64,
+    pub total: u64,
 }
 
 /// Segments grow until one takes about this long: a page stays fluid, a driver's watchdog stays calm.

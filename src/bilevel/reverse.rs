@@ -3,8 +3,9 @@
 
 use async_trait::async_trait;
 
-use super::checkpoint::{Action, Plan};
+use super::checkpoint::Plan;
 use super::method::Room;
+use super::pacing::Progress;
 use super::{Array, Directions, Estimate, Function, Host, Memory, Method, Problem, Refusal, Runner, SolveError};
 use crate::engine::Values;
 use crate::ir::DType;
@@ -74,14 +75,16 @@ pub(super) async fn sweep(
     along: &Directions,
     host: &mut dyn Host,
 ) -> Result<Estimate, SolveError> {
-    let actions = runner.plan().actions.clone();
-    let outer = actions.iter().position(|a| *a == Action::Outer).expect("every plan takes the outer loss");
-    let mut estimate = runner.train(lambda, &actions[..outer], actions.len(), host).await?;
+    let (steps, total) = (runner.plan().steps, runner.plan().len());
+    let mut actions = runner.plan().actions();
+    let mut estimate = runner.train(lambda, actions.by_ref().take(steps), total, host).await?;
     if estimate.diverged() {
         return Ok(estimate);
     }
     runner.write("lambda_cotangent", Values::F64(&vec![0.0; runner.problem().layout().len()]))?;
-    let start = runner.run(&actions[outer + 1..], outer + 1, actions.len(), host).await?;
+    // The outer loss has been taken.
+    let way_back = actions.skip(1);
+    let start = runner.run(way_back, Progress { done: steps as u64 + 1, total }, host).await?;
     let scalars = runner.problem().layout().scalars;
     let mut corrections = runner.corrections(lambda, runner.plan().steps - runner.plan().last);
     corrections.retain(|_| along.move_lambda(scalars.clone()));

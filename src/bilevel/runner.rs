@@ -37,6 +37,12 @@ pub(super) enum Work {
     Product,
 }
 
+impl Action {
+    fn work(&self) -> Work {
+        if matches!(self, Action::Adjoint { .. }) { Work::Adjoint } else { Work::Step }
+    }
+}
+
 /// What methods run on.
 pub struct Runner<'e> {
     pub(super) engine: &'e mut dyn Engine,
@@ -271,14 +277,21 @@ impl<'e> Runner<'e> {
     pub(super) async fn train(
         &mut self,
         lambda: &[f64],
-        actions: &[Action],
-        total: usize,
+        actions: impl Iterator<Item = Action>,
+        total: u64,
         host: &mut dyn Host,
     ) -> Result<Estimate, SolveError> {
         self.counts = Counts::default();
         self.begin(lambda)?;
-        self.run(actions, 0, total, host).await?;
+        self.run(actions, Progress { done: 0, total }, host).await?;
         self.outer_loss(host).await
+    }
+
+    /// The same with no way back, so that two places do for the states.
+    pub(super) async fn train_only(&mut self, lambda: &[f64], host: &mut dyn Host) -> Result<Estimate, SolveError> {
+        let plan = self.plan.clone();
+        let step = |t| Action::Step { from: plan.training_place(t), to: plan.training_place(t + 1) };
+        self.train(lambda, (0..plan.steps).map(step), plan.steps as u64, host).await
     }
 
     /// The outer loss at the final state and, on the device, its gradient.
@@ -328,28 +341,33 @@ impl<'e> Runner<'e> {
     /// Runs steps and adjoints; returns the cotangent that the last adjoint wrote.
     pub(super) async fn run(
         &mut self,
-        actions: &[Action],
-        done: usize,
-        total: usize,
+        actions: impl Iterator<Item = Action>,
+        mut progress: Progress,
         host: &mut dyn Host,
     ) -> Result<BufferId, SolveError> {
-        let is_adjoint = |action: &Action| matches!(action, Action::Adjoint { .. });
-        let (mut adjoints, mut done) = (0, done);
-        for same in actions.chunk_by(|a, b| is_adjoint(a) == is_adjoint(b)) {
-            let work = if is_adjoint(&same[0]) { Work::Adjoint } else { Work::Step };
-            let binding = |runner: &mut Self, k: usize| match same[k] {
-                Action::Step { from, to } => runner.bind_step("step", from, to, &[]),
-                Action::Adjoint { at } => runner.bind_adjoint(at, (adjoints + k) % 2),
-                Action::Outer => unreachable!("sweeps are split at the outer loss"),
+        let mut actions = actions.peekable();
+        let (mut steps, mut adjoints) = (0, 0);
+        while let Some(first) = actions.peek() {
+            let work = first.work();
+            let next = |runner: &mut Self| {
+                let Some(action) = actions.next_if(|action| action.work() == work) else { return Ok(None) };
+                let binding = match action {
+                    Action::Step { from, to } => {
+                        steps += 1;
+                        runner.bind_step("step", from, to, &[])
+                    }
+                    Action::Adjoint { at } => {
+                        adjoints += 1;
+                        runner.bind_adjoint(at, (adjoints - 1) % 2)
+                    }
+                    Action::Outer => unreachable!("sweeps are split at the outer loss"),
+                };
+                binding.map(Some)
             };
-            self.repeat(work, same.len(), Progress { done, total }, host, binding).await?;
-            done += same.len();
-            if work == Work::Adjoint {
-                adjoints += same.len();
-            }
+            self.submit_all(work, &mut progress, host, next).await?;
         }
+        self.counts.steps += steps;
         self.counts.adjoints += adjoints as u64;
-        self.counts.steps += (actions.len() - adjoints) as u64;
         Ok(self.cotangent(adjoints % 2))
     }
 
@@ -358,29 +376,44 @@ impl<'e> Runner<'e> {
         &mut self,
         work: Work,
         count: usize,
-        progress: Progress,
+        mut progress: Progress,
         host: &mut dyn Host,
         binding: impl Fn(&mut Self, usize) -> Result<BindingId, SolveError>,
     ) -> Result<(), SolveError> {
+        let mut all = 0..count;
+        let next = |runner: &mut Self| all.next().map(|k| binding(runner, k)).transpose();
+        self.submit_all(work, &mut progress, host, next).await
+    }
+
+    /// Submits bindings in segments until there is no next one.
+    async fn submit_all(
+        &mut self,
+        work: Work,
+        progress: &mut Progress,
+        host: &mut dyn Host,
+        mut next: impl FnMut(&mut Self) -> Result<Option<BindingId>, SolveError>,
+    ) -> Result<(), SolveError> {
         let mut commands = vec![];
-        let mut done = 0;
-        while done < count {
-            let end = count.min(done + self.pacers[work as usize].length);
+        loop {
             commands.clear();
-            for k in done..end {
-                commands.push(Command::Run(binding(self, k)?));
+            while commands.len() < self.pacers[work as usize].length
+                && let Some(binding) = next(self)?
+            {
+                commands.push(Command::Run(binding));
+            }
+            if commands.is_empty() {
+                return Ok(());
             }
             let start = Instant::now();
             self.engine.submit(&commands)?;
             self.engine.finish().await?;
-            self.pacers[work as usize].record(end - done, start.elapsed().as_secs_f64());
-            done = end;
-            host.progress(progress.done + done, progress.total);
+            self.pacers[work as usize].record(commands.len(), start.elapsed().as_secs_f64());
+            progress.done += commands.len() as u64;
+            host.progress(progress.done, progress.total);
             if host.breathe().await == Flow::Stop {
                 return Err(SolveError::Stopped);
             }
         }
-        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! A problem on an engine, with the method that differentiates it.
 
-use super::checkpoint::{Action, Plan};
+use super::checkpoint::Plan;
 use super::hyperparameters::Hyperparameters;
 use super::problem::{CHUNK, Problem};
 use super::{
@@ -123,10 +123,7 @@ impl<'e> Session<'e> {
 
     /// Trains and takes the outer loss; no derivative.
     pub async fn train(&mut self, lambda: &[f64], host: &mut dyn Host) -> Result<Estimate, SolveError> {
-        let plan = self.plan();
-        let step = |t| Action::Step { from: plan.training_place(t), to: plan.training_place(t + 1) };
-        let actions: Vec<Action> = (0..plan.steps).map(step).collect();
-        self.runner.train(lambda, &actions, actions.len(), host).await
+        self.runner.train_only(lambda, host).await
     }
 
     /// An array by the name that the blueprint gives it, as the last sweep left it.

@@ -28,12 +28,12 @@ impl Progress {
     }
 
     /// `done` of `total` steps of an iteration, counted from 1, are finished.
-    pub fn advance(&self, iteration: u32, done: usize, total: usize) {
-        let length = u64::from(self.outer) * total as u64;
-        let position = u64::from(iteration - 1) * total as u64 + done as u64;
+    pub fn advance(&self, iteration: u32, done: u64, total: u64) {
+        let length = u64::from(self.outer) * total;
+        let position = u64::from(iteration - 1) * total + done;
         self.bar.set_length(length.max(position));
         self.bar.set_prefix(format!("outer iteration {iteration}/{}", self.outer));
-        let behind = position - u64::from(self.skipped) * total as u64;
+        let behind = position - u64::from(self.skipped) * total;
         let left = self.left(behind as f64 / length.saturating_sub(position).max(1) as f64);
         self.bar.set_message(format!("{left}  {}", self.latest));
         self.bar.set_position(position);

@@ -22,7 +22,7 @@ pub type Observed = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 /// What happens during a run.
 pub enum Event<'a> {
     /// `done` of `total` training and adjoint steps of the iteration (counted from 1) are finished.
-    Progress { iteration: u32, done: usize, total: usize },
+    Progress { iteration: u32, done: u64, total: u64 },
     /// Training loss of every step of the iteration.
     InnerLosses { iteration: u32, losses: &'a [f64] },
     /// The network trained with the start values.
@@ -393,7 +393,7 @@ impl<'a> Watched<'a> {
 }
 
 impl Host for Watched<'_> {
-    fn progress(&mut self, done: usize, total: usize) {
+    fn progress(&mut self, done: u64, total: u64) {
         let Some(iteration) = self.iteration else { return };
         if let Err(error) = self.observer.event(Event::Progress { iteration, done, total }) {
             self.failed = Some(error);

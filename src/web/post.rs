@@ -39,7 +39,7 @@ pub struct Visitor<F> {
 }
 
 impl<F: Fn() -> Flow> Host for Visitor<F> {
-    fn progress(&mut self, _done: usize, _total: usize) {}
+    fn progress(&mut self, _done: u64, _total: u64) {}
 
     fn breathe(&mut self) -> LocalFuture<'_, Flow> {
         Box::pin(async {

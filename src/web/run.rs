@@ -274,8 +274,8 @@ impl<'a> Watcher<'a> {
         true
     }
 
-    fn progress(&mut self, iteration: u32, done: usize, total: usize) {
-        let steps = self.settings.steps as usize;
+    fn progress(&mut self, iteration: u32, done: u64, total: u64) {
+        let steps = u64::from(self.settings.steps);
         let (phase, step, steps) = if self.concluding {
             (Phase::ScoringTuned, done, total)
         } else if done == total && self.state.is_none() {
