@@ -5,7 +5,9 @@ use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compile::Program;
+use std::collections::HashMap;
+
+use crate::compile::{Buffer, Place, Program};
 use crate::ir::DType;
 
 /// A future that stays on its thread (the browser has only one).
@@ -85,6 +87,90 @@ impl Values<'_> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Whether they fit an array of that type: doubles fit both, the others their own.
+    pub(crate) fn fit(&self, dtype: DType) -> bool {
+        match self {
+            Values::F32(_) => dtype == DType::F32,
+            Values::F64(_) => true,
+            Values::U32(_) => dtype == DType::U32,
+        }
+    }
+}
+
+/// Refuses an operation that no engine does.
+pub(crate) fn refuse<T>(message: impl Into<String>) -> Result<T> {
+    Err(EngineError::Device { message: message.into() })
+}
+
+/// Whether values fit an array from an offset on, in number and type.
+pub(crate) fn check_write(buffer: BufferId, (dtype, len): (DType, usize), offset: usize, values: Values) -> Result<()> {
+    if offset.checked_add(values.len()).is_none_or(|end| end > len) {
+        return refuse(format!("{} values from {offset} do not fit array {} of {len}", values.len(), buffer.0));
+    }
+    if !values.fit(dtype) {
+        return refuse(format!("array {} holds {dtype:?}, the values given are of the other type", buffer.0));
+    }
+    Ok(())
+}
+
+/// Whether an array can be copied to another.
+pub(crate) fn check_copy([from, to]: [BufferId; 2], [source, target]: [(DType, usize); 2]) -> Result<()> {
+    if from == to || source != target {
+        return refuse(format!(
+            "array {} ({:?} × {}) cannot be copied to array {} ({:?} × {})",
+            from.0, source.0, source.1, to.0, target.0, target.1
+        ));
+    }
+    Ok(())
+}
+
+/// Whether arrays fit a program: number, types, lengths, and no array written that is also something else.
+pub(crate) fn check_binding<'a>(
+    program: &str,
+    wanted: [&[&'a Buffer]; 2],
+    given: [&[BufferId]; 2],
+    array: impl Fn(BufferId) -> Result<(DType, usize)>,
+) -> Result<()> {
+    for (what, wanted, given) in [("input", wanted[0], given[0]), ("output", wanted[1], given[1])] {
+        if given.len() != wanted.len() {
+            return refuse(format!(
+                "program `{program}` takes {} {what} arrays, {} were given",
+                wanted.len(),
+                given.len()
+            ));
+        }
+        for (&id, wanted) in given.iter().zip(wanted) {
+            let (dtype, len) = array(id)?;
+            if (dtype, len) != (wanted.dtype, wanted.len) {
+                return refuse(format!(
+                    "{what} `{}` of program `{program}` is {:?} × {}, the array given is {dtype:?} × {len}",
+                    wanted.name, wanted.dtype, wanted.len
+                ));
+            }
+        }
+    }
+    let [inputs, outputs] = given;
+    let mut owners: HashMap<BufferId, Place> = HashMap::new();
+    for (buffer, id) in wanted[0].iter().zip(inputs).chain(wanted[1].iter().zip(outputs)) {
+        let other = owners.insert(*id, buffer.place).filter(|&other| other != buffer.place);
+        let read_only = |place: Place| matches!(place, Place::Input(_));
+        if other.is_some_and(|other| !(read_only(other) && read_only(buffer.place))) {
+            return refuse(format!(
+                "`{}` of program `{program}` would share its array with another argument while one of them is written",
+                buffer.name
+            ));
+        }
+        if let Place::InPlace { input, output } = buffer.place
+            && inputs[input] != outputs[output]
+        {
+            return refuse(format!(
+                "`{}` of program `{program}` is updated in place: its output must be the array of its input",
+                buffer.name
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Who computes.

@@ -1,11 +1,11 @@
 //! What engines have in common whose arrays lie in the host's memory: everything but the arithmetic.
 
-use std::collections::BTreeSet;
 use std::future::ready;
 
-use crate::compile::{BufferIndex, Place, Program};
+use crate::compile::{Buffer, BufferIndex, Place, Program};
 use crate::engine::{
-    BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, LocalFuture, ProgramId, Result, Values,
+    self, BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, LocalFuture, ProgramId, Result,
+    Values, refuse,
 };
 use crate::ir::DType;
 
@@ -78,10 +78,6 @@ struct Binding {
     places: Vec<usize>,
 }
 
-fn refuse<T>(message: String) -> Result<T> {
-    Err(EngineError::Device { message })
-}
-
 impl<A: Arithmetic> HostEngine<A> {
     pub fn over(arithmetic: A, info: EngineInfo) -> Self {
         HostEngine {
@@ -103,8 +99,13 @@ impl<A: Arithmetic> HostEngine<A> {
         }
     }
 
+    /// Type and length of an array.
+    fn shape(&self, id: BufferId) -> Result<(DType, usize)> {
+        Ok((self.dtype(id)?, self.arrays[id.0].len()))
+    }
+
     fn allocate(&mut self, what: &str, dtype: Option<DType>, len: usize) -> Result<usize> {
-        let bytes = 4 * len as u64;
+        let bytes = (len as u64).saturating_mul(4);
         let limit = self.info.max_buffer_bytes;
         let mut cells = vec![];
         if bytes > limit || cells.try_reserve_exact(len).is_err() {
@@ -169,11 +170,7 @@ impl<A: Arithmetic> HostEngine<A> {
     }
 
     fn copy(&mut self, from: BufferId, to: BufferId) -> Result<()> {
-        let same_type = self.dtype(from)? == self.dtype(to)?;
-        let (source, target) = (self.arrays[from.0].len(), self.arrays[to.0].len());
-        if !same_type || source != target {
-            return refuse(format!("copy of {source} elements to an array of {target}, or of another type"));
-        }
+        engine::check_copy([from, to], [self.shape(from)?, self.shape(to)?])?;
         if let Ok([source, target]) = self.arrays.get_disjoint_mut([from.0, to.0]) {
             target.copy_from_slice(source);
         }
@@ -201,12 +198,9 @@ impl<A: Arithmetic> Engine for HostEngine<A> {
     }
 
     fn write(&mut self, buffer: BufferId, offset: usize, values: Values) -> Result<()> {
-        let dtype = self.dtype(buffer)?;
-        let array = &mut self.arrays[buffer.0];
-        let len = array.len();
-        let Some(target) = array.get_mut(offset..offset + values.len()) else {
-            return refuse(format!("write of {} elements at {offset} to an array of {len}", values.len()));
-        };
+        let (dtype, len) = self.shape(buffer)?;
+        engine::check_write(buffer, (dtype, len), offset, values)?;
+        let target = &mut self.arrays[buffer.0][offset..offset + values.len()];
         let cell = |value: f64| A::Cell::new(dtype, value);
         match values {
             Values::F32(x) => target.iter_mut().zip(x).for_each(|(t, &x)| *t = cell(x.into())),
@@ -239,39 +233,15 @@ impl<A: Arithmetic> Engine for HostEngine<A> {
         let Some(Loaded { program: loaded, slots, .. }) = self.programs.get(program.0) else {
             return refuse(format!("there is no program {}", program.0));
         };
-        let name = &loaded.name;
-        if (inputs.len(), outputs.len()) != (loaded.inputs.len(), loaded.outputs.len()) {
-            let (takes, gives) = (loaded.inputs.len(), loaded.outputs.len());
-            let (given, wanted) = (inputs.len(), outputs.len());
-            return refuse(format!(
-                "program `{name}` takes {takes} inputs and {gives} outputs, not {given} and {wanted}"
-            ));
-        }
-        let (mut places, mut written) = (vec![], BTreeSet::new());
-        for buffer in &loaded.buffers {
-            let id = match buffer.place {
-                Place::Scratch(slot) => {
-                    places.push(self.scratch[slots[slot]]);
-                    continue;
-                }
-                Place::Input(input) | Place::InPlace { input, .. } => inputs[input],
-                Place::Output(output) => outputs[output],
-            };
-            let (dtype, len) = (self.dtype(id)?, self.arrays[id.0].len());
-            if (dtype, len) != (buffer.dtype, buffer.len) {
-                return refuse(format!(
-                    "program `{name}`: `{}` is {} of {:?}; the array bound to it is {len} of {dtype:?}",
-                    buffer.name, buffer.len, buffer.dtype
-                ));
-            }
-            let is_written = !matches!(buffer.place, Place::Input(_));
-            let given = inputs.iter().filter(|&&input| input == id).count();
-            let allowed = usize::from(matches!(buffer.place, Place::InPlace { .. }));
-            if is_written && (!written.insert(id.0) || given > allowed) {
-                return refuse(format!("program `{name}`: `{}` is written to an array bound twice", buffer.name));
-            }
-            places.push(id.0);
-        }
+        let [takes, gives] = [&loaded.inputs, &loaded.outputs]
+            .map(|list| list.iter().map(|at| &loaded.buffers[at.0 as usize]).collect::<Vec<_>>());
+        engine::check_binding(&loaded.name, [&takes, &gives], [inputs, outputs], |id| self.shape(id))?;
+        let place = |buffer: &Buffer| match buffer.place {
+            Place::Scratch(slot) => self.scratch[slots[slot]],
+            Place::Input(input) | Place::InPlace { input, .. } => inputs[input].0,
+            Place::Output(output) => outputs[output].0,
+        };
+        let places = loaded.buffers.iter().map(place).collect();
         self.bindings.push(Binding { program: program.0, places });
         self.counters.bindings_made += 1;
         Ok(BindingId(self.bindings.len() - 1))

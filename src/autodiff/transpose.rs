@@ -35,9 +35,47 @@ pub(super) fn transpose(g: &mut Graph, outputs: &[(NodeId, NodeId)], holes: &[No
 
 fn accumulate(g: &mut Graph, sum: &mut Option<NodeId>, term: NodeId) {
     *sum = Some(match *sum {
-        Some(so_far) => g.add(so_far, term),
+        Some(so_far) => {
+            let selected = Selected::of(g, so_far).zip(Selected::of(g, term));
+            match selected.filter(|(a, b)| (a.condition, a.otherwise) == (b.condition, b.otherwise)) {
+                Some((a, b)) => {
+                    let both = g.add(a.value, b.value);
+                    a.with(g, both)
+                }
+                None => g.add(so_far, term),
+            }
+        }
         None => term,
     });
+}
+
+/// A cotangent that is a value on one side of a selection and zero on the other. What multiplies it goes inside, so
+/// that the side which was not taken stays zero whatever its derivative is: there 0 · ∞ would be no number.
+#[derive(Clone, Copy)]
+struct Selected {
+    condition: NodeId,
+    value: NodeId,
+    zero: NodeId,
+    /// Whether the value stands where the condition does not hold.
+    otherwise: bool,
+}
+
+impl Selected {
+    fn of(g: &Graph, cotangent: NodeId) -> Option<Self> {
+        let node = g.node(cotangent);
+        let (Op::Scalar(Scalar::Select), &[condition, a, b]) = (&node.op, &node.args[..]) else { return None };
+        match [a, b].map(|side| g.as_const(side) == Some(0.0)) {
+            [false, true] => Some(Selected { condition, value: a, zero: b, otherwise: false }),
+            [true, false] => Some(Selected { condition, value: b, zero: a, otherwise: true }),
+            _ => None,
+        }
+    }
+
+    /// The same selection of another value.
+    fn with(self, g: &mut Graph, value: NodeId) -> NodeId {
+        let (a, b) = if self.otherwise { (self.zero, value) } else { (value, self.zero) };
+        g.select(self.condition, a, b)
+    }
 }
 
 /// The cotangent that `slot` of a linear node receives from the node's cotangent `ct`.
@@ -46,8 +84,20 @@ fn pull(g: &mut Graph, id: NodeId, slot: usize, ct: NodeId) -> NodeId {
     let shape = g.shape(node.args[slot]).to_vec();
     match node.op {
         Op::Scalar(Scalar::Add) => ct,
-        Op::Scalar(Scalar::Neg) => g.neg(ct),
-        Op::Scalar(Scalar::Mul) => g.mul(ct, node.args[1 - slot]),
+        Op::Scalar(Scalar::Neg) => match Selected::of(g, ct) {
+            Some(selected) => {
+                let value = g.neg(selected.value);
+                selected.with(g, value)
+            }
+            None => g.neg(ct),
+        },
+        Op::Scalar(Scalar::Mul) => match Selected::of(g, ct) {
+            Some(selected) => {
+                let value = g.mul(selected.value, node.args[1 - slot]);
+                selected.with(g, value)
+            }
+            None => g.mul(ct, node.args[1 - slot]),
+        },
         Op::Scalar(Scalar::Select) => {
             let zero = g.full(&node.shape, 0.0);
             let (a, b) = if slot == 1 { (ct, zero) } else { (zero, ct) };

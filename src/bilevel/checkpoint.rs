@@ -105,13 +105,21 @@ impl Plan {
         // next.
         let before = self.steps - self.last;
         let base = usize::from(before > 0);
-        let mut actions = Actions { steps: self.steps, last: self.places - 1, free: vec![], work: [0; 2], tasks: vec![] };
+        let mut actions =
+            Actions { steps: self.steps, last: self.places - 1, free: vec![], work: [0; 2], tasks: vec![] };
         if self.last == 0 {
-            actions.tasks = vec![Task::Outer, Task::Advance { at: 0, count: before, to: self.places - 1, by: [self.places - 1, 1] }];
+            actions.tasks = vec![
+                Task::Outer,
+                Task::Advance { at: 0, count: before, to: self.places - 1, by: [self.places - 1, 1] },
+            ];
             return actions;
         }
         if self.stores_all() {
-            actions.tasks = vec![Task::Back { at: base + self.last, count: self.last }, Task::Outer, Task::Store { at: base, count: self.last }];
+            actions.tasks = vec![
+                Task::Back { at: base + self.last, count: self.last },
+                Task::Outer,
+                Task::Store { at: base, count: self.last },
+            ];
         } else {
             actions.free = (base + 1..base + self.slots).rev().collect();
             actions.work = [base + self.slots, base + self.slots + 1];
@@ -221,16 +229,34 @@ pub struct Actions {
 enum Task {
     /// So many steps, the last of them into `to`, those before it in turns into the places `by`: into the first where
     /// an even number of steps is left after them.
-    Advance { at: Place, count: usize, to: Place, by: [Place; 2] },
+    Advance {
+        at: Place,
+        count: usize,
+        to: Place,
+        by: [Place; 2],
+    },
     /// So many steps, each into the next place.
-    Store { at: Place, count: usize },
+    Store {
+        at: Place,
+        count: usize,
+    },
     Outer,
     /// Adjoints of the steps that lead to the places up to this one.
-    Back { at: Place, count: usize },
+    Back {
+        at: Place,
+        count: usize,
+    },
     /// Adjoints of steps `end` down to `begin + 1`; the state before step `begin + 1` is at `place`.
-    Reverse { begin: usize, end: usize, place: Place },
+    Reverse {
+        begin: usize,
+        end: usize,
+        place: Place,
+    },
     /// The adjoint of one step.
-    Adjoint { step: usize, at: Place },
+    Adjoint {
+        step: usize,
+        at: Place,
+    },
     /// A slot is free again.
     Free(Place),
 }

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::Problem;
+use super::{Problem, SolveError};
 
 /// Something that a direction may move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Directions {
     weights: usize,
     /// Where each direction's entries end.
     ends: Vec<usize>,
+    /// The first entry that the problem does not have.
+    beyond: Option<Coordinate>,
     entries: Vec<(Coordinate, f64)>,
 }
 
@@ -32,7 +34,7 @@ impl Directions {
     /// No direction yet.
     pub fn new(problem: &Problem) -> Self {
         let (lambda, weights) = (problem.layout().len(), problem.model.parameter_count());
-        Directions { lambda, weights, ends: vec![], entries: vec![] }
+        Directions { lambda, weights, ends: vec![], beyond: None, entries: vec![] }
     }
 
     /// Every entry of the hyperparameter vector by itself.
@@ -42,7 +44,13 @@ impl Directions {
 
     /// Adds a direction.
     pub fn push(&mut self, entries: impl IntoIterator<Item = (Coordinate, f64)>) {
+        let first = self.entries.len();
         self.entries.extend(entries);
+        let lacks = |at: &Coordinate| match *at {
+            Coordinate::Lambda(i) => i >= self.lambda,
+            Coordinate::Initial(i) => i >= self.weights,
+        };
+        self.beyond = self.beyond.or_else(|| self.entries[first..].iter().map(|(at, _)| *at).find(lacks));
         self.ends.push(self.entries.len());
     }
 
@@ -130,13 +138,18 @@ impl Directions {
         }
     }
 
-    /// Coordinates that may be moved.
-    pub(super) fn size(&self) -> usize {
-        self.lambda + self.weights
-    }
-
     /// Whether they were made for a problem of this size.
-    pub(super) fn fit(&self, problem: &Problem) -> bool {
-        (self.lambda, self.weights) == (problem.layout().len(), problem.model.parameter_count())
+    pub(super) fn check(&self, problem: &Problem) -> Result<(), SolveError> {
+        let has = [problem.layout().len(), problem.model.parameter_count()];
+        let what = match self.beyond {
+            _ if [self.lambda, self.weights] != has => format!(
+                "they were made for a problem of {} hyperparameters and {} weights, and this one has {} and {}",
+                self.lambda, self.weights, has[0], has[1]
+            ),
+            Some(Coordinate::Lambda(i)) => format!("one moves hyperparameter {i} of {}, counted from 0", has[0]),
+            Some(Coordinate::Initial(i)) => format!("one moves initial weight {i} of {}, counted from 0", has[1]),
+            None => return Ok(()),
+        };
+        Err(SolveError::Data { set: "directions".to_owned(), what })
     }
 }

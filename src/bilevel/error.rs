@@ -30,6 +30,10 @@ pub enum SolveError {
     Hyperparameters(String),
     #[error("the loss takes {wanted} as targets, but the examples have {given}")]
     Targets { wanted: &'static str, given: &'static str },
+    #[error("{set}: {what}")]
+    Data { set: String, what: String },
+    #[error("{method} gives no derivative here: {reason}")]
+    Unsolved { method: &'static str, reason: String },
     #[error("{what}: {given} values were given, {wanted} are needed")]
     Length { what: String, given: usize, wanted: usize },
     #[error("stopped")]

@@ -10,7 +10,7 @@ use super::{
     Array, Counts, Directions, Estimate, Function, Host, Method, Problem, Refusal, Runner, SolveError, implicit,
 };
 use crate::autodiff::vjp;
-use crate::engine::Values;
+use crate::engine::{Values, several};
 use crate::ir::DType;
 
 /// Trains, takes the end for a fixed point of the training step, and iterates the step's adjoint there.
@@ -73,7 +73,16 @@ impl FixedPoint {
         estimate.hypergradient = along.pull_back(&values[0], &[]);
         let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
         let off = norm(&mut values[1].iter().zip(&values[2]).map(|(a, b)| a - b));
-        estimate.residual = Some(off / norm(&mut values[3].iter().copied()).max(f64::MIN_POSITIVE));
+        let residual = off / norm(&mut values[3].iter().copied()).max(f64::MIN_POSITIVE);
+        if residual.is_nan() || residual > 1.0 {
+            let reason = format!(
+                "after {} the residual is {residual:.1e} times its right-hand side, and it grows: a step does not \
+                 contract where the training ended. Train to a minimum, with a smaller learning rate, or take reverse mode",
+                several(self.iterations as u64, "iteration")
+            );
+            return Err(SolveError::Unsolved { method: self.name(), reason });
+        }
+        estimate.residual = Some(residual);
         self.solved = Some(solution);
         Ok(runner.counted(estimate))
     }

@@ -39,7 +39,11 @@ struct Accepted {
 
 impl Hoag {
     /// Keeps the unconstrained variables between two bounds (the paper: −6 and 6 for log penalties).
+    ///
+    /// # Panics
+    /// If the first bound is not below the second.
     pub fn new(bounds: (f64, f64)) -> Self {
+        assert!(bounds.0 < bounds.1, "the first bound, {}, must be below the second, {}", bounds.0, bounds.1);
         Hoag { bounds, tolerance: 1e-3, curvature: None, last: None }
     }
 

@@ -260,7 +260,7 @@ impl Hyperparameters {
     /// Whether they are what a problem needs.
     pub fn check(&self, problem: &Problem) -> Result<(), SolveError> {
         let wrong = |what: String| Err(SolveError::Hyperparameters(what));
-        for (position, Group { kind, values, .. }) in self.groups.iter().enumerate() {
+        for (position, Group { kind, values, transform, .. }) in self.groups.iter().enumerate() {
             let (name, count) = (kind.name(), kind.count(problem));
             if count == 0 && *kind == Kind::Dropout && problem.masked().is_some() {
                 return wrong(format!(
@@ -273,6 +273,11 @@ impl Hyperparameters {
             }
             if values.len() != count {
                 return wrong(format!("`{name}` is given {} values, and the problem has {count} of it", values.len()));
+            }
+            if let Transform::Within { low, high } = transform
+                && low >= high
+            {
+                return wrong(format!("`{name}` is to lie between {low} and {high}; the first must be the smaller"));
             }
             if let Some(bad) = values.iter().position(|u| !u.is_finite()) {
                 return wrong(format!("value {bad} of `{name}` lies on or beyond the end of its domain"));

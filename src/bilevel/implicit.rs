@@ -9,7 +9,7 @@ use super::pacing::Progress;
 use super::problem::CHUNK;
 use super::runner::Work;
 use super::{Array, Counts, Directions, Estimate, Function, Host, Method, Problem, Refusal, Runner, SolveError};
-use crate::engine::{BufferId, Values};
+use crate::engine::{BufferId, Values, several};
 use crate::ir::DType;
 
 /// Trains, takes the end for a stationary point of the loss over all training examples, and solves one
@@ -41,6 +41,11 @@ pub struct Until {
     /// Trainings of T steps at most; each goes on from the one before, also from one estimate to the next.
     pub trainings: usize,
 }
+
+const NAME: &str = "implicit differentiation";
+
+/// A residual below which nothing that the solver met on its way matters.
+const SOLVED: f64 = 0.01;
 
 /// Iterations between two looks at the residual.
 const BLOCK: usize = 8;
@@ -131,9 +136,31 @@ impl Implicit {
             let norms = runner.read(&[runner.array("norms")]).await?.remove(0);
             let residual = (norms[0] / norms[1].max(f64::MIN_POSITIVE)).sqrt();
             if left == 0 || residual <= enough {
-                return Ok(residual);
+                return self.judged(residual, norms[2] > 0.0);
             }
         }
+    }
+
+    /// The residual, or why there is no solution.
+    fn judged(&self, residual: f64, negative_curvature: bool) -> Result<f64, SolveError> {
+        let iterations = several(self.iterations as u64, "iteration");
+        let left = format!("after {iterations} the residual is {residual:.1e} times its right-hand side");
+        // One term of a series is what it is.
+        let series = matches!(self.solver, Solver::Neumann { .. });
+        let grown = residual.is_nan() || residual > 1.0 && !(series && self.iterations == 1);
+        let reason = match self.solver {
+            Solver::ConjugateGradient if negative_curvature && residual > SOLVED => format!(
+                "the Hessian has a direction of negative curvature, where conjugate gradients end ({left}). Train to a \
+                 minimum, damp the system, or take the normal equations"
+            ),
+            Solver::Neumann { rate } if grown => format!(
+                "{left}, and it grows: Neumann's series diverges with the rate {rate}. Take a smaller one, below 2 over \
+                 the largest eigenvalue of a positive Hessian, or conjugate gradients"
+            ),
+            _ if grown => format!("{left}, more than without a solution. Take more iterations, or damp the system"),
+            _ => return Ok(residual),
+        };
+        Err(SolveError::Unsolved { method: NAME, reason })
     }
 
     async fn train_and_solve(
@@ -149,6 +176,8 @@ impl Implicit {
         }
         let d = runner.problem().model.parameter_count();
         let zeros = vec![0.0; d];
+        estimate.inner_gradient = Some(inner_gradient(runner, runner.final_state(), host).await?);
+        runner.write("norms", Values::F64(&[0.0; 3]))?;
         runner.write("product", Values::F64(&zeros))?;
         runner.write("chunk", Values::U32(&[0]))?;
         runner.write("settings", Values::F64(&[self.solver.rate(), self.damping]))?;
@@ -236,7 +265,7 @@ pub(super) fn refusal(method: &'static str, problem: &Problem, along: &Direction
 #[async_trait(?Send)]
 impl Method for Implicit {
     fn name(&self) -> &'static str {
-        "implicit differentiation"
+        NAME
     }
 
     fn refusal(&self, problem: &Problem, along: &Directions) -> Option<Refusal> {
@@ -244,8 +273,7 @@ impl Method for Implicit {
     }
 
     fn functions(&self, problem: &Problem) -> Vec<Function> {
-        let mut functions = vec![problem.hessian_product(), problem.mixed_product()];
-        functions.extend(self.until.map(|_| problem.inner_gradient()));
+        let mut functions = vec![problem.hessian_product(), problem.mixed_product(), problem.inner_gradient()];
         functions.extend(self.solver.functions(problem));
         functions
     }

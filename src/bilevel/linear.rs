@@ -72,7 +72,7 @@ impl Solver {
     pub(super) fn arrays(self, problem: &Problem) -> Vec<Array> {
         let d = problem.model.parameter_count();
         let vectors = ["solution", "residual", "direction", "product"].map(|name| Array::new(name, DType::F32, d));
-        let scalars = [("square", 1), ("norms", 2), ("settings", 2)].map(|(name, n)| Array::new(name, DType::F32, n));
+        let scalars = [("square", 1), ("norms", 3), ("settings", 2)].map(|(name, n)| Array::new(name, DType::F32, n));
         vectors.into_iter().chain(scalars).collect()
     }
 }
@@ -118,7 +118,11 @@ impl Vectors {
     }
 
     fn scalar(&mut self, name: &str) -> NodeId {
-        self.g().input(name, &[1], DType::F32)
+        self.vector_of(name, 1)
+    }
+
+    fn vector_of(&mut self, name: &str, len: usize) -> NodeId {
+        self.g().input(name, &[len], DType::F32)
     }
 
     /// The product with H + δI, where that with H was taken along `x`.
@@ -188,10 +192,19 @@ fn cg_step(v: &mut Vectors) -> &'static str {
     let rr = v.dot(r, r);
     let beta = v.ratio(rr, square);
     let p = v.moved(r, beta, direction);
+    let norms = v.vector_of("norms", 3);
+    let g = v.g();
+    let (zero, one) = (g.full(&[1], 0.0), g.full(&[1], 1.0));
+    let bent = g.lt(curvature, zero);
+    let before = g.segment(norms, 2, 1);
+    let met = g.select(bent, one, before);
+    let kept = g.segment(norms, 0, 2);
+    let norms_now = g.concat(&[kept, met]);
     v.f.update(solution, q);
     v.f.update(residual, r);
     v.f.update(direction, p);
     v.f.update(square, rr);
+    v.f.update(norms, norms_now);
     "cg_step"
 }
 
@@ -238,13 +251,15 @@ fn richardson(v: &mut Vectors) -> &'static str {
     "richardson"
 }
 
-/// ‖b − (H + δI) q‖² and ‖b‖².
+/// ‖b − (H + δI) q‖² and ‖b‖², before whether an iteration met negative curvature.
 fn residual_norm(v: &mut Vectors) -> &'static str {
     let solution = v.vector("solution");
     let r = v.residual_of(solution);
     let b = v.gradient;
     let (rr, bb) = (v.dot(r, r), v.dot(b, b));
-    let norms = v.g().concat(&[rr, bb]);
-    v.f.output("norms", norms);
+    let norms = v.vector_of("norms", 3);
+    let met = v.g().segment(norms, 2, 1);
+    let norms_now = v.g().concat(&[rr, bb, met]);
+    v.f.update(norms, norms_now);
     "residual_norm"
 }

@@ -37,6 +37,11 @@ impl Loss {
         }
     }
 
+    /// Whether its labels name outputs of the model.
+    pub(super) fn has_classes(self) -> bool {
+        matches!(self, Loss::CrossEntropy)
+    }
+
     /// Type of its targets.
     pub fn target_type(self) -> DType {
         if self.takes_labels() { DType::U32 } else { DType::F32 }
@@ -70,8 +75,13 @@ impl Regularizer {
         Regularizer { len, value: Rc::new(value) }
     }
 
+    /// What the function makes, which should be one number.
+    pub(super) fn raw(&self, g: &mut Graph, weights: NodeId, hyperparameters: NodeId) -> NodeId {
+        (self.value)(g, weights, hyperparameters)
+    }
+
     pub(super) fn value(&self, g: &mut Graph, weights: NodeId, hyperparameters: NodeId) -> NodeId {
-        let value = (self.value)(g, weights, hyperparameters);
+        let value = self.raw(g, weights, hyperparameters);
         g.reshape(value, &[])
     }
 }

@@ -50,6 +50,9 @@ pub struct Estimate {
     pub hypergradient: Vec<f64>,
     /// ‖residual‖ over ‖right-hand side‖ where a linear system was solved.
     pub residual: Option<f64>,
+    /// ‖∇_w L‖ over all training examples at the final weights, where the method takes these for a stationary point:
+    /// the further from 0, the less the derivative is one of the training's outcome.
+    pub inner_gradient: Option<f64>,
     /// What was run for it.
     pub counts: Counts,
     /// The most bytes that the engine has held so far.

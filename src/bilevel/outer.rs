@@ -50,6 +50,15 @@ impl OuterAdam {
         OuterAdam { rates, damping: 1.0, taken: 0, moments, accepted: None, best: f64::MAX }
     }
 
+    /// Variables that it moves.
+    pub fn len(&self) -> usize {
+        self.rates.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rates.is_empty()
+    }
+
     /// Moves hyperparameters on from the point that an estimate was made at; the answer says whether
     /// that point was accepted.
     pub fn advance(&mut self, point: &mut Hyperparameters, estimate: &Estimate) -> bool {
@@ -60,10 +69,15 @@ impl OuterAdam {
     /// the answer says whether the point was accepted. After a rejected one the step goes out from the
     /// last accepted point again, half as far; the rejected hypergradient has its say in the direction,
     /// since it tells which way is back.
+    ///
+    /// # Panics
+    /// If there are not as many variables, or derivatives of a finite loss, as the optimiser was made for.
     pub fn step(&mut self, variables: &mut [f64], loss: f64, hypergradient: &[f64]) -> bool {
+        assert_eq!(variables.len(), self.rates.len(), "variables of an optimiser of {}", self.rates.len());
         let finite = loss.is_finite() && hypergradient.iter().all(|h| h.is_finite());
         let accept = finite && loss <= self.best + JUMPED * self.best.abs();
         if finite {
+            assert_eq!(hypergradient.len(), self.rates.len(), "derivatives of {} variables", self.rates.len());
             self.take(hypergradient);
         }
         if accept {

@@ -157,18 +157,67 @@ impl Problem {
         }
     }
 
-    /// Whether there is something to train, and enough of it for a batch.
+    /// Whether there is something to train, and enough of it for a batch, and losses, noise and regularizer fit the
+    /// model.
     pub fn check(&self) -> Result<(), SolveError> {
         let Problem { steps, batch, train, .. } = *self;
+        let output = self.model.output();
+        let twice = |noise: &Noise| self.noise.iter().filter(|other| *other == noise).count() > 1;
         let wrong = match () {
+            () if train == 0 => "it has no training example; give at least 1".to_owned(),
+            () if self.model.parameter_count() == 0 => "the model has no weights; add a layer that has some".to_owned(),
+            () if self.loss.takes_labels() != self.outer_loss.takes_labels() => {
+                let what = |loss: Loss| if loss.takes_labels() { "labels" } else { "values" };
+                let [inner, outer] = [self.loss, self.outer_loss].map(what);
+                format!("the inner loss takes {inner} and the outer loss {outer}, and examples have either")
+            }
+            () if self.loss.takes_labels() && output.len() != 1 => format!(
+                "a loss of labels takes one output for each class, and the model's outputs have the shape {output:?}; \
+                 add a flatten or dense layer"
+            ),
+            () if self.noise.contains(&Noise::Dropout) && self.model.dropout().is_none() => {
+                "Noise::Dropout acts at the model's dropout layer, and it has none".to_owned()
+            }
+            () if self.noise.iter().any(twice) => "a kind of noise is named twice".to_owned(),
+            () if self.regularizer.as_ref().is_some_and(|regularizer| regularizer.len == 0) => {
+                "the regularizer has no hyperparameter; give it at least 1".to_owned()
+            }
             () if steps == 0 => "it has no training steps; give at least 1".to_owned(),
             () if batch == 0 => "a batch holds no example; give at least 1".to_owned(),
             () if batch > train && self.batches == Source::Keyed => {
                 format!("a batch of {batch} holds no example twice, but there are only {train}")
             }
-            () => return Ok(()),
+            () => match self.check_own() {
+                Some(wrong) => wrong,
+                None => return Ok(()),
+            },
         };
         Err(SolveError::Problem(wrong))
+    }
+
+    /// What is wrong with the graphs that functions of one's own make.
+    fn check_own(&self) -> Option<String> {
+        /// Examples of a trial, which nothing else has as many of.
+        const TRIAL: usize = 3;
+        for loss in [self.loss, self.outer_loss] {
+            let mut g = Graph::new();
+            let output = g.input("output", &[&[TRIAL], self.model.output()].concat(), DType::F32);
+            let target = g.input("target", &self.target_shape(TRIAL), loss.target_type());
+            let each = loss.each(&mut g, output, target);
+            if g.shape(each) != [TRIAL] || g.dtype(each) != DType::F32 {
+                return Some(format!(
+                    "a loss is one number for each of n examples, [n]; for n = {TRIAL} this one has the shape {:?}",
+                    g.shape(each)
+                ));
+            }
+        }
+        let regularizer = self.regularizer.as_ref()?;
+        let mut g = Graph::new();
+        let weights = g.input("weights", &[self.model.parameter_count()], DType::F32);
+        let own = g.input("hyperparameters", &[regularizer.len], DType::F32);
+        let value = regularizer.raw(&mut g, weights, own);
+        let shape = g.shape(value);
+        (numel(shape) != 1).then(|| format!("a regularizer is one number, and this one has the shape {shape:?}"))
     }
 
     pub fn layout(&self) -> Layout {
@@ -536,18 +585,40 @@ pub(super) fn chunk_rows(g: &mut Graph, chunk: NodeId, count: usize) -> (NodeId,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bilevel::Regularizer;
     use crate::bilevel::{Blueprint, Memory};
-    use crate::nn::Layer;
+    use crate::nn::{Layer, Padding};
 
     #[test]
     fn what_cannot_be_trained_is_refused_before_anything_is_compiled() {
         let layers = Layer::Dense { name: "dense".into(), inputs: 3, outputs: 2, bias: true };
         let model = Model::new(vec![layers], &[3]).unwrap();
+        let wide = Layer::Conv1d {
+            name: "conv".into(),
+            k: 3,
+            cin: 3,
+            cout: 2,
+            stride: 1,
+            padding: Padding::VALID,
+            bias: false,
+        };
         let sound = Problem::new(model, Loss::CrossEntropy, Optimizer::Sgd, 4, 10);
         let cases = [
             (Problem { steps: 0, ..sound.clone() }, "no training steps"),
             (Problem { batch: 0, ..sound.clone() }, "no example"),
             (Problem { batch: 11, ..sound.clone() }, "only 10"),
+            (Problem { train: 0, ..sound.clone() }, "no training example"),
+            (Problem { model: Model::new(vec![Layer::Relu], &[3]).unwrap(), ..sound.clone() }, "no weights"),
+            (Problem { outer_loss: Loss::MeanSquaredError, ..sound.clone() }, "takes labels and the outer loss values"),
+            (Problem { model: Model::new(vec![wide], &[4, 3]).unwrap(), ..sound.clone() }, "shape [2, 2]"),
+            (Problem { noise: vec![Noise::Dropout], ..sound.clone() }, "it has none"),
+            (Problem { noise: vec![Noise::Jitter; 2], ..sound.clone() }, "named twice"),
+            (Problem { regularizer: Some(Regularizer::new(0, |g, w, _| g.sum_all(w))), ..sound.clone() }, "at least 1"),
+            (Problem { regularizer: Some(Regularizer::new(1, |_, w, _| w)), ..sound.clone() }, "is one number"),
+            (
+                Problem { loss: Loss::Own { labels: true, each: |_, output, _| output }, ..sound.clone() },
+                "shape [3, 2]",
+            ),
         ];
         for (problem, words) in cases {
             let Err(error) = Blueprint::new(&problem, 5, Memory::Slots(2)) else { panic!("{words}") };

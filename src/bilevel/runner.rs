@@ -140,6 +140,11 @@ impl<'e> Runner<'e> {
         Ok(self.engine.write(self.arrays[name], 0, values)?)
     }
 
+    /// Writes the weights of a training state.
+    pub(super) fn write_state(&mut self, state: BufferId, weights: &[f32]) -> Result<(), SolveError> {
+        Ok(self.engine.write(state, 0, Values::F32(weights))?)
+    }
+
     /// Writes an array whose length a caller may have got wrong.
     pub(super) fn write_exactly(&mut self, name: &str, wanted: usize, values: Values) -> Result<(), SolveError> {
         self.write_array(name, self.arrays[name], wanted, values)
@@ -310,6 +315,7 @@ impl<'e> Runner<'e> {
             bad_step: (bad_step != NO_BAD_STEP).then_some(bad_step as usize),
             hypergradient: vec![],
             residual: None,
+            inner_gradient: None,
             counts: Counts::default(),
             peak_bytes: 0,
         }))

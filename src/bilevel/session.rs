@@ -12,8 +12,10 @@ use crate::engine::{Engine, Values};
 pub struct Session<'e> {
     pub(super) runner: Runner<'e>,
     method: Box<dyn Method>,
-    /// The initial weights that the data came with.
+    /// The initial weights where a point of hyperparameters has none of its own.
     initial: Vec<f32>,
+    /// Whether those on the device are a point's own.
+    own_initial: bool,
     predicted_bytes: u64,
 }
 
@@ -27,11 +29,13 @@ impl<'e> Session<'e> {
         method: impl Into<Box<dyn Method>>,
     ) -> Result<Session<'e>, SolveError> {
         let method = method.into();
+        problem.check()?;
+        data.check(&problem)?;
         let blueprint = Blueprint::of(&problem, data.validation.count, &*method)?;
         let predicted_bytes = blueprint.bytes();
         let mut runner = Runner::new(engine, problem.clone(), blueprint, data.validation.count).await?;
         sets::write(&mut runner, &problem, data)?;
-        Ok(Session { runner, method, initial: data.initial.clone(), predicted_bytes })
+        Ok(Session { runner, method, initial: data.initial.clone(), own_initial: false, predicted_bytes })
     }
 
     pub fn plan(&self) -> &Plan {
@@ -67,10 +71,7 @@ impl<'e> Session<'e> {
         along: &Directions,
         host: &mut dyn Host,
     ) -> Result<Estimate, SolveError> {
-        if !along.fit(self.problem()) {
-            let (given, wanted) = (along.size(), Directions::new(self.problem()).size());
-            return Err(SolveError::Length { what: "directions".to_owned(), given, wanted });
-        }
+        along.check(self.problem())?;
         if let Some(refusal) = self.method.refusal(self.runner.problem(), along) {
             return Err(refusal.into());
         }
@@ -109,8 +110,11 @@ impl<'e> Session<'e> {
     /// Sets the initial weights of a point; gives its hyperparameter vector.
     fn begin_at(&mut self, point: &Hyperparameters) -> Result<Vec<f64>, SolveError> {
         point.check(self.problem())?;
-        if let Some(weights) = point.initial(&self.initial) {
-            self.set_initial_weights(&weights)?;
+        let own = point.initial(&self.initial);
+        if own.is_some() || self.own_initial {
+            self.own_initial = own.is_some();
+            let weights = own.unwrap_or_else(|| self.initial.clone());
+            self.runner.write_state(self.runner.initial_state(), &weights)?;
         }
         Ok(point.arrays(self.problem()))
     }
@@ -143,26 +147,25 @@ impl<'e> Session<'e> {
         Ok(state)
     }
 
-    /// Sets the weights that the next sweeps begin with.
+    /// Sets the weights that the next sweeps begin with, where a point of hyperparameters has none of its own.
     pub fn set_initial_weights(&mut self, weights: &[f32]) -> Result<(), SolveError> {
-        let (first, count) = (self.runner.initial_state(), self.problem().model.parameter_count());
-        self.runner.write_array("initial weights", first, count, Values::F32(weights))
+        sets::check_weights("initial weights", weights, &self.problem().model)?;
+        self.initial = weights.to_vec();
+        self.own_initial = false;
+        self.runner.write_state(self.runner.initial_state(), weights)
     }
 
     /// Puts weights in the place of the final ones of the last sweep, to be evaluated.
     pub fn set_final_weights(&mut self, weights: &[f32]) -> Result<(), SolveError> {
-        let (last, count) = (self.runner.final_state(), self.problem().model.parameter_count());
-        self.runner.write_array("weights", last, count, Values::F32(weights))
+        sets::check_weights("weights", weights, &self.problem().model)?;
+        self.runner.write_state(self.runner.final_state(), weights)
     }
 
     /// Loss, and confusion counts where examples are labelled, at the final weights of the last sweep. The set
     /// passes through the device a chunk at a time, so its size costs no memory there.
     pub async fn evaluate(&mut self, set: &Set, host: &mut dyn Host) -> Result<SetEvaluation, SolveError> {
+        set.check(self.problem(), "evaluated")?;
         let labelled = self.problem().loss.takes_labels();
-        if labelled != matches!(set.targets, Targets::Labels(_)) {
-            let [wanted, given] = if labelled { ["labels", "values"] } else { ["values", "labels"] };
-            return Err(SolveError::Targets { wanted, given });
-        }
         self.require_evaluation().await?;
         let runner = &mut self.runner;
         let binding = runner.bind("evaluation", &[("state", runner.final_state())])?;
@@ -172,7 +175,7 @@ impl<'e> Session<'e> {
         if labelled {
             runner.write("confusion", Values::F32(&vec![0.0; classes * classes]))?;
         }
-        let example = set.x.len() / set.count.max(1);
+        let example = set.x.len() / set.count;
         for (k, x) in set.x.chunks(CHUNK * example).enumerate() {
             let (first, count) = (k * CHUNK, CHUNK.min(set.count - k * CHUNK));
             runner.write("set_x", Values::F32(x))?;

@@ -1,7 +1,10 @@
 //! The data of a problem, on their way to an engine.
 
+use super::problem::Source;
 use super::{ParameterMap, Problem, Runner, SolveError};
 use crate::engine::Values;
+use crate::ir::numel;
+use crate::nn::Model;
 use crate::rng::split_seed;
 
 /// Targets of a set.
@@ -17,6 +20,53 @@ pub struct Set {
     pub x: Vec<f32>,
     pub targets: Targets,
     pub count: usize,
+}
+
+impl Set {
+    /// Whether a problem can take its examples; errors call them by `name`.
+    pub(super) fn check(&self, problem: &Problem, name: &str) -> Result<(), SolveError> {
+        let wrong = |what: String| Err(SolveError::Data { set: name.to_owned(), what });
+        let labelled = problem.loss.takes_labels();
+        if labelled != matches!(self.targets, Targets::Labels(_)) {
+            let [wanted, given] = if labelled { ["labels", "values"] } else { ["values", "labels"] };
+            return Err(SolveError::Targets { wanted, given });
+        }
+        if self.count == 0 {
+            return wrong("there are none".to_owned());
+        }
+        let length = |part: &str, given: usize, each: usize| match self.count * each {
+            wanted if wanted == given => Ok(()),
+            wanted => Err(SolveError::Length { what: format!("{name}_{part}"), given, wanted }),
+        };
+        let [example, outputs] = [problem.model.input(), problem.model.output()].map(numel);
+        length("x", self.x.len(), example)?;
+        if let Some((at, what)) = not_finite(&self.x) {
+            return wrong(format!("value {} of example {} is {what}", at % example, at / example));
+        }
+        match &self.targets {
+            Targets::Labels(labels) => {
+                length("y", labels.len(), 1)?;
+                let classes = outputs as u32;
+                let beyond = labels.iter().position(|&label| problem.loss.has_classes() && label >= classes);
+                if let Some(at) = beyond {
+                    let label = labels[at];
+                    return wrong(format!("example {at} has the label {label}, and the model has {classes} classes"));
+                }
+            }
+            Targets::Values(values) => {
+                length("y", values.len(), outputs)?;
+                if let Some((at, what)) = not_finite(values) {
+                    return wrong(format!("target {} of example {} is {what}", at % outputs, at / outputs));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first value that is no finite number, and what it is.
+fn not_finite(values: &[f32]) -> Option<(usize, f32)> {
+    values.iter().copied().enumerate().find(|(_, value)| !value.is_finite())
 }
 
 /// What a session needs besides the problem.
@@ -36,9 +86,43 @@ pub struct SessionData {
 }
 
 impl SessionData {
+    /// Whether a problem can be trained with them.
+    pub(super) fn check(&self, problem: &Problem) -> Result<(), SolveError> {
+        if self.train.count != problem.train {
+            let (given, wanted) = (self.train.count, problem.train);
+            return Err(SolveError::Length { what: "training examples".to_owned(), given, wanted });
+        }
+        self.train.check(problem, "train")?;
+        self.validation.check(problem, "validation")?;
+        check_weights("initial weights", &self.initial, &problem.model)?;
+        if problem.batches == Source::Table
+            && let Some(at) = self.batches.iter().position(|&row| row as usize >= problem.train)
+        {
+            let (step, row) = (at / problem.batch, self.batches[at]);
+            let what = format!("step {step} takes example {row}, and there are {}, counted from 0", problem.train);
+            return Err(SolveError::Data { set: "batches".to_owned(), what });
+        }
+        if let Some((at, what)) = not_finite(&self.masks) {
+            return Err(SolveError::Data { set: "masks".to_owned(), what: format!("value {at} is {what}") });
+        }
+        Ok(())
+    }
+
     /// Sets, initial weights and the key of whatever is drawn.
     pub fn new(train: Set, validation: Set, initial: Vec<f32>, seed: u64) -> Self {
         SessionData { train, validation, initial, seed, batches: vec![], masks: vec![] }
+    }
+}
+
+/// Whether there are as many weights as a model has, and numbers.
+pub(super) fn check_weights(name: &str, weights: &[f32], model: &Model) -> Result<(), SolveError> {
+    let (given, wanted) = (weights.len(), model.parameter_count());
+    if given != wanted {
+        return Err(SolveError::Length { what: name.to_owned(), given, wanted });
+    }
+    match not_finite(weights) {
+        Some((at, what)) => Err(SolveError::Data { set: name.to_owned(), what: format!("weight {at} is {what}") }),
+        None => Ok(()),
     }
 }
 
@@ -61,18 +145,15 @@ impl SetEvaluation {
     }
 }
 
-/// Writes the data into the arrays that a problem declares for them.
+/// Writes the data, which fit, into the arrays that a problem declares for them.
 pub(super) fn write(runner: &mut Runner, problem: &Problem, data: &SessionData) -> Result<(), SolveError> {
-    let example: usize = problem.model.input().iter().product();
-    let outputs: usize = problem.model.output().iter().product();
     for (name, set) in [("train", &data.train), ("validation", &data.validation)] {
-        let (x, y) = (format!("{name}_x"), format!("{name}_y"));
-        let count = if name == "train" { problem.train } else { set.count };
-        runner.write_exactly(&x, count * example, Values::F32(&set.x))?;
-        match &set.targets {
-            Targets::Labels(labels) => runner.write_exactly(&y, count, Values::U32(labels))?,
-            Targets::Values(values) => runner.write_exactly(&y, count * outputs, Values::F32(values))?,
-        }
+        runner.write(&format!("{name}_x"), Values::F32(&set.x))?;
+        let targets = match &set.targets {
+            Targets::Labels(labels) => Values::U32(labels),
+            Targets::Values(values) => Values::F32(values),
+        };
+        runner.write(&format!("{name}_y"), targets)?;
     }
     for (name, values) in ParameterMap::INPUTS.into_iter().zip(ParameterMap::values(&problem.model)) {
         runner.write(name, Values::U32(&values))?;
@@ -87,6 +168,5 @@ pub(super) fn write(runner: &mut Runner, problem: &Problem, data: &SessionData) 
     if runner.holds("seed") {
         runner.write("seed", Values::U32(&split_seed(data.seed)))?;
     }
-    let initial = runner.initial_state();
-    runner.write_array("initial weights", initial, problem.model.parameter_count(), Values::F32(&data.initial))
+    runner.write_state(runner.initial_state(), &data.initial)
 }

@@ -107,8 +107,13 @@ fn line(record: &OuterRecord, outer: u32) -> String {
         let warning = if residual > 0.1 { ", too rough: more iterations or steps" } else { "" };
         format!("  residual {}{warning}", number(residual))
     });
+    let slope = record.inner_gradient.map_or_else(String::new, |g| format!("  inner gradient {}", number(g)));
     let width = outer.to_string().len();
-    format!("{:>width$}/{outer}  {loss}{verdict}{residual}  {}", record.iteration, settings(&record.hyperparameters))
+    format!(
+        "{:>width$}/{outer}  {loss}{verdict}{residual}{slope}  {}",
+        record.iteration,
+        settings(&record.hyperparameters)
+    )
 }
 
 /// Hyperparameters in one line: single ones, then each family (`l2.LAYER`) as a range.

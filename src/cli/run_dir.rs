@@ -211,6 +211,7 @@ mod tests {
             hypergradient: BTreeMap::new(),
             diverged_at_step: None,
             residual: None,
+            inner_gradient: None,
             accepted: true,
             seconds: 0.5,
             peak_bytes: 1,

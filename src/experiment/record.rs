@@ -31,6 +31,10 @@ pub struct OuterRecord {
     /// side: near 1, nothing was solved. Absent with other methods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub residual: Option<f64>,
+    /// Length of the gradient of the training loss at the final weights, with implicit methods, which take these for a
+    /// minimum: the further from 0, the less the derivatives are those of the training's outcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inner_gradient: Option<f64>,
     /// The values that were trained with, as they enter the training (not their logs or logits).
     pub hyperparameters: Named,
     /// Derivatives of the outer loss with respect to what the outer optimiser moves: log learning

@@ -322,7 +322,7 @@ fn first_state(config: &TuneConfig, start: Hyperparameters) -> TunerState {
 /// A state that fits the configuration.
 fn resumable(state: TunerState, start: &Hyperparameters) -> Result<TunerState, TuneError> {
     let shape = |h: &Hyperparameters| h.groups.iter().map(|g| (g.kind, g.values.len(), g.tuned)).collect::<Vec<_>>();
-    if shape(&state.next) == shape(start) {
+    if shape(&state.next) == shape(start) && state.adam.len() == start.variables().len() {
         Ok(state)
     } else {
         Err(TuneError::Resume("its state was written with other hyperparameters or other data".to_owned()))
@@ -346,6 +346,7 @@ fn record(
         outer_loss: (!diverged).then_some(estimate.outer_loss),
         diverged_at_step: estimate.bad_step.map(|step| step as u32),
         residual: estimate.residual,
+        inner_gradient: estimate.inner_gradient,
         hyperparameters,
         hypergradient,
         accepted,

@@ -1,6 +1,6 @@
 //! The engine: arrays, loaded programs, bindings, and the recording of commands.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use futures_channel::oneshot;
 
@@ -9,7 +9,8 @@ use super::pipeline::Pipelines;
 use super::wait;
 use crate::compile::{Buffer, BufferIndex, Core, Dispatch, Place, Program};
 use crate::engine::{
-    BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, LocalFuture, ProgramId, Result, Values,
+    self, BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, LocalFuture, ProgramId, Result,
+    Values, refuse,
 };
 use crate::ir::{DType, numel};
 use crate::kernels::{self, Binding, Kernel, KernelError, Target, Tile};
@@ -37,6 +38,8 @@ struct Array {
     buffer: wgpu::Buffer,
     dtype: DType,
     len: usize,
+    /// Bindings that name it: they end with it.
+    bindings: Vec<usize>,
 }
 
 struct Loaded {
@@ -63,10 +66,6 @@ struct Bound {
     /// One bind group a kernel; empty once one of its arrays is destroyed.
     groups: Vec<wgpu::BindGroup>,
     alive: bool,
-}
-
-fn refuse<T>(message: impl Into<String>) -> Result<T> {
-    Err(EngineError::Device { message: message.into() })
 }
 
 impl GpuEngine {
@@ -182,49 +181,11 @@ impl GpuEngine {
         Ok(groups)
     }
 
-    /// Whether arrays fit a program: number, types, lengths, and no array written that is also
-    /// something else.
+    /// Whether arrays fit a program.
     fn fit(&self, loaded: &Loaded, inputs: &[BufferId], outputs: &[BufferId]) -> Result<()> {
-        for (what, arrays, wanted) in [("input", inputs, &loaded.inputs), ("output", outputs, &loaded.outputs)] {
-            if arrays.len() != wanted.len() {
-                return refuse(format!(
-                    "program `{}` takes {} {what} arrays, {} were given",
-                    loaded.name,
-                    wanted.len(),
-                    arrays.len()
-                ));
-            }
-            for (id, wanted) in arrays.iter().zip(wanted) {
-                let array = self.array(*id)?;
-                if (array.dtype, array.len) != (wanted.dtype, wanted.len) {
-                    return refuse(format!(
-                        "{what} `{}` of program `{}` is {:?} × {}, the array given is {:?} × {}",
-                        wanted.name, loaded.name, wanted.dtype, wanted.len, array.dtype, array.len
-                    ));
-                }
-            }
-        }
-        let mut owners: HashMap<BufferId, Place> = HashMap::new();
-        let given = loaded.inputs.iter().zip(inputs).chain(loaded.outputs.iter().zip(outputs));
-        for (buffer, id) in given {
-            let other = owners.insert(*id, buffer.place).filter(|&other| other != buffer.place);
-            let read_only = |place: Place| matches!(place, Place::Input(_));
-            if other.is_some_and(|other| !(read_only(other) && read_only(buffer.place))) {
-                return refuse(format!(
-                    "`{}` of program `{}` would share its array with another argument while one of them is written",
-                    buffer.name, loaded.name
-                ));
-            }
-            if let Place::InPlace { input, output } = buffer.place
-                && inputs[input] != outputs[output]
-            {
-                return refuse(format!(
-                    "`{}` of program `{}` is updated in place: its output must be the array of its input",
-                    buffer.name, loaded.name
-                ));
-            }
-        }
-        Ok(())
+        let [takes, gives] = [&loaded.inputs, &loaded.outputs].map(|buffers| buffers.iter().collect::<Vec<_>>());
+        let array = |id| self.array(id).map(|array| (array.dtype, array.len));
+        engine::check_binding(&loaded.name, [&takes, &gives], [inputs, outputs], array)
     }
 
     /// The kernels that programs need, each once, with the labels that errors name.
@@ -322,12 +283,7 @@ impl GpuEngine {
 
     fn record_copy(&self, encoder: &mut wgpu::CommandEncoder, from: BufferId, to: BufferId) -> Result<()> {
         let (source, target) = (self.array(from)?, self.array(to)?);
-        if from == to || (source.dtype, source.len) != (target.dtype, target.len) {
-            return refuse(format!(
-                "array {} ({:?} × {}) cannot be copied to array {} ({:?} × {})",
-                from.0, source.dtype, source.len, to.0, target.dtype, target.len
-            ));
-        }
+        engine::check_copy([from, to], [source, target].map(|array| (array.dtype, array.len)))?;
         encoder.copy_buffer_to_buffer(&source.buffer, 0, &target.buffer, 0, source.buffer.size());
         Ok(())
     }
@@ -412,15 +368,14 @@ fn floats(bytes: &[u8], dtype: DType, len: usize) -> Vec<f64> {
     }
 }
 
-/// Values as the bytes of an array of a type; `None` if floats meet words. `F64` fits both.
-fn bytes(values: Values, dtype: DType) -> Option<Vec<u8>> {
-    Some(match (values, dtype) {
-        (Values::F32(x), DType::F32) => bytemuck::cast_slice(x).to_vec(),
-        (Values::U32(x), DType::U32) => bytemuck::cast_slice(x).to_vec(),
+/// Values as the bytes of an array of a type, which they fit.
+fn bytes(values: Values, dtype: DType) -> Vec<u8> {
+    match (values, dtype) {
+        (Values::F32(x), _) => bytemuck::cast_slice(x).to_vec(),
+        (Values::U32(x), _) => bytemuck::cast_slice(x).to_vec(),
         (Values::F64(x), DType::F32) => x.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect(),
         (Values::F64(x), DType::U32) => x.iter().flat_map(|&x| (x as u32).to_le_bytes()).collect(),
-        (Values::F32(_), DType::U32) | (Values::U32(_), DType::F32) => return None,
-    })
+    }
 }
 
 impl Engine for GpuEngine {
@@ -434,38 +389,24 @@ impl Engine for GpuEngine {
 
     fn create(&mut self, label: &str, dtype: DType, len: usize) -> Result<BufferId> {
         let buffer = self.allocate(label, len as u64 * 4, ARRAY)?;
-        self.arrays.push(Some(Array { buffer, dtype, len }));
+        self.arrays.push(Some(Array { buffer, dtype, len, bindings: vec![] }));
         Ok(BufferId(self.arrays.len() - 1))
     }
 
     fn destroy(&mut self, id: BufferId) {
         let Some(array) = self.arrays.get_mut(id.0).and_then(Option::take) else { return };
         self.free(array.buffer);
-        for bound in &mut self.bindings {
-            if bound.inputs.contains(&id) || bound.outputs.contains(&id) {
-                *bound =
-                    Bound { program: bound.program, inputs: vec![], outputs: vec![], groups: vec![], alive: false };
-            }
+        for at in array.bindings {
+            let program = self.bindings[at].program;
+            self.bindings[at] = Bound { program, inputs: vec![], outputs: vec![], groups: vec![], alive: false };
         }
     }
 
     fn write(&mut self, buffer: BufferId, offset: usize, values: Values) -> Result<()> {
         self.device.check()?;
         let array = self.array(buffer)?;
-        if offset.checked_add(values.len()).is_none_or(|end| end > array.len) {
-            return refuse(format!(
-                "{} values from {offset} do not fit array {} of {}",
-                values.len(),
-                buffer.0,
-                array.len
-            ));
-        }
-        let Some(bytes) = bytes(values, array.dtype) else {
-            return refuse(format!(
-                "array {} holds {:?}, the values given are of the other type",
-                buffer.0, array.dtype
-            ));
-        };
+        engine::check_write(buffer, (array.dtype, array.len), offset, values)?;
+        let bytes = bytes(values, array.dtype);
         self.device.queue.write_buffer(&array.buffer, offset as u64 * 4, &bytes);
         self.device.check()
     }
@@ -487,6 +428,9 @@ impl Engine for GpuEngine {
         self.fit(loaded, inputs, outputs)?;
         let groups = self.groups(program.0, inputs, outputs)?;
         let (inputs, outputs) = (inputs.to_vec(), outputs.to_vec());
+        for id in inputs.iter().chain(&outputs) {
+            self.arrays[id.0].as_mut().expect("it fits").bindings.push(self.bindings.len());
+        }
         self.bindings.push(Bound { program: program.0, inputs, outputs, groups, alive: true });
         self.counters.bindings_made += 1;
         Ok(BindingId(self.bindings.len() - 1))

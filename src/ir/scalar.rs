@@ -139,8 +139,9 @@ impl Scalar {
             AddU => f64::from(word(0).wrapping_add(word(1))),
             SubU => f64::from(word(0).wrapping_sub(word(1))),
             MulU => f64::from(word(0).wrapping_mul(word(1))),
-            DivU => f64::from(word(0) / word(1)),
-            RemU => f64::from(word(0) % word(1)),
+            // By zero as WGSL has it.
+            DivU => f64::from(word(0).checked_div(word(1)).unwrap_or(word(0))),
+            RemU => f64::from(word(0).checked_rem(word(1)).unwrap_or(0)),
             LtU => condition(word(0) < word(1)),
             EqU => condition(word(0) == word(1)),
             AndU => condition(x[0] != 0.0 && x[1] != 0.0),

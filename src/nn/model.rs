@@ -178,6 +178,9 @@ impl Model {
 
     /// The network of the first paper for windows `[128, 9]`: Conv1D k3 twice with ReLU, dropout,
     /// max-pool 2, dense with ReLU, dense.
+    ///
+    /// # Panics
+    /// If there are no filters, hidden units or classes, or the dropout rate is outside [0, 1).
     pub fn har_cnn(filters: usize, hidden: usize, classes: usize, dropout: f64) -> Self {
         let conv = |name: &str, cin| Layer::Conv1d {
             name: name.to_owned(),
@@ -212,6 +215,9 @@ impl Model {
 
     fn push(&mut self, layer: Layer) -> Result<(), String> {
         let shape = self.output.clone();
+        if shape.contains(&0) {
+            return Err(format!("is given activations of shape {shape:?}, which hold nothing"));
+        }
         let pooled = |axes: &[(usize, usize, usize)]| -> Result<Vec<usize>, String> {
             let mut out = shape.clone();
             if shape.len() != axes.len() + 1 {
@@ -231,7 +237,7 @@ impl Model {
                 if shape != [*inputs] {
                     return Err(format!("takes {inputs} features, but is given activations of shape {shape:?}"));
                 }
-                self.parameter_layer(name, vec![*inputs, *outputs], *bias);
+                self.parameter_layer(name, vec![*inputs, *outputs], *bias)?;
                 vec![*outputs]
             }
             Layer::Conv1d { name, k, cin, cout, stride, padding, bias } => {
@@ -239,7 +245,7 @@ impl Model {
                     return Err(format!("takes [length, {cin}], but is given activations of shape {shape:?}"));
                 }
                 let length = padding.output(shape[0], *k, *stride)?;
-                self.parameter_layer(name, vec![*k, *cin, *cout], *bias);
+                self.parameter_layer(name, vec![*k, *cin, *cout], *bias)?;
                 vec![length, *cout]
             }
             Layer::Conv2d { name, k, cin, cout, stride, padding, bias } => {
@@ -248,7 +254,7 @@ impl Model {
                 }
                 let height = padding[0].output(shape[0], k[0], stride[0])?;
                 let width = padding[1].output(shape[1], k[1], stride[1])?;
-                self.parameter_layer(name, vec![k[0], k[1], *cin, *cout], *bias);
+                self.parameter_layer(name, vec![k[0], k[1], *cin, *cout], *bias)?;
                 vec![height, width, *cout]
             }
             Layer::Dropout { rate } => {
@@ -274,7 +280,23 @@ impl Model {
         Ok(())
     }
 
-    fn parameter_layer(&mut self, name: &str, kernel: Vec<usize>, bias: bool) {
+    fn parameter_layer(&mut self, name: &str, kernel: Vec<usize>, bias: bool) -> Result<(), String> {
+        if name.is_empty() {
+            return Err("has no name, by which records and files know its weights".to_owned());
+        }
+        if self.layer_names().contains(&name) {
+            return Err(format!(
+                "is called `{name}`, as another layer is; records and files know weights by that name"
+            ));
+        }
+        if kernel.contains(&0) {
+            return Err(format!("has a kernel of shape {kernel:?}, which holds no weight"));
+        }
+        // Arrays are counted in four bytes.
+        let size = kernel.iter().try_fold(1usize, |size, &n| size.checked_mul(n));
+        if size.is_none_or(|size| size.saturating_add(self.parameter_count()) > i32::MAX as usize) {
+            return Err(format!("has a kernel of shape {kernel:?}, with which there are 2³¹ weights or more"));
+        }
         let layer = self.parameter_layers();
         let outputs = kernel[kernel.len() - 1];
         let offset = self.parameter_count();
@@ -295,6 +317,7 @@ impl Model {
                 is_kernel: false,
             });
         }
+        Ok(())
     }
 
     pub fn layers(&self) -> &[Layer] {
@@ -328,7 +351,7 @@ impl Model {
     /// Names of the layers that have parameters.
     pub fn layer_names(&self) -> Vec<&str> {
         let kernels = self.parameters.iter().filter(|p| p.is_kernel);
-        kernels.map(|p| p.name.trim_end_matches(".kernel")).collect()
+        kernels.filter_map(|p| p.name.strip_suffix(".kernel")).collect()
     }
 
     /// Shape of the dropout mask of one example and the rate, if the model has dropout.

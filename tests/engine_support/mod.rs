@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test file uses its part
 
 pub mod bounds;
+pub mod calls;
 pub mod graphs;
 pub mod kernels;
 pub mod programs;
