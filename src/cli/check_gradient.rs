@@ -1,18 +1,21 @@
 //! `stackelberg check-gradient`.
 
 use std::fmt::Write as _;
+use std::future::ready;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pollster::block_on;
 use serde::Serialize;
-use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
-use stackelberg::bilevel::{CHUNK, Pace, Unattended};
-use stackelberg::data::Source;
-use stackelberg::engine::{Engine, several};
-use stackelberg::experiment::check::{Along, Answer, Comparison, GradientCheck, Outcome, Subject, Verdict};
-use stackelberg::experiment::config::{Differentiation, TuneConfig};
+use stackelberg::bilevel::{Flow, Host};
+use stackelberg::engine::{Engine, LocalFuture, several};
+use stackelberg::experiment::check::{
+    Along, Answer, Answers, Comparison, Edge, GradientCheck, MODES, OnDevice, Outcome, SCATTER, SETTLED, STEEP, Size,
+    Subject, Verdict,
+};
+use stackelberg::experiment::config::Differentiation;
 use stackelberg::experiment::predict;
 use stackelberg::experiment::record::DeviceRecord;
 use stackelberg::reference::ReferenceEngine;
@@ -21,34 +24,29 @@ use super::device::{self, duration};
 use super::settings::{Base, Settings};
 use super::{CliError, tune};
 
-/// Check the hypergradient of a run against two others
+/// Check the hypergradient of a run: is it right, and is it of use
 ///
-/// On the settings of a run, reverse mode is compared with forward mode and with central differences:
-/// along every scalar hyperparameter, and along random directions through large groups such as example
-/// weights. How far two answers may be apart is measured: rounding by what is left of six neighbouring
+/// On the settings of a run, two things are looked at, along every scalar hyperparameter, and along
+/// random directions through large groups such as example weights. In f64, through 10 training steps of
+/// batches of 8 (or fewer, where the settings have fewer) and with 64 validation windows: reverse mode
+/// against forward mode against central differences. On the device, through the whole of the settings:
+/// reverse mode against forward mode. With --device reference, all of the settings is gone through in
+/// f64, however long it takes, and nothing else is.
+///
+/// How far two answers may be apart is measured: rounding by what is left of six neighbouring points'
 /// values when a straight line is taken out, the error of a difference by halving its step until
-/// rounding is the larger part of it. Each direction has a verdict of its own: the answers agree,
-/// they disagree, or they may be so far apart that agreeing says nothing.
+/// rounding is the larger part of it.
 ///
-/// All of it is done in f64 too, which settles much smaller errors. To have that done within --seconds,
-/// fewer training steps are checked, and if need be smaller batches; with --steps, or at a run's
-/// schedule of rates, nothing is made smaller, and what takes too long in f64 is checked in f32 alone.
-/// With --device reference it is done in f64 however long it takes, beside the processor.
-///
-/// Exits with 0 if all answers agree along every direction, or along some while nothing disagrees; with
-/// 1 if two disagree; with 3 if the answers are too rough to tell along any direction.
+/// Exits with 0 if the hypergradient is right (also where it is of no use, past the edge of stability);
+/// with 1 if two answers disagree; with 3 if differences are too rough to tell along some direction.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     base: Base,
 
-    /// Check at the hyperparameters that the run in this directory has come to
+    /// Check at the hyperparameters that the run in this directory would train with next
     #[arg(long, value_name = "DIR", conflicts_with_all = ["quick", "config"])]
     run: Option<PathBuf>,
-
-    /// Time that the check may take, once it is prepared
-    #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = seconds)]
-    seconds: f64,
 
     /// Print the report as JSON
     #[arg(long)]
@@ -60,41 +58,6 @@ pub struct Args {
 
 /// Exit status of a check that could tell nothing.
 const UNSETTLED: u8 = 3;
-
-/// Fewer training steps than these are only taken where smaller batches do not help.
-const SHORT: u32 = 10;
-
-/// Momentum first acts in the second step.
-const SHORTEST: u32 = 2;
-
-/// The smallest batch that one is cut to.
-const SMALL: u32 = 8;
-
-/// What makes a check long.
-#[derive(Clone, Copy, PartialEq, Serialize)]
-struct Size {
-    steps: u32,
-    batch: u32,
-    validation_windows: u32,
-}
-
-impl Size {
-    fn of(config: &TuneConfig) -> Self {
-        Size { steps: config.steps, batch: config.batch, validation_windows: config.validation_windows }
-    }
-}
-
-impl std::fmt::Display for Size {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let Size { steps, batch, validation_windows } = self;
-        write!(f, "--steps {steps} --batch {batch} --validation-windows {validation_windows}")
-    }
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
-    number.ok_or_else(|| "write a number of seconds above 0, such as 60".to_owned())
-}
 
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     if args.settings.method.is_some() {
@@ -112,99 +75,66 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         ));
     }
     let source = tune::load(&config.data)?;
-    let exact = config.device == device::REFERENCE;
-    let choice = if exact { device::CPU.to_owned() } else { config.device.clone() };
+    let in_full = config.device == device::REFERENCE;
+    let subject = Subject::new(&config, &source, point, Along::EACH, in_full)?;
     let begin = Instant::now();
-    let (mut engine, pace) = device::choose(&TuneConfig { device: choice, ..config.clone() }, &source)?;
-    let mut reference = ReferenceEngine::new();
-    let Plan { subject, size, here, there } = plan(args, &config, &source, point, &pace, &mut reference)?;
-    let in_f64 = exact || here + there <= args.seconds;
+    let mut exact = ReferenceEngine::new();
+    let pace_in_f64 =
+        block_on(predict::measure(&mut exact, &subject.exact_config(&config), &source, device::MEASURING))?;
+    let mut chosen = if in_full { None } else { Some(device::choose(&config, &source)?) };
+    let pace = chosen.as_ref().map_or(pace_in_f64, |(_, pace)| *pace);
+    let seconds = subject.seconds(&pace_in_f64, &pace);
     // What has been prepared to be measured is prepared again for each of the modes.
-    let spent = begin.elapsed().as_secs_f64();
-    super::note(if in_f64 {
-        format!("Expected: about {} in all, {} of it in f64", duration(2.0 * spent + here + there), duration(there))
-    } else {
-        format!(
-            "Expected: about {} in all. In f64 it would take {}, so differences are taken in f32; --seconds {:.0} has \
-             it done in f64",
-            duration(2.0 * spent + here),
-            duration(there),
-            (1.2 * (here + there)).ceil()
-        )
-    });
-    let reference: Option<&mut dyn Engine> = if in_f64 { Some(&mut reference) } else { None };
-    let check = block_on(subject.check(&mut *engine, reference, &mut Unattended))?;
-    let report = Report {
-        device: &DeviceRecord::from(engine.info()),
-        configured: Size::of(&config),
-        checked: size,
-        check: &check,
+    let preparing = 2.0 * begin.elapsed().as_secs_f64();
+    let there = if in_full { 0.0 } else { seconds[1] };
+    let all = preparing + seconds[0] + there;
+    super::note(format!("Expected: about {} in all, {} of it in f64", duration(all), duration(seconds[0])));
+    let mut bar = Bar::new();
+    let device: Option<&mut dyn Engine> = match &mut chosen {
+        Some((engine, _)) => Some(&mut **engine),
+        None => None,
     };
+    let check = block_on(subject.check(&mut exact, device, seconds, &mut bar));
+    bar.0.finish_and_clear();
+    let check = check?;
+    let device = chosen.as_ref().map(|(engine, _)| DeviceRecord::from(engine.info()));
+    let report = Report { device: device.as_ref(), configured: subject.sizes()[1], check: &check };
     super::print(&if args.json { json(&report) } else { table(&report) })?;
     Ok(match check.outcome {
-        Outcome::Passed | Outcome::Partly => ExitCode::SUCCESS,
+        Outcome::Passed | Outcome::Edge => ExitCode::SUCCESS,
         Outcome::Failed => ExitCode::from(super::FAILED),
         Outcome::Unsettled => ExitCode::from(UNSETTLED),
     })
 }
 
-/// What is checked, and its seconds on the device and in f64.
-struct Plan {
-    subject: Subject,
-    size: Size,
-    here: f64,
-    there: f64,
+/// How far the check is, where there is a terminal.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("checking [{bar:30}] {percent:>3} %  (Ctrl-C ends it)");
+        bar.set_style(style.expect("a valid template").progress_chars("=> "));
+        Bar(bar)
+    }
 }
 
-/// As much of the settings as is checked in time in f64, unless they are to be kept.
-fn plan(
-    args: &Args,
-    config: &TuneConfig,
-    source: &Source,
-    point: Option<Hyperparameters>,
-    pace: &Pace,
-    reference: &mut ReferenceEngine,
-) -> Result<Plan, CliError> {
-    let Settings { steps, batch, validation_windows, .. } = &args.settings;
-    // A schedule has a value for each step.
-    let scheduled = point.is_some() && config.hyperparameters.contains(&Kind::LrSchedule);
-    let whole = config.device == device::REFERENCE || steps.is_some() || scheduled;
-    let mut measured = |config: &TuneConfig| block_on(predict::measure(reference, config, source, device::MEASURING));
-    let mut cut = config.clone();
-    let (mut slow, mut least) = (measured(&cut)?, cut.steps);
-    loop {
-        let [here, there] = [(pace, false), (&slow, true)];
-        let in_all = |subject: &Subject| subject.seconds(here.0, here.1) + subject.seconds(there.0, there.1);
-        let subject = |config: &TuneConfig| Subject::new(config, source, point.clone(), Along::EACH);
-        let (subject, taken) = Subject::in_time(&mut cut, least, args.seconds, subject, in_all)?;
-        let smaller = batch.is_none() && cut.batch > SMALL;
-        if whole || taken <= args.seconds || (least <= SHORTEST && !smaller) {
-            let [here, there] = [here, there].map(|(pace, f64s)| subject.seconds(pace, f64s));
-            return Ok(Plan { subject, size: Size::of(&cut), here, there });
-        }
-        if least > SHORT {
-            least = SHORT;
-            if validation_windows.is_none() {
-                cut.validation_windows = cut.validation_windows.min(CHUNK as u32);
-            }
-        } else if smaller {
-            // Somewhat less than in proportion: the outer loss takes as long whatever the batch.
-            let share = 0.8 * args.seconds / taken;
-            cut.batch = ((share * f64::from(cut.batch)) as u32).clamp(SMALL, cut.batch - 1);
-            slow = measured(&cut)?;
-        } else {
-            least = SHORTEST;
-        }
+impl Host for Bar {
+    fn progress(&mut self, done: u64, total: u64) {
+        self.0.set_length(total);
+        self.0.set_position(done);
+    }
+
+    fn breathe(&mut self) -> LocalFuture<'_, Flow> {
+        Box::pin(ready(Flow::Continue))
     }
 }
 
 #[derive(Serialize)]
 struct Report<'a> {
-    #[serde(flatten)]
-    device: &'a DeviceRecord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<&'a DeviceRecord>,
     configured: Size,
-    checked: Size,
-    #[serde(flatten)]
     check: &'a GradientCheck,
 }
 
@@ -217,48 +147,61 @@ fn title(answer: &Answer) -> String {
 }
 
 fn table(report: &Report) -> String {
-    let Report { configured, checked, check, .. } = report;
-    let mut text = String::from("\n");
-    if checked != configured {
-        let _ = writeln!(text, "To be done in time, checked with {checked}\nin place of {configured};");
-        let _ = writeln!(text, "where --steps is given, nothing is made smaller.\n");
+    let GradientCheck { exact, device, .. } = report.check;
+    let mut text = answers("In f64", report.check, exact);
+    match device {
+        Some(OnDevice::Answered { answers: there, .. }) => {
+            text.push_str(&answers("On the device", report.check, there));
+        }
+        Some(OnDevice::Diverged { size }) => {
+            let _ = writeln!(text, "\nOn the device, {}: training diverges, here or beside here", through(*size));
+        }
+        None => {}
     }
-    let _ = writeln!(
-        text,
-        "Derivatives of the outer loss, {:.4}, after {}, and how far each may be off\n",
-        check.outer_loss,
-        several(check.steps as u64, "training step")
+    let _ = writeln!(text, "\n{}", sentence(report.check));
+    text
+}
+
+fn through(size: Size) -> String {
+    let Size { steps, batch, validation_windows } = size;
+    let steps = several(steps.into(), "training step");
+    format!("through {steps}, batch {batch}, {validation_windows} validation windows at most")
+}
+
+/// What one precision gave.
+fn answers(place: &str, check: &GradientCheck, part: &Answers) -> String {
+    let mut text = format!(
+        "\n{place}, {}: derivatives of the outer loss, {:.4}, and how far each may be off\n\n",
+        through(part.size),
+        part.outer_loss
     );
     let width = check.directions.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let _ = write!(text, "  {:<width$}", "");
-    check.answers.iter().for_each(|answer| {
+    part.answers.iter().for_each(|answer| {
         let _ = write!(text, "  {:>24}", title(answer));
     });
-    let steps = check.answers.iter().find(|answer| !answer.steps.is_empty());
+    let steps = part.answers.iter().find(|answer| !answer.steps.is_empty());
     let _ = writeln!(text, "{}", if steps.is_some() { "      step" } else { "" });
     for (k, name) in check.directions.iter().enumerate() {
         let _ = write!(text, "  {name:<width$}");
-        for answer in &check.answers {
+        for answer in &part.answers {
             let _ = write!(text, "  {:>14.7e} ± {:7.1e}", answer.values[k], answer.uncertainty[k]);
         }
         let _ = writeln!(text, "{}", steps.map(|answer| format!("  {:8.1e}", answer.steps[k])).unwrap_or_default());
     }
     let _ = writeln!(text, "\n  {:<58}{:>12}{:>10}{:>10}", "", "angle", "error", "shows");
-    check.comparisons.iter().for_each(|comparison| text.push_str(&row(check, comparison)));
-    let _ = writeln!(text, "\n{}", sentence(check));
+    part.comparisons.iter().for_each(|comparison| text.push_str(&row(check, part, comparison)));
     text
 }
 
-fn row(check: &GradientCheck, comparison: &Comparison) -> String {
-    let [a, b] = comparison.answers.map(|k| title(&check.answers[k]));
+fn row(check: &GradientCheck, part: &Answers, comparison: &Comparison) -> String {
+    let [a, b] = comparison.answers.map(|k| title(&part.answers[k]));
     let verdict = match comparison.verdict() {
         Verdict::Agree => "agree".to_owned(),
-        Verdict::Disagree => {
-            let those = check.along(&comparison.verdicts, Verdict::Disagree).join(", ");
-            format!("DISAGREE along {those}: up to {:.1} times what is allowed", comparison.worst_ratio)
-        }
-        Verdict::Unsettled => {
-            format!("not settled along {}", check.along(&comparison.verdicts, Verdict::Unsettled).join(", "))
+        verdict => {
+            let those = check.along(&comparison.verdicts, verdict).join(", ");
+            let word = if verdict == Verdict::Disagree { "DISAGREE" } else { "cannot tell" };
+            format!("{word} along {those}")
         }
     };
     format!(
@@ -270,39 +213,50 @@ fn row(check: &GradientCheck, comparison: &Comparison) -> String {
     )
 }
 
-/// What the check came to, and how large an error it would have found.
+/// What the check came to.
 fn sentence(check: &GradientCheck) -> String {
-    let unsettled = check.along(&check.verdicts, Verdict::Unsettled);
-    let open = unsettled.join(", ");
-    let modes = check.shown_by_modes.map(|shown| {
-        format!("Between the modes, a relative error above {shown:.0e} that only one of them has would have shown.")
-    });
-    let differences = check.shown_by_differences.map(|shown| {
-        format!("Against the differences, one above {shown:.0e} would have shown, even one that both modes have.")
-    });
-    let bounds: Vec<String> = modes.into_iter().chain(differences).collect();
-    let bounds = bounds.join("\n");
-    let in_f64 = check.answers.iter().any(|answer| answer.engine == device::REFERENCE);
-    let mend = if in_f64 {
-        "Take fewer --steps or --hyperparameters."
-    } else {
-        "Have it done in f64 (a longer --seconds, or --device reference), or take fewer --steps."
-    };
+    let marks = format!(
+        "In f64 the ways may differ by no more than rounding and the differences' own error, which must be below {:.0} %;\n\
+         on the device the modes by rounding as measured, or {:.0} %.",
+        100.0 * SETTLED / 2.0,
+        100.0 * MODES
+    );
     match check.outcome {
-        Outcome::Passed => format!("Passed: all answers agree along every direction.\n{bounds}"),
-        Outcome::Partly => format!(
-            "Passed in part: nothing disagrees, but {} of {} directions are not settled: {open}.\n\
-             Along these an error may have stayed hidden. {mend}\nAlong what is settled on the device:\n{bounds}",
-            unsettled.len(),
-            check.directions.len()
-        ),
-        Outcome::Unsettled => format!(
-            "NOT SETTLED: nothing disagrees, but some answers are too rough along every direction, so this says\n\
-             neither that the hypergradient is right nor that it is wrong. {mend}\n{bounds}"
-        ),
+        Outcome::Passed => format!("Yes: the hypergradient is right along every direction.\n{marks}"),
+        Outcome::Edge => {
+            let why = match &check.device {
+                Some(OnDevice::Answered { edge: Some(Edge::Scatter), scatter, .. }) => format!(
+                    "hypergradients\nat points that differ in their last digits differ by {:.0} % of its length ({:.0} % is the mark)",
+                    100.0 * scatter,
+                    100.0 * SCATTER
+                ),
+                Some(OnDevice::Answered { .. }) => {
+                    format!("a derivative\nis more than {STEEP} times the outer loss")
+                }
+                _ => "through all\nof its steps training diverges".to_owned(),
+            };
+            format!(
+                "The hypergradient is exact, but of no use here, past the edge of stability: {why}.\n\
+                 Start from a smaller --learning-rate, or train through fewer --steps.\n{marks}"
+            )
+        }
+        Outcome::Unsettled => {
+            let open = check.along(&check.exact.verdicts, Verdict::Unsettled).join(", ");
+            format!(
+                "NOT SETTLED: the modes agree, but differences are too rough along {open}: a kink of the network lies\n\
+                 too close. Another --seed has other ones."
+            )
+        }
         Outcome::Failed => {
-            let those = check.along(&check.verdicts, Verdict::Disagree).join(", ");
-            format!("FAILED: along {those}, answers disagree by more than rounding and the differences' error explain.")
+            let device = check.device.as_ref().and_then(|device| match device {
+                OnDevice::Answered { answers, .. } => Some(("on the device", answers)),
+                OnDevice::Diverged { .. } => None,
+            });
+            let parts = [Some(("in f64", &check.exact)), device].into_iter().flatten();
+            let wrong = parts.map(|(place, part)| (place, check.along(&part.verdicts, Verdict::Disagree)));
+            let wrong = wrong.filter(|(_, those)| !those.is_empty());
+            let those: Vec<String> = wrong.map(|(place, those)| format!("{} ({place})", those.join(", "))).collect();
+            format!("No: along {}, answers disagree by more than is explained.\n{marks}", those.join(" and "))
         }
     }
 }
