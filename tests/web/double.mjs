@@ -35,6 +35,7 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
     }
     postMessage(message) {
       this.asked.push(message.kind);
+      if (message.kind === "prepare") this.prepared = message;
       const answer = this[message.kind];
       if (answer && !silent.includes(message.kind)) setTimeout(() => answer.call(this, message));
     }
@@ -93,7 +94,6 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
       };
     }
     prepare(message) {
-      this.prepared = message;
       this.engines(true);
       if (shaders === 42) this.say({ kind: "settled", id: message.id });
     }

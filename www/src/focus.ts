@@ -10,12 +10,17 @@ function lost(): boolean {
   return nowhere && last !== null && (!last.isConnected || last.matches(":disabled"));
 }
 
-/** Gives a lost focus to the main control of the run bar, or to what the bar says where no control can have it. */
+/** What the run bar says, while it has the focus in the place of a control that is not there yet. */
+let standIn: HTMLElement | null = null;
+
+/** Gives a lost focus to the main control of the run bar, or to what the bar says until that control can have it. */
 export function keepFocus() {
-  if (!lost()) return;
+  const waiting = standIn !== null && standIn === document.activeElement;
+  if (!waiting && !lost()) return;
   const bar = document.querySelector("section.bar");
-  const control = bar?.querySelector<HTMLElement>("[data-main]:enabled") ?? bar?.querySelector<HTMLElement>(".status");
-  control?.focus({ preventScroll: true });
+  const control = bar?.querySelector<HTMLElement>("[data-main]:enabled") ?? null;
+  standIn = control ? null : (bar?.querySelector<HTMLElement>(".status") ?? null);
+  (control ?? standIn)?.focus({ preventScroll: true });
 }
 
 /** Brings the reader to the result, unless they are busy elsewhere on the page. */

@@ -454,7 +454,7 @@ export function announcement(studio: Studio): string {
     case "checking":
       return now.cancelling ? "Giving the check up." : "Checking the hypergradient.";
     case "stuck":
-      return now.why;
+      return studio.module === "there" ? "Nothing can be run yet: what to do is said beside the start." : now.why;
   }
 }
 
