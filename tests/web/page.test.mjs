@@ -46,6 +46,22 @@ for (const [name, size] of Object.entries(sizes))
       assert.ok((await wide()) <= 0);
     });
 
+test("axe finds no fault while a run is under way, paused, asked about or failed", async (t) => {
+  const page = await open(t, { script: { ...plain, stopAfter: 2, hours: 2 } });
+  await tune(page).click();
+  await page.getByText(/Start it all the same/).first().waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole("button", { name: "Start it" }).click();
+  await page.getByText(/backwards through/).waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole("button", { name: "Pause" }).click();
+  await page.getByRole("button", { name: "Resume" }).waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.evaluate(() => window.double.say({ kind: "broke", message: "It is gone.", again: true }));
+  await page.getByRole("button", { name: "Start the engine again" }).waitFor();
+  assert.deepEqual(await violations(page), []);
+});
+
 test("a run goes from one button to the result, and its files can be saved", async (t) => {
   const page = await open(t);
   await tune(page).click();

@@ -107,6 +107,9 @@ export interface Studio {
 
 type Step = [Studio, Command[]];
 
+/** Why no file is opened while a run is under way. */
+export const inMidRun = "A run is under way on other data. Open a file once it has ended.";
+
 /** A run that is foretold to take longer is asked about first. */
 export const LONG = 3600;
 
@@ -292,7 +295,9 @@ export function step(before: Studio, event: Event): Step {
     case "reading":
       return [{ ...studio, reading: event.name, refused: null }, []];
     case "open":
-      if (live(studio) || studio.module !== "there") return [{ ...studio, reading: null }, []];
+      if (live(studio)) return [{ ...studio, reading: null, refused: inMidRun }, []];
+      if (studio.module !== "there")
+        return [{ ...studio, reading: null, refused: `${event.name} was not opened: the engine that reads it is not there.` }, []];
       return [studio, [{ kind: "send", message: { kind: "load-zip", name: event.name, bytes: event.bytes } }]];
     case "unreadable":
       return [{ ...studio, reading: null, refused: event.message }, []];
