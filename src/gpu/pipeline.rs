@@ -99,7 +99,8 @@ fn make(device: &wgpu::Device, label: &str, kernel: &Kernel) -> (wgpu::ShaderMod
     (module, Pipeline { pipeline, layout })
 }
 
-/// Dispatches no workgroup of each pipeline, so that drivers compile now and not in the first step.
+/// Runs one workgroup of each pipeline on arrays of one element (accesses are checked), so that drivers compile now and
+/// not in the first step. Browsers warn of a dispatch of none.
 fn warm(device: &Device, pipelines: &[Pipeline], made: &[Made]) -> Result<()> {
     let dummies: Result<Vec<wgpu::Buffer>> =
         (0..kernels::MAX_BINDINGS).map(|_| device.buffer("warm", 16, wgpu::BufferUsages::STORAGE)).collect();
@@ -118,7 +119,7 @@ fn warm(device: &Device, pipelines: &[Pipeline], made: &[Made]) -> Result<()> {
         });
         pass.set_pipeline(&pipeline.pipeline);
         pass.set_bind_group(0, &group, &[]);
-        pass.dispatch_workgroups(0, 0, 0);
+        pass.dispatch_workgroups(1, 1, 1);
     }
     drop(pass);
     device.queue.submit([encoder.finish()]);

@@ -1,6 +1,10 @@
 //! What the worker computes with: its engines, what they were measured to do, and the pipelines that stay from one run
 //! to the next. The one place that owns them.
 
+use std::time::Duration;
+
+use web_time::Instant;
+
 use super::post::{Post, Visitor, macrotask};
 use super::protocol::{Engine as Name, EngineState, FirstRun, FromWorker, Group, Network, Preparation, Settings};
 use crate::bilevel::checkpoint::Plan;
@@ -19,13 +23,16 @@ use crate::gpu::GpuEngine;
 const MEASURING: f64 = 0.25;
 
 /// How often an engine is measured for one kind of run. The processor's is slow at first, as the browser makes fast code
-/// only of what has run for a while; on load it is looked at some three times, as data and settings come in.
+/// only of what has run for a while.
 fn measurements(name: Name) -> usize {
     match name {
         Name::Webgpu => 1,
         Name::Cpu => 3,
     }
 }
+
+/// A device that is lost twice within this time will be lost again.
+const RECOVERY: Duration = Duration::from_secs(60);
 
 /// Seconds that a run may take which nobody has asked for in particular.
 const FIRST_RUN: f64 = 40.0;
@@ -90,11 +97,13 @@ pub struct Bench {
     /// Ways to the hypergradient of what was looked at last.
     ways: Option<(Subject, Ways)>,
     first_run: Option<FirstRun>,
+    /// When the GPU's device was lost last.
+    lost: Option<Instant>,
 }
 
 impl Bench {
     pub fn new(post: Post) -> Self {
-        Bench { post, gpu: None, cpu: None, states: vec![], paces: vec![], ways: None, first_run: None }
+        Bench { post, gpu: None, cpu: None, states: vec![], paces: vec![], ways: None, first_run: None, lost: None }
     }
 
     /// Finds out which engines there are. `adapter` names the GPU where the browser tells, or is empty.
@@ -148,39 +157,60 @@ impl Bench {
         }
     }
 
-    /// Gets ready for a run that may be asked for: prepares and measures each engine, or the one that is wanted, and
-    /// tells what is found. What goes wrong is kept with the engine. Ends early if `flow` says so.
-    pub async fn look_ahead(&mut self, plans: &Plans<'_>, wanted: Option<Name>, flow: impl Fn() -> Flow) {
+    /// Notes that the GPU's device was lost; says whether a new one is worth a try.
+    pub fn lose(&mut self) -> bool {
+        self.close(Name::Webgpu);
+        self.lost.replace(Instant::now()).is_none_or(|before| before.elapsed() > RECOVERY)
+    }
+
+    /// Settles which engine a run that may be asked for would take, and how long it takes: prepares and measures those
+    /// that may be the fastest, or the one that is wanted, and tells what is found. What goes wrong is kept with the
+    /// engine. Ends early if `flow` says so.
+    pub async fn look_ahead(&mut self, plans: &Plans<'_>, wanted: Option<Name>, flow: impl Fn() -> Flow) -> Flow {
         // A configuration that cannot be run is refused, with its reason, when it is.
         let Ok(blueprint) = plans.blueprint() else {
-            if self.find_ways(plans, &flow).await == Flow::Continue {
-                self.forecast(plans, None);
-            }
-            return;
+            self.forecast(plans, None);
+            return Flow::Continue;
         };
         self.forecast(plans, Some(&blueprint.checkpoints));
         for name in [Name::Cpu, Name::Webgpu] {
-            if wanted.is_some_and(|wanted| wanted != name) || !self.is_there(name) {
+            if !self.is_worth_a_try(name, wanted) {
                 continue;
             }
-            let outcome = self.try_out(name, plans, &blueprint, &flow).await;
+            let mut outcome = self.try_out(name, plans, &blueprint, &flow).await;
+            while outcome.as_ref().is_err_and(is_loss) && self.lose() {
+                outcome = self.try_out(name, plans, &blueprint, &flow).await;
+            }
             let state = self.state(name);
             match outcome {
                 Ok(Flow::Continue) => state.problem = None,
-                Ok(Flow::Stop) => return,
+                Ok(Flow::Stop) => return Flow::Stop,
                 Err(error) => {
-                    state.problem = Some(error.to_string());
+                    state.problem = Some(problem(&error));
+                    state.shaders = None;
                     self.close(name);
                 }
             }
             self.forecast(plans, Some(&blueprint.checkpoints));
             self.choose_first_run(plans, wanted);
-            if self.find_ways(plans, &flow).await == Flow::Stop {
-                return;
-            }
-            self.forecast(plans, Some(&blueprint.checkpoints));
         }
-        self.reach_higher(plans, wanted, flow).await;
+        self.reach_higher(plans, wanted, flow).await
+    }
+
+    /// Whether an engine may be the one to take: a processor that plays a GPU is slower than the processor itself.
+    fn is_worth_a_try(&self, name: Name, wanted: Option<Name>) -> bool {
+        let state = self.states.iter().find(|state| state.engine == name);
+        match wanted {
+            Some(wanted) => wanted == name && self.is_there(name),
+            None => self.is_there(name) && state.is_some_and(|state| name == Name::Cpu || !state.software),
+        }
+    }
+
+    /// Finds out which way to the hypergradient suits a run, and tells. Ends early if `flow` says so.
+    pub async fn advise(&mut self, plans: &Plans<'_>, flow: impl Fn() -> Flow) {
+        if self.find_ways(plans, &flow).await == Flow::Continue {
+            self.forecast(plans, plans.blueprint().ok().map(|blueprint| blueprint.checkpoints).as_ref());
+        }
     }
 
     /// Finds out which ways to the hypergradient a run has, unless that is known.
@@ -200,23 +230,27 @@ impl Bench {
     }
 
     /// Where the narrow network is done in no time, the first run may be one of the full network: this tries it out.
-    async fn reach_higher(&mut self, plans: &Plans<'_>, wanted: Option<Name>, flow: impl Fn() -> Flow) {
+    async fn reach_higher(&mut self, plans: &Plans<'_>, wanted: Option<Name>, flow: impl Fn() -> Flow) -> Flow {
         let [full, narrow, ..] = FIRST_RUNS;
-        let Some(name) = wanted.or(faster(&self.states)) else { return };
+        let Some(name) = wanted.or(faster(&self.states)) else { return Flow::Continue };
         let quick = |seconds: f64| self.first_run == Some(narrow) && seconds < FIRST_RUN / 4.0;
         if !self.seconds(&narrow, plans, Some(name)).is_some_and(quick)
             || self.seconds(&full, plans, Some(name)).is_some()
         {
-            return;
+            return Flow::Continue;
         }
         let settings = Settings { network: full.network, steps: full.steps, ..plans.settings.clone() };
         let config = TuneConfig { network: config::Network::Paper, steps: full.steps, ..plans.config.clone() };
         let higher = Plans { settings: &settings, config, ..*plans };
-        let Ok(blueprint) = higher.blueprint() else { return };
-        // What goes wrong here stands in nobody's way.
-        if let Ok(Flow::Continue) = self.try_out(name, &higher, &blueprint, &flow).await {
-            self.choose_first_run(plans, wanted);
+        let Ok(blueprint) = higher.blueprint() else { return Flow::Continue };
+        match self.try_out(name, &higher, &blueprint, &flow).await {
+            Ok(Flow::Stop) => return Flow::Stop,
+            Ok(Flow::Continue) => self.choose_first_run(plans, wanted),
+            // What goes wrong here stands in nobody's way.
+            Err(error) if is_loss(&error) => _ = self.lose(),
+            Err(_) => self.close(name),
         }
+        Flow::Continue
     }
 
     /// Whether an engine was found, whatever became of it later.
@@ -235,20 +269,25 @@ impl Bench {
             return Ok(Flow::Stop);
         }
         let load = Load::of(plans.settings);
-        let known = self.paces.iter().position(|measured| measured.engine == name && measured.load == load);
-        if known.is_some_and(|at| self.paces[at].times == measurements(name)) {
-            return Ok(Flow::Continue);
-        }
-        let engine = self.engine(name).await.map_err(SolveError::from)?;
-        let pace = predict::measure(engine, &plans.config, plans.source, MEASURING).await?;
-        match known {
-            Some(at) => {
-                let measured = &mut self.paces[at];
-                (measured.pace, measured.times) = (measured.pace.least(pace), measured.times + 1);
+        loop {
+            let known = self.paces.iter().position(|measured| measured.engine == name && measured.load == load);
+            if known.is_some_and(|at| self.paces[at].times >= measurements(name)) {
+                return Ok(Flow::Continue);
             }
-            None => self.paces.push(Measured { engine: name, load, pace, times: 1 }),
+            let engine = self.engine(name).await.map_err(SolveError::from)?;
+            let pace = predict::measure(engine, &plans.config, plans.source, MEASURING).await?;
+            match known {
+                Some(at) => {
+                    let measured = &mut self.paces[at];
+                    (measured.pace, measured.times) = (measured.pace.least(pace), measured.times + 1);
+                }
+                None => self.paces.push(Measured { engine: name, load, pace, times: 1 }),
+            }
+            macrotask().await;
+            if flow() == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
         }
-        Ok(Flow::Continue)
     }
 
     /// Makes the pipelines of a run one by one, and tells how far it is. `flow` is asked before each, after the page's
@@ -301,6 +340,18 @@ impl Bench {
         self.states.iter().find(|state| state.engine == name)?.run
     }
 
+    /// Takes what a run's outer iterations took for what the next ones will.
+    pub fn correct(&mut self, name: Name, plans: &Plans<'_>, plan: &Plan, each: f64) {
+        let load = Load::of(plans.settings);
+        let Some(known) = self.paces.iter_mut().find(|known| known.engine == name && known.load == load) else { return };
+        let of = |outer| predict::seconds(&known.pace, plan, &TuneConfig { outer, ..plans.config.clone() }, plans.windows);
+        let ratio = each / (of(1) - of(0));
+        let Pace { step, adjoint, outer, evaluation } = known.pace;
+        known.pace =
+            Pace { step: ratio * step, adjoint: ratio * adjoint, outer: ratio * outer, evaluation: ratio * evaluation };
+        self.forecast(plans, Some(plan));
+    }
+
     /// Notes for every engine what is known of it for a run, as far as there is a plan for it.
     pub fn forecast(&mut self, plans: &Plans<'_>, plan: Option<&Plan>) {
         let load = Load::of(plans.settings);
@@ -347,6 +398,17 @@ impl Bench {
     fn tell(&self) {
         self.post.send(&FromWorker::Engines { engines: self.states.clone(), faster: faster(&self.states) });
     }
+}
+
+/// Whether a device was lost, and not something wrong with what it was to do.
+pub fn is_loss(error: &TuneError) -> bool {
+    matches!(error, TuneError::Solve(SolveError::Engine(EngineError::DeviceLost { .. })))
+}
+
+/// Why an engine cannot be used.
+fn problem(error: &TuneError) -> String {
+    let again = if is_loss(error) { "It was lost twice within a minute: " } else { "" };
+    format!("{again}{error}")
 }
 
 /// Times that differ by less than this share are a tie.

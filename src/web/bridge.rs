@@ -26,6 +26,9 @@ pub struct Studio {
     post: Post,
     adapter: String,
     data: RefCell<Option<Loaded>>,
+    /// The built-in people that are there, and which data are to be taken.
+    builtin: RefCell<Builtin>,
+    choice: Cell<Choice>,
     run: RefCell<Option<Rc<Control>>>,
     /// What the engines are to do, in this order.
     tasks: RefCell<VecDeque<Task>>,
@@ -36,7 +39,7 @@ pub struct Studio {
 /// Work for the engines, one thing at a time.
 enum Task {
     Open,
-    Prepare(Settings, Option<Engine>),
+    Prepare(u32, Settings, Option<Engine>),
     Check(Settings, Engine),
     Run(Job),
 }
@@ -48,6 +51,25 @@ struct Loaded {
     /// What a configuration calls them.
     origin: DataSource,
     info: DataInfo,
+}
+
+/// The built-in people, as far as they have come.
+#[derive(Default)]
+struct Builtin {
+    first: Option<Loaded>,
+    all: Option<Loaded>,
+}
+
+/// Which data the runs to come take.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Choice {
+    /// All built-in people, and the first of them until the others are there.
+    #[default]
+    Builtin,
+    /// The first built-in people, whatever comes.
+    Subset,
+    /// The visitor's own.
+    Own,
 }
 
 #[wasm_bindgen]
@@ -64,6 +86,8 @@ impl Studio {
             post: post.clone(),
             adapter,
             data: RefCell::default(),
+            builtin: RefCell::default(),
+            choice: Cell::default(),
             run: RefCell::default(),
             tasks: RefCell::default(),
             bench: Cell::new(Some(Bench::new(post))),
@@ -91,14 +115,20 @@ impl Studio {
             ToWorker::Builtin { first, rest } => self.load_builtin(&first, rest.as_deref())?,
             ToWorker::LoadZip { name, bytes } => {
                 let windows = uci_har::from_zip(&name, &bytes)?;
-                self.load(Source::new(windows, name.clone(), false), DataSource::Path(name))?;
+                let own = Loaded::new(Source::new(windows, name.clone(), false), DataSource::Path(name))?;
+                self.choice.set(Choice::Own);
+                self.take(own);
+            }
+            ToWorker::UseBuiltin { subset } => {
+                self.choice.set(if subset { Choice::Subset } else { Choice::Builtin });
+                self.take_builtin();
             }
             ToWorker::Window { index } => self.send_trace(index),
-            ToWorker::Prepare { settings, engine } => {
+            ToWorker::Prepare { id, settings, engine } => {
                 // Only the latest settings are worth the work.
                 let mut tasks = self.tasks.borrow_mut();
                 tasks.retain(|task| !matches!(task, Task::Prepare(..)));
-                tasks.push_back(Task::Prepare(settings, engine));
+                tasks.push_back(Task::Prepare(id, settings, engine));
             }
             ToWorker::Start { settings, engine } => self.start(settings, engine),
             ToWorker::CheckGradient { settings, engine } => {
@@ -117,7 +147,7 @@ impl Studio {
         while let Some(task) = self.next_task() {
             match task {
                 Task::Open => bench.open(&self.adapter).await,
-                Task::Prepare(settings, engine) => self.prepare(&settings, engine, &mut bench).await,
+                Task::Prepare(id, settings, engine) => self.prepare(id, &settings, engine, &mut bench).await,
                 Task::Check(settings, engine) => self.check(&settings, engine, &mut bench).await,
                 Task::Run(job) => {
                     let outcome = job.run(&mut bench, &self.post).await;
@@ -136,11 +166,14 @@ impl Studio {
     }
 
     /// Gets ready for a run while the visitor looks around; ends as soon as there is something else to do.
-    async fn prepare(&self, settings: &Settings, engine: Option<Engine>, bench: &mut Bench) {
+    async fn prepare(&self, id: u32, settings: &Settings, engine: Option<Engine>, bench: &mut Bench) {
         let Some(Loaded { source, origin, info }) = self.data.borrow().clone() else { return };
         let plans = run::plans(settings, engine.unwrap_or(Engine::Cpu), &origin, &source, &info);
         let flow = || if self.tasks.borrow().is_empty() { Flow::Continue } else { Flow::Stop };
-        bench.look_ahead(&plans, engine, flow).await;
+        if bench.look_ahead(&plans, engine, flow).await == Flow::Continue {
+            self.post.send(&FromWorker::Settled { id });
+            bench.advise(&plans, flow).await;
+        }
     }
 
     /// Checks the hypergradient; ends as soon as a run is to begin.
@@ -152,21 +185,38 @@ impl Studio {
         check::run(engine, &plans, bench, &self.post, flow).await;
     }
 
-    /// Takes the built-in data, unless the visitor has opened others meanwhile.
+    /// Keeps the built-in data, and takes them where they are what is to be taken.
     fn load_builtin(&self, first: &[u8], rest: Option<&[u8]>) -> Result<(), Failure> {
-        if self.data.borrow().as_ref().is_some_and(|data| !data.source.subset) {
-            return Ok(());
-        }
         let origin = if rest.is_some() { DataSource::Builtin } else { DataSource::Subset };
-        self.load(Source::builtin(first, rest)?, origin)
+        let loaded = Some(Loaded::new(Source::builtin(first, rest)?, origin)?);
+        {
+            let mut builtin = self.builtin.borrow_mut();
+            *(if rest.is_some() { &mut builtin.all } else { &mut builtin.first }) = loaded;
+        }
+        self.take_builtin();
+        Ok(())
     }
 
-    /// Takes `source` for the runs to come, if it can be split.
-    fn load(&self, source: Source, origin: DataSource) -> Result<(), Failure> {
-        let info = describe(&source)?;
-        self.post.send(&FromWorker::Data(info.clone()));
-        *self.data.borrow_mut() = Some(Loaded { source: Rc::new(source), origin, info });
-        Ok(())
+    /// Takes the built-in people that are wanted, if they are there and were not taken.
+    fn take_builtin(&self) {
+        let wanted = {
+            let builtin = self.builtin.borrow();
+            match self.choice.get() {
+                Choice::Builtin => builtin.all.as_ref().or(builtin.first.as_ref()).cloned(),
+                Choice::Subset => builtin.first.clone(),
+                Choice::Own => None,
+            }
+        };
+        let taken = |wanted: &Loaded| self.data.borrow().as_ref().is_some_and(|data| data.origin == wanted.origin);
+        if let Some(wanted) = wanted.filter(|wanted| !taken(wanted)) {
+            self.take(wanted);
+        }
+    }
+
+    /// Takes data for the runs to come.
+    fn take(&self, loaded: Loaded) {
+        self.post.send(&FromWorker::Data(loaded.info.clone()));
+        *self.data.borrow_mut() = Some(loaded);
     }
 
     fn send_trace(&self, index: u32) {
@@ -193,6 +243,10 @@ impl Studio {
         if self.run.borrow().is_some() {
             return;
         }
+        // A run on the first people is one that can be repeated: the others do not come in between.
+        if info.subset {
+            self.choice.set(Choice::Subset);
+        }
         let control = Rc::new(Control::default());
         *self.run.borrow_mut() = Some(control.clone());
         self.post.send(&FromWorker::Started { settings: settings.clone(), engine, data: info.clone() });
@@ -206,6 +260,14 @@ impl Studio {
     }
 }
 
+impl Loaded {
+    /// Data for the page; an error if they cannot be split.
+    fn new(source: Source, origin: DataSource) -> Result<Self, DataError> {
+        let info = describe(&source, &origin)?;
+        Ok(Loaded { source: Rc::new(source), origin, info })
+    }
+}
+
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
         Failure { stage: Stage::Data, message: error.to_string() }
@@ -213,15 +275,18 @@ impl From<DataError> for Failure {
 }
 
 /// What the page shows of a data set; an error if it has too few people for a split.
-fn describe(source: &Source) -> Result<DataInfo, DataError> {
+fn describe(source: &Source, origin: &DataSource) -> Result<DataInfo, DataError> {
     let split = data::Split::new(&source.windows, &SubjectSplit::default())?;
     let side = |part: &Windows| Split { windows: part.len() as u32, people: part.present_subjects() };
+    let of = |windows: &Windows, label: usize| windows.labels.iter().filter(|&&one| one as usize == label).count() as u32;
     let class = |(label, name): (usize, &&str)| Class {
         name: (*name).to_owned(),
-        windows: source.windows.labels.iter().filter(|&&one| one as usize == label).count() as u32,
+        windows: of(&source.windows, label),
+        training: of(&split.train, label),
     };
     Ok(DataInfo {
         name: source.name.clone(),
+        source: origin.to_string(),
         subset: source.subset,
         train: side(&split.train),
         validation: side(&split.validation),

@@ -34,13 +34,21 @@ pub enum ToWorker {
         #[tsify(type = "Uint8Array")]
         bytes: Vec<u8>,
     },
+    /// Take the built-in people for the runs to come.
+    UseBuiltin {
+        /// Only the first of them, also once the others are there.
+        subset: bool,
+    },
     /// Send one recorded window to draw.
     Window {
         /// Any number; taken modulo the number of windows.
         index: u32,
     },
-    /// Get ready to tune with these settings, as long as nothing else is to be done.
+    /// Get ready to tune with these settings, as long as nothing else is to be done; answered by
+    /// [`FromWorker::Settled`] if nothing else came.
     Prepare {
+        /// What the answer is to name.
+        id: u32,
         /// What would be run.
         settings: Settings,
         /// The one engine that is wanted; all that are there if none is.
@@ -150,6 +158,11 @@ pub enum FromWorker {
     },
     /// What a first run should be on this device.
     FirstRun(FirstRun),
+    /// The engines are prepared and measured for a run, and nothing about it will change any more.
+    Settled {
+        /// The [`ToWorker::Prepare`] that this answers.
+        id: u32,
+    },
     /// The data that a run would use now.
     Data(DataInfo),
     /// An answer to [`ToWorker::Window`].
@@ -177,7 +190,10 @@ pub enum FromWorker {
     /// The network on the test people; not sent of one that diverged.
     Evaluation(Evaluation),
     /// The device was lost; the run goes on from its last outer iteration on a new one.
-    Recovering,
+    Recovering {
+        /// Where: the processor, if the GPU was lost twice within a minute.
+        engine: Engine,
+    },
     /// The run is held.
     Paused,
     /// The run goes on.
@@ -285,6 +301,8 @@ pub struct Preparation {
 pub struct DataInfo {
     /// What the set is called.
     pub name: String,
+    /// What the command line's `--data` calls it.
+    pub source: String,
     /// Only the first piece of the built-in data is there yet.
     pub subset: bool,
     /// What training sees.
@@ -315,6 +333,8 @@ pub struct Class {
     pub name: String,
     /// Windows of it in the whole set.
     pub windows: u32,
+    /// Those of them that training sees.
+    pub training: u32,
 }
 
 /// One recorded window.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_channel::oneshot;
 use web_time::Instant;
 
-use super::bench::{Bench, Plans};
+use super::bench::{Bench, Plans, is_loss};
 use super::post::{Post, macrotask};
 use super::protocol::*;
 use crate::bilevel::hyperparameters::Kind;
@@ -74,9 +74,6 @@ impl Control {
     }
 }
 
-/// A device that is lost twice within this time will be lost again.
-const RECOVERY: Duration = Duration::from_secs(60);
-
 /// What a run needs.
 pub struct Job {
     pub settings: Settings,
@@ -91,24 +88,33 @@ pub struct Job {
 impl Job {
     /// Tunes, with every event posted; a lost device is replaced and the run goes on from its last outer iteration.
     pub async fn run(&self, bench: &mut Bench, post: &Post) -> Result<(), Failure> {
-        let plans = plans(&self.settings, self.engine, &self.origin, &self.source, &self.info);
+        let mut engine = self.engine;
         let mut watcher = Watcher::new(&self.settings, post, self.control.clone());
-        let mut lost: Option<Instant> = None;
+        let mut lost = false;
         let outcome = loop {
-            match self.attempt(&plans, bench, &mut watcher).await {
-                Err(TuneError::Solve(SolveError::Engine(EngineError::DeviceLost { .. })))
-                    if lost.is_none_or(|before| before.elapsed() > RECOVERY) =>
-                {
-                    lost = Some(Instant::now());
-                    bench.close(self.engine);
-                    post.send(&FromWorker::Recovering);
+            let plans = plans(&self.settings, engine, &self.origin, &self.source, &self.info);
+            let outcome = self.attempt(engine, &plans, bench, &mut watcher).await;
+            let Err(error) = &outcome else { break outcome };
+            if is_loss(error) {
+                // A device that would be lost again gives way to the processor, and so does one that does not come back.
+                if !bench.lose() {
+                    engine = Engine::Cpu;
                 }
-                outcome => break outcome,
+            } else if lost && engine != Engine::Cpu && is_gone(error) {
+                engine = Engine::Cpu;
+            } else {
+                break outcome;
             }
+            lost = true;
+            if engine != self.engine {
+                (watcher.each, watcher.measured) = (None, None);
+            }
+            watcher.since = None;
+            post.send(&FromWorker::Recovering { engine });
         };
         if outcome.is_err() {
             // Whatever a failed run left on the engine goes with it.
-            bench.close(self.engine);
+            bench.close(engine);
         }
         let Some((result, model)) = outcome.map_err(failure)? else {
             post.send(&FromWorker::Cancelled);
@@ -128,6 +134,12 @@ impl Job {
             result: serde_json::to_string_pretty(&result).expect("records are plain values"),
             model: model.map(serde_bytes::ByteBuf::from),
         }));
+        if let Some(each) = watcher.measured {
+            let plans = plans(&self.settings, engine, &self.origin, &self.source, &self.info);
+            if let Ok(blueprint) = plans.blueprint() {
+                bench.correct(engine, &plans, &blueprint.checkpoints, each);
+            }
+        }
         Ok(())
     }
 
@@ -135,18 +147,19 @@ impl Job {
     /// stopped before its first outer iteration was complete.
     async fn attempt(
         &self,
+        engine: Engine,
         plans: &Plans<'_>,
         bench: &mut Bench,
         watcher: &mut Watcher<'_>,
     ) -> Result<Option<(RunResult, Option<Vec<u8>>)>, TuneError> {
         let blueprint = plans.blueprint()?;
-        if bench.prepare(self.engine, plans, &blueprint, || self.control.flow()).await? == Flow::Stop {
+        if bench.prepare(engine, plans, &blueprint, || self.control.flow()).await? == Flow::Stop {
             return Ok(None);
         }
         bench.forecast(plans, Some(&blueprint.checkpoints));
-        watcher.each = watcher.each.or(bench.expected(self.engine).map(|run| run / f64::from(plans.config.outer)));
-        let engine = bench.engine(self.engine).await.map_err(SolveError::from)?;
-        let mut tuner = Tuner::new(engine, &plans.config, plans.source, watcher.state.clone()).await?;
+        watcher.each = watcher.each.or(bench.expected(engine).map(|run| run / f64::from(plans.config.outer)));
+        let device = bench.engine(engine).await.map_err(SolveError::from)?;
+        let mut tuner = Tuner::new(device, &plans.config, plans.source, watcher.state.clone()).await?;
         let ending = tuner.run(watcher).await?;
         if tuner.state().iteration == 0 {
             return Ok(None);
@@ -217,16 +230,24 @@ pub(super) fn kind(group: Group) -> Kind {
     }
 }
 
+/// Whether there is no device any more.
+fn is_gone(error: &TuneError) -> bool {
+    matches!(error, TuneError::Solve(SolveError::Engine(EngineError::NoAdapter { .. })))
+}
+
 fn failure(error: TuneError) -> Failure {
-    let stage = match error {
-        TuneError::Solve(SolveError::Engine(EngineError::NoAdapter { .. })) => Stage::Device,
-        _ => Stage::Run,
-    };
+    let stage = if is_gone(&error) { Stage::Device } else { Stage::Run };
     Failure { stage, message: error.to_string() }
 }
 
 /// After a stop, scores are made only if they take at most so many seconds.
 const AT_ONCE: f64 = 1.0;
+
+/// The share of an outer iteration that is training, where the way back goes through all of its steps.
+const WAY_THERE: f64 = 0.25;
+
+/// The share of an outer iteration from which on its speed is that of the whole.
+const TELLING: f64 = 0.1;
 
 /// Progress is told at most this often.
 const NEWS: Duration = Duration::from_millis(100);
@@ -241,6 +262,10 @@ struct Watcher<'a> {
     told: Option<(Phase, Instant)>,
     /// Seconds of the last outer iteration, or of any as foreseen.
     each: Option<f64>,
+    /// Seconds of the last outer iteration on the engine at hand.
+    measured: Option<f64>,
+    /// When the iteration at hand began, in seconds of the run.
+    since: Option<f64>,
     /// The run is over but for the last scores.
     concluding: bool,
     /// When the inner losses of the last iteration came, in seconds of the run.
@@ -254,8 +279,9 @@ struct Watcher<'a> {
 impl<'a> Watcher<'a> {
     fn new(settings: &'a Settings, post: &'a Post, control: Rc<Control>) -> Self {
         let (begun, held) = (Instant::now(), Duration::ZERO);
-        let (told, each, concluding, trained, scoring, state) = (None, None, false, 0.0, None, None);
-        Watcher { settings, post, control, begun, held, told, each, concluding, trained, scoring, state }
+        let (told, each, measured, since) = (None, None, None, None);
+        let (concluding, trained, scoring, state) = (false, 0.0, None, None);
+        Watcher { settings, post, control, begun, held, told, each, measured, since, concluding, trained, scoring, state }
     }
 
     /// Seconds since the start without the pauses.
@@ -292,14 +318,32 @@ impl<'a> Watcher<'a> {
             return;
         }
         self.told = Some((phase, Instant::now()));
-        let left = f64::from(self.settings.outer - iteration + 1) - done as f64 / total as f64;
+        let seconds = self.seconds();
+        let part = step as f64 / steps.max(1) as f64;
+        let share = match phase {
+            Phase::Training => WAY_THERE * part,
+            Phase::Backward => WAY_THERE + (1.0 - WAY_THERE) * part,
+            Phase::Forward => part,
+            Phase::ScoringStart | Phase::ScoringTuned => 1.0,
+        };
+        if phase != Phase::ScoringStart {
+            let spent = seconds - *self.since.get_or_insert(seconds);
+            // An iteration that is slower than foreseen says more than what was foreseen.
+            let extrapolated = (share >= TELLING).then(|| spent / share);
+            self.each = match (self.each, extrapolated) {
+                (Some(each), Some(other)) => Some(each.max(other)),
+                (each, other) => each.map(|each| each.max(spent)).or(other),
+            };
+        }
+        let left = f64::from(self.settings.outer - iteration + 1) - share;
+        let scoring = self.scoring.unwrap_or_default();
         self.post.send(&FromWorker::Progress(Progress {
             iteration,
             phase,
             step: step as u32,
             steps: steps as u32,
-            seconds: self.seconds(),
-            seconds_left: self.each.filter(|_| !self.concluding).map(|each| left * each),
+            seconds,
+            seconds_left: self.each.filter(|_| !self.concluding).map(|each| left * each + scoring),
         }));
     }
 }
@@ -321,7 +365,8 @@ impl Observer for Watcher<'_> {
             }
             Event::Outer { record, state, .. } => {
                 self.state = Some(state.clone());
-                self.each = Some(record.seconds);
+                (self.each, self.measured) = (Some(record.seconds), Some(record.seconds));
+                self.since = None;
                 self.post.send(&FromWorker::Outer(outer_iteration(record, &self.settings.hyperparameters)));
             }
         }

@@ -29,19 +29,21 @@ after(async () => {
 /**
  * Opens the page in a fresh profile and gives Playwright's `Page`.
  *
- * When test `t` ends the page is closed, and the test fails if the page or a worker of it wrote an error to the
+ * When test `t` ends the page is closed, and the test fails if the page or a worker of it wrote an error or a warning to the
  * console, threw, or asked for something that it did not get.
  *
- * `prepare(page)` runs before the page is loaded, to put a script, a route or a listener in its way.
+ * `prepare(page)` runs before the page is loaded, to put a script, a route or a listener in its way. `expected` are
+ * patterns of the errors that the test itself brings about.
  */
-export async function openPage(t, { path = "", width = 1280, height = 800, scheme = "light", prepare } = {}) {
+export async function openPage(t, { path = "", width = 1280, height = 800, scheme = "light", prepare, expected = [] } = {}) {
   const context = await (await browser()).newContext({ viewport: { width, height }, colorScheme: scheme });
   context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();
   const faults = watch(page);
   t.after(async () => {
     await context.close();
-    assert.deepEqual(faults, [], "the page reported errors");
+    const unexpected = faults.filter((fault) => !expected.some((pattern) => pattern.test(fault)));
+    assert.deepEqual(unexpected, [], "the page reported errors");
   });
   await prepare?.(page);
   await page.goto(new URL(path, (await server()).url).href);
@@ -66,7 +68,7 @@ export async function shoot(page, name) {
 function watch(page) {
   const faults = [];
   page.on("console", (message) => {
-    if (message.type() === "error") faults.push(`console: ${message.text()} (${message.location().url})`);
+    if (["error", "warning"].includes(message.type())) faults.push(`console: ${message.text()} (${message.location().url})`);
   });
   page.on("pageerror", (error) => faults.push(`uncaught: ${error.stack ?? error}`));
   page.on("crash", () => faults.push("the page crashed"));

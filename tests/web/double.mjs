@@ -1,7 +1,7 @@
 // A scripted stand-in for the worker, so that the page's behaviour is tested apart from the engine's. Tests only.
 
 /** Runs in the page before its scripts: `new Worker` gives this instead. */
-export function install({ software, stopAfter, subset, failure, adapter = true, shaders = 42 }) {
+export function install({ software, stopAfter, subset, failure, adapter = true, shaders = 42, hours = 0, silent = [] }) {
   const people = (first, count) => Array.from({ length: count }, (_, at) => first + at);
   const names = ["walking", "walking upstairs", "walking downstairs", "sitting", "standing", "laying"];
   const groups = [
@@ -24,27 +24,38 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
     constructor() {
       super();
       window.double = this;
+      window.doubles = (window.doubles ?? 0) + 1;
       this.asked = [];
+    }
+    terminate() {
+      this.say = () => {};
     }
     say(message) {
       this.dispatchEvent(new MessageEvent("message", { data: message }));
     }
     postMessage(message) {
       this.asked.push(message.kind);
+      if (message.kind === "prepare") this.prepared = message;
       const answer = this[message.kind];
-      if (answer) setTimeout(() => answer.call(this, message));
+      if (answer && !silent.includes(message.kind)) setTimeout(() => answer.call(this, message));
     }
     open() {
-      if (failure) this.say({ kind: "failed", ...failure });
-      else this.engines();
+      if (failure) return this.say({ kind: "broke", ...failure });
+      this.say({ kind: "loaded" });
+      this.engines();
+      this.load(subset ? "subset" : "builtin");
+    }
+    load(source, more = {}) {
       this.data = {
         kind: "data",
         name: "UCI HAR, raw signals through our own filters",
-        subset,
+        source,
+        subset: source === "subset",
         train: { windows: 2731, people: people(1, 8) },
         validation: { windows: 712, people: people(14, 2) },
         test: { windows: 588, people: [2, 4] },
-        classes: names.map((name, at) => ({ name, windows: 640 + 37 * ((at * 5) % 6) })),
+        classes: names.map((name, at) => ({ name, windows: 640 + 37 * ((at * 5) % 6), training: 400 })),
+        ...more,
       };
       this.say(this.data);
     }
@@ -60,6 +71,7 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
         Object.assign(cpu, { step: 0.0041, run: 12.4 });
         if (adapter) gpu.shaders = { done: shaders, total: 42 };
         if (adapter && shaders === 42) Object.assign(gpu, software ? { step: 0.043, run: 95 } : { step: 0.0009, run: 4 });
+        if (hours) for (const state of [cpu, gpu]) state.run = 3600 * hours;
       }
       // As the engine reckons: a step each, and 2.6 of them back.
       const { steps = 20 } = this.prepared?.settings ?? {};
@@ -82,8 +94,14 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
       };
     }
     prepare(message) {
-      this.prepared = message;
       this.engines(true);
+      if (shaders === 42) this.say({ kind: "settled", id: message.id });
+    }
+    "use-builtin"({ subset }) {
+      this.load(subset ? "subset" : "builtin");
+    }
+    fetch() {
+      this.load("builtin");
     }
     window({ index }) {
       const names = ["body_acc", "body_gyro", "total_acc"].flatMap((sensor) => ["x", "y", "z"].map((axis) => `${sensor}_${axis}`));

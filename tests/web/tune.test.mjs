@@ -12,9 +12,10 @@ const timeout = 5 * PATIENCE;
  * Opens the page on an engine, with the built-in subset only, so that scoring takes seconds; the rest of the data never
  * arrives.
  */
-async function open(t, engine, hash = "", { prepare } = {}) {
+async function open(t, engine, hash = "", { prepare, ready = true, expected } = {}) {
   const page = await openPage(t, {
     path: `?engine=${engine}${hash}`,
+    expected,
     async prepare(page) {
       await page.emulateMedia({ reducedMotion: "reduce" });
       await page.route(/rest.*\.bin/, () => {});
@@ -22,9 +23,12 @@ async function open(t, engine, hash = "", { prepare } = {}) {
     },
   });
   page.setDefaultTimeout(timeout);
-  await page.getByRole("button", { name: /^Tune a model/, disabled: false }).waitFor();
+  if (ready) await live(page).waitFor();
   return page;
 }
+
+/** The start, once engine and defaults are settled. */
+const live = (page) => page.getByRole("button", { name: /^Tune/, disabled: false });
 
 const start = (page) => page.getByRole("button", { name: /^Tune/ }).click();
 const status = (page) => page.locator("section.bar .status").innerText();
@@ -45,6 +49,23 @@ const inWorker = (line) => (page) =>
     const response = await route.fetch();
     await route.fulfill({ response, body: `${line}\n${await response.text()}` });
   });
+
+/** Keeps the devices that a worker opens, to lose them, and a clock that can be put forward. */
+const losing = `{
+  const request = GPUAdapter.prototype.requestDevice;
+  self.devices = [];
+  GPUAdapter.prototype.requestDevice = async function (...given) {
+    self.devices.push(await request.apply(this, given));
+    return self.devices.at(-1);
+  };
+  const now = performance.now.bind(performance);
+  self.later = 0;
+  performance.now = () => now() + self.later;
+}`;
+
+/** Loses the device as a driver's reset would. */
+const lose = (page) => page.workers()[0].evaluate(() => self.devices.at(-1).destroy());
+const devices = (page) => page.workers()[0].evaluate(() => self.devices.length);
 
 /** Counts the pipelines that a worker makes. */
 const counting = `{
@@ -112,7 +133,7 @@ test("without SIMD the page says so before it loads the module", { timeout }, as
   assert.ok(await page.getByRole("button", { name: /^Tune/ }).isDisabled());
 });
 
-test("as a visitor finds it: both engines are measured, and the faster one tunes in at most 40 s", { timeout }, async (t) => {
+test("as a visitor finds it: the engine is settled before the start, and tunes in at most 40 s", { timeout }, async (t) => {
   const page = await openPage(t);
   page.setDefaultTimeout(timeout);
   const radio = (name) => page.getByRole("radio", { name });
@@ -124,13 +145,16 @@ test("as a visitor finds it: both engines are measured, and the faster one tunes
   };
   const opened = performance.now();
   const since = () => `${((performance.now() - opened) / 1000).toFixed(1)} s`;
-  const cpu = await measured("Processor");
+  await measured("Processor");
   t.diagnostic(`load to the processor's measurement: ${since()}`);
-  const gpu = await measured("GPU");
-  t.diagnostic(`load to the GPU's measurement: ${since()}`);
-  // A software adapter interprets what the processor engine does directly.
-  assert.ok(cpu < gpu, `${cpu} against ${gpu} seconds a step`);
+  await live(page).waitFor();
+  t.diagnostic(`load to the start: ${since()}`);
+  await page.getByText("16 people").waitFor();
+  await live(page).waitFor();
+  // What plays a GPU is neither compiled for nor timed, as it would not be taken.
   assert.ok(await radio("Processor").isChecked());
+  assert.equal(await page.getByText(/Preparing shaders/).count(), 0);
+  await page.locator("label", { has: radio("GPU") }).getByText("not measured", { exact: true }).waitFor();
   const [foretold] = (await status(page)).split("\n");
   t.diagnostic(foretold);
   const [, seconds] = foretold.match(/About ([\d.]+) s:/) ?? [];
@@ -142,6 +166,17 @@ test("as a visitor finds it: both engines are measured, and the faster one tunes
   assert.equal(result.engine, "cpu");
   assert.equal(result.data.subset, false);
   assert.ok(result.end.test.accuracy > result.start.test.accuracy, "tuning helps");
+
+  // The link repeats the run, to the same bits.
+  const link = new URL(page.url());
+  const again = await openPage(t, { path: link.search + link.hash });
+  again.setDefaultTimeout(timeout);
+  await live(again).waitFor();
+  await start(again);
+  await again.getByRole("heading", { name: /^Result/ }).waitFor();
+  const repeated = JSON.parse(await saved(again, "result.json"));
+  assert.deepEqual(repeated.configuration, result.configuration);
+  assert.deepEqual(repeated.end, result.end);
 });
 
 test("the hypergradient of the visitor's settings is checked in the worker, and a start ends a check", { timeout }, async (t) => {
@@ -234,8 +269,9 @@ test("a run is held, goes on and stops at once", { timeout }, async (t) => {
 
 test("shaders are made before the start, counted, and once for all runs", { timeout }, async (t) => {
   const opened = performance.now();
-  const page = await open(t, "webgpu", "#steps=4&outer=1", { prepare: inWorker(counting) });
-  await page.getByText(/Preparing shaders: \d+ of \d+; you can start already/).waitFor();
+  const page = await open(t, "webgpu", "#steps=4&outer=1", { prepare: inWorker(counting), ready: false });
+  await page.locator("section.bar").getByText(/^Preparing shaders: \d+ of \d+$/).waitFor();
+  assert.ok(await page.getByRole("button", { name: /^Tune/ }).isDisabled());
   // A step is measured once all are there.
   await page.locator("label", { has: page.getByRole("radio", { name: "GPU" }) }).getByText(/measured: /).waitFor();
   t.diagnostic(`load to all shaders: ${((performance.now() - opened) / 1000).toFixed(1)} s`);
@@ -288,4 +324,133 @@ test("a lost device is replaced, and the run goes on where it was", { timeout },
   const result = JSON.parse(await saved(page, "result.json"));
   assert.equal(result.iterations, 3);
   assert.equal(result.ending, "finished");
+});
+
+test("a device lost while shaders are made at load is replaced, and one lost before the start too", { timeout }, async (t) => {
+  const page = await open(t, "webgpu", "#steps=3&outer=1", { prepare: inWorker(losing), ready: false });
+  await page.getByText(/^Preparing shaders: [1-9]\d* of \d+$/).first().waitFor();
+  await lose(page);
+  await live(page).waitFor();
+  assert.equal(await devices(page), 2);
+  // Nobody notices until it is used; a minute later it is no second loss.
+  await page.workers()[0].evaluate(() => (self.later += 61_000));
+  await lose(page);
+  await start(page);
+  await page.getByText(/The device was lost/).first().waitFor();
+  await page.getByRole("heading", { name: /^Result/ }).waitFor();
+  const result = JSON.parse(await saved(page, "result.json"));
+  assert.deepEqual([result.engine, result.iterations, await devices(page)], ["gpu", 1, 3]);
+});
+
+test("a device lost twice while shaders are made: a sentence, and the processor is a way on", { timeout }, async (t) => {
+  const page = await open(t, "webgpu", "#steps=3&outer=1", { prepare: inWorker(losing), ready: false });
+  for (const count of [1, 2]) {
+    await page.waitForFunction(() => true);
+    while ((await devices(page)) < count) await page.waitForTimeout(50);
+    await page.getByText(/^Preparing shaders: [1-9]\d* of \d+$/).first().waitFor();
+    await lose(page);
+  }
+  await page.locator("section.bar").getByText(/GPU cannot be used\. It was lost twice within a minute/).waitFor();
+  await page.getByRole("button", { name: "Take the fastest there is" }).click();
+  await live(page).waitFor();
+  await start(page);
+  await page.getByRole("heading", { name: /^Result/ }).waitFor();
+  assert.equal(JSON.parse(await saved(page, "result.json")).engine, "cpu");
+});
+
+test("a device lost twice within a minute in a run gives way to the processor, which goes on from what was finished", { timeout }, async (t) => {
+  const page = await open(t, "webgpu", "#steps=3&outer=3", { prepare: inWorker(losing) });
+  await start(page);
+  await iterations(page, 1);
+  await page.getByRole("button", { name: "Pause" }).click();
+  await page.getByText("Paused", { exact: true }).waitFor();
+  await lose(page);
+  await page.getByRole("button", { name: "Resume" }).click();
+  await page.getByText("The device was lost; opening a new one").or(page.getByText("The device was lost; the run goes on with a new one")).first().waitFor();
+  while ((await devices(page)) < 2) await page.waitForTimeout(50);
+  await lose(page);
+  await page.getByRole("heading", { name: /^Result/ }).waitFor();
+  await page.getByText("The GPU was lost twice within a minute, so the processor did the rest of this run.").waitFor();
+  const result = JSON.parse(await saved(page, "result.json"));
+  assert.deepEqual([result.engine, result.iterations, result.ending], ["cpu", 3, "finished"]);
+});
+
+for (const [what, pattern, said] of [
+  ["module", /stackelberg_bg.*\.wasm/, /engine could not be loaded \(the server answered 404\)/],
+  ["first recordings", /subset.*\.bin/, /built-in recordings did not arrive \(the server answered 404\)/],
+])
+  test(`the ${what} answered by 404: a sentence, and another try`, { timeout }, async (t) => {
+    let missing = true;
+    const page = await open(t, "cpu", "#steps=3&outer=1", {
+      ready: false,
+      expected: [/404/, /net::ERR_ABORTED/],
+      prepare: (page) => page.route(pattern, (route) => (missing ? route.fulfill({ status: 404, body: "" }) : route.continue())),
+    });
+    await page.locator("section.bar").getByText(said).waitFor();
+    assert.equal(await page.getByText(/Looking for a GPU|Unpacking|Loading the engine/).count(), 0);
+    missing = false;
+    await page.locator("section.bar").getByRole("button", { name: /again$/ }).click();
+    await live(page).waitFor();
+    await start(page);
+    await page.getByRole("heading", { name: /^Result/ }).waitFor();
+  });
+
+test("offline after the first people came: they are enough, and the others can be fetched later", { timeout }, async (t) => {
+  const page = await openPage(t, {
+    path: "?engine=cpu#steps=3&outer=1",
+    expected: [/rest.*\.bin/, /ERR_INTERNET_DISCONNECTED|ERR_FAILED/],
+    prepare: (page) => page.route(/rest.*\.bin/, (route) => route.abort("internetdisconnected")),
+  });
+  page.setDefaultTimeout(timeout);
+  await page.getByText(/^The recordings of the other people did not arrive/).first().waitFor();
+  await live(page).waitFor();
+  await start(page);
+  await page.getByRole("heading", { name: /^Result/ }).waitFor();
+  // A run on the first people is repeated with these.
+  assert.match(page.url(), /&data=subset$/);
+  await page.unroute(/rest.*\.bin/);
+  await page.getByRole("button", { name: "Take all built-in people" }).click();
+  await page.getByText("16 people").waitFor();
+  assert.match(page.url(), /&data=builtin$/);
+});
+
+test("a worker that throws in mid-run is said, and another one goes on", { timeout }, async (t) => {
+  const page = await open(t, "cpu", "#steps=20&outer=50", { expected: [/a bug/] });
+  await start(page);
+  await iterations(page, 1);
+  await page.workers()[0].evaluate(() => setTimeout(() => { throw new Error("a bug"); }));
+  await page.locator("section.bar").getByText(/The engine stopped: .*a bug/).waitFor();
+  await page.getByRole("heading", { name: "Outer loss" }).waitFor();
+  await page.getByRole("button", { name: "Start the engine again" }).click();
+  await live(page).waitFor();
+  await start(page);
+  await iterations(page, 1);
+});
+
+test("momentum has a hypergradient of exactly 0 at one training step, and the page says why", { timeout }, async (t) => {
+  const page = await open(t, "cpu", "#steps=1&outer=1");
+  await start(page);
+  await page.getByText("Momentum is exactly 0: it acts through the steps before, and a training of one step has none.").waitFor();
+});
+
+test("the forecast of an engine is corrected by what a run took", { timeout }, async (t) => {
+  const page = await open(t, "cpu", "#steps=20&outer=3", {
+    prepare: inWorker(`{
+      const now = performance.now.bind(performance);
+      self.pace = 1;
+      performance.now = () => self.pace * now();
+    }`),
+  });
+  const foretold = async () => {
+    const [, value, unit] = (await page.getByText(/about [\d.]+ (s|min|h).* for this run/).innerText()).match(/about ([\d.]+) (\w+)/);
+    return Number(value) * (unit === "s" ? 1 : 60);
+  };
+  const before = await foretold();
+  // From here on everything seems to take ten times as long.
+  await page.workers()[0].evaluate(() => (self.pace = 10));
+  await start(page);
+  await page.getByRole("heading", { name: /^Result/ }).waitFor();
+  await live(page).waitFor();
+  const after = await foretold();
+  assert.ok(after > 3 * before, `${before} s before the run, ${after} s after it`);
 });

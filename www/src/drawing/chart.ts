@@ -38,7 +38,8 @@ export function options(lines: Line[], { xLabel, yLabel, log }: Axes, paint: Pai
   return {
     legend: { show: false },
     cursor: { show: false },
-    padding: [8, 10, 0, 0],
+    // The last label of the axis reaches beyond its end.
+    padding: [8, 20, 0, 0],
     scales: {
       // uPlot widens a single value before it asks.
       x: { time: false, range: ({ data: [x] }) => spread(x[0] ?? 0, x.at(-1) ?? 1) },

@@ -1,24 +1,40 @@
-import type { FromWorker, ToWorker } from "../../pkg/stackelberg.js";
+import type { FromEngine, ToEngine } from "../model/machine.ts";
 
 export interface Connection {
-  send(message: ToWorker): void;
+  send(message: ToEngine): void;
+  /** Ends the worker and all it does, and starts another. */
+  restart(): void;
 }
 
-/** Starts the worker; `receive` gets every message, and a failure should the worker itself break. */
-export function start(receive: (message: FromWorker) => void): Connection {
-  const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
-  worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => receive(data));
-  worker.addEventListener("error", ({ message }) =>
-    receive({
-      kind: "failed",
-      stage: "device",
-      message: `The engine stopped: ${message || "its files could not be loaded"}. Reload the page to start it again.`,
-    }),
-  );
+/** Starts the worker; `receive` gets every message, and is told should the worker itself break. */
+export function start(receive: (message: FromEngine) => void): Connection {
+  let worker = open(receive);
   return {
     send(message) {
       const transfer = message.kind === "load-zip" ? [message.bytes.buffer as ArrayBuffer] : [];
-      worker.postMessage(message, transfer);
+      worker?.postMessage(message, transfer);
+    },
+    restart() {
+      worker?.terminate();
+      worker = open(receive);
     },
   };
+}
+
+function open(receive: (message: FromEngine) => void): Worker | null {
+  const broke = (reason: string) => receive({ kind: "broke", message: `The engine stopped: ${reason}.`, again: true });
+  try {
+    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    worker.addEventListener("message", ({ data }: MessageEvent<FromEngine>) => receive(data));
+    worker.addEventListener("error", (event) => {
+      broke(event.message || "its files could not be loaded");
+      // What is left of it would only go on talking.
+      worker.terminate();
+    });
+    return worker;
+  } catch (error) {
+    // Not before the page knows whom it talks to.
+    queueMicrotask(() => broke(String(error)));
+    return null;
+  }
 }

@@ -3,53 +3,72 @@
 import first from "../../../data/har/subset.bin?url";
 import rest from "../../../data/har/rest.bin?url";
 import init, { Studio } from "../../pkg/stackelberg.js";
-import type { FromWorker, ToWorker } from "../../pkg/stackelberg.js";
+import module from "../../pkg/stackelberg_bg.wasm?url";
 import { unsupported } from "../model/browser.ts";
 import { capital } from "../model/format.ts";
+import type { FromEngine, ToEngine } from "../model/machine.ts";
 
+const say = (message: FromEngine) => postMessage(message);
+
+/** None where the module cannot be had; the page was told. */
 const studio = open();
 
-async function open(): Promise<Studio> {
-  const message = unsupported();
-  if (message) {
-    postMessage({ kind: "failed", stage: "device", message } satisfies FromWorker);
-    return new Promise(() => {});
+async function open(): Promise<Studio | null> {
+  const missing = unsupported();
+  if (missing) {
+    say({ kind: "broke", message: missing, again: false });
+    return null;
   }
-  const [, name] = await Promise.all([init(), adapterName()]);
-  return new Studio((message) => postMessage(message), name);
+  try {
+    const [, name] = await Promise.all([arrival(module).then((response) => init({ module_or_path: response })), adapterName()]);
+    say({ kind: "loaded" });
+    return new Studio(say, name);
+  } catch (error) {
+    say({ kind: "broke", message: `The page’s engine could not be loaded (${reason(error)}).`, again: true });
+    return null;
+  }
 }
 
-addEventListener("message", async ({ data }: MessageEvent<ToWorker>) => {
-  const engine = await studio;
-  await engine.receive(data);
+addEventListener("message", async ({ data }: MessageEvent<ToEngine>) => {
+  if (data.kind === "fetch") return loadBuiltin();
+  await (await studio)?.receive(data);
 });
 
 void loadBuiltin();
 
 /** What the browser tells of the GPU, which the engine cannot ask for. */
 async function adapterName(): Promise<string> {
-  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" }).catch(() => null);
   const { description = "", vendor = "", architecture = "" } = adapter?.info ?? {};
   return description || [vendor, architecture].filter(Boolean).map(capital).join(" ");
 }
 
 /** The first people come beside the engine; the others follow once the page can be used. */
 async function loadBuiltin() {
+  let people = "The built-in recordings";
   try {
     const bytes = await fetchBytes(first);
     const engine = await studio;
-    await engine.receive({ kind: "builtin", first: bytes });
-    await engine.receive({ kind: "builtin", first: bytes, rest: await fetchBytes(rest) });
+    await engine?.receive({ kind: "builtin", first: bytes });
+    people = "The recordings of the other people";
+    await engine?.receive({ kind: "builtin", first: bytes, rest: await fetchBytes(rest) });
   } catch (error) {
-    const message = `Not all of the built-in recordings arrived (${error}). Reload the page to try again.`;
-    postMessage({ kind: "failed", stage: "data", message } satisfies FromWorker);
+    say({ kind: "no-data", message: `${people} did not arrive (${reason(error)}).` });
   }
 }
 
 async function fetchBytes(address: string): Promise<Uint8Array> {
+  return new Uint8Array(await (await arrival(address)).arrayBuffer());
+}
+
+async function arrival(address: string): Promise<Response> {
   const response = await fetch(address);
   if (!response.ok) throw new Error(`the server answered ${response.status}`);
-  return new Uint8Array(await response.arrayBuffer());
+  return response;
+}
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 // A trapped engine settles no promise; the page hears of it as an error of the worker.

@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { EngineState } from "../../pkg/stackelberg.js";
 import { chosen, fromSearch, pace, preparing, toSearch } from "./engine.ts";
-import { empty } from "./session.ts";
 
 const state = (engine: "webgpu" | "cpu", more: Partial<EngineState> = {}): EngineState => ({
   engine,
@@ -15,6 +14,7 @@ const state = (engine: "webgpu" | "cpu", more: Partial<EngineState> = {}): Engin
   advice: undefined,
   ...more,
 });
+const empty = { engines: [], faster: undefined };
 const both = { ...empty, engines: [state("webgpu"), state("cpu")] };
 
 test("an address asks for an engine that exists, and keeps what else it says", () => {

@@ -1,6 +1,5 @@
 import type { Engine, EngineState } from "../../pkg/stackelberg.js";
 import { moment } from "./format.ts";
-import type { Session } from "./session.ts";
 
 export const engines: Record<Engine, { label: string; hint: string }> = {
   webgpu: { label: "GPU", hint: "through WebGPU" },
@@ -22,7 +21,7 @@ export function toSearch(search: string, engine: Engine | null): string {
 }
 
 /** What a run would use: the engine that is wanted, the faster one, or whichever there is. */
-export function chosen({ engines, faster }: Session, wanted: Engine | null): EngineState | undefined {
+export function chosen({ engines, faster }: { engines: EngineState[]; faster: Engine | undefined }, wanted: Engine | null): EngineState | undefined {
   const usable = engines.filter(({ problem }) => problem === undefined);
   if (wanted) return usable.find(({ engine }) => engine === wanted);
   return usable.find(({ engine }) => engine === faster) ?? usable[0];

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { command, defaults, fromHash, toHash } from "./settings.ts";
+import { command, defaults, entered, fromHash, numbers, toHash } from "./settings.ts";
 
 const start = defaults(null);
 
@@ -9,40 +9,75 @@ test("the defaults are what was found worth its time", () => {
   assert.deepEqual([network, steps, outer, batch], ["paper", 200, 15, start.batch]);
 });
 
-test("an address without settings means the defaults, and the defaults an empty address", () => {
-  assert.deepEqual(fromHash("", start), start);
-  assert.equal(toHash(start, start), "");
+test("an address without settings leaves them open", () => {
+  for (const hash of ["", "#", "#?"]) assert.equal(fromHash(hash).settings, null, hash);
+  assert.deepEqual(fromHash("").remarks, []);
 });
 
-test("settings survive the address", () => {
-  const chosen = { ...start, network: "paper" as const, steps: 7, seed: 4294967295, hyperparameters: ["lr", "example-weights"] as const };
+test("an address has every setting, and survives", () => {
+  const chosen = { ...start, network: "paper" as const, steps: 7, seed: 4294967295, method: "truncated:3", hyperparameters: ["lr", "example-weights"] as const };
   const settings = { ...chosen, hyperparameters: [...chosen.hyperparameters] };
-  assert.deepEqual(fromHash(toHash(settings, start), start), settings);
+  for (const data of [null, "builtin", "subset", "my own & only.zip", "ä#=%.zip"])
+    assert.deepEqual(fromHash(toHash(settings, data)), { settings, data, remarks: [] });
+  assert.equal(
+    toHash(start, "builtin"),
+    "#network=narrow&steps=20&outer=10&batch=64&seed=0&method=reverse&hyperparameters=lr,momentum,l2&data=builtin",
+  );
 });
 
-test("what an address has out of range is pulled into it, what it has wrong is left out", () => {
-  const settings = fromHash("#steps=0&outer=99999&batch=x&network=huge&hyperparameters=nothing&seed=-1", start);
-  assert.deepEqual(settings, { ...start, steps: 1, outer: 200 });
+test("what an address leaves out does not come from this device", () => {
+  assert.deepEqual(fromHash("#steps=7").settings, { ...start, steps: 7 });
 });
 
-test("a method survives the address if the page has it, with its steps pulled into range", () => {
-  for (const method of ["forward", "truncated:7"]) {
-    assert.equal(toHash({ ...start, method }, start), `#method=${method}`);
-    assert.equal(fromHash(`#method=${method}`, start).method, method);
+test("what an address has wrong is said, thing by thing", () => {
+  const cases: [string, object | null, RegExp[]][] = [
+    ["#steps=0", { steps: 1 }, [/Training steps: “0” is out of range; 1 is the least/]],
+    ["#outer=99999", { outer: 200 }, [/Outer iterations: “99999” is out of range; 200 is the most/]],
+    ["#seed=-1", { seed: 0 }, [/Seed: “-1” is out of range/]],
+    ["#batch=NaN", {}, [/Batch: “NaN” is not a whole number from 1 to 512; 64 is taken/]],
+    ["#batch=", {}, [/Batch: nothing is not a whole number/]],
+    ["#batch=6.5", {}, [/“6\.5” is not a whole number/]],
+    ["#batch=0x10", {}, [/is not a whole number/]],
+    ["#steps=1e999", { steps: 2000 }, [/2000 is the most/]],
+    [`#steps=${"9".repeat(500)}`, { steps: 2000 }, [/“9{24}…” is out of range/]],
+    ["#steps=5&steps=6", { steps: 5 }, [/“steps” is given more than once; the first is taken/]],
+    ["#network=huge", {}, [/Network: “huge” is not narrow or paper; narrow is taken/]],
+    ["#hyperparameters=nothing", {}, [/Hyperparameters: “nothing”/]],
+    ["#hyperparameters=lr,nothing", { hyperparameters: ["lr"] }, [/Hyperparameters: “nothing”.*lr is taken/]],
+    ["#method=implicit:20", {}, [/“implicit:20” is not reverse, forward or truncated:K/]],
+    ["#method=truncated:0", { method: "truncated:1" }, [/Last steps: “0” is out of range/]],
+    ["#method=truncated:x", {}, [/is not reverse/]],
+    ["#foo=1&steps=7", { steps: 7 }, [/“foo” is no setting/]],
+    ["#foo", null, [/“foo” is no setting/]],
+    ["#%E0%A4%A&steps=3", { steps: 3 }, [/is no setting/]],
+  ];
+  for (const [hash, expected, remarks] of cases) {
+    const address = fromHash(hash);
+    assert.deepEqual(address.settings, expected && { ...start, ...expected }, hash);
+    assert.equal(address.remarks.length, remarks.length, `${hash}: ${address.remarks}`);
+    for (const [at, remark] of remarks.entries()) assert.match(address.remarks[at]!, remark, hash);
   }
-  assert.equal(fromHash("#method=truncated:0", start).method, "truncated:1");
-  for (const method of ["implicit:20", "truncated:", "truncated:x", "huge"])
-    assert.equal(fromHash(`#method=${method}`, start).method, "reverse", method);
+});
+
+test("a number that was typed is taken, or pulled into its range or left as it was, and then said", () => {
+  const [steps] = numbers;
+  assert.deepEqual(entered("30", steps, 20), { value: 30, remark: null });
+  assert.deepEqual(entered(" 1e3 ", steps, 20), { value: 1000, remark: null });
+  assert.deepEqual(entered("5000", steps, 20), { value: 2000, remark: "Training steps: “5000” is out of range; 2000 is the most, and is taken." });
+  assert.equal(entered("", steps, 20).value, 20);
+  assert.match(entered("2.5", steps, 20).remark!, /not a whole number from 1 to 2000; 20 is taken/);
 });
 
 test("hyperparameters keep the order of the list, whatever the address says", () => {
-  assert.deepEqual(fromHash("#hyperparameters=l2,lr", start).hyperparameters, ["lr", "l2"]);
+  assert.deepEqual(fromHash("#hyperparameters=l2,lr").settings?.hyperparameters, ["lr", "l2"]);
 });
 
-test("the command line names every setting", () => {
-  assert.equal(
-    command(start),
-    "stackelberg tune --network narrow --steps 20 --outer 10 --batch 64 --seed 0 --method reverse --hyperparameters lr,momentum,l2",
-  );
-  assert.match(command(start, "cpu"), / --device cpu$/);
+test("the command line names every setting, and the data as a shell takes them", () => {
+  const plain = "stackelberg tune --network narrow --steps 20 --outer 10 --batch 64 --seed 0 --method reverse --hyperparameters lr,momentum,l2";
+  assert.equal(command(start), plain);
+  assert.equal(command(start, "cpu"), `${plain} --device cpu`);
+  assert.equal(command(start, "webgpu", "subset"), `${plain} --data subset`);
+  assert.equal(command(start, "cpu", "UCI HAR Dataset.zip"), `${plain} --device cpu --data 'UCI HAR Dataset.zip'`);
+  assert.equal(command(start, undefined, "it's; rm -r $HOME `x`.zip"), `${plain} --data 'it'\\''s; rm -r $HOME \`x\`.zip'`);
+  assert.equal(command(start, undefined, "--x.zip"), `${plain} --data=--x.zip`);
 });

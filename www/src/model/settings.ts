@@ -8,6 +8,9 @@ export const numbers = [
   { name: "seed", label: "Seed", symbol: "", min: 0, max: 4_294_967_295, hint: "same seed, same run" },
 ] as const;
 
+/** The steps K that truncated reverse mode goes back through. */
+export const lastSteps = { label: "Last steps", min: 1, max: numbers[0].max };
+
 export const networks: { value: Network; label: string; hint: string }[] = [
   { value: "narrow", label: "Narrow", hint: "8 filters, 16 dense units" },
   { value: "paper", label: "Paper", hint: "64 filters, 100 dense units" },
@@ -36,7 +39,7 @@ export const methods = [
 /** The steps K that `truncated:K` goes back through; none for another method. */
 export function truncation(method: string): number | null {
   const digits = method.match(/^truncated:(\d+)$/)?.[1];
-  return digits === undefined ? null : clamp(Number(digits), 1, numbers[0].max);
+  return digits === undefined ? null : Number(digits);
 }
 
 /** What a first run should be: what was found worth its time on this device, and a short one before that is known. */
@@ -45,50 +48,108 @@ export function defaults(first: FirstRun | null): Settings {
   return { network, steps, outer, batch: 64, method: "reverse", hyperparameters: ["lr", "momentum", "l2"], seed: 0 };
 }
 
-/** Settings from an address: what it names and what is in range, the defaults for all else. */
-export function fromHash(hash: string, start: Settings): Settings {
+/** A number as it was typed, pulled into its range; `remark` says so where it had to be, or that it is none. */
+export function entered(
+  text: string,
+  { label, min, max }: { label: string; min: number; max: number },
+  before: number,
+): { value: number; remark: string | null } {
+  const typed = text.trim();
+  if (!/^[+-]?\d+(e\+?\d+)?$/i.test(typed))
+    return { value: before, remark: `${label}: ${quoted(typed)} is not a whole number from ${min} to ${max}; ${before} is taken.` };
+  const value = Math.min(max, Math.max(min, Number(typed)));
+  const remark = value < Number(typed) ? `${max} is the most` : value > Number(typed) ? `${min} is the least` : null;
+  return { value, remark: remark && `${label}: ${quoted(typed)} is out of range; ${remark}, and is taken.` };
+}
+
+/** What was typed or named in an address, short enough to be shown. */
+function quoted(text: string): string {
+  if (text === "") return "nothing";
+  return `“${text.length > 24 ? `${text.slice(0, 24)}…` : text}”`;
+}
+
+/** What an address says of a run. */
+export interface Address {
+  /** None if it names no setting. */
+  settings: Settings | null;
+  /** What the command line's `--data` calls the data; none if it does not say. */
+  data: string | null;
+  /** Sentences about what was not taken as it stands. */
+  remarks: string[];
+}
+
+/** What the part of an address after `#` says. What it leaves out is the same on every device. */
+export function fromHash(hash: string): Address {
   const query = new URLSearchParams(hash.replace(/^#/, ""));
-  const settings: Settings = { ...start };
-  const network = networks.find(({ value }) => value === query.get("network"));
-  if (network) settings.network = network.value;
-  for (const { name, min, max } of numbers) {
-    const text = query.get(name);
-    if (text !== null && /^\d+$/.test(text)) settings[name] = clamp(Number(text), min, max);
+  const settings = defaults(null);
+  const remarks: string[] = [];
+  let named = false;
+  const refuse = (name: string, value: string, what: string, taken: string) =>
+    remarks.push(`${name}: ${quoted(value)} is not ${what}; ${taken} is taken.`);
+  for (const name of new Set(query.keys())) {
+    const [value = "", ...more] = query.getAll(name);
+    if (more.length > 0) remarks.push(`${quoted(name)} is given more than once; the first is taken.`);
+    const row = numbers.find((row) => row.name === name);
+    if (row) {
+      const number = entered(value, row, settings[row.name]);
+      settings[row.name] = number.value;
+      if (number.remark) remarks.push(number.remark);
+    } else if (name === "network") {
+      const network = networks.find((one) => one.value === value);
+      if (network) settings.network = network.value;
+      else refuse("Network", value, networks.map((one) => one.value).join(" or "), settings.network);
+    } else if (name === "method") {
+      const last = value.match(/^truncated:(.*)$/)?.[1];
+      if (value === "reverse" || value === "forward") settings.method = value;
+      else if (last !== undefined && /^\d+$/.test(last)) {
+        const number = entered(last, lastSteps, lastSteps.min);
+        settings.method = `truncated:${number.value}`;
+        if (number.remark) remarks.push(number.remark);
+      } else refuse("Way to the hypergradient", value, "reverse, forward or truncated:K", settings.method);
+    } else if (name === "hyperparameters") {
+      const asked = value.split(",");
+      const chosen = groups.map((one) => one.value).filter((one) => asked.includes(one));
+      const unknown = asked.filter((one) => !groups.some(({ value }) => value === one));
+      if (chosen.length > 0) settings.hyperparameters = chosen;
+      if (unknown.length > 0) refuse("Hyperparameters", unknown.join(","), "one of those that can be tuned", settings.hyperparameters.join(","));
+    } else if (name !== "data") {
+      remarks.push(`${quoted(name)} is no setting.`);
+      continue;
+    }
+    named = true;
   }
-  const method = query.get("method") ?? "";
-  const last = truncation(method);
-  if (last !== null) settings.method = `truncated:${last}`;
-  else if (method === "reverse" || method === "forward") settings.method = method;
-  const named = query.get("hyperparameters")?.split(",");
-  if (named) {
-    const chosen = groups.map(({ value }) => value).filter((value) => named.includes(value));
-    if (chosen.length > 0) settings.hyperparameters = chosen;
-  }
-  return settings;
+  return { settings: named ? settings : null, data: query.get("data"), remarks };
 }
 
-/** The address of settings; only what differs from the defaults, so a plain visit keeps a plain address. */
-export function toHash(settings: Settings, start: Settings): string {
-  const parts = flags(settings, start).map(([name, value]) => `${name}=${value}`);
-  return parts.length === 0 ? "" : `#${parts.join("&")}`;
+/** The part of an address after `#` for settings and, once a run made them matter, data: all of it, so that it means the
+ * same run on every device. */
+export function toHash(settings: Settings, data: string | null): string {
+  const all = [...flags(settings), ...(data === null ? [] : [["data", encodeURIComponent(data)]])];
+  return `#${all.map(([name, value]) => `${name}=${value}`).join("&")}`;
 }
 
-/** The same run on the command line. */
-export function command(settings: Settings, engine?: Engine): string {
-  const all = [...flags(settings), ...(engine === "cpu" ? [["device", "cpu"]] : [])];
-  return ["stackelberg tune", ...all.map(([name, value]) => `--${name} ${value}`)].join(" ");
+export function same(one: Settings, other: Settings): boolean {
+  return toHash(one, null) === toHash(other, null);
 }
 
-function flags(settings: Settings, start?: Settings): [string, string][] {
-  const all: [keyof Settings, string][] = [
+/** The same run on the command line, with words a shell takes as they are meant. */
+export function command(settings: Settings, engine?: Engine, data = "builtin"): string {
+  const all = flags(settings).map(([name, value]) => `--${name} ${value}`);
+  if (engine === "cpu") all.push("--device cpu");
+  // With an equals sign, as a name may begin with a hyphen.
+  if (data !== "builtin") all.push(`--data${data.startsWith("-") ? "=" : " "}${shell(data)}`);
+  return ["stackelberg tune", ...all].join(" ");
+}
+
+function shell(word: string): string {
+  return /^[\w./:@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+function flags(settings: Settings): [string, string][] {
+  return [
     ["network", settings.network],
-    ...numbers.map(({ name }): [keyof Settings, string] => [name, String(settings[name])]),
+    ...numbers.map(({ name }): [string, string] => [name, String(settings[name])]),
     ["method", settings.method],
     ["hyperparameters", settings.hyperparameters.join(",")],
   ];
-  return start ? all.filter(([name, value]) => value !== String(start[name])) : all;
-}
-
-export function clamp(value: number, min: number, max: number): number {
-  return Math.min(max, Math.max(min, Math.round(value)));
 }

@@ -1,0 +1,477 @@
+// What the page is doing: one state, changed by events alone. Components read it and send events; nothing else decides.
+import type { CheckReport, DataInfo, Engine, EngineState, FirstRun, FromWorker, Settings, ToWorker, Trace } from "../../pkg/stackelberg.js";
+import { chosen, fromSearch, engines as names } from "./engine.ts";
+import { duration, number } from "./format.ts";
+import { advance, begin, best, type Run } from "./run.ts";
+import { defaults, fromHash, same, toHash } from "./settings.ts";
+
+/** What the page asks of its worker: of the module in it, or to fetch the built-in recordings again. */
+export type ToEngine = ToWorker | { kind: "fetch" };
+
+/** What comes from the worker: the module's messages, and what keeps the module or its data from coming. */
+export type FromEngine =
+  | FromWorker
+  /** The module is there. */
+  | { kind: "loaded" }
+  /** It is not and, unless it is worth another try, never will be. */
+  | { kind: "broke"; message: string; again: boolean }
+  /** Not all of the built-in recordings came. */
+  | { kind: "no-data"; message: string };
+
+/** What a visitor does. */
+export type Act =
+  | { kind: "choose"; settings: Settings; remarks?: string[] }
+  | { kind: "standard" }
+  | { kind: "take"; engine: Engine | null }
+  | { kind: "address"; hash: string }
+  | { kind: "start" | "confirm" | "decline" }
+  | { kind: "pause" | "resume" | "stop" }
+  | { kind: "check" | "cancel-check" }
+  | { kind: "open"; name: string; bytes: Uint8Array }
+  | { kind: "reading"; name: string }
+  | { kind: "unreadable"; message: string }
+  | { kind: "window"; index: number }
+  | { kind: "dismiss" }
+  | { kind: "way"; way: Way };
+
+export type Event = FromEngine | Act | { kind: "silence" };
+
+/** What is to be done about an event. */
+export type Command = { kind: "send"; message: ToEngine } | { kind: "restart" };
+
+/** Ways on from where nothing can be run. */
+export type Way = "restart" | "fetch" | "retry" | "fastest" | "builtin" | "subset";
+
+/** What the page is doing. */
+export type Stage =
+  /** Waiting for the module. */
+  | { is: "loading" }
+  /** Looking for engines. */
+  | { is: "looking" }
+  /** Waiting for recordings. */
+  | { is: "fetching" }
+  /** Finding out which engine the settings at hand run on, what it takes, and what the defaults are. */
+  | { is: "settling" }
+  | { is: "ready" }
+  /** A start of a run that would take very long has to be confirmed. */
+  | { is: "asking"; seconds: number }
+  | { is: "starting" | "running" | "recovering" | "paused" | "stopping" }
+  | { is: "checking"; cancelling: boolean }
+  /** Nothing can be run until something changes. */
+  | { is: "stuck"; why: string; ways: Way[] };
+
+type Busy = Extract<Stage, { is: "asking" | "starting" | "running" | "recovering" | "paused" | "stopping" | "checking" }>;
+
+export type Check =
+  /** Through so many training steps, and its seconds as foreseen. */
+  | { state: "checking"; steps: number; seconds: number }
+  | { state: "checked"; report: CheckReport }
+  | { state: "failed"; message: string };
+
+/** All the page knows. */
+export interface Studio {
+  /** What is under way; at rest the stage follows from the rest. */
+  busy: Busy | null;
+  module: "loading" | "there" | { why: string; again: boolean };
+  /** None before they were looked for. */
+  engines: EngineState[];
+  /** The one that would do the run at hand sooner, once measured. */
+  faster: Engine | undefined;
+  /** What is worth its time here, once measured; fixed as soon as the first run could have begun. */
+  firstRun: FirstRun | null;
+  fixed: boolean;
+  /** Preparations that were asked for, and the last one that was answered. */
+  asked: number;
+  settled: number;
+  data: DataInfo | null;
+  /** Why not all of the built-in recordings are there. */
+  absent: string | null;
+  /** The file that is being read, and why the last one was not taken. */
+  reading: string | null;
+  refused: string | null;
+  trace: Trace | null;
+  /** What the address says: settings once there is something to say, data once a run made them matter, the engine. */
+  pinned: Settings | null;
+  source: string | null;
+  wanted: Engine | null;
+  /** What was not taken as it was typed, or as the address has it. */
+  remarks: string[];
+  run: Run | null;
+  /** The last run was stopped before it had a result. */
+  cancelled: boolean;
+  /** The last check of the hypergradient. */
+  check: Check | null;
+  /** Nothing was heard from the worker for long although it is at work. */
+  silent: boolean;
+}
+
+type Step = [Studio, Command[]];
+
+/** Why no file is opened while a run is under way. */
+export const inMidRun = "A run is under way on other data. Open a file once it has ended.";
+
+/** A run that is foretold to take longer is asked about first. */
+export const LONG = 3600;
+
+/** What a page does first, opened at an address. */
+export function open(search: string, hash: string): Step {
+  const { settings, data, remarks } = fromHash(hash);
+  const studio: Studio = {
+    busy: null,
+    module: "loading",
+    engines: [],
+    faster: undefined,
+    firstRun: null,
+    fixed: false,
+    asked: 0,
+    settled: 0,
+    data: null,
+    absent: null,
+    reading: null,
+    refused: null,
+    trace: null,
+    pinned: settings,
+    source: data,
+    wanted: fromSearch(search),
+    remarks,
+    run: null,
+    cancelled: false,
+    check: null,
+    silent: false,
+  };
+  return [studio, greeting(studio)];
+}
+
+/** What a new worker is told. */
+function greeting({ source }: Studio): Command[] {
+  const open: Command = { kind: "send", message: { kind: "open" } };
+  return source === "subset" ? [open, useBuiltin(true)] : [open];
+}
+
+const useBuiltin = (subset: boolean): Command => ({ kind: "send", message: { kind: "use-builtin", subset } });
+const plain = (kind: "pause" | "resume" | "stop" | "fetch"): Command => ({ kind: "send", message: { kind } });
+
+/** The settings at hand. */
+export function settings({ pinned, firstRun }: Studio): Settings {
+  return pinned ?? defaults(firstRun);
+}
+
+/** The engine that a run of the settings at hand would use, if there is one. */
+export function engine(studio: Studio): EngineState | undefined {
+  return chosen(studio, studio.wanted);
+}
+
+/** Whether a run is under way. */
+export function live({ busy }: Studio): boolean {
+  return busy !== null && busy.is !== "asking" && busy.is !== "checking";
+}
+
+/** Whether the worker is at something that lets it be heard now and then. */
+export function atWork(studio: Studio): boolean {
+  return ["looking", "settling", "starting", "running", "recovering", "stopping"].includes(stage(studio).is);
+}
+
+/** What the address is to say after its path: `#` with all of the settings at hand, once one was chosen or run. */
+export function address({ pinned, source }: Studio): string {
+  return pinned ? toHash(pinned, source) : "";
+}
+
+export function stage(studio: Studio): Stage {
+  return studio.busy ?? resting(studio);
+}
+
+function resting(studio: Studio): Exclude<Stage, Busy> {
+  const { module, engines, data, absent, source, asked, settled } = studio;
+  if (module === "loading") return { is: "loading" };
+  if (module !== "there") return { is: "stuck", why: module.why, ways: module.again ? ["restart"] : [] };
+  if (engines.length === 0) return { is: "looking" };
+  if (!data) return absent ? { is: "stuck", why: absent, ways: ["fetch"] } : { is: "fetching" };
+  if (source === "builtin" && data.source === "subset")
+    return absent ? { is: "stuck", why: absent, ways: ["fetch", "subset"] } : { is: "fetching" };
+  if (source !== null && source !== data.source && source !== "builtin" && source !== "subset") {
+    const why = `The address is of a run on ${source}, which no address can carry. Open that file below, or take the built-in data.`;
+    return { is: "stuck", why, ways: ["builtin"] };
+  }
+  if (!engine(studio)) return noEngine(studio);
+  return settled === asked ? { is: "ready" } : { is: "settling" };
+}
+
+function noEngine({ engines, wanted }: Studio): Extract<Stage, { is: "stuck" }> {
+  const asked = engines.find(({ engine }) => engine === wanted);
+  if (wanted === "webgpu" && asked?.name === "")
+    return { is: "stuck", why: "The address asks for a GPU, but there is none to use here.", ways: ["fastest"] };
+  const problems = (asked ? [asked] : engines).flatMap(({ problem }) => problem ?? []).join(" ");
+  if (!asked) return { is: "stuck", why: `No engine can be used here. ${problems}`, ways: ["retry"] };
+  return { is: "stuck", why: `${names[asked.engine].label} cannot be used. ${problems}`, ways: ["retry", "fastest"] };
+}
+
+/** The studio after one more event, and what is to be done about it. */
+export function step(before: Studio, event: Event): Step {
+  const studio = event.kind === "silence" || !before.silent ? before : { ...before, silent: false };
+  switch (event.kind) {
+    // What the worker says.
+    case "loaded":
+      return [{ ...studio, module: "there" }, []];
+    case "broke":
+      return [broken(studio, event), []];
+    case "no-data":
+      return [{ ...studio, absent: event.message }, []];
+    case "engines": {
+      const { engines, faster } = event;
+      const first = studio.engines.length === 0;
+      const next: Studio = { ...studio, module: "there", engines, faster };
+      return first ? settle(next) : [next, []];
+    }
+    case "first-run": {
+      if (studio.fixed) return [studio, []];
+      const next = { ...studio, firstRun: event };
+      return same(settings(next), settings(studio)) ? [next, []] : settle(next);
+    }
+    case "settled":
+      return event.id === studio.asked ? [{ ...studio, settled: event.id, fixed: true }, []] : [studio, []];
+    case "data":
+      return received(studio, event);
+    case "trace":
+      return [{ ...studio, trace: event }, []];
+    case "started": {
+      const { settings, engine, data } = event;
+      const busy: Busy = studio.busy?.is === "stopping" ? studio.busy : { is: "running" };
+      return [{ ...studio, busy, run: begin(event), pinned: settings, wanted: engine, source: data.source, cancelled: false }, []];
+    }
+    case "progress":
+    case "inner-losses":
+    case "outer":
+    case "evaluation":
+      return [onRun(studio, event, studio.busy?.is === "recovering" ? "running" : null), []];
+    case "recovering":
+      return [onRun(studio, event, "recovering"), []];
+    case "paused":
+      return [during(studio, "paused"), []];
+    case "resumed":
+      return [during(studio, "running"), []];
+    case "done":
+      return studio.run ? settle({ ...studio, busy: null, run: advance(studio.run, event) }) : [studio, []];
+    case "cancelled":
+      return cancel(studio);
+    case "failed":
+      if (event.stage === "data") return [{ ...studio, refused: event.message, reading: null }, []];
+      return settle({ ...studio, busy: null, run: studio.run && { ...studio.run, failure: event.message } });
+    case "checking":
+      return [{ ...studio, check: { state: "checking", steps: event.steps, seconds: event.seconds } }, []];
+    case "checked":
+      return checked(studio, { state: "checked", report: event });
+    case "unchecked":
+      return checked(studio, event.message === undefined ? null : { state: "failed", message: event.message });
+    case "silence":
+      return [{ ...studio, silent: true }, []];
+
+    // What the visitor does.
+    case "choose":
+      if (live(studio)) return [studio, []];
+      return settle({ ...studio, pinned: event.settings, remarks: event.remarks ?? [] });
+    case "standard":
+      return live(studio) ? [studio, []] : settle({ ...studio, pinned: null, source: null, remarks: [] });
+    case "take":
+      return live(studio) ? [studio, []] : settle({ ...studio, wanted: event.engine });
+    case "address":
+      return readdressed(studio, event.hash);
+    case "start":
+      return start(studio);
+    case "confirm":
+      return studio.busy?.is === "asking" ? launch({ ...studio, busy: null }) : [studio, []];
+    case "decline":
+      return studio.busy?.is === "asking" ? [{ ...studio, busy: null }, []] : [studio, []];
+    case "pause":
+      return studio.busy?.is === "running" ? [studio, [plain("pause")]] : [studio, []];
+    case "resume":
+      return studio.busy?.is === "paused" ? [studio, [plain("resume")]] : [studio, []];
+    case "stop":
+      return live(studio) && studio.busy?.is !== "stopping" ? [{ ...studio, busy: { is: "stopping" } }, [plain("stop")]] : [studio, []];
+    case "check":
+      return check(studio);
+    case "cancel-check":
+      if (studio.busy?.is !== "checking" || studio.busy.cancelling) return [studio, []];
+      return [{ ...studio, busy: { is: "checking", cancelling: true } }, [plain("stop")]];
+    case "reading":
+      return [{ ...studio, reading: event.name, refused: null }, []];
+    case "open":
+      if (live(studio)) return [{ ...studio, reading: null, refused: inMidRun }, []];
+      if (studio.module !== "there")
+        return [{ ...studio, reading: null, refused: `${event.name} was not opened: the engine that reads it is not there.` }, []];
+      return [studio, [{ kind: "send", message: { kind: "load-zip", name: event.name, bytes: event.bytes } }]];
+    case "unreadable":
+      return [{ ...studio, reading: null, refused: event.message }, []];
+    case "window":
+      return [studio, [{ kind: "send", message: { kind: "window", index: event.index } }]];
+    case "dismiss":
+      return [{ ...studio, remarks: [] }, []];
+    case "way":
+      return takeWay(studio, event.way);
+    default:
+      return event satisfies never;
+  }
+}
+
+/** Asks for the engines to be prepared and measured for the settings at hand, now or once there is something to ask. */
+function settle(studio: Studio): Step {
+  const id = studio.asked + 1;
+  const next = { ...studio, asked: id };
+  if (studio.module !== "there" || studio.engines.length === 0 || !studio.data) return [next, []];
+  const { wanted } = studio;
+  return [next, [{ kind: "send", message: { kind: "prepare", id, settings: settings(studio), ...(wanted && { engine: wanted }) } }]];
+}
+
+/** A run goes on, or comes to another stage unless it is being stopped. */
+function during(studio: Studio, is: "running" | "paused" | "recovering" | null): Studio {
+  return is !== null && live(studio) && studio.busy?.is !== "stopping" ? { ...studio, busy: { is } } : studio;
+}
+
+function onRun(studio: Studio, message: Parameters<typeof advance>[1], is: "running" | "recovering" | null): Studio {
+  return studio.run && live(studio) ? during({ ...studio, run: advance(studio.run, message) }, is) : studio;
+}
+
+function broken(studio: Studio, { message: why, again }: { message: string; again: boolean }): Studio {
+  const check: Check | null = studio.check?.state === "checking" ? { state: "failed", message: why } : studio.check;
+  const run = live(studio) && studio.run ? { ...studio.run, failure: why } : studio.run;
+  return { ...studio, busy: null, module: { why, again }, reading: null, check, run };
+}
+
+function received(studio: Studio, data: DataInfo): Step {
+  const own = data.source !== "builtin" && data.source !== "subset";
+  const next: Studio = {
+    ...studio,
+    data,
+    // The data card speaks of what is there now.
+    absent: data.source === "builtin" ? null : studio.absent,
+    reading: null,
+    refused: null,
+    source: own ? data.source : studio.source,
+  };
+  // Whatever data there are now, the trace is to be one of theirs.
+  const trace: Command = { kind: "send", message: { kind: "window", index: studio.trace?.index ?? 0 } };
+  if (live(studio)) return [next, [trace]];
+  const [settled, commands] = settle(next);
+  return [settled, [trace, ...commands]];
+}
+
+/** A run was stopped before a result: what it has finished stays. */
+function cancel(studio: Studio): Step {
+  const finished = (studio.run?.outer.length ?? 0) > 0;
+  const failure = "Stopped while the lost device was being replaced: what was finished before is below, but its network is lost.";
+  return settle({ ...studio, busy: null, cancelled: !finished, run: finished && studio.run ? { ...studio.run, failure } : null });
+}
+
+function checked(studio: Studio, check: Check | null): Step {
+  const next = { ...studio, check };
+  return studio.busy?.is === "checking" ? settle({ ...next, busy: null }) : [next, []];
+}
+
+function readdressed(studio: Studio, hash: string): Step {
+  if (hash === address(studio)) return [studio, []];
+  if (live(studio)) {
+    const remark = "The address was changed while a run is under way. It is that of the run again; change it once the run has ended.";
+    return [{ ...studio, remarks: [remark] }, []];
+  }
+  const { settings, data, remarks } = fromHash(hash);
+  const [next, commands] = settle({ ...studio, busy: studio.busy?.is === "asking" ? null : studio.busy, pinned: settings, source: data, remarks });
+  const other = data !== null && data !== studio.data?.source && (data === "builtin" || data === "subset");
+  return [next, other ? [useBuiltin(data === "subset"), ...commands] : commands];
+}
+
+function start(studio: Studio): Step {
+  // A check gives way to a run.
+  const { is } = studio.busy?.is === "checking" ? resting(studio) : stage(studio);
+  if (is !== "ready") return [studio, []];
+  const seconds = engine(studio)?.run ?? 0;
+  return seconds > LONG ? [{ ...studio, busy: { is: "asking", seconds } }, []] : launch(studio);
+}
+
+function launch(studio: Studio): Step {
+  const state = engine(studio);
+  if (!state) return [studio, []];
+  const next: Studio = { ...studio, busy: { is: "starting" }, pinned: settings(studio), wanted: state.engine, remarks: [], cancelled: false };
+  return [next, [{ kind: "send", message: { kind: "start", settings: settings(studio), engine: state.engine } }]];
+}
+
+function check(studio: Studio): Step {
+  const state = engine(studio);
+  if (stage(studio).is !== "ready" || !state) return [studio, []];
+  const message: ToWorker = { kind: "check-gradient", settings: settings(studio), engine: state.engine };
+  return [{ ...studio, busy: { is: "checking", cancelling: false }, check: null }, [{ kind: "send", message }]];
+}
+
+function takeWay(studio: Studio, way: Way): Step {
+  switch (way) {
+    case "restart": {
+      const run = live(studio) && studio.run ? { ...studio.run, failure: "The engine was started again." } : studio.run;
+      const check = studio.check?.state === "checking" ? null : studio.check;
+      const fresh: Studio = { ...studio, busy: null, run, check, module: "loading", engines: [], faster: undefined, data: null, absent: null, reading: null };
+      return [fresh, [{ kind: "restart" }, ...greeting(studio)]];
+    }
+    case "fetch":
+      return [{ ...studio, absent: null }, [plain("fetch")]];
+    case "retry":
+      return settle(studio);
+    case "fastest":
+      return settle({ ...studio, wanted: null });
+    case "builtin":
+    case "subset": {
+      if (live(studio)) return [studio, []];
+      const subset = way === "subset";
+      const missing = studio.absent !== null && !subset;
+      const next: Studio = { ...studio, source: way, refused: null, absent: missing ? null : studio.absent };
+      const [settled, commands] = settle(next);
+      return [settled, [...(missing ? [plain("fetch")] : []), useBuiltin(subset), ...commands]];
+    }
+  }
+}
+
+export const withoutResult = "Stopped before the first outer iteration was complete, so there is no result.";
+
+/** Where the page stands, in words, for the live region: said once a change, not once a step. */
+export function announcement(studio: Studio): string {
+  const { run } = studio;
+  if (studio.silent) return silence;
+  const now = stage(studio);
+  switch (now.is) {
+    case "loading":
+    case "looking":
+    case "fetching":
+      return "";
+    case "settling":
+    case "ready": {
+      if (run?.failure) return `The run ended early. ${run.failure}`;
+      if (run?.done) return outcome(run);
+      if (studio.cancelled) return withoutResult;
+      return now.is === "ready" ? "Ready to tune." : "";
+    }
+    case "asking":
+      return `This run would take about ${duration(now.seconds)}. Start it all the same?`;
+    case "starting":
+    case "running":
+      return "Tuning.";
+    case "recovering":
+      return run && run.on !== run.engine ? "The GPU was lost twice; the processor goes on." : "The device was lost; going on with a new one.";
+    case "paused":
+      return "Paused.";
+    case "stopping":
+      return "Stopping.";
+    case "checking":
+      return now.cancelling ? "Giving the check up." : "Checking the hypergradient.";
+    case "stuck":
+      return studio.module === "there" ? "Nothing can be run yet: what to do is said beside the start." : now.why;
+  }
+}
+
+export const silence = "Nothing was heard from the engine for half a minute. It may be at work on something long; if it hangs, start it again.";
+
+function outcome({ scores: { before, after }, outer, done }: Run): string {
+  const least = best(outer);
+  const course =
+    before && after
+      ? ` Test accuracy went from ${(100 * before.accuracy).toFixed(1)} to ${(100 * after.accuracy).toFixed(1)} percent.`
+      : least
+        ? ` The outer loss went from ${number(outer[0]?.loss)} to ${number(least.loss)}.`
+        : "";
+  return `${done?.ending === "stopped" ? "Stopped." : "Finished."}${course}`;
+}

@@ -1,0 +1,91 @@
+import type { DataInfo, Done, Engine, Evaluation, FromWorker, OuterIteration, Progress, Settings, Which } from "../../pkg/stackelberg.js";
+
+/** A run as far as the page was told of it. */
+export interface Run {
+  settings: Settings;
+  /** The engine that it began on, and the one that it is on now. */
+  engine: Engine;
+  on: Engine;
+  /** Its data, whatever is loaded meanwhile. */
+  data: DataInfo;
+  /** Why it ended without a result, if it did. */
+  failure: string | null;
+  progress: Progress | null;
+  /** Training losses, one list an outer iteration. */
+  inner: number[][];
+  outer: OuterIteration[];
+  scores: Partial<Record<Which, Evaluation>>;
+  done: Done | null;
+}
+
+/** Messages about a run that is under way. */
+export type RunMessage = Extract<FromWorker, { kind: "progress" | "inner-losses" | "outer" | "evaluation" | "recovering" | "done" }>;
+
+export function begin({ settings, engine, data }: Pick<Run, "settings" | "engine" | "data">): Run {
+  return { settings, engine, on: engine, data, failure: null, progress: null, inner: [], outer: [], scores: {}, done: null };
+}
+
+/** The run after one more message. */
+export function advance(run: Run, message: RunMessage): Run {
+  switch (message.kind) {
+    case "progress":
+      return { ...run, progress: message };
+    case "inner-losses": {
+      const inner = run.inner.slice();
+      inner[message.iteration - 1] = message.losses;
+      return { ...run, inner };
+    }
+    case "outer":
+      return { ...run, outer: [...run.outer, message] };
+    case "evaluation":
+      return { ...run, scores: { ...run.scores, [message.which]: message } };
+    case "recovering":
+      return { ...run, on: message.engine, progress: null };
+    case "done":
+      return { ...run, done: message };
+    default:
+      return message satisfies never;
+  }
+}
+
+/** The lowest outer loss among accepted iterations. */
+export function best(outer: OuterIteration[]): { iteration: number; loss: number } | undefined {
+  return outer
+    .flatMap(({ iteration, loss, accepted }) => (accepted && loss !== undefined ? [{ iteration, loss }] : []))
+    .reduce<{ iteration: number; loss: number } | undefined>(
+      (least, one) => (least && least.loss <= one.loss ? least : one),
+      undefined,
+    );
+}
+
+/** The iteration whose values a run that is over has kept, or nothing while it is under way. */
+export function kept({ outer, done }: Run): OuterIteration | undefined {
+  return done ? outer.find(({ iteration }) => iteration === Math.max(1, done.best)) : undefined;
+}
+
+/** Seconds of the whole run, as far as one can tell now. */
+export function foreseen({ progress }: Run): number | undefined {
+  return progress?.secondsLeft === undefined ? undefined : progress.seconds + progress.secondsLeft;
+}
+
+/** Share of the whole run that is done, 0 to 1. */
+export function completed({ settings, progress, outer, done }: Run): number {
+  if (done) return 1;
+  const inside = progress && progress.iteration > outer.length ? part(progress) : 0;
+  return Math.min(1, (outer.length + inside) / settings.outer);
+}
+
+/** Share of one outer iteration: training is the first quarter, the way back takes three times as long. */
+function part({ phase, step, steps }: Progress): number {
+  const share = steps > 0 ? step / steps : 0;
+  switch (phase) {
+    case "training":
+      return share / 4;
+    case "backward":
+      return (1 + 3 * share) / 4;
+    case "forward":
+      return share;
+    default:
+      return 1;
+  }
+}
