@@ -30,6 +30,8 @@ pub struct Studio {
     builtin: RefCell<Builtin>,
     choice: Cell<Choice>,
     run: RefCell<Option<Rc<Control>>>,
+    /// Whether the check under way is not wanted any more.
+    given_up: Cell<bool>,
     /// What the engines are to do, in this order.
     tasks: RefCell<VecDeque<Task>>,
     /// The engines; away while one is at work.
@@ -89,6 +91,7 @@ impl Studio {
             builtin: RefCell::default(),
             choice: Cell::default(),
             run: RefCell::default(),
+            given_up: Cell::default(),
             tasks: RefCell::default(),
             bench: Cell::new(Some(Bench::new(post))),
         }
@@ -136,7 +139,10 @@ impl Studio {
             }
             ToWorker::Pause => self.control(Control::pause),
             ToWorker::Resume => self.control(Control::resume),
-            ToWorker::Stop => self.control(Control::stop),
+            ToWorker::Stop => {
+                self.given_up.set(true);
+                self.control(Control::stop);
+            }
         }
         Ok(())
     }
@@ -180,8 +186,10 @@ impl Studio {
     async fn check(&self, settings: &Settings, engine: Engine, bench: &mut Bench) {
         let Some(Loaded { source, origin, info }) = self.data.borrow().clone() else { return };
         let plans = run::plans(settings, engine, &origin, &source, &info);
+        self.given_up.set(false);
         let waits = |task: &Task| matches!(task, Task::Run(_));
-        let flow = || if self.tasks.borrow().iter().any(waits) { Flow::Stop } else { Flow::Continue };
+        let ended = || self.given_up.get() || self.tasks.borrow().iter().any(waits);
+        let flow = || if ended() { Flow::Stop } else { Flow::Continue };
         check::run(engine, &plans, bench, &self.post, flow).await;
     }
 
@@ -278,7 +286,8 @@ impl From<DataError> for Failure {
 fn describe(source: &Source, origin: &DataSource) -> Result<DataInfo, DataError> {
     let split = data::Split::new(&source.windows, &SubjectSplit::default())?;
     let side = |part: &Windows| Split { windows: part.len() as u32, people: part.present_subjects() };
-    let of = |windows: &Windows, label: usize| windows.labels.iter().filter(|&&one| one as usize == label).count() as u32;
+    let of =
+        |windows: &Windows, label: usize| windows.labels.iter().filter(|&&one| one as usize == label).count() as u32;
     let class = |(label, name): (usize, &&str)| Class {
         name: (*name).to_owned(),
         windows: of(&source.windows, label),

@@ -1,15 +1,14 @@
 //! A check of the hypergradient in the worker.
 
-use super::bench::{Bench, Plans};
-use super::post::{Post, Visitor};
-use super::protocol::{Agreement, CheckReport, Engine, FromWorker, Outcome, Verdict};
-use crate::bilevel::{Flow, SolveError};
-use crate::experiment::check::{self, Along, CheckError, Comparison, GradientCheck, Subject};
-use crate::experiment::config::TuneConfig;
+use super::bench::{Bench, MEASURING, Plans};
+use super::post::{Post, macrotask};
+use super::protocol::{CheckPart, CheckReport, Edge, Engine, FromWorker, Outcome, Verdict};
+use crate::bilevel::{Flow, Host, SolveError};
+use crate::engine::LocalFuture;
+use crate::experiment::check::{self, Along, Answers, CheckError, GradientCheck, OnDevice, Size, Subject};
 use crate::experiment::error::TuneError;
-
-/// Seconds that a check may take; with more to do, fewer training steps are checked.
-const SECONDS: f64 = 20.0;
+use crate::experiment::predict;
+use crate::reference::ReferenceEngine;
 
 /// Checks on the settings of a run, posts the outcome or why there is none. Ends early if `flow` says so.
 pub async fn run(engine: Engine, plans: &Plans<'_>, bench: &mut Bench, post: &Post, flow: impl Fn() -> Flow) {
@@ -31,36 +30,90 @@ async fn attempt(
     post: &Post,
     flow: impl Fn() -> Flow,
 ) -> Result<GradientCheck, CheckError> {
-    let pace = bench.measured(engine, plans).await?;
-    let subject = |config: &TuneConfig| Subject::new(config, plans.source, None, Along::GROUPS);
-    let seconds = |subject: &Subject| subject.seconds(&pace, false);
-    let (subject, seconds) = Subject::in_time(&mut plans.config.clone(), 1, SECONDS, subject, seconds)?;
-    post.send(&FromWorker::Checking { steps: subject.steps() as u32, seconds });
+    let subject = Subject::new(&plans.config, plans.source, None, Along::GROUPS, false)?;
+    let mut exact = ReferenceEngine::new();
+    let less = subject.exact_config(&plans.config);
+    let pace_in_f64 = predict::measure(&mut exact, &less, plans.source, MEASURING).await?;
+    let seconds = subject.seconds(&pace_in_f64, &bench.measured(engine, plans).await?);
+    let [exact_size, size] = subject.sizes();
+    post.send(&FromWorker::Checking {
+        exact_steps: exact_size.steps,
+        steps: size.steps,
+        seconds: seconds.iter().sum(),
+        share: 0.0,
+    });
     let device = bench.engine(engine).await.map_err(SolveError::from)?;
-    subject.check(device, None, &mut Visitor { flow }).await
+    let told = |share: f64| {
+        post.send(&FromWorker::Checking {
+            exact_steps: exact_size.steps,
+            steps: size.steps,
+            seconds: seconds.iter().sum(),
+            share,
+        });
+    };
+    subject.check(&mut exact, Some(device), seconds, &mut Watching { told, flow, percent: 0 }).await
+}
+
+/// Tells how far the check is, a percent at a time, and lets messages through.
+struct Watching<T, F> {
+    told: T,
+    flow: F,
+    percent: u64,
+}
+
+impl<T: Fn(f64), F: Fn() -> Flow> Host for Watching<T, F> {
+    fn progress(&mut self, done: u64, total: u64) {
+        let percent = 100 * done / total.max(1);
+        if percent > self.percent {
+            self.percent = percent;
+            (self.told)(percent as f64 / 100.0);
+        }
+    }
+
+    fn breathe(&mut self) -> LocalFuture<'_, Flow> {
+        Box::pin(async {
+            macrotask().await;
+            (self.flow)()
+        })
+    }
 }
 
 fn report(check: &GradientCheck) -> CheckReport {
-    let agreement = |comparison: &Comparison| Agreement {
-        methods: comparison.answers.map(|k| check.answers[k].method.clone()).into(),
-        angle: comparison.angle,
-        error: comparison.relative_error,
-        shows: comparison.shown(),
-        verdict: verdict(comparison.verdict()),
+    let (device, edge) = match &check.device {
+        Some(OnDevice::Answered { answers, edge, .. }) => (
+            part(answers),
+            edge.map(|edge| match edge {
+                check::Edge::Scatter => Edge::Scatter,
+                check::Edge::Steep => Edge::Steep,
+            }),
+        ),
+        Some(OnDevice::Diverged { size }) => (empty(*size), Some(Edge::Diverged)),
+        None => unreachable!("the page checks on a device"),
     };
     CheckReport {
-        steps: check.steps as u32,
         directions: check.directions.clone(),
-        methods: check.answers.iter().map(|answer| answer.method.clone()).collect(),
-        values: check.answers.iter().map(|answer| answer.values.clone()).collect(),
-        verdicts: check.verdicts.iter().copied().map(verdict).collect(),
-        agreements: check.comparisons.iter().map(agreement).collect(),
+        exact: part(&check.exact),
+        device,
+        edge,
         outcome: match check.outcome {
             check::Outcome::Passed => Outcome::Passed,
-            check::Outcome::Partly => Outcome::Partly,
+            check::Outcome::Edge => Outcome::Edge,
             check::Outcome::Unsettled => Outcome::Unsettled,
             check::Outcome::Failed => Outcome::Failed,
         },
+    }
+}
+
+fn empty(Size { steps, batch, validation_windows }: Size) -> CheckPart {
+    CheckPart { steps, batch, validation_windows, methods: vec![], values: vec![], verdicts: vec![] }
+}
+
+fn part(answers: &Answers) -> CheckPart {
+    CheckPart {
+        methods: answers.answers.iter().map(|answer| answer.method.clone()).collect(),
+        values: answers.answers.iter().map(|answer| answer.values.clone()).collect(),
+        verdicts: answers.verdicts.iter().copied().map(verdict).collect(),
+        ..empty(answers.size)
     }
 }
 

@@ -202,12 +202,17 @@ pub enum FromWorker {
     Cancelled,
     /// The run ended in good order.
     Done(Done),
-    /// A check of the hypergradient began.
+    /// A check of the hypergradient began, or is so far.
+    #[serde(rename_all = "camelCase")]
     Checking {
-        /// Training steps that it goes through: those of the settings, or fewer where these would take too long.
+        /// Training steps that it goes through in f64.
+        exact_steps: u32,
+        /// Those on the device: all of the settings.
         steps: u32,
-        /// What it will take.
+        /// What it takes in all.
         seconds: f64,
+        /// What is done of it, from 0 to 1.
+        share: f64,
     },
     /// Its outcome.
     Checked(CheckReport),
@@ -490,19 +495,45 @@ pub enum Ending {
 #[derive(Debug, Serialize, Tsify)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckReport {
+    /// What the derivatives are taken along, such as `learning_rate`.
+    pub directions: Vec<String>,
+    /// In f64, through a part of the settings that is always the same.
+    pub exact: CheckPart,
+    /// On the device, through all of the settings.
+    pub device: CheckPart,
+    /// How the settings show that they lie past the edge of stability, if they do.
+    pub edge: Option<Edge>,
+    pub outcome: Outcome,
+}
+
+/// What was found in one precision.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckPart {
     /// Training steps that were gone through.
     pub steps: u32,
-    /// What the derivatives are taken along, such as `lr`.
-    pub directions: Vec<String>,
-    /// Ways to them: `reverse mode`, `forward mode`, `differences`.
+    /// Windows in a batch.
+    pub batch: u32,
+    /// Windows of the outer loss, at most.
+    pub validation_windows: u32,
+    /// Ways to the derivatives: `reverse mode`, `forward mode`, `differences`. None where the training diverged.
     pub methods: Vec<String>,
     /// For each method its derivatives.
     pub values: Vec<Vec<f64>>,
     /// For each direction the worst that two methods have to say of each other.
     pub verdicts: Vec<Verdict>,
-    /// Two methods each.
-    pub agreements: Vec<Agreement>,
-    pub outcome: Outcome,
+}
+
+/// How settings show that they lie past the edge of stability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum Edge {
+    /// Points that differ in their last digits have other hypergradients.
+    Scatter,
+    /// A derivative is many times the loss.
+    Steep,
+    /// Through all of its steps training diverges.
+    Diverged,
 }
 
 /// What a check came to.
@@ -511,28 +542,12 @@ pub struct CheckReport {
 pub enum Outcome {
     /// All agree along every direction.
     Passed,
-    /// So they do along some; nothing disagrees.
-    Partly,
-    /// Nothing disagrees, but no direction is settled.
+    /// The same, but past the edge of stability, where the hypergradient is exact and of no use.
+    Edge,
+    /// Nothing disagrees, but differences cannot tell along some direction.
     Unsettled,
     /// Two disagree.
     Failed,
-}
-
-/// Two ways to the hypergradient side by side.
-#[derive(Debug, Serialize, Tsify)]
-#[serde(rename_all = "camelCase")]
-pub struct Agreement {
-    /// The two.
-    pub methods: Vec<String>,
-    /// Between them, in degrees.
-    pub angle: f64,
-    /// Length of their difference, relative to the second.
-    pub error: f64,
-    /// The relative error that is sure to show along every direction that they settle; none if they settle none.
-    pub shows: Option<f64>,
-    /// The worst of all directions.
-    pub verdict: Verdict,
 }
 
 /// What two ways have to say of each other.

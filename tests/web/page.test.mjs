@@ -81,18 +81,26 @@ test("the hypergradient can be checked, and a check that fails says so", async (
   const page = await open(t);
   const card = page.locator("section", { has: page.getByRole("heading", { name: "Is the gradient right?" }) });
   await card.getByRole("button", { name: "Check the hypergradient" }).click();
-  await card.getByText("All agree, through 12 training steps.").waitFor();
+  await card.getByText("Yes: the hypergradient is right along every direction.").waitFor();
   const rows = card.locator("tbody tr");
   assert.deepEqual(await rows.nth(0).locator("td").allTextContents(), ["−0.18401", "−0.18401", "−0.18407", "agree"]);
-  assert.deepEqual((await rows.nth(4).locator("td").allTextContents()).slice(0, 1), ["0.0031°"]);
+  assert.deepEqual(await rows.nth(3).locator("td").allTextContents(), ["−0.18401", "−0.18401", "agree"]);
   assert.deepEqual(await violations(page), []);
   await shoot(page, "checked-1280-light");
-  await page.evaluate(() => window.double.check({ settings: { steps: 12 } }, "partly"));
-  await card.getByText("Nothing disagrees, but not every direction is settled").waitFor();
+  const check = (...args) => page.evaluate((args) => window.double.check({ settings: { steps: 12 } }, ...args), args);
+  await check("unsettled");
+  await card.getByText("too rough to tell along L2, random signs 1").waitFor();
   assert.deepEqual((await rows.nth(2).locator("td").allTextContents()).slice(3), ["too rough to tell"]);
-  await page.evaluate(() => window.double.check({ settings: { steps: 12 } }, "failed"));
-  await card.getByText("Not all agree").waitFor();
+  await check("failed");
+  await card.getByText("No: along L2, random signs 1, answers disagree").waitFor();
   assert.deepEqual((await rows.nth(2).locator("td").allTextContents()).slice(3), ["disagree"]);
+  for (const [edge, why] of [["scatter", "last digits"], ["steep", "five times the loss"], ["diverged", "diverges"]]) {
+    await check("edge", edge);
+    await card.getByText(new RegExp(`exact, but of no use here, past the edge of stability: .*${why}`)).waitFor();
+  }
+  await page.evaluate(() => window.double.say({ kind: "checking", exactSteps: 10, steps: 12, seconds: 9.5, share: 0.25 }));
+  await card.getByText("Checking 10 training steps in double precision and 12 on the device: about 9.5 s in all.").waitFor();
+  assert.equal(await card.getByRole("progressbar").getAttribute("value"), "0.25");
   await page.evaluate(() => window.double.say({ kind: "unchecked", message: "training diverges at these hyperparameters" }));
   await card.getByText("training diverges").waitFor();
   await page.evaluate(() => window.double.say({ kind: "unchecked" }));

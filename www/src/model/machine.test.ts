@@ -248,7 +248,7 @@ test("settings changed during a check are settled after it", () => {
 });
 
 test("a check is given up for a run, and on request", () => {
-  const check = () => ready().play({ kind: "check" }, { kind: "checking", steps: 4, seconds: 3 });
+  const check = () => ready().play({ kind: "check" }, { kind: "checking", exactSteps: 4, steps: 4, seconds: 3, share: 0 });
   const page = check();
   page.sent();
   page.play({ kind: "cancel-check" });

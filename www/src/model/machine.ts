@@ -63,8 +63,8 @@ export type Stage =
 type Busy = Extract<Stage, { is: "asking" | "starting" | "running" | "recovering" | "paused" | "stopping" | "checking" }>;
 
 export type Check =
-  /** Through so many training steps, and its seconds as foreseen. */
-  | { state: "checking"; steps: number; seconds: number }
+  /** Through so many training steps, in f64 and on the device; its seconds as foreseen, and the share that is done. */
+  | { state: "checking"; exactSteps: number; steps: number; seconds: number; share: number }
   | { state: "checked"; report: CheckReport }
   | { state: "failed"; message: string };
 
@@ -257,7 +257,7 @@ export function step(before: Studio, event: Event): Step {
       if (event.stage === "data") return [{ ...studio, refused: event.message, reading: null }, []];
       return settle({ ...studio, busy: null, run: studio.run && { ...studio.run, failure: event.message } });
     case "checking":
-      return [{ ...studio, check: { state: "checking", steps: event.steps, seconds: event.seconds } }, []];
+      return [{ ...studio, check: { state: "checking", ...event } }, []];
     case "checked":
       return checked(studio, { state: "checked", report: event });
     case "unchecked":
