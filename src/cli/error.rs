@@ -142,6 +142,7 @@ impl CliError {
     pub fn in_run(error: TuneError, way_on: Option<String>) -> Self {
         match (CliError::from(error), way_on) {
             (CliError::Tune(error), Some(way_on)) => CliError::Interrupted { error: error.into(), way_on },
+            (CliError::Memory(error), Some(way_on)) => CliError::Interrupted { error, way_on },
             (error, _) => error,
         }
     }
