@@ -355,7 +355,7 @@ fn interrupt_ends_cleanly_and_can_be_resumed() {
         let kill = std::process::Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status();
         assert!(kill.unwrap().success());
         let outcome = wait(child).exits(0).says(&["Stopping: scoring the best settings"]);
-        assert!(outcome.stdout.contains("Go on with: stackelberg tune --resume"), "{}", outcome.stdout);
+        assert!(outcome.stdout.contains("stackelberg tune --resume"), "{}", outcome.stdout);
         let result = json(directory.join("result.json"));
         assert_eq!(result["ending"], "stopped");
         assert!(result["end"]["test"]["accuracy"].is_number());

@@ -342,3 +342,26 @@ impl Observer for Watch {
         Box::pin(ready(flow))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is written to a file that was deleted would be lost in silence.
+    #[cfg(unix)]
+    #[test]
+    fn outcomes_are_not_written_into_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let outcome = || {
+            let text = r#"{"study": "s", "labels": {}, "metrics": {}, "seconds": 1, "version": "", "engine": "cpu",
+                           "adapter": "", "backend": "", "driver": "", "software": true}"#;
+            serde_json::from_str::<Outcome>(text).unwrap()
+        };
+        let mut journal = Journal::open(root.path(), "s-quick.jsonl").unwrap();
+        journal.append(outcome()).unwrap();
+        fs::remove_file(root.path().join("s-quick.jsonl")).unwrap();
+        let error = journal.append(outcome()).unwrap_err();
+        assert_eq!(journal.outcomes.len(), 1);
+        assert!(error.help().unwrap().to_string().contains("is not there any more"));
+    }
+}

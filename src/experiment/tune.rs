@@ -188,8 +188,11 @@ impl<'e> Tuner<'e> {
                 self.weights().await?
             }
         };
-        // Scored is what is kept, in single precision, on whatever engine and however the run got here.
-        self.session.set_final_weights(&weights)?;
+        // Scored is what is kept, in single precision, on whatever engine and however the run got here. A network that
+        // diverged is not kept.
+        if weights.iter().all(|weight| weight.is_finite()) {
+            self.session.set_final_weights(&weights)?;
+        }
         let end = self.evaluate(&point, observer).await?;
         Ok((self.result(ending, Some(end)), weights))
     }

@@ -242,8 +242,8 @@ mod tests {
             let config = TuneConfig { hyperparameters: vec![kind], ..TuneConfig::default() };
             let problem = crate::experiment::setup::problem(&config, 10);
             let point = crate::experiment::setup::start_values(&config, &problem);
-            let group = point.groups.iter().find(|group| group.kind == kind).unwrap();
-            assert!(group.values.iter().all(|value| (value - start).abs() < 1e-12), "{}", kind.name());
+            let values = point.values(kind);
+            assert!(!values.is_empty() && values.iter().all(|value| (value - start).abs() < 1e-12), "{values:?}");
         }
     }
 
