@@ -183,3 +183,20 @@ fn does_not_fit(error: &DataError) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_without_memory_has_a_way_on() {
+        let full = || {
+            let what = "train_x".to_owned();
+            TuneError::Solve(EngineError::OutOfMemory { what, bytes: 2, limit: Some(1) }.into())
+        };
+        let before = CliError::from(full());
+        assert!(before.help().unwrap().to_string().contains("--memory-budget"));
+        let amid = CliError::in_run(full(), Some("saved".to_owned()));
+        assert!(amid.to_string().contains("train_x") && amid.help().unwrap().to_string() == "saved", "{amid}");
+    }
+}

@@ -17,8 +17,7 @@ use super::{CliError, shell};
 /// configuration file, or the defaults.
 #[derive(Clone, Debug, Default, clap::Args, Serialize)]
 #[command(
-    next_help_heading = "Settings (each overrides a key of --config, where `_` stands for `-`; people are split.validation \
-                         and split.test there)",
+    next_help_heading = "Settings (each overrides a key of --config, with `_` for `-`; people are keys of `split`)",
     args_override_self = true,
     allow_negative_numbers = true
 )]

@@ -29,11 +29,12 @@ use super::{CliError, device, summary};
 
 /// Tune the hyperparameters of a network that recognises activities from a phone's motion
 ///
-/// The network is trained for T steps; the loss on validation windows is differentiated through all of
-/// them with respect to the hyperparameters, which then take a step downhill; and again, N times. At
-/// the end the network with the lowest loss is scored on people that neither training nor tuning has
-/// seen. The exit status is 0 when it is done, 1 if training diverged from the start or the run could not
-/// go on, 2 if something was given wrongly, 130 after Ctrl-C (`stackelberg --help` has all).
+/// The network is trained for T steps; the loss on validation windows is differentiated through them
+/// with respect to the hyperparameters, which then take a step downhill; and again, N times. At the
+/// end the network with the lowest loss is scored on people that neither training nor tuning has seen.
+///
+/// Exits with 0 when it is done, 1 if training diverged from the start or the run could not go on, 2 if
+/// something was given wrongly, 130 after Ctrl-C (`stackelberg --help` has all).
 ///
 /// A first look, in about a minute:        stackelberg tune --quick
 /// The whole data set, with files kept:    stackelberg tune --out runs/first
