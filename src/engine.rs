@@ -31,7 +31,8 @@ pub enum EngineError {
 /// A number of bytes for people.
 pub fn mebibytes(bytes: u64) -> String {
     match bytes {
-        0..0x10_0000 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        0..1024 => several(bytes, "byte"),
+        1024..0x10_0000 => format!("{:.1} KiB", bytes as f64 / 1024.0),
         _ => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
     }
 }
@@ -176,7 +177,7 @@ pub(crate) fn check_binding<'a>(
 /// Who computes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineInfo {
-    /// `gpu` or `reference`.
+    /// `gpu`, `cpu` or `reference`.
     pub engine: String,
     /// Name of the adapter, as its driver gives it.
     pub adapter: String,
@@ -234,4 +235,15 @@ pub trait Engine {
 
     /// Waits until all that was submitted is done.
     fn finish(&mut self) -> LocalFuture<'_, Result<()>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mebibytes;
+
+    #[test]
+    fn sizes_for_people() {
+        let sizes = [0, 1, 1000, 1024, 1536, 3 << 20].map(mebibytes);
+        assert_eq!(sizes, ["0 bytes", "1 byte", "1000 bytes", "1.0 KiB", "1.5 KiB", "3.0 MiB"]);
+    }
 }

@@ -47,6 +47,10 @@ fn help_tells_a_newcomer_where_to_start() {
     for flag in flags {
         assert!(help.contains(&format!("--{flag}")), "no --{flag} in\n{help}");
     }
+    // What `--quick` sets besides the defaults is what its help says.
+    for option in ["--data subset", "--learning-rate 0.005", "--outer 10", "--steps 100", "--validation-windows 128"] {
+        assert!(help.contains(option), "no {option} in\n{help}");
+    }
     for default in ["[default: 200]", "[default: lr,momentum,l2]", "[default: 1GiB]"] {
         assert!(help.contains(default), "no {default} in\n{help}");
     }
@@ -68,6 +72,70 @@ fn defaults_in_the_help_are_the_defaults() {
         seen += 1;
     }
     assert!(seen >= 10, "only {seen} numbers");
+}
+
+/// The help and the schema have the same texts, formulas among them.
+#[test]
+fn the_help_says_what_the_schema_says() {
+    let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let help = flat(&run(&mut program("tune --help")).exits(0).stdout);
+    let schema: Value = serde_json::from_str(&run(&mut program("schema configuration")).exits(0).stdout).unwrap();
+    let properties = schema["properties"].as_object().unwrap();
+    for (key, property) in properties.iter().filter(|(key, _)| *key != "split") {
+        let description = property["description"].as_str().unwrap_or_else(|| panic!("{key} has no description"));
+        assert!(help.contains(&flat(description)), "the help does not say of {key}: {description}\n{help}");
+    }
+    for formula in ["√(v̂ + ε²)", "½ λ ‖W‖²", "v ← μ v + g, w ← w − η v", "w ← w − η (g + μ v)", "√(p / (1 − p))"]
+    {
+        assert!(help.contains(formula), "no {formula} in\n{help}");
+    }
+    let kinds = schema["$defs"]["Kind"].to_string();
+    assert!(kinds.contains("initial-scale") && !kinds.contains("regularizer"), "what is always refused: {kinds}");
+}
+
+#[test]
+fn every_command_with_a_device_names_the_choices() {
+    for command in ["tune", "advise", "verify", "experiment"] {
+        let help = run(&mut program(&format!("{command} --help"))).exits(0).stdout;
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for choice in ["`auto`", "`cpu`", "`reference`", "stackelberg devices"] {
+            assert!(help.contains(choice), "{command} does not name {choice}:\n{help}");
+        }
+    }
+}
+
+#[test]
+fn the_help_says_what_the_exit_status_means() {
+    let help = run(&mut program("--help")).exits(0).stdout;
+    let status = help.split("Exit status:").nth(1).unwrap_or_else(|| panic!("no exit status in\n{help}"));
+    for (code, meaning) in [("0", "done"), ("1", "the answer is no"), ("2", "command line"), ("3", "tell nothing")] {
+        let line = status.lines().find(|line| line.trim_start().starts_with(code)).expect("a line for each");
+        assert!(line.contains(meaning), "{code}: {line}");
+    }
+    assert!(["129", "130", "143"].iter().all(|code| status.contains(code)), "{status}");
+}
+
+/// Another command line would have helped: 2, whatever noticed it.
+#[test]
+fn what_was_given_wrongly_exits_with_2() {
+    let root = tempfile::tempdir().unwrap();
+    let nowhere = root.path().join("nowhere").display().to_string();
+    for arguments in [
+        "explain --data subset --validation-subjects 31".to_owned(),
+        "explain --data subset --validation-subjects 2 --test-subjects 2".to_owned(),
+        "explain --data subset --memory-budget 1".to_owned(),
+        "explain --data subset --method forward --memory-budget 1KiB".to_owned(),
+        "explain --data subset --method implicit:5 --dropout 0".to_owned(),
+        format!("explain --data {nowhere}"),
+        format!("explain --config {nowhere}"),
+        format!("report {nowhere}"),
+        format!("tune --resume {nowhere}"),
+    ] {
+        run(&mut program(&arguments)).exits(2);
+    }
+    run(&mut program("explain --data subset --memory-budget 1"))
+        .exits(2)
+        .says(&["a memory budget of 1 byte is too small"]);
 }
 
 #[test]
@@ -107,7 +175,7 @@ fn explain_needs_no_device_and_is_stable() {
     }
     assert_eq!(explain("all"), parts.join("\n"));
     // The least that fits holds one checkpoint; one training state more, two.
-    let refusal = run(&mut program("explain --data subset --memory-budget 1000")).exits(1).stderr;
+    let refusal = run(&mut program("explain --data subset --memory-budget 1000")).exits(2).stderr;
     let needed = refusal.split('(').nth(1).and_then(|rest| rest.split_whitespace().next()).expect("the error says so");
     let budget = needed.parse::<u64>().expect("a number of bytes") + 4 * (2 * 8478 + 1);
     let plan = format!("explain --data subset --part checkpoints --memory-budget {budget}");
@@ -118,7 +186,7 @@ fn explain_needs_no_device_and_is_stable() {
 #[test]
 fn explain_says_what_budget_would_do() {
     run(&mut program("explain --data subset --memory-budget 1MiB"))
-        .exits(1)
+        .exits(2)
         .says(&["memory budget of 1.0 MiB is too small", "bytes) is needed"]);
 }
 
@@ -230,7 +298,7 @@ fn verify_reports_and_exits_as_promised() {
     );
     let all = report(&[root.path(), &case], 1);
     assert_eq!((&all["passed"], &all["failed"], &all["unsupported"]), (&1.into(), &1.into(), &1.into()));
-    verify(&[&root.path().join("nowhere")], "").exits(1).says(&["cannot read", "nowhere"]);
+    verify(&[&root.path().join("nowhere")], "").exits(2).says(&["cannot read", "nowhere"]);
 }
 
 #[test]

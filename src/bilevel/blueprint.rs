@@ -67,6 +67,14 @@ impl Blueprint {
         fixed(&self.arrays, self.scratch) + self.checkpoints.places as u64 * self.state
     }
 
+    /// Refuses a budget that it exceeds: methods without states to spare take what they take.
+    pub fn within(self, budget: u64) -> Result<Self, SolveError> {
+        match self.bytes() {
+            bytes if bytes > budget => Err(SolveError::OverBudget { budget, bytes }),
+            _ => Ok(self),
+        }
+    }
+
     /// Every array with its bytes, the largest first, and their sum.
     pub fn print_memory(&self) -> String {
         let places = self.checkpoints.places as u64;

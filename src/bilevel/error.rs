@@ -22,6 +22,13 @@ pub enum SolveError {
         least = fixed + state * Plan::fewest_places(*steps, *last) as u64
     )]
     Budget { budget: u64, fixed: u64, state: u64, steps: usize, last: usize },
+    #[error(
+        "a memory budget of {} is too small: this method takes {} ({bytes} bytes) and keeps no states that it could \
+         compute again; reverse mode may do with less",
+        mebibytes(*budget),
+        mebibytes(*bytes)
+    )]
+    OverBudget { budget: u64, bytes: u64 },
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error("the problem cannot be trained: {0}")]

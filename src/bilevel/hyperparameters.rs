@@ -27,9 +27,9 @@ pub enum Kind {
     Betas,
     /// Adam's ε; tuned as its logarithm.
     Epsilon,
-    /// One L2 penalty a layer; tuned as its logarithm.
+    /// One L2 penalty λ a layer, ½ λ ‖W‖² of its kernel; tuned as its logarithm.
     L2,
-    /// One L2 penalty for all layers; tuned as its logarithm.
+    /// One L2 penalty λ for all layers, ½ λ ‖W‖² of their kernels; tuned as its logarithm.
     L2Global,
     /// Rate in (0, 1) of Gaussian dropout; tuned as its logit.
     Dropout,
@@ -39,7 +39,8 @@ pub enum Kind {
     Scaling,
     /// One weight in (0, 1) a training example; tuned as its logit.
     ExampleWeights,
-    /// What the problem's own regularizer takes, as it takes it.
+    /// What the problem's own regularizer takes, as it takes it. The networks that a configuration names have none.
+    #[schemars(skip)]
     Regularizer,
     /// A factor on the initial weights; tuned as its logarithm.
     InitialScale,

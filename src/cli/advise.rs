@@ -19,7 +19,8 @@ use super::{CliError, tune};
 /// Say which way to the hypergradient suits a run, and what each would take
 ///
 /// Times a training step of the run on the device, counts what each method runs and holds, and names the
-/// fastest exact method that fits into the memory budget. The table says what --method calls each;
+/// fastest exact method that fits into the memory budget (or, where none fits, the fastest that does).
+/// Times are those of hypergradients, without scoring. The table says what --method calls each;
 /// those without are for programs that use the library (docs/choosing.md).
 #[derive(clap::Args)]
 pub struct Args {

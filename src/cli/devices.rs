@@ -17,8 +17,8 @@ use super::device::{self, MEASURING};
 
 /// List what can compute here, and how fast
 ///
-/// Each line starts with what --device takes: an adapter's number, `cpu` or `reference`. Any part of an
-/// adapter's name does as well. Each is timed on a training step of the narrow network; without --device
+/// Each line starts with what --device takes: an adapter's number, `cpu` or `reference`; part of an
+/// adapter's name does as well, and `auto`. Each is timed on a training step of the narrow network; without --device
 /// a run times its own and takes the faster of the first adapter and the processor.
 #[derive(clap::Args)]
 pub struct Args {}

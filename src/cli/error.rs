@@ -1,9 +1,11 @@
 //! What can go wrong on the command line, with what to do about it.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
+use stackelberg::bilevel::SolveError;
 use stackelberg::data::DataError;
 use stackelberg::engine::EngineError;
 use stackelberg::experiment::check::CheckError;
@@ -11,7 +13,8 @@ use stackelberg::experiment::config::ConfigError;
 use stackelberg::experiment::error::TuneError;
 
 use super::experiment::JournalError;
-use super::run_dir::RunDirError;
+use super::run_dir::{RunDirError, SETTINGS};
+use super::shell;
 
 /// An error as the user sees it.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -35,15 +38,19 @@ pub enum CliError {
     #[diagnostic(transparent)]
     Journal(#[from] JournalError),
 
-    #[error("a resumed run keeps its settings, but `{setting}` differs from {}/run.toml", directory.display())]
-    #[diagnostic(help("leave the option out to go on; or start a new run with `stackelberg tune --config {}/run.toml --out NEW` and the option", directory.display()))]
-    ResumeChanges { setting: String, directory: PathBuf },
+    #[error("the run in {} keeps its settings: {option} was given, and {SETTINGS} has `{setting}`", directory.display())]
+    #[diagnostic(help("leave {option} out; or start a new run with {option} added to\n{}", shell::repeat(directory)))]
+    ResumeChanges { option: String, setting: String, directory: PathBuf },
 
     #[error(transparent)]
     Data(#[from] DataError),
 
     #[error(transparent)]
     Engine(#[from] EngineError),
+
+    #[error(transparent)]
+    #[diagnostic(help("take a smaller --batch, --steps or --memory-budget, --network narrow, or --device cpu"))]
+    Memory(Box<TuneError>),
 
     #[error(transparent)]
     Tune(TuneError),
@@ -113,6 +120,9 @@ impl From<TuneError> for CliError {
                 Ok(error) => CliError::RunDir(*error),
                 Err(other) => CliError::Tune(TuneError::Observer(other)),
             },
+            error @ TuneError::Solve(SolveError::Engine(EngineError::OutOfMemory { .. })) => {
+                CliError::Memory(error.into())
+            }
             error => CliError::Tune(error),
         }
     }
@@ -132,13 +142,14 @@ impl CliError {
     pub fn in_run(error: TuneError, way_on: Option<String>) -> Self {
         match (CliError::from(error), way_on) {
             (CliError::Tune(error), Some(way_on)) => CliError::Interrupted { error: error.into(), way_on },
+            (CliError::Memory(error), Some(way_on)) => CliError::Interrupted { error, way_on },
             (error, _) => error,
         }
     }
 
-    /// 2 where the command was given wrongly, 1 where it failed.
+    /// What the help of the program says under "Exit status".
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
+        let usage = match self {
             CliError::ReadConfig { .. }
             | CliError::ConfigSyntax(_)
             | CliError::Config(_)
@@ -146,9 +157,46 @@ impl CliError {
             | CliError::NoDevice { .. }
             | CliError::NoMethod
             | CliError::NothingToReport { .. }
-            | CliError::NoCase { .. } => 2,
-            CliError::RunDir(error) if error.is_usage() => 2,
-            _ => super::FAILED,
-        })
+            | CliError::NoCase { .. } => true,
+            CliError::RunDir(error) => error.is_usage(),
+            CliError::Data(error) => does_not_fit(error),
+            CliError::Tune(TuneError::Solve(error)) => {
+                matches!(error, SolveError::Budget { .. } | SolveError::OverBudget { .. } | SolveError::Refused(_))
+            }
+            CliError::Read { source, .. } => source.kind() == ErrorKind::NotFound,
+            _ => false,
+        };
+        ExitCode::from(if usage { super::USAGE } else { super::FAILED })
+    }
+}
+
+/// Whether it is the settings that are wrong: the path of the data, or people and tasks that they do not have.
+fn does_not_fit(error: &DataError) -> bool {
+    match error {
+        DataError::Read { reason, .. } => reason.kind() == ErrorKind::NotFound,
+        DataError::UnknownFormat { .. }
+        | DataError::WrongFolders { .. }
+        | DataError::UnknownSubjects { .. }
+        | DataError::OverlappingSubjects { .. }
+        | DataError::EmptySplit { .. }
+        | DataError::NothingFollows { .. } => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_without_memory_has_a_way_on() {
+        let full = || {
+            let what = "train_x".to_owned();
+            TuneError::Solve(EngineError::OutOfMemory { what, bytes: 2, limit: Some(1) }.into())
+        };
+        let before = CliError::from(full());
+        assert!(before.help().unwrap().to_string().contains("--memory-budget"));
+        let amid = CliError::in_run(full(), Some("saved".to_owned()));
+        assert!(amid.to_string().contains("train_x") && amid.help().unwrap().to_string() == "saved", "{amid}");
     }
 }

@@ -18,6 +18,7 @@ use pollster::block_on;
 use stackelberg::bilevel::{Flow, Pace, SolveError};
 use stackelberg::data::DataError;
 use stackelberg::engine::{Engine, LocalFuture};
+use stackelberg::experiment::config::words;
 use stackelberg::experiment::error::TuneError;
 use stackelberg::experiment::record::DeviceRecord;
 use stackelberg::experiment::study::{self, Budget, Library, Outcome, STUDIES, Study, Trial, summary};
@@ -25,12 +26,12 @@ use stackelberg::experiment::tune::{Event, Observed, Observer};
 
 use super::device::{self, MEASURING, duration};
 use super::progress::number;
-use super::{CliError, data, tune};
+use super::{CliError, data, shell, tune};
 
 /// Run a study on real data: many trainings, one table
 ///
-/// Each trial is saved as it ends, and a trial that is saved is not run again: the same command goes on
-/// with a study that was interrupted. `stackelberg report DIR` makes charts and tables of what is there.
+/// Each trial is saved as it ends, and a trial that is saved is not run again, whatever version or device
+/// it was run with: the same command goes on with a study that was interrupted. `stackelberg report DIR` makes charts and tables of what is there.
 #[derive(clap::Args)]
 pub struct Args {
     /// A study by name, `all` of them, or `list` to see which there are and how long they take here
@@ -45,12 +46,20 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "studies")]
     out: PathBuf,
 
-    /// Where to compute, as for `stackelberg tune`
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    #[arg(long, value_name = "DEVICE", default_value = device::AUTO, help = words::DEVICE)]
     device: String,
 
     #[command(flatten)]
     place: data::Place,
+}
+
+impl Args {
+    /// The same command again.
+    fn again(&self) -> String {
+        let Args { name, budget, out, device, place } = self;
+        let words = [name, "--budget", &named(*budget), "--out", &shell::path(out), "--device", &shell::word(device)];
+        shell::command(["experiment"].into_iter().chain(words).chain(["--data", &shell::path(&place.directory)]))
+    }
 }
 
 fn names() -> clap::builder::PossibleValuesParser {
@@ -65,7 +74,7 @@ pub enum JournalError {
     Create { path: PathBuf, source: std::io::Error },
 
     #[error("cannot read or write {}", path.display())]
-    #[diagnostic(help("what was saved before is unharmed: the same command goes on from there"))]
+    #[diagnostic(help("{}", way_on(path)))]
     Access { path: PathBuf, source: std::io::Error },
 
     #[error("another process is working on {}", path.display())]
@@ -75,6 +84,15 @@ pub enum JournalError {
     #[error("{}, line {line}: {problem}", path.display())]
     #[diagnostic(help("take the line out to have its trial run again, or give another --out"))]
     Line { path: PathBuf, line: usize, problem: String },
+}
+
+/// How to go on after a failed access: decided by what is there.
+fn way_on(path: &Path) -> &'static str {
+    match path.try_exists() {
+        Ok(true) => "what was saved before is unharmed: the same command goes on from there, once the file can be used",
+        Ok(false) => "the file is not there any more, and its outcomes with it; start again, or give another --out",
+        Err(_) => "give another --out",
+    }
 }
 
 /// A study's file: one outcome a line, locked for as long as this lives.
@@ -105,6 +123,8 @@ impl Journal {
     fn append(&mut self, outcome: Outcome) -> Result<(), JournalError> {
         let line = serde_json::to_string(&outcome).expect("outcomes are plain values") + "\n";
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        // What is written to a file that was deleted is lost.
+        let written = written.and_then(|()| fs::metadata(&self.path).map(|_| ()));
         written.map_err(|source| JournalError::Access { path: self.path.clone(), source })?;
         self.outcomes.push(outcome);
         Ok(())
@@ -144,7 +164,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         match Runner::open(args, study)?.finish(&args.device, &library, &stop) {
             Ok(true) => {}
             Ok(false) => {
-                super::note("Stopped; what is finished is saved, and the same command goes on.");
+                super::note(format_args!("Stopped; what is finished is saved. Go on with:\n{}", args.again()));
                 return Ok(ExitCode::SUCCESS);
             }
             // The others can do without.
@@ -155,7 +175,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
             Err(error) => return Err(error),
         }
     }
-    super::note(format_args!("For charts: stackelberg report {}", args.out.display()));
+    super::note(format_args!("For charts: {}", shell::command(["report", &shell::path(&args.out)])));
     Ok(code)
 }
 
@@ -177,7 +197,8 @@ fn list(args: &Args, library: &Library) -> Result<ExitCode, CliError> {
             let time = match seconds(&trials, &mut *engine, &mut paces, library) {
                 Ok(seconds) => format!("about {}", duration(seconds)),
                 Err(TuneError::Data(DataError::NotThere { name, .. })) => {
-                    format!("once its data are there: stackelberg data {name}")
+                    let directory = shell::path(&args.place.directory);
+                    format!("once its data are there: {}", shell::command(["data", name, "--data", &directory]))
                 }
                 Err(error) => return Err(error.into()),
             };
@@ -319,5 +340,28 @@ impl Observer for Watch {
     fn breathe(&mut self) -> LocalFuture<'_, Flow> {
         let flow = if self.stop.load(Ordering::Relaxed) { Flow::Stop } else { Flow::Continue };
         Box::pin(ready(flow))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is written to a file that was deleted would be lost in silence.
+    #[cfg(unix)]
+    #[test]
+    fn outcomes_are_not_written_into_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let outcome = || {
+            let text = r#"{"study": "s", "labels": {}, "metrics": {}, "seconds": 1, "version": "", "engine": "cpu",
+                           "adapter": "", "backend": "", "driver": "", "software": true}"#;
+            serde_json::from_str::<Outcome>(text).unwrap()
+        };
+        let mut journal = Journal::open(root.path(), "s-quick.jsonl").unwrap();
+        journal.append(outcome()).unwrap();
+        fs::remove_file(root.path().join("s-quick.jsonl")).unwrap();
+        let error = journal.append(outcome()).unwrap_err();
+        assert_eq!(journal.outcomes.len(), 1);
+        assert!(error.help().unwrap().to_string().contains("is not there any more"));
     }
 }

@@ -14,7 +14,7 @@ use super::{CliError, tune};
 ///
 /// The graphs are the formulas: one line for each array operation, derivatives included. The programs
 /// are what the device runs: the operations fused into dispatches. The memory plan lists every array
-/// on the device; the checkpoint plan says which training states are kept and which are computed
+/// on the device (buffers for reading back and for scoring come on top); the checkpoint plan says which training states are kept and which are computed
 /// again on the way back.
 #[derive(clap::Args)]
 pub struct Args {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use miette::MietteHandlerOpts;
 
 mod advise;
 mod chart;
@@ -19,6 +20,7 @@ mod report;
 mod run_dir;
 mod schema;
 mod settings;
+mod shell;
 mod summary;
 mod tune;
 mod verify;
@@ -29,12 +31,13 @@ use error::CliError;
 ///
 /// A network is trained with some hyperparameters: a learning rate, a momentum, L2 penalties. Then
 /// the derivative of the validation loss with respect to each of them (the hypergradient) is
-/// computed back through every training step, and the hyperparameters take a step downhill. A few
-/// such outer iterations replace a search over hundreds of settings.
+/// computed through the training steps, and the hyperparameters take a step downhill. One such
+/// iteration gives the derivatives of all of them, six or five thousand, at the cost of some four
+/// trainings.
 ///
 /// Start with:  stackelberg tune --quick
 #[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, after_long_help = EXIT_STATUS)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -54,11 +57,29 @@ enum Command {
     Schema(schema::Args),
 }
 
-/// Exit status of a command that ran but whose answer is no.
+/// Exit status of a command that ran but whose answer is no, or that could not go on.
 const FAILED: u8 = 1;
+
+/// Exit status of a command that was given wrongly.
+const USAGE: u8 = 2;
+
+/// What the exit status says. Commands that say more of theirs agree with it.
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  done
+  1  it ran, and the answer is no (a check or a case failed, data are wrong, training diverged from
+     the start), or it could not go on (a device lost, a disk full, a file damaged)
+  2  the command line, a setting or a configuration file is wrong: people whom the data do not
+     have, a memory budget too small, a method that cannot see a hyperparameter, no such device
+     or path
+  3  check-gradient could tell nothing
+  129, 130, 143  stopped by SIGHUP, Ctrl-C, SIGTERM; what was finished is saved";
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
+    // Commands in messages are to be pasted whole.
+    let whole = || MietteHandlerOpts::new().wrap_lines(false).build();
+    miette::set_hook(Box::new(move |_| Box::new(whole()))).expect("nothing was reported before");
     let outcome = match Cli::parse().command {
         Command::Devices(args) => devices::run(&args),
         Command::Tune(args) => tune::run(&args),
@@ -73,20 +94,21 @@ pub fn main() -> ExitCode {
     };
     outcome.unwrap_or_else(|error| {
         let code = error.exit_code();
-        note(format_args!("{:?}", miette::Report::new(error)));
+        let report = miette::Report::new(shell::Shown::new(error));
+        let _ = writeln!(std::io::stderr(), "{report:?}");
         code
     })
 }
 
 /// Writes a line to standard error. That nobody reads it any more is no reason to end a run.
 fn note(line: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", shell::shown(&line.to_string()));
 }
 
 /// Writes to standard output. A reader that has gone away (`| head`) is no error.
 fn print(text: &str) -> Result<(), CliError> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(shell::shown(text).as_bytes()).and_then(|()| stdout.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::Stdout(e)),
         _ => Ok(()),
     }

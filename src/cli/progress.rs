@@ -39,13 +39,13 @@ impl Progress {
         self.bar.set_position(position);
     }
 
-    /// A line about a finished iteration.
-    pub fn outer(&mut self, record: &OuterRecord) {
+    /// A line about a finished iteration, and whether the run ends with it.
+    pub fn outer(&mut self, record: &OuterRecord, ends: bool) {
         self.latest = record.outer_loss.map_or_else(String::new, |loss| format!("outer loss {}", number(loss)));
         let behind = f64::from(record.iteration - self.skipped);
-        let ahead = self.outer.saturating_sub(record.iteration);
+        let ahead = if ends { 0 } else { self.outer.saturating_sub(record.iteration) };
         let left = if ahead == 0 { String::new() } else { format!(", {}", self.left(behind / f64::from(ahead))) };
-        self.say(&format!("{} ({:.1} s{left})", line(record, self.outer), record.seconds));
+        self.say(&format!("{} ({:.1} s{left})", line(record, self.outer, ends), record.seconds));
     }
 
     /// Shows a line above the bar.
@@ -89,17 +89,18 @@ pub fn number(value: f64) -> String {
 }
 
 /// Outer loss and hyperparameters of an iteration.
-fn line(record: &OuterRecord, outer: u32) -> String {
+fn line(record: &OuterRecord, outer: u32, ends: bool) -> String {
     let loss = match (record.outer_loss, record.diverged_at_step) {
         (Some(loss), _) => format!("outer loss {}", number(loss)),
         (None, Some(step)) => format!("training diverged at step {}", step + 1),
         (None, None) => "the outer loss is not finite".to_owned(),
     };
-    // A run whose start values diverge ends there; after the last iteration there is none to go half the way.
+    // A run whose start values diverge has nothing to go back to; after the last iteration there is none to go half
+    // the way.
     let verdict = match record.iteration {
         _ if record.accepted => "",
         1 => "",
-        last if last >= outer => "; taken back",
+        _ if ends => "; taken back",
         _ => "; taken back, half the way next",
     };
     // What is not solved gives no derivative worth following.
@@ -152,6 +153,18 @@ mod tests {
         let numbers = [0.0, 0.5, -12.3456789, 0.00123456, 98765.0, 1e-5, 1e9, 1.0].map(number);
         assert_eq!(numbers, ["0", "0.5", "-12.35", "0.001235", "98765", "1.00e-5", "1.00e9", "1"]);
         assert_eq!([0.9999, 0.99999999999].map(number), ["0.9999", "1 − 1.0e-11"]);
+    }
+
+    #[test]
+    fn a_step_taken_back_is_followed_by_half_of_it_if_by_any() {
+        let record: OuterRecord = serde_json::from_str(
+            r#"{"iteration": 3, "outer_loss": 2.0, "diverged_at_step": null, "hyperparameters": {}, "hypergradient": {},
+                "accepted": false, "seconds": 1, "peak_bytes": 0, "dispatches": 0, "submits": 0, "readbacks": 0,
+                "buffers_created": 0}"#,
+        )
+        .unwrap();
+        assert!(line(&record, 20, false).contains("taken back, half the way next"));
+        assert!(line(&record, 20, true).contains("taken back") && !line(&record, 20, true).contains("next"));
     }
 
     #[test]

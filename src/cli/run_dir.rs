@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use stackelberg::experiment::record::OuterRecord;
 
+use super::shell;
+
 pub const SETTINGS: &str = "run.toml";
 pub const METRICS: &str = "metrics.jsonl";
 pub const RESULT: &str = "result.json";
@@ -18,15 +20,19 @@ const LOCK: &str = ".lock";
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum RunDirError {
     #[error("{} already holds a run", directory.display())]
-    #[diagnostic(help("continue it with `stackelberg tune --resume {}`, or start another one with a new --out", directory.display()))]
+    #[diagnostic(help("start another one with a new --out, or go on with this one:\n{}", shell::resume(directory)))]
     Occupied { directory: PathBuf },
 
+    #[error("{} is in the way: a run would overwrite it", path.display())]
+    #[diagnostic(help("name another directory with --out"))]
+    Foreign { path: PathBuf },
+
     #[error("{} holds no run to resume: it has no {SETTINGS}", directory.display())]
-    #[diagnostic(help("start one there with `stackelberg tune --out {}`", directory.display()))]
+    #[diagnostic(help("begin one there with\n{}", shell::start(directory)))]
     NoRun { directory: PathBuf },
 
     #[error("{} is a file, and a run is a directory", path.display())]
-    #[diagnostic(help("name the directory that `stackelberg tune --out` wrote to, such as {}", path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).display()))]
+    #[diagnostic(help("name the directory that `tune --out` wrote to, such as {}", shell::path(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))))]
     File { path: PathBuf },
 
     #[error("another process is working on the run in {}", directory.display())]
@@ -41,23 +47,32 @@ pub enum RunDirError {
     #[diagnostic(help("{}--out takes any directory that you may write to", first_aid(source)))]
     Unwritable { directory: PathBuf, source: io::Error },
 
+    #[error("cannot lock the run in {}", directory.display())]
+    #[diagnostic(help("{}a copy of it where you may write can be resumed as well", first_aid(source)))]
+    Lock { directory: PathBuf, source: io::Error },
+
     #[error("cannot write {}", path.display())]
-    #[diagnostic(help("{}what was saved before is unharmed; go on with `stackelberg tune --resume {}`", first_aid(source), directory.display()))]
-    Write { directory: PathBuf, path: PathBuf, source: io::Error },
+    #[diagnostic(help("{}{way_on}", first_aid(source)))]
+    Write { path: PathBuf, source: io::Error, way_on: String },
 
     #[error("cannot read {}", path.display())]
-    #[diagnostic(help("the run can be repeated with `stackelberg tune --config {}/{SETTINGS} --out NEW`", directory.display()))]
-    Read { directory: PathBuf, path: PathBuf, source: io::Error },
+    #[diagnostic(help("{}", again(path)))]
+    Read { path: PathBuf, source: io::Error },
 
     #[error("{} cannot be used: {problem}", path.display())]
-    #[diagnostic(help("restore it from a copy, or repeat the run with `stackelberg tune --config {}/{SETTINGS} --out NEW`", directory.display()))]
-    Damaged { directory: PathBuf, path: PathBuf, problem: String },
+    #[diagnostic(help("{}", again(path)))]
+    Damaged { path: PathBuf, problem: String },
+
+    #[error("the run in {} learnt from other data than {data} holds now", directory.display())]
+    #[diagnostic(help("put the data back as they were; or start a new run with\n{}", shell::repeat(directory)))]
+    OtherData { directory: PathBuf, data: String },
 }
 
 impl RunDirError {
     /// Whether another command line would have helped.
     pub fn is_usage(&self) -> bool {
-        matches!(self, RunDirError::Occupied { .. } | RunDirError::NoRun { .. } | RunDirError::File { .. })
+        use RunDirError::{File, Foreign, NoRun, Occupied};
+        matches!(self, Occupied { .. } | Foreign { .. } | NoRun { .. } | File { .. })
     }
 }
 
@@ -67,6 +82,16 @@ fn first_aid(error: &io::Error) -> &'static str {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on the disk; ",
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "make the directory writable; ",
         _ => "",
+    }
+}
+
+/// What to do about a file of a run that cannot be used: all of the run can be had again while its settings can be read.
+fn again(path: &Path) -> String {
+    let directory = path.parent().unwrap_or(path);
+    if path.ends_with(SETTINGS) {
+        format!("restore it from a copy; if there is a {RESULT}, it has the settings under `configuration`")
+    } else {
+        format!("restore it from a copy, or repeat the run with\n{}", shell::repeat(directory))
     }
 }
 
@@ -80,16 +105,18 @@ impl RunDir {
     /// For a new run: makes the directory if it is not there.
     pub fn create(path: &Path) -> Result<Self, RunDirError> {
         fs::create_dir_all(path).map_err(|source| RunDirError::Create { directory: path.to_owned(), source })?;
-        // Nothing is saved yet that one could go on from.
         let directory = Self::lock(path).map_err(|error| match error {
-            RunDirError::Write { directory, source, .. } => RunDirError::Unwritable { directory, source },
+            RunDirError::Lock { directory, source } => RunDirError::Unwritable { directory, source },
             other => other,
         })?;
-        let files = [SETTINGS, METRICS, RESULT, MODEL, STATE];
-        if files.iter().any(|name| directory.file(name).exists()) {
+        if directory.file(SETTINGS).exists() {
             return Err(RunDirError::Occupied { directory: directory.path });
         }
-        Ok(directory)
+        let files = [METRICS, RESULT, MODEL, STATE].map(|name| directory.file(name));
+        match files.into_iter().find(|file| file.exists()) {
+            Some(path) => Err(RunDirError::Foreign { path }),
+            None => Ok(directory),
+        }
     }
 
     /// For going on with a run.
@@ -104,8 +131,8 @@ impl RunDir {
     }
 
     fn lock(path: &Path) -> Result<Self, RunDirError> {
-        let written = |source| RunDirError::Write { directory: path.to_owned(), path: path.join(LOCK), source };
-        let lock = File::create(path.join(LOCK)).map_err(written)?;
+        let failed = |source| RunDirError::Lock { directory: path.to_owned(), source };
+        let lock = File::create(path.join(LOCK)).map_err(failed)?;
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) => Err(RunDirError::Busy { directory: path.to_owned() }),
             // A file system without locks is no reason not to run.
@@ -135,8 +162,22 @@ impl RunDir {
         replace().map_err(|source| {
             // Best effort: the half-written file takes room and is of no use.
             let _ = fs::remove_file(&temporary);
-            RunDirError::Write { directory: self.path.clone(), path, source }
+            RunDirError::Write { path, source, way_on: self.way_on("what was saved before is unharmed") }
         })
+    }
+
+    /// What is saved, and how to go on with it; or that it is not there any more.
+    pub fn way_on(&self, saved: &str) -> String {
+        if !self.path.is_dir() {
+            let gone = self.path.display();
+            return format!(
+                "{gone} is not there any more, and nothing of the run is left; start again with another --out"
+            );
+        }
+        if !self.file(SETTINGS).exists() {
+            return "nothing was saved yet; start again".to_owned();
+        }
+        format!("{saved}; go on with\n{}", shell::resume(&self.path))
     }
 
     /// A file's content, or `None` if there is no such file.
@@ -144,13 +185,13 @@ impl RunDir {
         match fs::read(self.file(name)) {
             Ok(content) => Ok(Some(content)),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(RunDirError::Read { directory: self.path.clone(), path: self.file(name), source }),
+            Err(source) => Err(RunDirError::Read { path: self.file(name), source }),
         }
     }
 
     /// Says what is wrong with a file.
     pub fn damaged(&self, name: &str, problem: impl Into<String>) -> RunDirError {
-        RunDirError::Damaged { directory: self.path.clone(), path: self.file(name), problem: problem.into() }
+        RunDirError::Damaged { path: self.file(name), problem: problem.into() }
     }
 
     /// The records of the first `iterations` iterations. Later ones are left out: the process was
@@ -234,6 +275,43 @@ mod tests {
         drop(run);
         assert!(matches!(RunDir::create(&path), Err(RunDirError::Occupied { .. })));
         RunDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn files_of_others_are_not_overwritten() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join(RESULT), b"mine").unwrap();
+        let Err(error) = RunDir::create(root.path()) else { panic!("a run would overwrite it") };
+        assert!(error.to_string().contains("result.json is in the way"), "{error}");
+        let help = error.help().unwrap().to_string();
+        assert!(help.contains("--out") && !help.contains("--resume"), "{help}");
+    }
+
+    /// What a failed write says depends on what is there.
+    #[test]
+    fn a_failed_write_says_what_is_left() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a run");
+        let run = RunDir::create(&path).unwrap();
+        let help = |run: &RunDir| {
+            fs::create_dir_all(run.file(&format!(".{STATE}.tmp"))).ok();
+            run.write(STATE, b"new").unwrap_err().help().unwrap().to_string()
+        };
+        assert!(help(&run).contains("nothing was saved yet"), "{}", help(&run));
+        run.write(SETTINGS, b"").unwrap();
+        assert!(help(&run).ends_with(&shell::resume(&path)), "{}", help(&run));
+        fs::rename(&path, root.path().join("elsewhere")).unwrap();
+        let gone = run.write(STATE, b"new").unwrap_err().help().unwrap().to_string();
+        assert!(gone.contains("is not there any more") && !gone.contains("--resume"), "{gone}");
+    }
+
+    #[test]
+    fn a_damaged_settings_file_is_not_to_be_repeated_from() {
+        let root = tempfile::tempdir().unwrap();
+        let run = RunDir::create(root.path()).unwrap();
+        let help = |name| run.damaged(name, "").help().unwrap().to_string();
+        assert!(help(STATE).contains("--config") && !help(SETTINGS).contains("--config"));
+        assert!(help(SETTINGS).contains(RESULT));
     }
 
     #[test]

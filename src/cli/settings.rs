@@ -4,137 +4,114 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use miette::NamedSource;
+use serde::Serialize;
 use stackelberg::bilevel::hyperparameters::Kind;
 use stackelberg::experiment::config::{
-    Bytes, ConfigError, DataSource, Differentiation, Dynamics, Network, Task, TuneConfig,
+    Bytes, ConfigError, DataSource, Differentiation, Dynamics, Network, Task, TuneConfig, words,
 };
 
-use super::CliError;
 use super::error::ConfigSyntax;
+use super::{CliError, shell};
 
 /// Options that make up a configuration. Those not given keep the value of the base: the
 /// configuration file, or the defaults.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args, Serialize)]
 #[command(
-    next_help_heading = "Settings (each overrides the same key of --config)",
+    next_help_heading = "Settings (each overrides a key of --config, with `_` for `-`; people are keys of `split`)",
     args_override_self = true,
     allow_negative_numbers = true
 )]
 pub struct Settings {
-    /// Windows to learn from: `builtin` (the UCI HAR data, 30 people), `subset` (12 of them), or the
-    /// path of the data set as downloaded, a folder or a zip [default: builtin]
-    #[arg(long, value_name = "PATH", value_parser = |text: &str| Ok::<_, String>(located(text.to_owned().into())))]
+    #[arg(long, value_name = "PATH", value_parser = |text: &str| Ok::<_, String>(located(text.to_owned().into())), help = about("data", words::DATA))]
     data: Option<DataSource>,
 
-    /// What the network is to learn of a window [default: classification]
-    #[arg(long)]
+    #[arg(long, help = about("task", words::TASK))]
     task: Option<Task>,
 
-    /// Network to train [default: narrow]
-    #[arg(long)]
+    #[arg(long, help = about("network", words::NETWORK))]
     network: Option<Network>,
 
-    /// Training steps of the inner problem, all of which are differentiated through [default: 200]
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", help = about("steps", words::STEPS))]
     pub(super) steps: Option<u32>,
 
-    /// Outer iterations: trainings, each followed by a step on the hyperparameters [default: 20]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help = about("outer", words::OUTER))]
     outer: Option<u32>,
 
-    /// Windows in a training batch [default: 64]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help = about("batch", words::BATCH))]
     pub(super) batch: Option<u32>,
 
-    /// How the inner problem is trained [default: momentum]
-    #[arg(long)]
+    #[arg(long, help = about("optimizer", words::OPTIMIZER))]
     optimizer: Option<Dynamics>,
 
-    /// How the outer loss is differentiated: `reverse` through all steps, `forward` along with them,
-    /// `truncated:K` through the last K, or at the end as if it were a stationary point (`implicit:K`,
-    /// K iterations of conjugate gradients on the normal equations) or a fixed point (`fixed-point:K`) [default: reverse]
-    #[arg(long, value_name = "METHOD")]
+    #[arg(long, value_name = "METHOD", help = about("method", words::METHOD))]
     pub(super) method: Option<Differentiation>,
 
-    /// What to tune, separated by commas; the rest keeps its start value. Of sgd it is lr,l2 and of adam
-    /// lr,betas,l2 where nothing is named, of the others [default: lr,momentum,l2]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = kinds())]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = kinds(), help = about("hyperparameters", words::HYPERPARAMETERS))]
     hyperparameters: Option<Vec<Kind>>,
 
-    /// Learning rate to start from [default: 0.001]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", help = about("learning_rate", words::LEARNING_RATE))]
     learning_rate: Option<f64>,
 
-    /// Momentum to start from, between 0 and 1 [default: 0.5]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", help = about("momentum", words::MOMENTUM))]
     momentum: Option<f64>,
 
-    /// Adam's two decay rates to start from, between 0 and 1 [default: 0.9,0.999]
-    #[arg(long, value_name = "X,Y", value_parser = two)]
+    #[arg(long, value_name = "X,Y", value_parser = two, help = about("betas", words::BETAS))]
     betas: Option<[f64; 2]>,
 
-    /// Adam's epsilon, inside the root, to start from [default: 1e-5]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", help = about("epsilon", words::EPSILON))]
     epsilon: Option<f64>,
 
-    /// L2 penalty of each layer to start from [default: 0.001]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", help = about("l2", words::L2))]
     l2: Option<f64>,
 
-    /// Rate of the outer optimiser (Adam): how far the log of a hyperparameter moves in an iteration
-    /// [default: 0.4]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", help = about("outer_rate", words::OUTER_RATE))]
     outer_rate: Option<f64>,
 
-    /// The same for example weights [default: 0.25]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", help = about("example_weight_rate", words::EXAMPLE_WEIGHT_RATE))]
     example_weight_rate: Option<f64>,
 
-    /// Share of units that dropout silences during training; where it is tuned, noise of the same
-    /// variance stands for it [default: 0.5]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", help = about("dropout", words::DROPOUT))]
     dropout: Option<f64>,
 
-    /// Standard deviation of noise on the scaled windows during training; where it is tuned and 0, it
-    /// starts from 0.05 [default: 0]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", help = about("jitter", words::JITTER))]
     jitter: Option<f64>,
 
-    /// Standard deviation of a random factor on each channel of a window during training; where it is
-    /// tuned and 0, it starts from 0.1 [default: 0]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", help = about("scaling", words::SCALING))]
     scaling: Option<f64>,
 
-    /// End after this many outer iterations without a lower outer loss; 0 never does [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help = about("patience", words::PATIENCE))]
     patience: Option<u32>,
 
-    /// Take the outer loss on a fixed random choice of this many validation windows [default: 512]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help = about("validation_windows", words::VALIDATION_WINDOWS))]
     pub(super) validation_windows: Option<u32>,
 
-    /// Memory to use on the device. With less, more steps are recomputed on the way back; the results
-    /// are the same bits [default: 1GiB]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", help = about("memory_budget", words::MEMORY_BUDGET))]
     memory_budget: Option<Bytes>,
 
-    /// Seed of everything random: the same seed on the same device gives the same bits [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help = about("seed", words::SEED))]
     seed: Option<u32>,
 
-    /// Where to compute: `auto` (the faster of GPU and processor, timed on this very run), `cpu`,
-    /// `reference` (f64: slow, exact), or an adapter's name or number as `stackelberg devices` lists
-    /// them [default: auto]
-    #[arg(long, value_name = "DEVICE")]
+    #[arg(long, value_name = "DEVICE", help = about("device", words::DEVICE))]
     device: Option<String>,
 
-    /// People to validate on, separated by commas [default: 1,14,21,27,30]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help = words::validation_subjects())]
     validation_subjects: Option<Vec<u32>>,
 
-    /// People to test on, separated by commas [default: 2,4,9,10,12,13,18,20,24]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help = words::test_subjects())]
     test_subjects: Option<Vec<u32>>,
+}
+
+/// What an option sets, and its default.
+fn about(key: &str, what: &str) -> String {
+    format!("{what} [default: {}]", words::default_of(key))
+}
+
+/// Settings that a run may go on with whatever they were: they change no bits.
+pub const FREE: [&str; 4] = ["outer", "patience", "memory_budget", "device"];
+
+/// The option that sets a key.
+pub fn option(key: &str) -> String {
+    format!("--{}", key.replace('_', "-"))
 }
 
 /// Hyperparameters by name.
@@ -165,8 +142,7 @@ fn located(data: DataSource) -> DataSource {
 /// Where a configuration starts from.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Base {
-    /// A first look in a minute: 12 people, 100 steps, 10 outer iterations, from learning rate 0.005
-    #[arg(long, conflicts_with = "config")]
+    #[arg(long, conflicts_with = "config", help = words::quick())]
     quick: bool,
 
     /// Read settings from a TOML file, such as the run.toml of an earlier run
@@ -198,7 +174,7 @@ pub fn parse(path: &std::path::Path, text: String) -> Result<TuneConfig, CliErro
             line,
             column,
             message,
-            text: NamedSource::new(path.display().to_string(), text),
+            text: NamedSource::new(shell::shown(&path.display().to_string()), shell::masked(&text)),
             span: span.into(),
         })),
         other => other.into(),
@@ -206,6 +182,21 @@ pub fn parse(path: &std::path::Path, text: String) -> Result<TuneConfig, CliErro
 }
 
 impl Settings {
+    /// The first option that was given and that a run with these settings cannot go on with, and the setting that the
+    /// run has in its place.
+    pub fn refused(&self, run: &TuneConfig) -> Option<(String, String)> {
+        let given = toml::Table::try_from(self).expect("settings are plain values");
+        let before = toml::Table::try_from(run).expect("settings are plain values");
+        given.iter().filter(|(key, _)| !FREE.contains(&key.as_str())).find_map(|(key, value)| {
+            let (path, was) = match key.strip_suffix("_subjects") {
+                Some(part) => (format!("split.{part}"), before.get("split").and_then(|split| split.get(part))),
+                None => (key.clone(), before.get(key)),
+            };
+            let was_text = was.map_or_else(|| "its default".to_owned(), toml::Value::to_string);
+            (was != Some(value)).then(|| (option(key), format!("{path} = {was_text}")))
+        })
+    }
+
     /// `base` with these options put over it.
     pub fn over(&self, base: TuneConfig) -> TuneConfig {
         fn pick<T: Clone>(option: &Option<T>, base: T) -> T {
@@ -244,6 +235,70 @@ impl Settings {
             seed: pick(&self.seed, base.seed),
             device: pick(&self.device, base.device),
             split,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn settings(line: &str) -> Settings {
+        Line::parse_from(["tune"].into_iter().chain(line.split_whitespace())).settings
+    }
+
+    #[test]
+    fn a_refusal_names_what_was_given() {
+        let run = TuneConfig { momentum: 0.9, ..TuneConfig::default() };
+        let refused = |line: &str| settings(line).refused(&run);
+        let named = |option: &str, setting: &str| Some((option.to_owned(), setting.to_owned()));
+        // The hyperparameters follow the optimizer, and sgd has no momentum; neither was given.
+        for optimizer in ["adam", "sgd"] {
+            assert_eq!(refused(&format!("--optimizer {optimizer}")), named("--optimizer", "optimizer = \"momentum\""));
+        }
+        assert_eq!(refused("--steps 5"), named("--steps", "steps = 200"));
+        assert_eq!(
+            refused("--validation-subjects 3"),
+            named("--validation-subjects", "split.validation = its default")
+        );
+        assert_eq!(refused("--steps 200 --momentum 0.9 --optimizer momentum --learning-rate 1e-3"), None);
+        assert_eq!(refused("--outer 3 --patience 2 --memory-budget 1MiB --device cpu"), None);
+        let split = TuneConfig::from_toml("[split]\nvalidation = [3]").unwrap();
+        assert_eq!(settings("--validation-subjects 3").refused(&split), None);
+    }
+
+    /// Every option is looked at: given another value, it is refused unless it is free.
+    #[test]
+    fn every_option_is_refused_or_free() {
+        let other = [
+            ("data", "elsewhere"),
+            ("task", "prediction"),
+            ("network", "paper"),
+            ("optimizer", "sgd"),
+            ("method", "forward"),
+            ("hyperparameters", "dropout"),
+            ("betas", "0.5,0.5"),
+            ("memory-budget", "3B"),
+            ("device", "other"),
+            ("validation-subjects", "7"),
+            ("test-subjects", "7"),
+        ];
+        let command = <Line as clap::CommandFactory>::command();
+        let options = command.get_arguments().filter_map(|argument| argument.get_long());
+        for option in options.filter(|option| *option != "help") {
+            let value = other.iter().find(|(name, _)| *name == option).map_or("0.25", |(_, value)| value);
+            let whole = ["steps", "outer", "batch", "patience", "validation-windows", "seed"].contains(&option);
+            let line = format!("--{option} {}", if whole { "77" } else { value });
+            let refused = settings(&line).refused(&TuneConfig::default()).map(|(option, _)| option);
+            let free = FREE.contains(&option.replace('-', "_").as_str());
+            assert_eq!(refused, (!free).then(|| format!("--{option}")), "{line}");
         }
     }
 }

@@ -9,6 +9,7 @@ use stackelberg::experiment::config::{Dynamics, TuneConfig};
 use stackelberg::experiment::record::{Classification, Ending, Evaluation, RunResult, Score, Trivial};
 
 use super::progress::{duration, number};
+use super::shell;
 
 /// The outcome for people.
 pub fn text(result: &RunResult, directory: Option<&Path>) -> String {
@@ -32,10 +33,9 @@ pub fn text(result: &RunResult, directory: Option<&Path>) -> String {
     }
     match directory {
         Some(directory) => {
-            let directory = directory.display();
-            let _ = writeln!(text, "\nSaved in {directory}.");
+            let _ = writeln!(text, "\nSaved in {}.", directory.display());
             if result.ending == Ending::Stopped {
-                let _ = writeln!(text, "Go on with: stackelberg tune --resume {directory}");
+                let _ = writeln!(text, "Go on with: {}", shell::resume(directory));
             }
         }
         None => text.push_str("\nNothing was saved; with --out DIR the settings, metrics, result and model are.\n"),
@@ -73,12 +73,17 @@ fn headline(result: &RunResult) -> String {
     }
 }
 
-/// The setting that makes training diverge at once. A penalty alone multiplies the weights by 1 − learning rate · l2 in a
-/// step, which grows beyond twice what momentum μ leaves room for, 1 + μ.
+/// The setting that makes training diverge at once. A penalty alone has the curvature l2, and training with momentum μ
+/// overshoots where learning rate · l2 is above a bound.
 fn cause(config: &TuneConfig) -> &'static str {
-    let adaptive = config.optimizer == Dynamics::Adam;
-    let overshoots = config.learning_rate.min(1.0) * config.l2 > 2.0 * (1.0 + config.momentum);
-    if overshoots && !adaptive { "l2" } else { "learning-rate" }
+    let mu = config.momentum;
+    let bound = match config.optimizer {
+        Dynamics::Sgd => 2.0,
+        Dynamics::Momentum | Dynamics::HeavyBall => 2.0 * (1.0 + mu),
+        Dynamics::Nesterov => 2.0 * (1.0 + mu) / (1.0 + 2.0 * mu),
+        Dynamics::Adam => f64::INFINITY,
+    };
+    if config.learning_rate.min(1.0) * config.l2 > bound { "l2" } else { "learning-rate" }
 }
 
 fn comparison(text: &mut String, start: &Evaluation, end: &Evaluation) {
@@ -126,5 +131,27 @@ fn confusion(text: &mut String, classes: &Classification) {
             let _ = write!(text, "{count:>6}");
         }
         let _ = writeln!(text, "{:>9}", percent(class.f1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without momentum a penalty overshoots from learning rate · l2 = 2 on, whatever the momentum of other optimizers.
+    #[test]
+    fn what_diverges_at_once_is_named() {
+        let config = |optimizer, l2| TuneConfig { optimizer, l2, learning_rate: 1.0, ..TuneConfig::default() };
+        for (optimizer, l2, named) in [
+            (Dynamics::Sgd, 1.9, "learning-rate"),
+            (Dynamics::Sgd, 2.1, "l2"),
+            (Dynamics::Momentum, 2.9, "learning-rate"),
+            (Dynamics::HeavyBall, 3.1, "l2"),
+            (Dynamics::Nesterov, 1.4, "learning-rate"),
+            (Dynamics::Nesterov, 1.6, "l2"),
+            (Dynamics::Adam, 1e9, "learning-rate"),
+        ] {
+            assert_eq!(cause(&config(optimizer, l2)), named, "{optimizer:?} {l2}");
+        }
     }
 }

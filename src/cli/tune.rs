@@ -29,10 +29,12 @@ use super::{CliError, device, summary};
 
 /// Tune the hyperparameters of a network that recognises activities from a phone's motion
 ///
-/// The network is trained for T steps; the loss on validation windows is differentiated through all of
-/// them with respect to the hyperparameters, which then take a step downhill; and again, N times. At
-/// the end the network with the lowest loss is scored on people that neither training nor tuning has
-/// seen.
+/// The network is trained for T steps; the loss on validation windows is differentiated through them
+/// with respect to the hyperparameters, which then take a step downhill; and again, N times. At the
+/// end the network with the lowest loss is scored on people that neither training nor tuning has seen.
+///
+/// Exits with 0 when it is done, 1 if training diverged from the start or the run could not go on, 2 if
+/// something was given wrongly, 130 after Ctrl-C (`stackelberg --help` has all).
 ///
 /// A first look, in about a minute:        stackelberg tune --quick
 /// The whole data set, with files kept:    stackelberg tune --out runs/first
@@ -48,13 +50,19 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
 
-    /// Go on with the run in this directory where it was interrupted, to the same bits. --outer,
-    /// --patience, --memory-budget and --device may be changed, other settings may not
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["quick", "config"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["quick", "config"], help = about_resume())]
     resume: Option<PathBuf>,
 
     #[command(flatten)]
     settings: Settings,
+}
+
+fn about_resume() -> String {
+    let free = settings::FREE.map(settings::option).join(", ");
+    format!(
+        "Go on with the run in this directory where it was interrupted, to the same bits on the same device. {free} may \
+         be changed, other settings may not"
+    )
 }
 
 /// What `state.safetensors` holds.
@@ -88,6 +96,9 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         Some(path) => resumed(RunDir::open(path)?, &args.settings)?,
         None => fresh(args)?,
     };
+    if let Some(left) = nothing_left(&start) {
+        super::note(left);
+    }
     let stop = on_interrupt();
     let source = load(&start.config.data)?;
     // Settings that do not fit the data leave no directory behind and wake no device.
@@ -110,7 +121,8 @@ fn drive(
     if let (Some(saved), Some(directory)) = (&start.saved, &start.directory)
         && saved.fingerprint != fingerprint
     {
-        return Err(directory.damaged(run_dir::STATE, "the data have changed since it was written").into());
+        let data = start.config.data.to_string();
+        return Err(RunDirError::OtherData { directory: directory.path().to_owned(), data }.into());
     }
     let device = DeviceRecord::from(engine.info());
     if let Some(saved) = start.saved.as_ref().filter(|saved| saved.device != device) {
@@ -145,6 +157,7 @@ fn drive(
         model: Exported::new(tuner.session().problem(), tuner.scale()),
         directory,
         records,
+        saved: done,
     };
     let result = finish(&mut tuner, &mut watch);
     watch.progress.finish();
@@ -155,8 +168,8 @@ fn drive(
             Ok(if failed { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS })
         }
         Ok(None) => {
-            let way_on = watch.way_on().unwrap_or_default();
-            super::note(format_args!("Stopped without a final evaluation. {way_on}"));
+            let way_on = watch.way_on().unwrap_or_else(|| "nothing was saved (--out DIR does)".to_owned());
+            super::note(format_args!("Stopped without a final evaluation; {way_on}"));
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => Err(CliError::in_run(error, watch.way_on())),
@@ -191,11 +204,11 @@ fn resumed(directory: RunDir, changes: &Settings) -> Result<Start, CliError> {
     let text = directory.read(run_dir::SETTINGS)?.unwrap_or_default();
     let text = String::from_utf8(text).map_err(|_| directory.damaged(run_dir::SETTINGS, "it is not UTF-8 text"))?;
     let before = settings::parse(&path, text)?;
+    if let Some((option, setting)) = changes.refused(&before) {
+        return Err(CliError::ResumeChanges { option, setting, directory: directory.path().to_owned() });
+    }
     let config = changes.over(before.clone());
     config.check()?;
-    if let Some(setting) = changed(&before, &config) {
-        return Err(CliError::ResumeChanges { setting, directory: directory.path().to_owned() });
-    }
     let saved = directory.read(run_dir::STATE)?;
     let saved: Option<Saved<TunerState>> = saved
         .map(|bytes| archive::unpack_value(&bytes).map_err(|problem| directory.damaged(run_dir::STATE, problem)))
@@ -222,6 +235,18 @@ fn resumed(directory: RunDir, changes: &Settings) -> Result<Start, CliError> {
     Ok(Start { config, directory: Some(directory), saved, records })
 }
 
+/// That a run to go on with has ended, and what makes it longer.
+fn nothing_left(start: &Start) -> Option<String> {
+    let (config, state) = (&start.config, &start.saved.as_ref()?.tuner);
+    let done = several(u64::from(state.iteration), "outer iteration");
+    let how = match state.ending(config)? {
+        Ending::Diverged => "nothing was left to try; a new run may start from other values".to_owned(),
+        _ if state.iteration >= config.outer => format!("a larger --outer than {} makes it longer", config.outer),
+        _ => format!("a larger --patience than {}, or 0, makes it longer", config.patience),
+    };
+    Some(format!("Nothing is left to do: the run has ended after {done} ({how}). It is only scored again."))
+}
+
 /// The settings of the run in a directory, and the hyperparameters that it trains with next, unless it has just begun.
 pub fn present(path: &Path, changes: &Settings) -> Result<(TuneConfig, Option<Hyperparameters>), CliError> {
     let Start { config, saved, .. } = resumed(RunDir::open(path)?, changes)?;
@@ -230,16 +255,10 @@ pub fn present(path: &Path, changes: &Settings) -> Result<(TuneConfig, Option<Hy
 
 /// The first setting that differs and would lead to other bits.
 fn changed(before: &TuneConfig, after: &TuneConfig) -> Option<String> {
-    let free = |config: &TuneConfig| TuneConfig {
-        outer: before.outer,
-        patience: before.patience,
-        memory_budget: before.memory_budget,
-        device: before.device.clone(),
-        ..config.clone()
-    };
-    let table = |config: &TuneConfig| toml::Table::try_from(free(config)).expect("settings are plain values");
+    let table = |config: &TuneConfig| toml::Table::try_from(config).expect("settings are plain values");
     let (before, after) = (table(before), table(after));
-    before.keys().chain(after.keys()).find(|key| before.get(*key) != after.get(*key)).cloned()
+    let differs = |key: &&String| !settings::FREE.contains(&key.as_str()) && before.get(*key) != after.get(*key);
+    before.keys().chain(after.keys()).find(differs).cloned()
 }
 
 /// The windows that a configuration names.
@@ -249,12 +268,13 @@ pub fn load(source: &DataSource) -> Result<Source, CliError> {
 
 /// `run.toml`: repeats the run.
 fn settings_file(config: &TuneConfig, device: &DeviceRecord) -> String {
+    // A line break in a name would make this no TOML.
+    let [adapter, driver] = [&device.adapter, &device.driver].map(|name| name.escape_debug());
     format!(
-        "# stackelberg {} on the {} engine: {}, driver {}\n# To repeat the run: stackelberg tune --config run.toml --out NEW\n\n{}",
+        "# stackelberg {} on the {} engine: {adapter}, driver {driver}\n# To repeat the run: stackelberg tune --config {} --out NEW\n\n{}",
         env!("CARGO_PKG_VERSION"),
         device.engine,
-        device.adapter,
-        device.driver,
+        run_dir::SETTINGS,
         config.to_toml()
     )
 }
@@ -286,6 +306,8 @@ struct Watch {
     model: Exported,
     directory: Option<RunDir>,
     records: Vec<OuterRecord>,
+    /// Outer iterations that a resumed run need not run again.
+    saved: u32,
 }
 
 impl Observer for Watch {
@@ -293,9 +315,10 @@ impl Observer for Watch {
         match event {
             Event::Progress { iteration, done, total } => self.progress.advance(iteration, done, total),
             Event::Outer { record, state, result, weights } => {
-                self.progress.outer(record);
+                self.progress.outer(record, state.ending(&self.header.configuration).is_some());
                 self.records.push(record.clone());
                 self.save(state, result, weights)?;
+                self.saved = state.iteration;
             }
             Event::InnerLosses { .. } | Event::Start(_) => {}
         }
@@ -335,9 +358,11 @@ impl Watch {
 
     /// How to go on with an interrupted run.
     fn way_on(&self) -> Option<String> {
-        let directory = self.directory.as_ref()?.path().display();
-        let saved = several(self.records.len() as u64, "outer iteration");
-        Some(format!("saved: {saved}; go on with `stackelberg tune --resume {directory}`"))
+        let saved = match self.saved {
+            0 => "the settings alone".to_owned(),
+            saved => several(u64::from(saved), "outer iteration"),
+        };
+        Some(self.directory.as_ref()?.way_on(&format!("saved: {saved}")))
     }
 }
 

@@ -21,7 +21,7 @@ pub mod statistics;
 pub mod uci_har;
 
 pub use error::DataError;
-pub use split::{Split, Standardizer, SubjectSplit};
+pub use split::{Split, Standardizer, SubjectSplit, TEST_SUBJECTS, VALIDATION_SUBJECTS};
 
 /// Samples in a window (2.56 s at 50 Hz).
 pub const WINDOW: usize = 128;

@@ -12,7 +12,7 @@ use crate::bilevel::{
     Blueprint, CHUNK, Counts, Directions, Flow, Host, Memory, Method, Online, Pace, Problem, RealTime, Reverse,
     SolveError,
 };
-use crate::engine::several;
+use crate::engine::{mebibytes, several};
 
 /// One way to a hypergradient.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -172,7 +172,8 @@ impl Task<'_> {
         };
         choice.bytes = Some(blueprint.bytes());
         if blueprint.bytes() > self.budget && choice.impossible.is_none() {
-            choice.impossible = Some("it takes more than the memory budget".to_owned());
+            let (takes, budget) = (mebibytes(blueprint.bytes()), mebibytes(self.budget));
+            choice.impossible = Some(format!("it takes {takes}, more than the memory budget of {budget}"));
         }
         Ok(Way { choice, counts: method.counts(&problem, &blueprint.checkpoints, self.along.len()) })
     }

@@ -37,15 +37,15 @@ pub struct OuterRecord {
     pub inner_gradient: Option<f64>,
     /// The values that were trained with, as they enter the training (not their logs or logits).
     pub hyperparameters: Named,
-    /// Derivatives of the outer loss with respect to what the outer optimiser moves: log learning
-    /// rate, logit momentum, log L2, example-weight logits.
+    /// Derivatives of the outer loss with respect to what the outer optimiser moves: logs, or logits of what lies
+    /// between 0 and 1; initial weights as they are.
     pub hypergradient: Named,
     /// Whether the outer optimiser went on from here. After a rejected iteration it takes the step
     /// from the last accepted one again, half as far.
     pub accepted: bool,
-    /// Wall time of the iteration.
+    /// Wall time of the training and its hypergradient, without scoring and saving.
     pub seconds: f64,
-    /// Largest number of bytes allocated on the device since the run started.
+    /// Largest number of bytes allocated on the device since the program took it.
     pub peak_bytes: u64,
     /// Kernels launched in the iteration.
     pub dispatches: u64,
@@ -57,7 +57,8 @@ pub struct OuterRecord {
     pub buffers_created: u64,
 }
 
-/// Mean loss and, of labels, share of right answers on one set of windows, without dropout.
+/// Mean loss and, of labels, share of right answers on one set of windows, without dropout, penalties and example
+/// weights.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Score {
     /// Mean loss; absent if training diverged.
@@ -158,7 +159,7 @@ impl Classification {
 /// The device that computed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceRecord {
-    /// `gpu` or `reference`.
+    /// `gpu`, `cpu` or `reference`.
     pub engine: String,
     /// Name of the adapter, as its driver gives it.
     pub adapter: String,
@@ -201,13 +202,13 @@ pub struct DataRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {
-    /// It goes on, or was killed; it can be resumed.
+    /// It goes on, or was killed or ended with an error; it can be resumed.
     Running,
-    /// All outer iterations were done.
+    /// All outer iterations were done, or `patience` of them brought no lower outer loss.
     Finished,
     /// It was asked to stop; it can be resumed.
     Stopped,
-    /// Training diverged so often that the outer optimiser gave up.
+    /// Twelve points in a row were taken back, or training diverged from the start values on.
     Diverged,
 }
 
@@ -225,7 +226,7 @@ pub struct RunResult {
     pub ending: Ending,
     /// Outer iterations done.
     pub iterations: u32,
-    /// The iteration with the lowest outer loss, whose hyperparameters are the result.
+    /// The iteration with the lowest outer loss, whose hyperparameters are the result; 0 where none was accepted.
     pub best_iteration: u32,
     /// Its outer loss; absent if no iteration was accepted.
     pub best_outer_loss: Option<f64>,

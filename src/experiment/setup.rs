@@ -140,7 +140,7 @@ pub fn blueprint(config: &TuneConfig, source: &data::Source) -> Result<Blueprint
     planned(config, split.train.len(), split.validation.len())
 }
 
-/// What a run on so many training and validation windows would compute and hold.
+/// What a run on so many training and validation windows would compute and hold, within its memory budget.
 pub fn planned(
     config: &TuneConfig,
     training_windows: usize,
@@ -151,7 +151,7 @@ pub fn planned(
     let outer = validation_windows.min(config.validation_windows as usize);
     let problem = problem(config, training_windows);
     let method = method(config, &problem, &start_values(config, &problem))?;
-    Ok(Blueprint::new(&problem, outer, method)?)
+    Ok(Blueprint::new(&problem, outer, method)?.within(config.memory_budget.0)?)
 }
 
 /// What an outer iteration on so many training windows runs with the states of a plan.

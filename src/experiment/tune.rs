@@ -62,6 +62,19 @@ pub struct TunerState {
     pub peak_bytes: u64,
 }
 
+impl TunerState {
+    /// How a run with these settings has ended that has come to this state; nothing if iterations are left.
+    pub fn ending(&self, config: &TuneConfig) -> Option<Ending> {
+        // Too many rejections, or one of the start values, to which there is no accepted point to go back.
+        if self.rejections >= MOST_REJECTIONS || (self.rejections > 0 && self.best.is_none()) {
+            return Some(Ending::Diverged);
+        }
+        let best = self.best.as_ref().map_or(self.iteration, |best| best.iteration);
+        let settled = config.patience > 0 && self.iteration - best >= config.patience;
+        (self.iteration >= config.outer || settled).then_some(Ending::Finished)
+    }
+}
+
 /// The hyperparameters with the lowest outer loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
@@ -115,6 +128,10 @@ impl<'e> Tuner<'e> {
             None => first_state(config, start),
         };
         let session = Session::new(engine, problem, &session_data, method).await?;
+        let (bytes, budget) = (session.predicted_bytes(), config.memory_budget.0);
+        if bytes > budget {
+            return Err(SolveError::OverBudget { budget, bytes }.into());
+        }
         let sets = [set(&split.train), set(&split.validation), set(&split.test)];
         let trivial = trivial(&split);
         Ok(Tuner { session, config: config.clone(), sets, data, scale, trivial, state, best_weights: None })
@@ -139,9 +156,9 @@ impl<'e> Tuner<'e> {
 
     /// Runs the outer iterations that are left.
     pub async fn run(&mut self, observer: &mut dyn Observer) -> Result<Ending, TuneError> {
-        while !self.gave_up() {
-            if self.state.iteration >= self.config.outer || self.settled() {
-                return Ok(Ending::Finished);
+        loop {
+            if let Some(ending) = self.state.ending(&self.config) {
+                return Ok(ending);
             }
             match self.iterate(observer).await {
                 Ok(()) => {}
@@ -149,20 +166,6 @@ impl<'e> Tuner<'e> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Ending::Diverged)
-    }
-
-    /// Whether there is no use in going on: too many rejections, or one of the start values, to which
-    /// there is no accepted point to go back.
-    fn gave_up(&self) -> bool {
-        let TunerState { rejections, best, .. } = &self.state;
-        *rejections >= MOST_REJECTIONS || (*rejections > 0 && best.is_none())
-    }
-
-    /// Whether the outer loss has not fallen for as long as the patience goes.
-    fn settled(&self) -> bool {
-        let best = self.state.best.as_ref().map_or(self.state.iteration, |best| best.iteration);
-        self.config.patience > 0 && self.state.iteration - best >= self.config.patience
     }
 
     /// Evaluates the network with the best hyperparameters found, which is trained again only where it is not known;
@@ -185,8 +188,11 @@ impl<'e> Tuner<'e> {
                 self.weights().await?
             }
         };
-        // Scored is what is kept, in single precision, on whatever engine and however the run got here.
-        self.session.set_final_weights(&weights)?;
+        // Scored is what is kept, in single precision, on whatever engine and however the run got here. A network that
+        // diverged is not kept.
+        if weights.iter().all(|weight| weight.is_finite()) {
+            self.session.set_final_weights(&weights)?;
+        }
         let end = self.evaluate(&point, observer).await?;
         Ok((self.result(ending, Some(end)), weights))
     }

@@ -117,9 +117,9 @@ fn mend() -> &'static str {
          and see chrome://gpu or about:support for why it may be switched off"
     } else if cfg!(target_os = "linux") {
         "Install a Vulkan driver (on Debian and Ubuntu: `apt-get install mesa-vulkan-drivers`, which also runs \
-         without a GPU), or use `--device reference`"
+         without a GPU), or use `--device cpu`"
     } else {
-        "Update the graphics driver, or use `--device reference`"
+        "Update the graphics driver, or use `--device cpu`"
     }
 }
 

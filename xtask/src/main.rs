@@ -34,14 +34,16 @@ enum Command {
     Help,
 }
 
+/// Exits with 2 where the command line is wrong, with 1 where something failed.
 fn main() -> ExitCode {
-    match parse(std::env::args().skip(1)).and_then(run) {
-        Ok(code) => code,
-        Err(error) => {
+    let failed = |status: u8| {
+        move |error: anyhow::Error| {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(status)
         }
-    }
+    };
+    let command = parse(std::env::args().skip(1)).map_err(failed(2));
+    command.and_then(|command| run(command).map_err(failed(1))).unwrap_or_else(|code| code)
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {

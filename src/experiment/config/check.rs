@@ -97,7 +97,11 @@ impl TuneConfig {
                 mend,
             )
         };
-        rate("outer_rate", self.outer_rate, "0.4 moves each hyperparameter by up to a half in an iteration.")?;
+        rate(
+            "outer_rate",
+            self.outer_rate,
+            "0.4 is the usual rate: at first it multiplies or divides a learning rate by about 1.5.",
+        )?;
         rate("example_weight_rate", self.example_weight_rate, "0.25 is the usual rate.")?;
         require(
             (0.0..=MOST_DROPOUT).contains(&self.dropout),
@@ -110,12 +114,17 @@ impl TuneConfig {
             let ok = value == 0.0 || (*SINGLE.start()..=LOUDEST).contains(&value);
             require(ok, field, plain(value), &format!("0, or from {:e} to {LOUDEST}", SINGLE.start()), mend)
         };
-        noise("jitter", self.jitter, "Windows are scaled to a deviation of 1; 0.05 is a little noise.")?;
+        noise(
+            "jitter",
+            self.jitter,
+            "Windows are scaled to a deviation of 1, or to a range of 1 where the next sample is predicted; 0.05 is a little noise.",
+        )?;
         noise("scaling", self.scaling, "0.1 changes each channel by about a tenth.")?;
         self.check_use()
     }
 
-    /// Refuses settings that this training would not look at. Those that are as by default may not have been given.
+    /// Refuses the momentum, betas, ε and rate of example weights of a training that does not look at them. Those that
+    /// are as by default may not have been given.
     fn check_use(&self) -> Result<(), ConfigError> {
         let usual = TuneConfig::default();
         let adam = self.optimizer == Dynamics::Adam;

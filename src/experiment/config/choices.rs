@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::words;
 use crate::bilevel::Loss;
 use crate::bilevel::hyperparameters::Kind;
 use crate::data::{CHANNELS, CLASSES};
@@ -87,15 +88,25 @@ impl Task {
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Dynamics {
     /// Stochastic gradient descent.
+    #[cfg_attr(feature = "cli", value(help = words::SGD))]
+    #[schemars(description = words::SGD)]
     Sgd,
     /// With momentum, in its velocity form.
+    #[cfg_attr(feature = "cli", value(help = words::VELOCITY))]
+    #[schemars(description = words::VELOCITY)]
     #[default]
     Momentum,
     /// With momentum, in Polyak's position form.
+    #[cfg_attr(feature = "cli", value(help = words::HEAVY_BALL))]
+    #[schemars(description = words::HEAVY_BALL)]
     HeavyBall,
     /// With Nesterov's momentum.
+    #[cfg_attr(feature = "cli", value(help = words::NESTEROV))]
+    #[schemars(description = words::NESTEROV)]
     Nesterov,
     /// Adam, with ε inside the root.
+    #[cfg_attr(feature = "cli", value(help = words::ADAM))]
+    #[schemars(description = words::ADAM)]
     Adam,
 }
 

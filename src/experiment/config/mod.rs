@@ -5,6 +5,7 @@ mod check;
 mod choices;
 mod differentiation;
 mod source;
+pub mod words;
 
 use std::ops::Range;
 
@@ -35,61 +36,77 @@ pub enum ConfigError {
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "Configuration of a tuning run")]
 pub struct TuneConfig {
-    /// Windows to learn from: `builtin` (UCI HAR, 30 people), `subset` (12 of them), or the path of
-    /// a UCI HAR folder or zip.
+    /// See [`words::DATA`].
+    #[schemars(description = words::DATA)]
     pub data: DataSource,
-    /// What the network is to learn of a window.
+    /// See [`words::TASK`].
+    #[schemars(description = words::TASK)]
     pub task: Task,
-    /// The network to train.
+    /// See [`words::NETWORK`].
+    #[schemars(description = words::NETWORK)]
     pub network: Network,
-    /// Training steps T of the inner problem, through all of which the hypergradient goes.
+    /// See [`words::STEPS`].
+    #[schemars(description = words::STEPS)]
     pub steps: u32,
-    /// Outer iterations: trainings, each followed by one step on the hyperparameters.
+    /// See [`words::OUTER`].
+    #[schemars(description = words::OUTER)]
     pub outer: u32,
-    /// Windows in a training batch.
+    /// See [`words::BATCH`].
+    #[schemars(description = words::BATCH)]
     pub batch: u32,
-    /// How the inner problem is trained.
+    /// See [`words::OPTIMIZER`].
+    #[schemars(description = words::OPTIMIZER)]
     pub optimizer: Dynamics,
-    /// How the outer loss is differentiated: `reverse`, `forward`, `truncated:K`, `implicit:K` or
-    /// `fixed-point:K`.
+    /// See [`words::METHOD`].
+    #[schemars(description = words::METHOD)]
     pub method: Differentiation,
-    /// What to tune. The other hyperparameters keep their start values. In a file without it, lr, momentum and l2,
-    /// or what the optimizer has in the place of momentum.
+    /// See [`words::HYPERPARAMETERS`].
+    #[schemars(description = words::HYPERPARAMETERS)]
     pub hyperparameters: Vec<Kind>,
-    /// Inner learning rate to start from.
+    /// See [`words::LEARNING_RATE`].
+    #[schemars(description = words::LEARNING_RATE)]
     pub learning_rate: f64,
-    /// Inner momentum to start from.
+    /// See [`words::MOMENTUM`].
+    #[schemars(description = words::MOMENTUM)]
     pub momentum: f64,
-    /// Adam's decay rates of the gradient's mean and of its square's to start from.
+    /// See [`words::BETAS`].
+    #[schemars(description = words::BETAS)]
     pub betas: [f64; 2],
-    /// Adam's ε to start from, which is added to the mean square inside the root.
+    /// See [`words::EPSILON`].
+    #[schemars(description = words::EPSILON)]
     pub epsilon: f64,
-    /// L2 penalty of every layer to start from.
+    /// See [`words::L2`].
+    #[schemars(description = words::L2)]
     pub l2: f64,
-    /// Rate of the outer Adam on scalar hyperparameters, in log or logit units per iteration.
+    /// See [`words::OUTER_RATE`].
+    #[schemars(description = words::OUTER_RATE)]
     pub outer_rate: f64,
-    /// Rate of the outer Adam on example weights, in logit units per iteration.
+    /// See [`words::EXAMPLE_WEIGHT_RATE`].
+    #[schemars(description = words::EXAMPLE_WEIGHT_RATE)]
     pub example_weight_rate: f64,
-    /// Share of units that dropout silences during training. Where it is tuned, noise of the same
-    /// variance stands for it.
+    /// See [`words::DROPOUT`].
+    #[schemars(description = words::DROPOUT)]
     pub dropout: f64,
-    /// Standard deviation of noise on the scaled windows during training; where it is tuned and 0, it
-    /// starts from 0.05.
+    /// See [`words::JITTER`].
+    #[schemars(description = words::JITTER)]
     pub jitter: f64,
-    /// Standard deviation of a random factor on each channel of a window during training; where it is
-    /// tuned and 0, it starts from 0.1.
+    /// See [`words::SCALING`].
+    #[schemars(description = words::SCALING)]
     pub scaling: f64,
-    /// Outer iterations without a lower outer loss after which a run ends; 0 never ends it.
+    /// See [`words::PATIENCE`].
+    #[schemars(description = words::PATIENCE)]
     pub patience: u32,
-    /// The outer loss is taken on a fixed random choice of this many validation windows, or on all
-    /// where there are fewer.
+    /// See [`words::VALIDATION_WINDOWS`].
+    #[schemars(description = words::VALIDATION_WINDOWS)]
     pub validation_windows: u32,
-    /// Memory that the run may use on the device, such as "512MiB". With less, more training steps
-    /// are recomputed; the results are the same bits.
+    /// See [`words::MEMORY_BUDGET`].
+    #[schemars(description = words::MEMORY_BUDGET)]
     pub memory_budget: Bytes,
-    /// Seed of the initial weights, batches, dropout masks and the choice of validation windows.
+    /// See [`words::SEED`].
+    #[schemars(description = words::SEED)]
     pub seed: u32,
-    /// Device: `auto`, `reference`, or the name or index of an adapter.
+    /// See [`words::DEVICE`].
+    #[schemars(description = words::DEVICE)]
     pub device: String,
     /// Who is validated and tested on.
     pub split: SubjectSplit,

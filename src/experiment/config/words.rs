@@ -1,0 +1,296 @@
+//! What settings mean, said once: the help of the command line, the schema of configurations and the formulas in
+//! docs/choosing.md are these texts. Tests hold them against what is computed.
+
+use super::TuneConfig;
+use crate::data::{TEST_SUBJECTS, VALIDATION_SUBJECTS};
+
+/// What a device is called besides `auto`.
+macro_rules! devices {
+    () => {
+        "`cpu`, `reference` (f64: slow, exact), or an adapter's number or part of its name as `stackelberg devices` \
+         lists them"
+    };
+}
+
+pub const DATA: &str = "Windows to learn from: `builtin` (the UCI HAR data, 30 people), `subset` (12 of them), or the \
+                        path of the data set as downloaded, a folder or a zip";
+pub const TASK: &str = "What the network is to learn of a window";
+pub const NETWORK: &str = "Network to train";
+pub const STEPS: &str =
+    "Training steps T of the inner problem; the method says how many of them are differentiated through";
+pub const OUTER: &str = "Outer iterations: trainings, each followed by a step on the hyperparameters";
+pub const BATCH: &str = "Windows in a training batch: drawn anew for each step, none twice";
+pub const OPTIMIZER: &str = "How the inner problem is trained";
+pub const METHOD: &str = "How the outer loss is differentiated: `reverse` through all steps, `forward` along with \
+                          them, `truncated:K` through the last K, or at the end as if it were a stationary point \
+                          (`implicit:K`, K iterations of conjugate gradients on the normal equations) or a fixed \
+                          point (`fixed-point:K`)";
+pub const HYPERPARAMETERS: &str = "What to tune, on the command line separated by commas; the rest keeps its start \
+                                   value. Where nothing is named: of sgd lr,l2, of adam lr,betas,l2, of the others \
+                                   lr,momentum,l2. Example weights start from 1/2, factors (lr-layers, lr-schedule, \
+                                   initial-scale) from 1";
+pub const LEARNING_RATE: &str = "Learning rate η to start from";
+pub const MOMENTUM: &str = "Momentum μ to start from, above 0 and below 1";
+pub const BETAS: &str = "Adam's decay rates to start from, β₁ of the mean of the gradient and β₂ of that of its \
+                         square, above 0 and at most 0.999999";
+pub const EPSILON: &str = "Adam's ε to start from: a step divides by √(v̂ + ε²), v̂ being the bias-corrected mean \
+                           square of the gradient (published Adam divides by √v̂ + ε)";
+pub const L2: &str = "L2 penalty λ of each layer to start from: ½ λ ‖W‖² is added to the training loss, W being the \
+                      layer's kernel (biases are not penalised), so the gradient gets λ W";
+pub const OUTER_RATE: &str = "Rate of the outer optimiser, Adam: about how far the log of a hyperparameter (the logit \
+                              where it lies between 0 and 1) moves in each of the first 8 iterations; later 8/k of it \
+                              in the k-th, and half as far after a step taken back. Schedules and the initial scale \
+                              move a quarter as far, initial weights 1/400";
+pub const EXAMPLE_WEIGHT_RATE: &str = "The outer rate of the logits of example weights";
+pub const DROPOUT: &str = "Share p of the second convolution's activations that dropout sets to 0 during training; the \
+                           others are divided by 1 − p. Where p is tuned, each is multiplied by 1 + ξ √(p / (1 − p)) in \
+                           its place, ξ standard normal";
+pub const JITTER: &str = "Standard deviation of noise added to the scaled windows during training (their own is 1, or \
+                          where the next sample is predicted their range is); where it is tuned and 0, it starts from \
+                          0.05";
+pub const SCALING: &str = "Standard deviation of a random factor, about 1, on each channel of a window during \
+                           training; where it is tuned and 0, it starts from 0.1";
+pub const PATIENCE: &str = "End after this many outer iterations without a lower outer loss; 0 never does";
+pub const VALIDATION_WINDOWS: &str = "Take the outer loss on a fixed random choice of this many validation windows, or \
+                                      on all where there are fewer";
+pub const MEMORY_BUDGET: &str = "Bytes that the arrays of the run may take on the device; buffers for reading back and \
+                                 for scoring come on top. With less, reverse and truncated mode compute more states \
+                                 again, to the same bits; a run that needs more is refused";
+pub const SEED: &str = "Seed of everything random: initial weights, batches, masks and noise of the training, the \
+                        choice of validation windows. The same seed on the same device gives the same bits";
+pub const DEVICE: &str = concat!(
+    "Where to compute: `auto` (the faster of the first GPU and the processor, by a training step of this very run), ",
+    devices!()
+);
+/// The device of a command that has no run to time.
+pub const DEVICE_UNTIMED: &str =
+    concat!("Where to compute: `auto` (the first GPU, or the processor where there is none), ", devices!());
+
+pub const SGD: &str = "w ← w − η g, g being the gradient of the training loss";
+pub const HEAVY_BALL: &str = "Polyak's w ← w − η g + μ (w − w⁻), w⁻ being the weights a step before";
+pub const VELOCITY: &str = "v ← μ v + g, w ← w − η v";
+pub const NESTEROV: &str = "Nesterov's v ← μ v + g, w ← w − η (g + μ v)";
+pub const ADAM: &str =
+    "w ← w − η m̂ / √(v̂ + ε²), m̂ and v̂ being the bias-corrected means of the gradient and of its square";
+
+/// The training loss. Of the outer loss there are neither weights nor penalties.
+pub const INNER_LOSS: &str = "the mean over the batch of weight · loss, plus ½ Σ λ ‖W‖² over the layers; the weights \
+                              multiply and are not normalised";
+
+/// The people validated on.
+pub fn validation_subjects() -> String {
+    format!(
+        "People to validate on, separated by commas [default: those of {} that the data hold, else the last fifth of \
+         those not tested on]",
+        listed(&VALIDATION_SUBJECTS)
+    )
+}
+
+/// The people tested on.
+pub fn test_subjects() -> String {
+    format!("People to test on, separated by commas [default: those of {} that the data hold]", listed(&TEST_SUBJECTS))
+}
+
+fn listed(people: &[u32]) -> String {
+    people.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// What a setting is by default, as the command line takes it.
+///
+/// # Panics
+///
+/// If there is no such setting.
+pub fn default_of(key: &str) -> String {
+    plain(&table(&TuneConfig::default())[key])
+}
+
+/// What [`TuneConfig::quick`] sets.
+pub fn quick() -> String {
+    let (usual, quick) = (table(&TuneConfig::default()), table(&TuneConfig::quick()));
+    let differing = quick.iter().filter(|(key, value)| usual[*key] != **value);
+    let options: Vec<String> =
+        differing.map(|(key, value)| format!("--{} {}", key.replace('_', "-"), plain(value))).collect();
+    format!("A first look in a minute: {}", options.join(" "))
+}
+
+fn table(config: &TuneConfig) -> toml::Table {
+    toml::Table::try_from(config).expect("settings are plain values")
+}
+
+fn plain(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Float(number) => number.to_string(),
+        toml::Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bilevel::hyperparameters::Kind;
+    use crate::bilevel::{Loss, ParameterMap, TrainingLoss};
+    use crate::experiment::config::Dynamics;
+    use crate::interp::eval;
+    use crate::ir::{DType, Graph};
+    use crate::nn::{Layer, Model};
+
+    /// The states of one weight after each of some steps along gradients of that size.
+    fn path(dynamics: Dynamics, gradients: &[f64], scalars: &[f64]) -> Vec<Vec<f64>> {
+        let optimizer = dynamics.optimizer();
+        let mut g = Graph::new();
+        let state = g.input("state", &[optimizer.state_len(1)], DType::F32);
+        let gradient = g.input("gradient", &[1], DType::F32);
+        let eta = g.input("eta", &[1], DType::F32);
+        let named: Vec<_> = scalars.iter().map(|_| g.input("scalar", &[1], DType::F32)).collect();
+        let next = optimizer.step(&mut g, state, gradient, eta, &named);
+        let mut state = vec![0.0; optimizer.state_len(1)];
+        state[0] = 0.5;
+        let mut states = vec![state];
+        for gradient in gradients {
+            let mut inputs = vec![states[states.len() - 1].clone(), vec![*gradient], vec![0.25]];
+            inputs.extend(scalars.iter().map(|scalar| vec![*scalar]));
+            states.push(eval(&g, &[next], &inputs).remove(0));
+        }
+        states
+    }
+
+    #[test]
+    fn optimizers_do_what_their_formulas_say() {
+        const ETA: f64 = 0.25;
+        let gradients = [1.0, -0.5, 2.0];
+        for (dynamics, text) in [
+            (Dynamics::Sgd, SGD),
+            (Dynamics::Momentum, VELOCITY),
+            (Dynamics::HeavyBall, HEAVY_BALL),
+            (Dynamics::Nesterov, NESTEROV),
+        ] {
+            let mu = 0.75;
+            let scalars: &[f64] = if dynamics.has_momentum() { &[mu] } else { &[] };
+            let (mut w, mut before, mut v) = (0.5, 0.5, 0.0);
+            for (state, g) in path(dynamics, &gradients, scalars)[1..].iter().zip(gradients) {
+                v = mu * v + g;
+                let next = match dynamics {
+                    Dynamics::Sgd => w - ETA * g,
+                    Dynamics::Momentum => w - ETA * v,
+                    Dynamics::HeavyBall => w - ETA * g + mu * (w - before),
+                    _ => w - ETA * (g + mu * v),
+                };
+                (before, w) = (w, next);
+                assert!((state[0] - w).abs() < 1e-12, "{text}: {} {w}", state[0]);
+            }
+        }
+    }
+
+    /// A mean square so small that ε and ε², and a place inside and outside the root, are far apart.
+    #[test]
+    fn adams_epsilon_stands_where_its_text_says() {
+        let (beta1, beta2, epsilon, g) = (0.9, 0.999, 1e-5, 1e-5);
+        let state = path(Dynamics::Adam, &[g], &[beta1, beta2, epsilon]).remove(1);
+        let (m_hat, v_hat) = (g, g * g);
+        let step = |spread: f64| 0.5 - 0.25 * m_hat / spread;
+        assert!((state[0] - step((v_hat + epsilon * epsilon).sqrt())).abs() < 1e-9, "{ADAM} {EPSILON}");
+        for other in [(v_hat + epsilon).sqrt(), v_hat.sqrt() + epsilon] {
+            assert!((state[0] - step(other)).abs() > 1e-2);
+        }
+        assert!(ADAM.contains("√(v̂ + ε²)") && EPSILON.contains("√(v̂ + ε²)"));
+    }
+
+    #[test]
+    fn penalties_are_half_lambda_times_the_squares_of_kernels() {
+        let model =
+            Model::new(vec![Layer::Dense { name: "dense".to_owned(), inputs: 2, outputs: 1, bias: true }], &[2])
+                .unwrap();
+        let mut g = Graph::new();
+        let theta = g.input("theta", &[3], DType::F32);
+        let map = ParameterMap::input(&mut g, &model);
+        let l2_log = g.input("l2_log", &[1], DType::F32);
+        let weights = g.input("weights", &[2], DType::F32);
+        let output = g.input("output", &[2, 1], DType::F32);
+        let target = g.input("target", &[2, 1], DType::F32);
+        let loss = TrainingLoss {
+            model: &model,
+            map,
+            loss: Loss::MeanSquaredError,
+            l2_log: Some(l2_log),
+            weights: Some(weights),
+        };
+        let value = loss.of_output(&mut g, theta, output, target);
+        let [layer, kernel] =
+            ParameterMap::values(&model).map(|words| words.into_iter().map(f64::from).collect::<Vec<_>>());
+        let bias = kernel.iter().position(|&is_kernel| is_kernel == 0.0).unwrap();
+        let mut theta = vec![2.0, 2.0, 2.0];
+        theta[bias] = 1000.0;
+        let lambda: f64 = 0.1;
+        let inputs = [theta, layer, kernel, vec![lambda.ln()], vec![0.5, 3.0], vec![1.0, 2.0], vec![0.0, 0.0]].to_vec();
+        let value = eval(&g, &[value], &inputs)[0][0];
+        // Losses 1 and 4 with the weights ½ and 3, and ½ λ (2² + 2²); the bias has no part in it.
+        let expected = (0.5 * 1.0 + 3.0 * 4.0) / 2.0 + 0.5 * lambda * 8.0;
+        assert!((value - expected).abs() < 1e-9, "{INNER_LOSS} {L2}: {value} {expected}");
+    }
+
+    #[test]
+    fn usual_hyperparameters_are_those_of_the_text() {
+        let usual = |dynamics: Dynamics| {
+            dynamics.usual_hyperparameters().iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",")
+        };
+        let (sgd, adam, other) = (usual(Dynamics::Sgd), usual(Dynamics::Adam), usual(Dynamics::Nesterov));
+        let text = format!("of sgd {sgd}, of adam {adam}, of the others {other}.");
+        assert!(HYPERPARAMETERS.contains(&text), "{text}");
+        for (kind, start) in [(Kind::ExampleWeights, 0.5), (Kind::LrLayers, 1.0), (Kind::InitialScale, 1.0)] {
+            let config = TuneConfig { hyperparameters: vec![kind], ..TuneConfig::default() };
+            let problem = crate::experiment::setup::problem(&config, 10);
+            let point = crate::experiment::setup::start_values(&config, &problem);
+            let values = point.values(kind);
+            assert!(!values.is_empty() && values.iter().all(|value| (value - start).abs() < 1e-12), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn what_quick_sets_is_all_said() {
+        let text = quick();
+        for part in ["--data subset", "--learning-rate 0.005", "--outer 10", "--steps 100", "--validation-windows 128"]
+        {
+            assert!(text.contains(part), "{text}");
+        }
+        assert_eq!(text.matches("--").count(), 5, "{text}");
+        assert_eq!([default_of("betas"), default_of("memory_budget")], ["0.9,0.999", "1GiB"]);
+    }
+
+    /// The outer rate as it is in the first and a later iteration, and for what moves less.
+    #[test]
+    fn the_outer_rate_is_what_its_text_says() {
+        use crate::bilevel::outer::OuterAdam;
+        let config = TuneConfig::default();
+        let rate = |kind| crate::experiment::setup::outer_rate(&config, kind) / config.outer_rate;
+        assert_eq!([Kind::Lr, Kind::LrSchedule, Kind::InitialScale].map(rate), [1.0, 0.25, 0.25]);
+        assert!((rate(Kind::InitialWeights) - 1.0 / 400.0).abs() < 1e-12);
+        let mut adam = OuterAdam::new(1, 1.0);
+        let mut u = [0.0];
+        let steps: Vec<f64> = (1..=16)
+            .map(|_| {
+                let before = u[0];
+                adam.step(&mut u, 1.0, &[1.0]);
+                before - u[0]
+            })
+            .collect();
+        for (k, step) in (1..).zip(&steps) {
+            assert!((step - (8.0 / f64::from(k)).min(1.0)).abs() < 1e-6, "iteration {k}: {step}");
+        }
+        let at = u[0];
+        adam.step(&mut u, f64::NAN, &[1.0]);
+        let accepted = at + steps[15];
+        assert!(((accepted - u[0]) / steps[15] - 0.5).abs() < 1e-6, "half as far: {}", accepted - u[0]);
+    }
+
+    #[test]
+    fn the_documentation_has_the_same_formulas() {
+        let formulas = [SGD, VELOCITY, HEAVY_BALL, NESTEROV, ADAM, EPSILON, L2, DROPOUT, INNER_LOSS, OUTER_RATE];
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/choosing.md");
+        let text = std::fs::read_to_string(path).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        for formula in formulas {
+            assert!(text.contains(formula), "docs/choosing.md lacks: {formula}");
+        }
+    }
+}
