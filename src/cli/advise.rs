@@ -38,6 +38,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let config = args.settings.over(args.base.load()?);
     config.check()?;
+    let config = device::within_memory(config);
     let source = tune::load(&config.data)?;
     let split = Split::new(&source.windows, &config.split)?;
     let ways = block_on(Ways::of(&config, split.train.len(), split.validation.len(), &mut Unattended))?;

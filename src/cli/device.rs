@@ -4,8 +4,8 @@ use pollster::block_on;
 use stackelberg::bilevel::Pace;
 use stackelberg::cpu::CpuEngine;
 use stackelberg::data::Source;
-use stackelberg::engine::{Engine, EngineError, EngineInfo};
-use stackelberg::experiment::config::TuneConfig;
+use stackelberg::engine::{Engine, EngineError, EngineInfo, mebibytes};
+use stackelberg::experiment::config::{Bytes, TuneConfig};
 use stackelberg::experiment::error::TuneError;
 use stackelberg::experiment::predict;
 use stackelberg::gpu::{GpuEngine, adapters};
@@ -28,6 +28,7 @@ pub fn open(choice: &str) -> Result<Box<dyn Engine>, CliError> {
     let engine: Box<dyn Engine> = match choice {
         REFERENCE => Box::new(ReferenceEngine::new()),
         CPU => Box::new(CpuEngine::new(0)),
+        AUTO if block_on(adapters()).first().is_none_or(|best| best.software) => Box::new(CpuEngine::new(0)),
         _ => match block_on(GpuEngine::new(choice)) {
             Err(EngineError::NoAdapter { .. }) if choice == AUTO => Box::new(CpuEngine::new(0)),
             Err(EngineError::NoAdapter { reason, .. }) => return Err(no_device(choice, reason)),
@@ -91,14 +92,46 @@ pub fn choose_by(
     Ok(measured.swap_remove(fastest))
 }
 
-/// Every engine that `auto` chooses from; where they are equally fast, the first is taken.
+/// Every engine that `auto` chooses from; where they are equally fast, the first is taken. A software adapter is a
+/// processor that takes the longer way, so it is neither prepared nor timed.
 fn everything() -> Vec<Box<dyn Engine>> {
     let processor: Box<dyn Engine> = Box::new(CpuEngine::new(0));
-    match block_on(GpuEngine::new(AUTO)) {
-        Ok(gpu) if gpu.info().software => vec![processor, Box::new(gpu)],
-        Ok(gpu) => vec![Box::new(gpu), processor],
-        Err(_) => vec![processor],
+    if block_on(adapters()).first().is_none_or(|best| best.software) {
+        return vec![processor];
     }
+    match block_on(GpuEngine::new(AUTO)) {
+        Ok(gpu) => vec![Box::new(gpu), processor],
+        Err(error) => {
+            super::note(format_args!("Note: the GPU cannot be used: {error}"));
+            vec![processor]
+        }
+    }
+}
+
+/// Bytes that a run may take of the machine's memory: the rest is for the host's side of it and for other programs.
+fn most_bytes() -> u64 {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let group = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory);
+    match system.total_memory().min(group) {
+        // A system that does not tell.
+        0 => u64::MAX,
+        all => all / 4 * 3,
+    }
+}
+
+/// The settings with a memory budget that the machine has; says so where that is less.
+pub fn within_memory(config: TuneConfig) -> TuneConfig {
+    let most = most_bytes();
+    if config.memory_budget.0 <= most {
+        return config;
+    }
+    super::note(format_args!(
+        "Note: the memory budget of {} is more than this machine can give; {} is taken, three quarters of its memory",
+        mebibytes(config.memory_budget.0),
+        mebibytes(most)
+    ));
+    TuneConfig { memory_budget: Bytes(most), ..config }
 }
 
 /// A length of time in the unit that suits it.

@@ -150,7 +150,7 @@ pub fn outcomes(path: &Path, text: &str) -> Result<Vec<Outcome>, JournalError> {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
-    let stop = tune::on_interrupt();
+    let stop = Interrupt::listen();
     let library = Library::new(args.place.directory.clone());
     if args.name == "list" {
         return list(args, &library);
@@ -246,7 +246,7 @@ impl<'s> Runner<'s> {
     }
 
     /// Runs the trials that are left; whether all are done then.
-    fn finish(mut self, device: &str, library: &Library, stop: &Arc<AtomicBool>) -> Result<bool, CliError> {
+    fn finish(mut self, device: &str, library: &Library, stop: &Interrupt) -> Result<bool, CliError> {
         let all = self.trials.len();
         let done = |journal: &Journal, trial: &Trial| journal.outcomes.iter().any(|o| o.labels == trial.labels);
         let left: Vec<Trial> = self.trials.iter().filter(|trial| !done(&self.journal, trial)).cloned().collect();
@@ -282,7 +282,7 @@ impl<'s> Runner<'s> {
         trial: &Trial,
         engine: &mut dyn Engine,
         library: &Library,
-        stop: &Arc<AtomicBool>,
+        stop: &Interrupt,
     ) -> Result<Option<Outcome>, CliError> {
         let begun = Instant::now();
         let mut watch = Watch { stop: stop.clone() };
@@ -329,7 +329,7 @@ fn table(study: &Study, rows: &[summary::Row]) -> String {
 
 /// Nothing is shown within a trial; a stop is heard.
 struct Watch {
-    stop: Arc<AtomicBool>,
+    stop: Interrupt,
 }
 
 impl Observer for Watch {
@@ -338,7 +338,7 @@ impl Observer for Watch {
     }
 
     fn breathe(&mut self) -> LocalFuture<'_, Flow> {
-        let flow = if self.stop.load(Ordering::Relaxed) { Flow::Stop } else { Flow::Continue };
+        let flow = if self.stop.is_raised() { Flow::Stop } else { Flow::Continue };
         Box::pin(ready(flow))
     }
 }

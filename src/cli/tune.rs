@@ -3,8 +3,6 @@
 use std::future::ready;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use pollster::block_on;
 use serde::{Deserialize, Serialize};
@@ -22,6 +20,7 @@ use stackelberg::experiment::study::library;
 use stackelberg::experiment::tune::{Event, Observed, Observer, Tuner, TunerState};
 
 use super::device::CPU;
+use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::run_dir::{self, RunDir, RunDirError};
 use super::settings::{self, Base, Settings};
@@ -99,7 +98,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     if let Some(left) = nothing_left(&start) {
         super::note(left);
     }
-    let stop = on_interrupt();
+    start.config = device::within_memory(start.config);
     let source = load(&start.config.data)?;
     // Settings that do not fit the data leave no directory behind and wake no device.
     blueprint(&start.config, &source)?;
@@ -107,15 +106,15 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         start.directory = Some(RunDir::create(path)?);
     }
     let mut engine = device::open_for(&start.config, &source)?;
-    drive(start, &source, &mut *engine, stop)
+    drive(start, &source, &mut *engine, Interrupt::listen())
 }
 
-/// Runs to the end, or until `stop` is raised.
+/// Runs to the end, or until a signal comes.
 fn drive(
     mut start: Start,
     source: &Source,
     engine: &mut dyn Engine,
-    stop: Arc<AtomicBool>,
+    interrupt: Interrupt,
 ) -> Result<ExitCode, CliError> {
     let fingerprint = format!("{:016x}", source.fingerprint);
     if let (Some(saved), Some(directory)) = (&start.saved, &start.directory)
@@ -144,9 +143,10 @@ fn drive(
     if let Some(directory) = &directory {
         directory.write(run_dir::SETTINGS, settings_file(&config, &device).as_bytes())?;
     }
+    interrupt.watch();
     let mut watch = Watch {
         progress: Progress::new(config.outer, done),
-        stop,
+        interrupt: interrupt.clone(),
         header: Saved {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             configuration: config.clone(),
@@ -164,13 +164,16 @@ fn drive(
     match result {
         Ok(Some(result)) => {
             super::print(&summary::text(&result, watch.directory.as_ref().map(RunDir::path)))?;
-            let failed = result.best_outer_loss.is_none() && result.ending != Ending::Stopped;
-            Ok(if failed { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS })
+            Ok(match (result.ending, result.best_outer_loss) {
+                (Ending::Stopped, _) => interrupt.code(),
+                (_, None) => ExitCode::from(super::FAILED),
+                (_, Some(_)) => ExitCode::SUCCESS,
+            })
         }
         Ok(None) => {
             let way_on = watch.way_on().unwrap_or_else(|| "nothing was saved (--out DIR does)".to_owned());
             super::note(format_args!("Stopped without a final evaluation; {way_on}"));
-            Ok(ExitCode::SUCCESS)
+            Ok(interrupt.code())
         }
         Err(error) => Err(CliError::in_run(error, watch.way_on())),
     }
@@ -180,12 +183,15 @@ fn drive(
 fn finish(tuner: &mut Tuner, watch: &mut Watch) -> Result<Option<RunResult>, TuneError> {
     let ending = block_on(tuner.run(watch))?;
     if ending == Ending::Stopped {
-        watch.progress.say("Stopping: scoring the best settings so far (Ctrl-C again skips it)");
-        watch.stop.store(false, Ordering::Relaxed);
+        watch.progress.say(match tuner.best_network() {
+            Some(_) => "Stopping: scoring the best settings so far (Ctrl-C again skips it)",
+            None => "Stopping",
+        });
+        watch.interrupt.watch();
     }
     match block_on(tuner.conclude(ending, watch)) {
         Ok((result, weights)) => {
-            watch.conclude(&result, &weights).map_err(|error| TuneError::Observer(error.into()))?;
+            watch.conclude(&result, weights.as_deref()).map_err(|error| TuneError::Observer(error.into()))?;
             Ok(Some(result))
         }
         Err(TuneError::Solve(SolveError::Stopped)) => Ok(None),
@@ -279,29 +285,23 @@ fn settings_file(config: &TuneConfig, device: &DeviceRecord) -> String {
     )
 }
 
-/// A flag that Ctrl-C (or a polite kill) raises. While it is up, another one ends the process.
-pub fn on_interrupt() -> Arc<AtomicBool> {
-    static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-    let stop = STOP.get_or_init(|| {
-        let stop = Arc::new(AtomicBool::new(false));
-        let raised = stop.clone();
-        let handler = move || {
-            if raised.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
-            }
-        };
-        if let Err(error) = ctrlc::set_handler(handler) {
-            super::note(format_args!("Note: Ctrl-C will end the run at once ({error})"));
-        }
-        stop
-    });
-    stop.clone()
+/// What is to be said of hyperparameters that do not act in a training.
+fn idle(record: &OuterRecord) -> Option<String> {
+    let zeros = record.hypergradient.iter().filter(|(name, value)| **value == 0.0 && !name.contains('.'));
+    let names: Vec<&str> = zeros.map(|(name, _)| name.as_str()).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "Note: the derivative by {} is exactly 0: the training does not depend on it here (momentum first acts in \
+             the second training step)",
+            names.join(", ")
+        )
+    })
 }
 
 /// Shows what happens and saves it.
 struct Watch {
     progress: Progress,
-    stop: Arc<AtomicBool>,
+    interrupt: Interrupt,
     header: Saved<()>,
     model: Exported,
     directory: Option<RunDir>,
@@ -315,6 +315,9 @@ impl Observer for Watch {
         match event {
             Event::Progress { iteration, done, total } => self.progress.advance(iteration, done, total),
             Event::Outer { record, state, result, weights } => {
+                if self.records.is_empty() {
+                    idle(record).into_iter().for_each(|note| self.progress.say(&note));
+                }
                 self.progress.outer(record, state.ending(&self.header.configuration).is_some());
                 self.records.push(record.clone());
                 self.save(state, result, weights)?;
@@ -326,7 +329,7 @@ impl Observer for Watch {
     }
 
     fn breathe(&mut self) -> LocalFuture<'_, Flow> {
-        let flow = if self.stop.load(Ordering::Relaxed) { Flow::Stop } else { Flow::Continue };
+        let flow = if self.interrupt.is_raised() { Flow::Stop } else { Flow::Continue };
         Box::pin(ready(flow))
     }
 }
@@ -342,9 +345,9 @@ impl Watch {
     }
 
     /// Saves what the run has come to.
-    fn conclude(&self, result: &RunResult, weights: &[f32]) -> Result<(), RunDirError> {
+    fn conclude(&self, result: &RunResult, weights: Option<&[f32]>) -> Result<(), RunDirError> {
         let Some(directory) = &self.directory else { return Ok(()) };
-        self.save_result(directory, result, result.best_outer_loss.map(|_| weights))
+        self.save_result(directory, result, weights.filter(|_| result.best_outer_loss.is_some()))
     }
 
     fn save_result(&self, directory: &RunDir, result: &RunResult, weights: Option<&[f32]>) -> Result<(), RunDirError> {
@@ -461,7 +464,7 @@ mod tests {
         if let Some(path) = &args.out {
             start.directory = Some(RunDir::create(path)?);
         }
-        drive(start, &source(), engine, Arc::default())
+        drive(start, &source(), engine, Interrupt::default())
     }
 
     #[test]

@@ -169,12 +169,16 @@ impl<'e> Tuner<'e> {
     }
 
     /// Evaluates the network with the best hyperparameters found, which is trained again only where it is not known;
-    /// also gives its weights.
+    /// also gives its weights. Whoever has stopped a run does not wait for a training: without a network there is no
+    /// evaluation then.
     pub async fn conclude(
         &mut self,
         ending: Ending,
         observer: &mut dyn Observer,
-    ) -> Result<(RunResult, Vec<f32>), TuneError> {
+    ) -> Result<(RunResult, Option<Vec<f32>>), TuneError> {
+        if ending == Ending::Stopped && self.best_weights.is_none() {
+            return Ok((self.result(ending, None), None));
+        }
         let point = match &self.state.best {
             Some(best) => best.hyperparameters.clone(),
             None => start_values(&self.config, self.session.problem()),
@@ -194,7 +198,7 @@ impl<'e> Tuner<'e> {
             self.session.set_final_weights(&weights)?;
         }
         let end = self.evaluate(&point, observer).await?;
-        Ok((self.result(ending, Some(end)), weights))
+        Ok((self.result(ending, Some(end)), Some(weights)))
     }
 
     /// The best hyperparameters so far and the network trained with them, where this is known.

@@ -96,18 +96,35 @@ async fn choose(choice: &str) -> Result<wgpu::Adapter> {
     let infos: Vec<EngineInfo> = adapters.iter().map(describe).collect();
     let wanted = choice.to_lowercase();
     let position = match wanted.parse::<usize>() {
-        _ if wanted == "auto" => Some(0),
-        Ok(index) => Some(index).filter(|&index| index < adapters.len()),
-        Err(_) => infos.iter().position(|info| info.adapter.to_lowercase().contains(&wanted)),
+        _ if wanted == "auto" => Ok(0),
+        Ok(index) if index < adapters.len() => Ok(index),
+        Ok(_) => Err(format!("there is none of number {choice}")),
+        Err(_) => by_name(&infos, &wanted),
     };
-    position.map(|position| adapters.swap_remove(position)).ok_or_else(|| {
+    position.map(|position| adapters.swap_remove(position)).map_err(|reason| {
         let names =
             infos.iter().enumerate().map(|(index, info)| format!("{index}: {} ({})", info.adapter, info.backend));
         EngineError::NoAdapter {
-            reason: format!("none is called `{choice}`"),
+            reason,
             mend: format!("Choose one by number or name: {}", names.collect::<Vec<_>>().join("; ")),
         }
     })
+}
+
+/// Letters of a part of a name.
+const SHORTEST: usize = 3;
+
+/// The adapter with this in its name, in small letters.
+fn by_name(infos: &[EngineInfo], part: &str) -> std::result::Result<usize, String> {
+    if part.trim().chars().count() < SHORTEST {
+        return Err(format!("`{}` is too short for a part of a name, which has {SHORTEST} letters or more", part.trim()));
+    }
+    let mut named = infos.iter().enumerate().filter(|(_, info)| info.adapter.to_lowercase().contains(part));
+    let Some((first, info)) = named.next() else { return Err(format!("none is called `{part}`")) };
+    match named.find(|(_, other)| other.adapter != info.adapter) {
+        Some((_, other)) => Err(format!("`{part}` is part of two names, {} and {}", info.adapter, other.adapter)),
+        None => Ok(first),
+    }
 }
 
 /// What to do where no adapter is found.

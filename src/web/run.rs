@@ -168,9 +168,9 @@ impl Job {
         if watcher.may_score(ending) {
             match tuner.conclude(ending, watcher).await {
                 Ok((result, weights)) => {
-                    let end = result.end.as_ref().expect("a concluded run has its end");
-                    let model = exported.pack(&weights, &end.hyperparameters);
-                    return Ok(Some((result, Some(model))));
+                    let end = result.end.as_ref().zip(weights);
+                    let model = end.map(|(end, weights)| exported.pack(&weights, &end.hyperparameters));
+                    return Ok(Some((result, model)));
                 }
                 Err(TuneError::Solve(SolveError::Stopped)) => {}
                 Err(error) => return Err(error),
