@@ -91,13 +91,15 @@ pub fn choose_by(
     Ok(measured.swap_remove(fastest))
 }
 
-/// Every engine that `auto` chooses from; where they are equally fast, the first is taken.
+/// Every engine that `auto` chooses from; where they are equally fast, the first is taken. A software adapter is the
+/// processor by a detour, and preparing its programs takes seconds: it is left out.
 fn everything() -> Vec<Box<dyn Engine>> {
     let processor: Box<dyn Engine> = Box::new(CpuEngine::new(0));
-    match block_on(GpuEngine::new(AUTO)) {
-        Ok(gpu) if gpu.info().software => vec![processor, Box::new(gpu)],
-        Ok(gpu) => vec![Box::new(gpu), processor],
-        Err(_) => vec![processor],
+    // Hardware comes first among them.
+    let is_hardware = block_on(adapters()).first().is_some_and(|first| !first.software);
+    match is_hardware.then(|| block_on(GpuEngine::new(AUTO))) {
+        Some(Ok(gpu)) => vec![Box::new(gpu), processor],
+        _ => vec![processor],
     }
 }
 

@@ -19,7 +19,8 @@ use super::device::{self, MEASURING};
 ///
 /// Each line starts with what --device takes: an adapter's number, `cpu` or `reference`. Any part of an
 /// adapter's name does as well. Each is timed on a training step of the narrow network; without --device
-/// a run times its own and takes the faster of the first adapter and the processor.
+/// a run times its own and takes the faster of the first GPU and the processor; an adapter that is a
+/// processor standing in for a GPU has to be named.
 #[derive(clap::Args)]
 pub struct Args {}
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use miette::{Diagnostic, NamedSource, SourceSpan};
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode, SourceSpan};
 use stackelberg::data::DataError;
 use stackelberg::engine::EngineError;
 use stackelberg::experiment::check::CheckError;
@@ -71,8 +71,9 @@ pub enum CliError {
     #[diagnostic(help("name directories that `stackelberg experiment` or `stackelberg tune --out` wrote to"))]
     NothingToReport { directories: Vec<PathBuf> },
 
-    #[error("{} cannot be used: {problem}", path.display())]
-    Record { path: PathBuf, problem: String },
+    #[error("{} was not written by this command, or was changed since", path.display())]
+    #[diagnostic(help("move it away, or name another directory with --out"))]
+    NotOurs { path: PathBuf },
 
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
@@ -146,9 +147,65 @@ impl CliError {
             | CliError::NoDevice { .. }
             | CliError::NoMethod
             | CliError::NothingToReport { .. }
+            | CliError::NotOurs { .. }
             | CliError::NoCase { .. } => 2,
             CliError::RunDir(error) if error.is_usage() => 2,
             _ => super::FAILED,
         })
+    }
+}
+
+/// An error for a terminal: no text in it, which may be from files and their names, commands the terminal.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct Shown {
+    text: String,
+    help: Option<String>,
+    source: Option<Box<Shown>>,
+    code: Option<NamedSource<String>>,
+    labels: Vec<LabeledSpan>,
+}
+
+impl Shown {
+    pub fn of(error: &CliError) -> Self {
+        let mut shown = Shown::cause(error);
+        shown.help = error.help().map(|help| super::plain(&help.to_string()));
+        if let CliError::ConfigSyntax(syntax) = error {
+            // The same length, so that the place of the mistake stays.
+            let seen = |c: char| match c {
+                '\r' | '\t' => " ".to_owned(),
+                c if super::plain(&c.to_string()).chars().eq([c]) => c.to_string(),
+                unseen => "?".repeat(unseen.len_utf8()),
+            };
+            let text: String = syntax.text.inner().chars().map(seen).collect();
+            shown.code = Some(NamedSource::new(super::plain(syntax.text.name()), text));
+            shown.labels = vec![LabeledSpan::new_with_span(Some(super::plain(&syntax.message)), syntax.span)];
+        }
+        shown
+    }
+
+    fn cause(error: &dyn std::error::Error) -> Self {
+        Shown {
+            text: super::plain(&error.to_string()),
+            help: None,
+            source: error.source().map(|source| Box::new(Shown::cause(source))),
+            code: None,
+            labels: vec![],
+        }
+    }
+}
+
+impl Diagnostic for Shown {
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as _)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.code.as_ref().map(|code| code as _)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let labels = self.labels.iter().cloned();
+        (!self.labels.is_empty()).then(|| Box::new(labels) as _)
     }
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use stackelberg::data::visible;
 
 mod advise;
 mod chart;
@@ -14,6 +15,7 @@ mod devices;
 mod error;
 mod experiment;
 mod explain;
+mod files;
 mod progress;
 mod report;
 mod run_dir;
@@ -23,7 +25,7 @@ mod summary;
 mod tune;
 mod verify;
 
-use error::CliError;
+use error::{CliError, Shown};
 
 /// Tune a neural network by differentiating through its training
 ///
@@ -73,20 +75,25 @@ pub fn main() -> ExitCode {
     };
     outcome.unwrap_or_else(|error| {
         let code = error.exit_code();
-        note(format_args!("{:?}", miette::Report::new(error)));
+        let _ = writeln!(std::io::stderr(), "{:?}", miette::Report::new(Shown::of(&error)));
         code
     })
 }
 
 /// Writes a line to standard error. That nobody reads it any more is no reason to end a run.
 fn note(line: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", plain(&line.to_string()));
+}
+
+/// Text for a terminal: nothing in it, which may be from files and their names, commands the terminal.
+fn plain(text: &str) -> String {
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
 }
 
 /// Writes to standard output. A reader that has gone away (`| head`) is no error.
 fn print(text: &str) -> Result<(), CliError> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(plain(text).as_bytes()).and_then(|()| stdout.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::Stdout(e)),
         _ => Ok(()),
     }

@@ -1,11 +1,14 @@
 //! The directory of a run: who may write there, and files that are whole or not there at all.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
-use stackelberg::experiment::record::OuterRecord;
+use stackelberg::experiment::archive;
+use stackelberg::experiment::record::{OuterRecord, RunResult};
+
+use super::files;
 
 pub const SETTINGS: &str = "run.toml";
 pub const METRICS: &str = "metrics.jsonl";
@@ -13,6 +16,8 @@ pub const RESULT: &str = "result.json";
 pub const MODEL: &str = "model.safetensors";
 pub const STATE: &str = "state.safetensors";
 const LOCK: &str = ".lock";
+/// What the settings of a run begin with.
+pub const HEADER: &[u8] = b"# stackelberg ";
 
 /// A run's directory that cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -20,6 +25,10 @@ pub enum RunDirError {
     #[error("{} already holds a run", directory.display())]
     #[diagnostic(help("continue it with `stackelberg tune --resume {}`, or start another one with a new --out", directory.display()))]
     Occupied { directory: PathBuf },
+
+    #[error("{} is already there, and a run would replace it", path.display())]
+    #[diagnostic(help("name another directory with --out, or move the file away"))]
+    Taken { path: PathBuf },
 
     #[error("{} holds no run to resume: it has no {SETTINGS}", directory.display())]
     #[diagnostic(help("start one there with `stackelberg tune --out {}`", directory.display()))]
@@ -42,8 +51,12 @@ pub enum RunDirError {
     Unwritable { directory: PathBuf, source: io::Error },
 
     #[error("cannot write {}", path.display())]
-    #[diagnostic(help("{}what was saved before is unharmed; go on with `stackelberg tune --resume {}`", first_aid(source), directory.display()))]
+    #[diagnostic(help("{}{}", first_aid(source), way_on(directory)))]
     Write { directory: PathBuf, path: PathBuf, source: io::Error },
+
+    #[error("{} was not written by stackelberg, and going on with the run would replace it", path.display())]
+    #[diagnostic(help("move it away, or start the run anew with `stackelberg tune --config {}/{SETTINGS} --out NEW`", directory.display()))]
+    Foreign { directory: PathBuf, path: PathBuf },
 
     #[error("cannot read {}", path.display())]
     #[diagnostic(help("the run can be repeated with `stackelberg tune --config {}/{SETTINGS} --out NEW`", directory.display()))]
@@ -57,7 +70,8 @@ pub enum RunDirError {
 impl RunDirError {
     /// Whether another command line would have helped.
     pub fn is_usage(&self) -> bool {
-        matches!(self, RunDirError::Occupied { .. } | RunDirError::NoRun { .. } | RunDirError::File { .. })
+        use RunDirError::{File, Foreign, NoRun, Occupied, Taken};
+        matches!(self, Occupied { .. } | Taken { .. } | NoRun { .. } | File { .. } | Foreign { .. })
     }
 }
 
@@ -70,47 +84,102 @@ fn first_aid(error: &io::Error) -> &'static str {
     }
 }
 
-/// A run's directory, locked against other processes for as long as this lives.
+/// What is left of a run whose directory cannot be written to any more.
+fn way_on(directory: &Path) -> String {
+    let shown = directory.display();
+    if directory.join(STATE).exists() {
+        format!("what was saved before is unharmed; go on with `stackelberg tune --resume {shown}`")
+    } else if directory.join(SETTINGS).exists() {
+        format!("no iteration is saved there, but the settings are; begin with `stackelberg tune --resume {shown}`")
+    } else {
+        format!("nothing of the run is in {shown}: was it moved or deleted? --out takes a new directory")
+    }
+}
+
+/// A run's directory, locked against other processes for as long as this lives, or only to be read.
 pub struct RunDir {
     path: PathBuf,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl RunDir {
     /// For a new run: makes the directory if it is not there.
     pub fn create(path: &Path) -> Result<Self, RunDirError> {
         fs::create_dir_all(path).map_err(|source| RunDirError::Create { directory: path.to_owned(), source })?;
+        Self::check_vacant(path)?;
         // Nothing is saved yet that one could go on from.
         let directory = Self::lock(path).map_err(|error| match error {
             RunDirError::Write { directory, source, .. } => RunDirError::Unwritable { directory, source },
             other => other,
         })?;
-        let files = [SETTINGS, METRICS, RESULT, MODEL, STATE];
-        if files.iter().any(|name| directory.file(name).exists()) {
-            return Err(RunDirError::Occupied { directory: directory.path });
+        // Another process may have been here meanwhile.
+        Self::check_vacant(path)?;
+        Ok(directory)
+    }
+
+    /// Refuses a directory in which a run would replace something.
+    fn check_vacant(path: &Path) -> Result<(), RunDirError> {
+        let there: Vec<&str> = [SETTINGS, METRICS, RESULT, MODEL, STATE]
+            .into_iter()
+            .filter(|name| files::is_there(&path.join(name)))
+            .collect();
+        match there[..] {
+            [] => Ok(()),
+            [SETTINGS, ..] => Err(RunDirError::Occupied { directory: path.to_owned() }),
+            [other, ..] => Err(RunDirError::Taken { path: path.join(other) }),
+        }
+    }
+
+    /// For going on with a run. Without a saved state the first iteration is still to be done, and what else is there
+    /// would be replaced: it must be a run's, too.
+    pub fn open(path: &Path) -> Result<Self, RunDirError> {
+        Self::look(path)?;
+        let directory = Self::lock(path)?;
+        if !directory.file(STATE).exists() {
+            directory.check_files()?;
         }
         Ok(directory)
     }
 
-    /// For going on with a run.
-    pub fn open(path: &Path) -> Result<Self, RunDirError> {
+    /// For reading what a run has saved so far, be it under way or in a directory that nothing can be written to.
+    pub fn look(path: &Path) -> Result<Self, RunDirError> {
         if path.is_file() {
             return Err(RunDirError::File { path: path.to_owned() });
         }
         if !path.join(SETTINGS).exists() {
             return Err(RunDirError::NoRun { directory: path.to_owned() });
         }
-        Self::lock(path)
+        Ok(RunDir { path: path.to_owned(), _lock: None })
     }
 
     fn lock(path: &Path) -> Result<Self, RunDirError> {
         let written = |source| RunDirError::Write { directory: path.to_owned(), path: path.join(LOCK), source };
-        let lock = File::create(path.join(LOCK)).map_err(written)?;
+        // Whatever is in it stays.
+        let lock = File::options().write(true).create(true).truncate(false).open(path.join(LOCK)).map_err(written)?;
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) => Err(RunDirError::Busy { directory: path.to_owned() }),
             // A file system without locks is no reason not to run.
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(RunDir { path: path.to_owned(), _lock: lock }),
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(RunDir { path: path.to_owned(), _lock: Some(lock) }),
         }
+    }
+
+    /// Refuses files under the names of a run's that are none.
+    fn check_files(&self) -> Result<(), RunDirError> {
+        fn is_record(line: &[u8]) -> bool {
+            line.trim_ascii().is_empty() || serde_json::from_slice::<OuterRecord>(line).is_ok()
+        }
+        type IsOurs = fn(&[u8]) -> bool;
+        let checks: [(&str, IsOurs); 3] = [
+            (METRICS, |content| content.split(|&byte| byte == b'\n').all(is_record)),
+            (RESULT, |content| serde_json::from_slice::<RunResult>(content).is_ok()),
+            (MODEL, |content| archive::unpack(content).is_ok()),
+        ];
+        for (name, is_ours) in checks {
+            if self.read(name)?.is_some_and(|content| !is_ours(&content)) {
+                return Err(RunDirError::Foreign { directory: self.path.clone(), path: self.file(name) });
+            }
+        }
+        Ok(())
     }
 
     pub fn path(&self) -> &Path {
@@ -124,28 +193,18 @@ impl RunDir {
 
     /// Replaces a file. Whatever happens meanwhile, afterwards it is the old one or the new one, whole.
     pub fn write(&self, name: &str, content: &[u8]) -> Result<(), RunDirError> {
-        let (path, temporary) = (self.file(name), self.file(&format!(".{name}.tmp")));
-        let replace = || -> io::Result<()> {
-            let mut file = File::create(&temporary)?;
-            file.write_all(content)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)?;
-            sync_directory(&self.path)
-        };
-        replace().map_err(|source| {
-            // Best effort: the half-written file takes room and is of no use.
-            let _ = fs::remove_file(&temporary);
-            RunDirError::Write { directory: self.path.clone(), path, source }
+        let path = self.file(name);
+        files::replace(&path, content).map_err(|source| RunDirError::Write {
+            directory: self.path.clone(),
+            path,
+            source,
         })
     }
 
     /// A file's content, or `None` if there is no such file.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, RunDirError> {
-        match fs::read(self.file(name)) {
-            Ok(content) => Ok(Some(content)),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(RunDirError::Read { directory: self.path.clone(), path: self.file(name), source }),
-        }
+        let path = self.file(name);
+        files::read(&path).map_err(|source| RunDirError::Read { directory: self.path.clone(), path, source })
     }
 
     /// Says what is wrong with a file.
@@ -187,17 +246,6 @@ impl RunDir {
     }
 }
 
-/// Makes a rename survive a loss of power.
-#[cfg(unix)]
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_directory(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,9 +279,55 @@ mod tests {
         assert!(matches!(RunDir::create(&path), Err(RunDirError::Busy { .. })));
         run.write(SETTINGS, b"").unwrap();
         assert!(matches!(RunDir::open(&path), Err(RunDirError::Busy { .. })));
+        RunDir::look(&path).unwrap();
         drop(run);
         assert!(matches!(RunDir::create(&path), Err(RunDirError::Occupied { .. })));
         RunDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_ours_is_neither_emptied_nor_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let mine = |name: &str| fs::write(root.path().join(name), "mine").unwrap();
+        let is_mine = |name: &str| fs::read(root.path().join(name)).unwrap() == b"mine";
+        mine(LOCK);
+        drop(RunDir::create(root.path()).unwrap());
+        assert!(is_mine(LOCK));
+        mine(SETTINGS);
+        RunDir::open(root.path()).unwrap();
+        for name in [METRICS, RESULT, MODEL] {
+            mine(name);
+            assert!(
+                matches!(RunDir::open(root.path()), Err(RunDirError::Foreign { path, .. }) if path.ends_with(name))
+            );
+            assert!(is_mine(name));
+            fs::remove_file(root.path().join(name)).unwrap();
+        }
+        #[cfg(unix)]
+        {
+            let empty = tempfile::tempdir().unwrap();
+            std::os::unix::fs::symlink("nowhere", empty.path().join(MODEL)).unwrap();
+            assert!(matches!(RunDir::create(empty.path()), Err(RunDirError::Taken { path }) if path.ends_with(MODEL)));
+            assert!(!empty.path().join(LOCK).exists());
+        }
+    }
+
+    #[test]
+    fn help_after_a_failed_write_speaks_of_what_is_there() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("run");
+        let run = RunDir::create(&directory).unwrap();
+        let help = |run: &RunDir| {
+            fs::create_dir_all(run.file(&format!(".{RESULT}.tmp"))).unwrap();
+            run.write(RESULT, b"new").unwrap_err().help().unwrap().to_string()
+        };
+        run.write(SETTINGS, b"").unwrap();
+        assert!(help(&run).contains("no iteration is saved there, but the settings are"));
+        run.write(STATE, b"").unwrap();
+        assert!(help(&run).contains("what was saved before is unharmed"));
+        fs::remove_dir_all(&directory).unwrap();
+        let gone = run.write(RESULT, b"new").unwrap_err().help().unwrap().to_string();
+        assert!(gone.contains("was it moved or deleted?") && !gone.contains("--resume"), "{gone}");
     }
 
     #[test]

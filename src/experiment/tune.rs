@@ -186,7 +186,10 @@ impl<'e> Tuner<'e> {
             }
         };
         // Scored is what is kept, in single precision, on whatever engine and however the run got here.
-        self.session.set_final_weights(&weights)?;
+        // Of a training that diverged, the last weights are still there.
+        if weights.iter().all(|weight| weight.is_finite()) {
+            self.session.set_final_weights(&weights)?;
+        }
         let end = self.evaluate(&point, observer).await?;
         Ok((self.result(ending, Some(end)), weights))
     }

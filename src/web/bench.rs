@@ -343,8 +343,11 @@ impl Bench {
     /// Takes what a run's outer iterations took for what the next ones will.
     pub fn correct(&mut self, name: Name, plans: &Plans<'_>, plan: &Plan, each: f64) {
         let load = Load::of(plans.settings);
-        let Some(known) = self.paces.iter_mut().find(|known| known.engine == name && known.load == load) else { return };
-        let of = |outer| predict::seconds(&known.pace, plan, &TuneConfig { outer, ..plans.config.clone() }, plans.windows);
+        let Some(known) = self.paces.iter_mut().find(|known| known.engine == name && known.load == load) else {
+            return;
+        };
+        let of =
+            |outer| predict::seconds(&known.pace, plan, &TuneConfig { outer, ..plans.config.clone() }, plans.windows);
         let ratio = each / (of(1) - of(0));
         let Pace { step, adjoint, outer, evaluation } = known.pace;
         known.pace =

@@ -278,7 +278,8 @@ impl From<DataError> for Failure {
 fn describe(source: &Source, origin: &DataSource) -> Result<DataInfo, DataError> {
     let split = data::Split::new(&source.windows, &SubjectSplit::default())?;
     let side = |part: &Windows| Split { windows: part.len() as u32, people: part.present_subjects() };
-    let of = |windows: &Windows, label: usize| windows.labels.iter().filter(|&&one| one as usize == label).count() as u32;
+    let of =
+        |windows: &Windows, label: usize| windows.labels.iter().filter(|&&one| one as usize == label).count() as u32;
     let class = |(label, name): (usize, &&str)| Class {
         name: (*name).to_owned(),
         windows: of(&source.windows, label),

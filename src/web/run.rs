@@ -281,7 +281,21 @@ impl<'a> Watcher<'a> {
         let (begun, held) = (Instant::now(), Duration::ZERO);
         let (told, each, measured, since) = (None, None, None, None);
         let (concluding, trained, scoring, state) = (false, 0.0, None, None);
-        Watcher { settings, post, control, begun, held, told, each, measured, since, concluding, trained, scoring, state }
+        Watcher {
+            settings,
+            post,
+            control,
+            begun,
+            held,
+            told,
+            each,
+            measured,
+            since,
+            concluding,
+            trained,
+            scoring,
+            state,
+        }
     }
 
     /// Seconds since the start without the pauses.
