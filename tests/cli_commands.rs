@@ -299,6 +299,12 @@ fn verify_reports_and_exits_as_promised() {
     let all = report(&[root.path(), &case], 1);
     assert_eq!((&all["passed"], &all["failed"], &all["unsupported"]), (&1.into(), &1.into(), &1.into()));
     verify(&[&root.path().join("nowhere")], "").exits(2).says(&["cannot read", "nowhere"]);
+    // One path that is no use does not cost the others.
+    fs::write(root.path().join("README"), "about").unwrap();
+    fs::create_dir(root.path().join("no cases")).unwrap();
+    let mixed = verify(&[&root.path().join("README"), &case, &root.path().join("no cases")], "").exits(1);
+    let mixed = mixed.says(&["cannot read", "README", "no cases is no case", "the others are verified"]);
+    assert!(mixed.stdout.contains("1 passed, 0 failed"), "{}", mixed.stdout);
 }
 
 #[test]
@@ -308,7 +314,19 @@ fn verify_writes_its_outputs() {
     let out = root.path().join("a/b");
     run(program("verify --device reference --out").arg(&out).arg(&case)).exits(0);
     let name = case.file_name().unwrap().to_string_lossy().into_owned();
-    let bytes = fs::read(out.join(format!("{name}.safetensors"))).unwrap();
+    let file = out.join(format!("{name}.safetensors"));
+    let bytes = fs::read(&file).unwrap();
+    // What was written here is replaced; other files, and what another case has just written, are not.
+    run(program("verify --device reference --out").arg(&out).arg(&case)).exits(0);
+    assert_eq!(fs::read(&file).unwrap(), bytes);
+    let twin = altered(&case, &root.path().join("twin"), |meta| meta["name"] = name.clone().into());
+    let twice = run(program("verify --device reference --out").arg(&out).args([&case, &twin])).exits(1).stdout;
+    assert!(twice.contains("another case has its name"), "{twice}");
+    fs::write(&file, "mine").unwrap();
+    run(program("verify --device reference --out").arg(&out).arg(&case))
+        .exits(2)
+        .says(&["was not written by this command", "--out"]);
+    assert_eq!(fs::read(&file).unwrap(), b"mine");
     let ours = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let bytes = fs::read(case.join("tensors.safetensors")).unwrap();
     let theirs = safetensors::SafeTensors::deserialize(&bytes).unwrap();

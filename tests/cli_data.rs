@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use cli_support::{program, run};
 use serde_json::Value;
 use stackelberg::data::catalog::{FASHION_MNIST, MNIST};
-use stackelberg::data::idx::Labelled;
+use stackelberg::data::idx::{self, Labelled};
 
 /// The directory of real data sets, if it is there.
 fn real() -> Option<PathBuf> {
@@ -39,6 +39,7 @@ fn missing_and_damaged_files_are_told_apart() {
     data("uci-har", root.path()).exits(0);
     data("mnist", root.path()).exits(1);
     run(&mut program("data minst")).exits(2).says(&["mnist"]);
+    data("mnist", Path::new("")).exits(2).says(&["it is empty", "unset STACKELBERG_DATA"]);
 
     let folder = root.path().join("mnist");
     fs::create_dir(&folder).unwrap();
@@ -78,4 +79,70 @@ fn what_is_not_there_is_named_with_where_to_get_it() {
     for text in ["no train-images-idx3-ubyte", "mnist", MNIST.source, "STACKELBERG_DATA"] {
         assert!(message.contains(text), "no `{text}` in {message}");
     }
+}
+
+/// An IDX file of labels.
+const LABELS: &[u8] = b"\0\0\x08\x01\0\0\0\x01\x05";
+
+#[test]
+fn files_are_found_under_their_other_names() {
+    for (folder, file) in [
+        ("mnist", "t10k-labels.idx1-ubyte"),
+        ("mnist", "T10K-LABELS-IDX1-UBYTE"),
+        ("mnist/raw", "t10k-labels-idx1-ubyte"),
+        ("MNIST/raw", "t10k-labels-idx1-ubyte"),
+        ("mnist/t10k-labels-idx1-ubyte", "t10k-labels-idx1-ubyte"),
+        ("mnist/t10k-labels-idx1-ubyte", "t10k-labels.idx1-ubyte"),
+    ] {
+        for packed in [false, true] {
+            let root = tempfile::tempdir().unwrap();
+            let folder = root.path().join(folder);
+            fs::create_dir_all(&folder).unwrap();
+            let (name, bytes) =
+                if packed { (format!("{file}.gz"), gzip(LABELS)) } else { (file.to_owned(), LABELS.into()) };
+            fs::write(folder.join(name), bytes).unwrap();
+            let found = MNIST.files[3].read(&MNIST.folder(root.path())).unwrap();
+            let (path, bytes) = found.unwrap_or_else(|| panic!("{} {file} {packed}", folder.display()));
+            assert_eq!(idx::unpacked(&path.display().to_string(), bytes).unwrap(), LABELS);
+            assert_eq!(
+                MNIST.folder(&MNIST.folder(root.path())),
+                MNIST.folder(root.path()),
+                "the folder itself will do"
+            );
+        }
+    }
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("FashionMNIST")).unwrap();
+    assert_eq!(FASHION_MNIST.folder(root.path()), root.path().join("FashionMNIST"));
+    assert_eq!(MNIST.folder(root.path()), root.path().join("mnist"), "another set with the same files");
+}
+
+#[test]
+fn the_official_name_comes_first() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = MNIST.folder(root.path());
+    fs::create_dir_all(folder.join("raw")).unwrap();
+    for name in ["raw/t10k-labels-idx1-ubyte", "t10k-labels.idx1-ubyte", "t10k-labels-idx1-ubyte.gz"] {
+        fs::write(folder.join(name), name).unwrap();
+    }
+    let (path, _) = MNIST.files[3].read(&folder).unwrap().unwrap();
+    assert_eq!(path, folder.join("t10k-labels-idx1-ubyte.gz"));
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_place_of_a_file_is_not_waited_for() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("mnist");
+    fs::create_dir(&folder).unwrap();
+    let pipe = folder.join("train-images-idx3-ubyte");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let listed = data("mnist", root.path()).exits(1).stdout;
+    assert!(listed.contains("is a pipe, socket or device"), "{listed}");
 }

@@ -5,6 +5,7 @@ mod cli_support;
 use std::fs;
 
 use cli_support::{json, program, run};
+use stackelberg::experiment::study::{self, STUDIES, Study};
 
 const NAME: &str = "har-baselines-quick.jsonl";
 
@@ -30,6 +31,7 @@ fn a_study_goes_on_where_it_was_killed_and_is_reported() {
     run(&mut program(&format!("report {directory} --out {directory}"))).exits(0);
     let report = json(root.path().join("report.json"));
     assert_eq!(report["studies"][0]["rows"].as_array().unwrap().len(), 4, "what is whole is reported");
+    assert!(fs::read_to_string(&file).unwrap().ends_with("har-ba"), "a report changes nothing");
 
     let study = run(&mut program(&format!("experiment har-baselines --device cpu --out {directory}"))).exits(0);
     let study = study.says(&["1 of 5 trials to do", "5/5 method=logistic regression on statistics seed=0"]);
@@ -69,7 +71,7 @@ fn files_and_names_that_cannot_be_used_are_named() {
     fs::write(root.path().join(NAME), format!("{}{{}}\n", line("hypergradients", 0.5))).unwrap();
     let damaged = ["line 2", "missing field `study`", "take the line out"];
     run(&mut program(&format!("experiment har-baselines --device cpu --out {directory}"))).exits(1).says(&damaged);
-    run(&mut program(&format!("report {directory}"))).exits(1).says(&damaged);
+    run(&mut program(&format!("report {directory} --out {directory}/report"))).exits(1).says(&damaged);
 }
 
 #[test]
@@ -79,4 +81,87 @@ fn data_that_are_not_there_are_named_with_where_to_get_them() {
     run(&mut program(&format!("experiment mnist-hyper-cleaning --device cpu --out {directory} --data {directory}")))
         .exits(1)
         .says(&["there is no train-images-idx3-ubyte", "mnist", "STACKELBERG_DATA"]);
+}
+
+/// The outcomes of every trial of a study's quick budget, as a finished run of it would have written them.
+fn finished(study: &Study) -> String {
+    let outcome = |trial: study::Trial| {
+        let outcome = study::Outcome {
+            study: study.name.to_owned(),
+            labels: trial.labels,
+            metrics: [("test_accuracy".to_owned(), 0.5)].into(),
+            seconds: 1.0,
+            version: "0.0.3".to_owned(),
+            device: stackelberg::experiment::record::DeviceRecord {
+                engine: "cpu".to_owned(),
+                adapter: "a processor".to_owned(),
+                backend: String::new(),
+                driver: String::new(),
+                software: true,
+            },
+        };
+        serde_json::to_string(&outcome).unwrap() + "\n"
+    };
+    (study.trials)(study::Budget::Quick).into_iter().map(outcome).collect()
+}
+
+fn in_file(study: &Study) -> String {
+    format!("{}-quick.jsonl", study.name)
+}
+
+/// Whoever only reads needs no right to write, leaves no trace, and does not wait for who writes.
+#[test]
+fn a_finished_study_is_only_read() {
+    let root = tempfile::tempdir().unwrap();
+    let study = study::find("har-baselines").unwrap();
+    let file = root.path().join(in_file(study));
+    // The last line has lost its end, as in some editors.
+    fs::write(&file, finished(study).trim_end()).unwrap();
+    let lock = fs::File::open(&file).unwrap();
+    lock.lock().unwrap();
+    let mut permissions = fs::metadata(&file).unwrap().permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(&file, permissions).unwrap();
+    let before = fs::metadata(&file).unwrap().modified().unwrap();
+    let told = run(program("experiment har-baselines --device cpu --out").arg(root.path())).exits(0);
+    let told = told.says(&["0 of 5 trials to do", "5 of 5 outcomes are of version 0.0.3, not"]);
+    assert!(told.stdout.contains("Adam 1e-3"), "{}", told.stdout);
+    assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), before);
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_file_that_is_no_study_is_left_as_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    let of_another = finished(study::find("har-best").unwrap());
+    for text in ["my notes", "{\"a\": 1}", "one\ntwo", "\u{1b}[31m", &of_another] {
+        let file = root.path().join(NAME);
+        fs::write(&file, text).unwrap();
+        let told = run(program("experiment har-baselines --device cpu --out").arg(root.path())).exits(1);
+        told.says(&["har-baselines-quick.jsonl, line 1:"]);
+        assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    }
+}
+
+#[test]
+fn one_bad_study_does_not_cost_all() {
+    let root = tempfile::tempdir().unwrap();
+    for study in &STUDIES {
+        fs::write(root.path().join(in_file(study)), finished(study)).unwrap();
+    }
+    fs::write(root.path().join(NAME), "{}\n").unwrap();
+    let told = run(program("experiment all --device cpu --out").arg(root.path())).exits(1);
+    let told = told.says(&["har-baselines is left out", "line 1"]);
+    for study in STUDIES.iter().filter(|study| study.name != "har-baselines") {
+        assert!(told.stdout.contains(&format!("\n{}\n", study.name)), "no {}:\n{}", study.name, told.stdout);
+    }
+}
+
+#[test]
+fn names_of_studies_wait_for_nothing() {
+    let told = run(&mut program("experiment list --device there-is-no-such-device"));
+    assert!(told.status != Some(0), "{}", told.stdout);
+    for study in &STUDIES {
+        assert!(told.stdout.contains(&format!("{}\n  {}", study.name, study.question)), "{}", told.stdout);
+    }
 }

@@ -470,8 +470,25 @@ fn wrong_data_name_file_and_line() {
     fs::remove_file(bench.data.join("test/y_test.txt")).unwrap();
     bench.tune("never", "").exits(1).says(&["y_test.txt"]);
     run(program("tune --data").arg(bench.dir("nowhere"))).exits(2).says(&["nowhere"]);
+    run(&mut program("tune --data=")).exits(2).says(&["`data` is empty", "a variable that is not set", "Leave it out"]);
+    run(program("tune").args(["--data", " "])).exits(2).says(&["`data` is empty"]);
     fs::write(bench.dir("x.zip"), b"PK\x03\x04 no zip").unwrap();
     run(program("tune --data").arg(bench.dir("x.zip"))).exits(1).says(&["x.zip", "damaged"]);
+}
+
+#[test]
+fn activities_that_cannot_be_learnt_are_named() {
+    let bench = Bench::new();
+    let labels = bench.data.join("train/y_train.txt");
+    // Persons 1, 3, 5 and 6 have a window of each activity; person 1 is validated on.
+    let text = fs::read_to_string(&labels).unwrap();
+    let (first, rest) = text.split_at(12);
+    fs::write(&labels, format!("{first}{}", rest.replace('4', "5"))).unwrap();
+    bench.tune("run", "--outer 1").exits(0).says(&["no training person has a window of sitting"]);
+    for part in ["train", "test"] {
+        fs::write(bench.data.join(format!("{part}/y_{part}.txt")), "3\n".repeat(24)).unwrap();
+    }
+    bench.tune("single", "--outer 1").exits(0).says(&["all windows are of one activity (walking downstairs)"]);
 }
 
 #[test]
@@ -522,10 +539,15 @@ fn absurd_learning_rates_are_reported_and_the_last_good_state_kept() {
 fn a_check_of_the_gradient_goes_through_at_the_point_of_a_run() {
     let bench = Bench::new();
     bench.tune("run", "--outer 2 --hyperparameters lr,momentum").exits(0);
+    // A check reads the run, be it where nothing can be written.
+    fs::remove_file(bench.dir("run").join(".lock")).unwrap();
     let check = run(program("check-gradient --json --run").arg(bench.dir("run"))).exits(0);
-    let report: Value = serde_json::from_str(&check.stdout).unwrap();
-    assert_eq!((&report["outcome"], report["answers"].as_array().unwrap().len()), (&"passed".into(), 5));
+    let report = serde_json::from_str::<Value>(&check.stdout).unwrap()["check"].take();
+    let answers =
+        [&report["exact"], &report["device"]["answered"]].map(|part| part["answers"].as_array().unwrap().len());
+    assert_eq!((&report["outcome"], answers), (&"passed".into(), [3, 2]));
     assert_eq!(report["directions"], serde_json::json!(["learning_rate", "momentum"]));
+    assert!(!bench.dir("run").join(".lock").exists());
     let other = run(program("check-gradient --run").arg(bench.dir("run")).args(["--steps", "5"])).exits(2);
     other.says(&["--steps was given, and run.toml has `steps = 3`"]);
 }
@@ -644,6 +666,14 @@ fn two_processes_do_not_share_a_directory() {
     child.kill().unwrap();
     child.wait().unwrap();
     bench.resume("run", &format!("--outer {}", saved(&directory))).exits(0);
+}
+
+/// A processor that stands in for a GPU is slower than the processor, and to find that out takes seconds.
+#[test]
+fn a_software_adapter_is_not_timed() {
+    let bench = Bench::new();
+    let told = bench.tune("run", "--device auto --outer 1").exits(0).says(&["Device: "]);
+    assert!(!told.stderr.contains("standing in for a GPU"), "{}", told.stderr);
 }
 
 #[cfg(target_os = "linux")]

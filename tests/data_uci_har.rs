@@ -46,6 +46,15 @@ fn signal(value: impl Fn(usize, usize) -> f64) -> String {
     (0..ROWS).map(row).collect()
 }
 
+/// Writes the files below a folder.
+fn lay(folder: &Path, files: &Files) {
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
 fn zipped(files: &Files) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in files {
@@ -119,13 +128,13 @@ fn the_published_cut_down_zip() {
 
     let extracted = tempfile::tempdir().unwrap();
     ZipArchive::new(Cursor::new(&bytes)).unwrap().extract(extracted.path()).unwrap();
-    assert_eq!(uci_har::from_path(extracted.path()).unwrap(), source.windows);
+    assert_eq!(uci_har::from_path(extracted.path()).unwrap().windows, source.windows);
     let inside = extracted.path().join("UCI HAR Dataset");
-    assert_eq!(uci_har::from_path(&inside).unwrap(), source.windows);
+    assert_eq!(uci_har::from_path(&inside).unwrap().windows, source.windows);
 
     let downloads = tempfile::tempdir().unwrap();
     std::fs::write(downloads.path().join("UCI HAR Dataset.zip"), &bytes).unwrap();
-    assert_eq!(uci_har::from_path(downloads.path()).unwrap(), source.windows);
+    assert_eq!(uci_har::from_path(downloads.path()).unwrap().windows, source.windows);
 }
 
 /// The cut-down zip has each subject's first ten windows of each activity, in the published order.
@@ -296,12 +305,256 @@ fn other_folders_are_described() {
     assert_says(&message(&folder.path().join("notes.txt")), &["notes.txt is neither a folder nor a zip"]);
     assert_says(&message(&folder.path().join("absent")), &["cannot read", "absent"]);
 
-    for (name, bytes) in files() {
-        let path = folder.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
-    }
-    assert_eq!(uci_har::from_path(folder.path()).unwrap(), read(&files()).unwrap());
+    lay(folder.path(), &files());
+    assert_eq!(uci_har::from_path(folder.path()).unwrap().windows, read(&files()).unwrap());
     std::fs::remove_file(folder.path().join(SUBJECTS)).unwrap();
     assert_says(&message(folder.path()), &["UCI HAR Dataset lacks `test/subject_test.txt`"]);
+}
+
+/// The data set after a change to the text of every file that `which` takes.
+fn rewritten(which: fn(&str) -> bool, change: impl Fn(&str) -> Vec<u8>) -> Result<Windows, DataError> {
+    let mut files = files();
+    for (name, bytes) in files.iter_mut().filter(|(name, _)| which(name)) {
+        *bytes = change(std::str::from_utf8(bytes).unwrap_or_else(|error| panic!("{name}: {error}")));
+    }
+    read(&files)
+}
+
+fn is_label(name: &str) -> bool {
+    name.contains("/y_") || name.contains("/subject_")
+}
+
+#[test]
+fn text_is_read_as_people_write_it() {
+    let want = read(&files()).unwrap();
+    let any: fn(&str) -> bool = |_| true;
+    let each = |change: fn(f64) -> String| {
+        move |text: &str| text.lines().map(|line| change(line.parse().unwrap()) + "\n").collect::<String>().into_bytes()
+    };
+    let mixed = |text: &str| {
+        let ends = ["\r", "\n", "\r\n"].into_iter().cycle();
+        text.lines().zip(ends).map(|(line, end)| format!("{line}{end}")).collect::<String>().into_bytes()
+    };
+    type Which = fn(&str) -> bool;
+    type Change = Box<dyn Fn(&str) -> Vec<u8>>;
+    let cases: [(&str, Which, Change); 16] = [
+        ("byte order marks", any, Box::new(|text| format!("\u{feff}{text}").into())),
+        ("1.0", is_label, Box::new(each(|n| format!("{n:.1}")))),
+        ("1.0000000e+00", is_label, Box::new(each(|n| format!("{n:.7}e+00")))),
+        ("1e0", is_label, Box::new(each(|n| format!("{n}e0")))),
+        ("1.", is_label, Box::new(each(|n| format!("{n}.")))),
+        ("+1", is_label, Box::new(each(|n| format!("+{n}")))),
+        (" 1 ", is_label, Box::new(each(|n| format!(" \t{n}\u{a0} ")))),
+        ("thousands of spaces", is_label, Box::new(each(|n| format!("{n}{}", " ".repeat(5000))))),
+        ("CR alone", any, Box::new(|text| text.replace("\r\n", "\n").replace('\n', "\r").into())),
+        ("CR LF", any, Box::new(|text| text.replace("\r\n", "\n").replace('\n', "\r\n").into())),
+        ("CR CR LF", any, Box::new(|text| text.replace("\r\n", "\n").replace('\n', "\r\r\n").into())),
+        ("mixed line ends", any, Box::new(mixed)),
+        ("empty lines at the end", any, Box::new(|text| format!("{text}\r\n \n\n\t\r").into())),
+        ("no line end at the end", any, Box::new(|text| text.trim_end().into())),
+        ("an end-of-file mark of DOS", any, Box::new(|text| format!("{text}\u{1a}").into())),
+        ("spaces that do not break", any, Box::new(|text| text.replace(' ', "\u{a0}").into())),
+    ];
+    for (name, which, change) in cases {
+        let got = rewritten(which, change).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(got, want, "{name}");
+    }
+}
+
+#[test]
+fn text_that_cannot_be_read_is_named_and_nothing_of_it_is_unseen() {
+    let says = |which: fn(&str) -> bool, change: &dyn Fn(&str) -> Vec<u8>, parts: &[&str]| {
+        let message = rewritten(which, change).unwrap_err().to_string();
+        assert_says(&message, parts);
+        assert!(!message.chars().any(char::is_control), "{message:?}");
+    };
+    let wide = |text: &str, mark: bool| -> Vec<u8> {
+        let units = mark.then_some(0xfeff).into_iter().chain(text.encode_utf16());
+        units.flat_map(u16::to_le_bytes).collect()
+    };
+    for mark in [true, false] {
+        says(is_label, &|text| wide(text, mark), &["train/y_train.txt is UTF-16 text", "save it as UTF-8"]);
+        says(|name| name.contains("body_acc_y"), &|text| wide(text, mark), &["body_acc_y_train.txt is UTF-16 text"]);
+    }
+    says(|n| n.contains("body_acc_y"), &|text| format!("{text}\0\0\0").into(), &["zero bytes", "line 4", "damaged"]);
+    says(is_label, &|_| "1\n\u{1b}[31m2\n3\n".into(), &["line 2", r"`\u001b[31m2` is not a label"]);
+    says(is_label, &|_| "1\n\u{200b}2\n3\n".into(), &["line 2", r"`\u200b2`"]);
+    says(is_label, &|_| "1\n\n3\n".into(), &["line 2", "`` (an empty line) is not a label"]);
+    says(is_label, &|_| "1\n2.5\ninf\n".into(), &["line 2", "`2.5`"]);
+    says(is_label, &|_| "1\ninf\n3\n".into(), &["line 2", "`inf`"]);
+    says(is_label, &|_| "1\nNaN\n3\n".into(), &["line 2", "`NaN`"]);
+    let commas = |text: &str| text.replace('.', ",").into_bytes();
+    says(|name| name.contains("body_acc_y"), &commas, &["line 1, number 1", "written like -1.25e-3, with spaces"]);
+    let minus = |text: &str| text.replace('-', "\u{2212}").into_bytes();
+    says(|name| name.contains("body_acc_y"), &minus, &["line 1, number 2", "written like -1.25e-3"]);
+}
+
+/// The data set's zip with another packing method written into all its headers, and a bit of their flags set.
+fn repacked(method: u16, flag: u8) -> Vec<u8> {
+    let mut bytes = zipped(&files());
+    for (signature, at) in [(b"PK\x03\x04", 6), (b"PK\x01\x02", 8)] {
+        let places: Vec<usize> = bytes.windows(4).enumerate().filter(|(_, w)| w == signature).map(|(i, _)| i).collect();
+        for place in places {
+            bytes[place + at] |= flag;
+            bytes[place + at + 2..place + at + 4].copy_from_slice(&method.to_le_bytes());
+        }
+    }
+    bytes
+}
+
+#[test]
+fn what_others_can_unpack_is_not_called_damaged() {
+    let cases = [
+        (9, 0, "packed with Deflate64"),
+        (12, 0, "packed with bzip2"),
+        (14, 0, "packed with LZMA"),
+        (93, 0, "packed with Zstandard"),
+        (95, 0, "packed with XZ"),
+        (98, 0, "packed with PPMd"),
+        (6, 0, "packed with method 6"),
+        (8, 1, "encrypted"),
+        (99, 1, "encrypted"),
+    ];
+    for (method, flag, how) in cases {
+        let zip = repacked(method, flag);
+        let nested = zipped(&Files::from([("a.zip".into(), zip.clone())]));
+        for (bytes, place) in [(zip, "my.zip/UCI HAR"), (nested, "my.zip/a.zip/UCI HAR")] {
+            let message = uci_har::from_zip("my.zip", &bytes).unwrap_err().to_string();
+            assert_says(&message, &[place, "y_train.txt is ", how, "unpack it with another tool"]);
+            assert!(!message.contains("damaged") && !message.contains("download"), "{message}");
+        }
+    }
+    let mut tar = vec![0; 512];
+    tar[257..262].copy_from_slice(b"ustar");
+    let others: [(&[u8], &str); 8] = [
+        (b"7z\xbc\xaf\x27\x1c\0\x04", "a 7z archive: unpack it"),
+        (b"Rar!\x1a\x07", "a RAR archive: unpack it"),
+        (b"\x1f\x8b\x08", "packed with gzip: unpack it"),
+        (b"\xfd7zXZ\0", "packed with xz: unpack it"),
+        (b"BZh9", "packed with bzip2: unpack it"),
+        (b"\x28\xb5\x2f\xfd", "packed with Zstandard: unpack it"),
+        (&tar, "a tar archive: unpack it"),
+        (b"<!doctype html>", "a web page, not the file"),
+    ];
+    for (bytes, kind) in others {
+        assert_says(&uci_har::from_zip("my.zip", bytes).unwrap_err().to_string(), &["my.zip is neither", kind]);
+    }
+}
+
+#[test]
+fn unusual_zips_are_read() {
+    let want = read(&files()).unwrap();
+    let mut large = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in files() {
+        large.start_file(name, SimpleFileOptions::default().large_file(true)).unwrap();
+        large.write_all(&bytes).unwrap();
+    }
+    assert_eq!(uci_har::from_zip("zip64.zip", &large.finish().unwrap().into_inner()).unwrap(), want);
+
+    let loud: Files = files().into_iter().map(|(name, bytes)| (name.to_uppercase(), bytes)).collect();
+    assert_eq!(read(&loud).unwrap(), want);
+    let deep: Files = files().into_iter().map(|(name, bytes)| (format!("Users/me/my data/{name}"), bytes)).collect();
+    assert_eq!(read(&deep).unwrap(), want);
+
+    let nested = Files::from([
+        ("__MACOSX/._UCI HAR Dataset.zip".into(), b"shadow".to_vec()),
+        ("a/pictures.zip".into(), zipped(&Files::from([("a.jpg".into(), vec![0])]))),
+        ("b/UCI HAR Dataset.zip".into(), zipped(&files())),
+    ]);
+    assert_eq!(read(&nested).unwrap(), want);
+    let both = Files::from([("a.zip".into(), zipped(&files())), ("b.zip".into(), zipped(&files()))]);
+    assert_says(&read(&both).unwrap_err().to_string(), &["my.zip holds several data sets: `a.zip`, `b.zip`"]);
+    let of_two = |second: &str| {
+        let mut two = files();
+        two.extend(files().into_iter().map(|(name, bytes)| (name.replace("UCI HAR Dataset", second), bytes)));
+        two
+    };
+    assert_eq!(read(&of_two("old")).unwrap(), want, "the published name is meant");
+    assert_eq!(read(&of_two("UCI HAR Dataset/old")).unwrap(), want, "the higher one is meant");
+    let unnamed: Files =
+        of_two("old").into_iter().map(|(name, bytes)| (name.replace("UCI HAR Dataset", "new"), bytes)).collect();
+    assert_says(&read(&unnamed).unwrap_err().to_string(), &["my.zip holds several data sets: `new`, `old`"]);
+}
+
+#[test]
+fn a_set_below_the_given_folder_is_found() {
+    let want = read(&files()).unwrap();
+    let renamed = |to: &str| -> Files {
+        files().into_iter().map(|(name, bytes)| (name.replace("UCI HAR Dataset", to), bytes)).collect()
+    };
+    for (place, given) in [("a", "a"), ("a", "."), ("a/b", "."), ("a/b/c", "a"), ("UCI har dataset", ".")] {
+        let root = tempfile::tempdir().unwrap();
+        lay(root.path(), &renamed(place));
+        let source = uci_har::from_path(&root.path().join(given)).unwrap();
+        assert_eq!(source.windows, want, "{place}");
+        assert!(source.name.ends_with(Path::new(place).file_name().unwrap().to_str().unwrap()), "{}", source.name);
+    }
+    let root = tempfile::tempdir().unwrap();
+    lay(root.path(), &renamed("a/b/c"));
+    let message = uci_har::from_path(root.path()).unwrap_err().to_string();
+    assert_says(&message, &["does not hold", "two folders below", "found `a`"]);
+    lay(root.path(), &renamed("a/B"));
+    assert!(uci_har::from_path(root.path()).is_ok(), "the higher one is meant");
+    lay(root.path(), &renamed("d/e"));
+    let message = uci_har::from_path(root.path()).unwrap_err().to_string();
+    assert_says(&message, &["holds several data sets", "/a/B`", "/d/e`", "give the path of one"]);
+    lay(root.path(), &renamed("d/UCI HAR Dataset"));
+    assert!(uci_har::from_path(root.path()).is_ok(), "the published name is meant");
+
+    let loud = tempfile::tempdir().unwrap();
+    lay(loud.path(), &files().into_iter().map(|(name, bytes)| (name.to_uppercase(), bytes)).collect());
+    assert_eq!(uci_har::from_path(loud.path()).unwrap().windows, want);
+}
+
+#[test]
+fn a_zip_in_the_given_folder_is_taken_or_named() {
+    let want = read(&files()).unwrap();
+    let official = zipped(&Files::from([("UCI HAR Dataset.zip".into(), zipped(&files()))]));
+    let pictures = zipped(&Files::from([("a.jpg".into(), vec![0])]));
+    for place in ["human+activity+recognition+using+smartphones.zip", "downloads/HAR.ZIP", "a/b/set.zip"] {
+        let root = tempfile::tempdir().unwrap();
+        let files = [(place, official.clone()), ("pictures.zip", pictures.clone()), ("notes.txt", vec![])];
+        lay(root.path(), &files.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect());
+        let source = uci_har::from_path(root.path()).unwrap();
+        assert_eq!(source.windows, want);
+        assert!(source.name.ends_with(place), "{}", source.name);
+    }
+    let alone = |bytes: Vec<u8>| {
+        let root = tempfile::tempdir().unwrap();
+        lay(root.path(), &Files::from([("data.zip".into(), bytes)]));
+        uci_har::from_path(root.path()).unwrap_err().to_string()
+    };
+    assert_says(&alone(repacked(9, 0)), &["data.zip/UCI HAR Dataset/", "Deflate64"]);
+    assert_says(&alone(official[..official.len() / 2].to_vec()), &["data.zip is damaged", "download it again"]);
+    assert_says(&alone(pictures), &["data.zip does not hold the UCI HAR data set", "`a.jpg`"]);
+    let root = tempfile::tempdir().unwrap();
+    lay(root.path(), &Files::from([("a.zip".into(), official.clone()), ("b.zip".into(), official)]));
+    let message = uci_har::from_path(root.path()).unwrap_err().to_string();
+    assert_says(&message, &["several data sets", "a.zip`", "b.zip`"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    lay(root.path(), &files());
+    let fifo = |path: &Path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    let message = |path: &Path| uci_har::from_path(path).unwrap_err().to_string();
+    let pipe = root.path().join("pipe");
+    fifo(&pipe);
+    let socket = root.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for path in [&pipe, &socket, Path::new("/dev/zero")] {
+        assert_says(&message(path), &["is a pipe, socket or device", "give a file, or a folder"]);
+    }
+    let labels = root.path().join(LABELS);
+    std::fs::remove_file(&labels).unwrap();
+    fifo(&labels);
+    assert_says(&message(root.path()), &["train/y_train.txt is a pipe"]);
+    std::fs::remove_file(&labels).unwrap();
+    std::fs::create_dir(&labels).unwrap();
+    assert_says(&message(root.path()), &["lacks `train/y_train.txt`"]);
+    std::os::unix::fs::symlink(&labels, root.path().join("loop")).unwrap();
+    std::os::unix::fs::symlink(".", root.path().join("again")).unwrap();
+    assert_says(&message(root.path()), &["lacks `train/y_train.txt`"]);
 }

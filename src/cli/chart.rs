@@ -6,6 +6,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// A value with its spread either way.
+#[derive(Clone, Copy, Debug)]
 pub struct Point {
     pub at: f64,
     pub value: f64,
@@ -31,10 +32,21 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(90, 90, 90),
 ];
 
-/// The series drawn in one chart, as an SVG element. What cannot be drawn gives nothing.
+/// Beyond this, the distance of two numbers is no number any more.
+const LARGEST: f64 = 1e300;
+
+/// The series drawn in one chart, as an SVG element. What cannot be drawn, such as what diverged, is left out; where
+/// nothing is left this gives nothing.
 pub fn draw(title: &str, along: &str, axis: Axis, series: &BTreeMap<String, Vec<Point>>) -> String {
+    let drawable = |p: &&Point| [p.at, p.value, p.spread].iter().all(|number| number.abs() < LARGEST);
+    let series = series.iter().map(|(name, points)| (name.clone(), points.iter().filter(drawable).copied().collect()));
+    let series: BTreeMap<String, Vec<Point>> =
+        series.filter(|(_, points): &(_, Vec<Point>)| !points.is_empty()).collect();
+    if series.is_empty() {
+        return String::new();
+    }
     let mut svg = String::new();
-    let drawn = paint(&mut svg, title, along, axis, series);
+    let drawn = paint(&mut svg, title, along, axis, &series);
     if drawn.is_ok() { svg } else { String::new() }
 }
 
@@ -163,4 +175,39 @@ fn rows<'a>(area: &Area<'a>, title: &str, names: &[String], series: &BTreeMap<St
             .draw_series(bars.map(|p| PathElement::new(spread(p).map(|end| (end, row(p))), colour.stroke_width(2))))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn drawn(values: &[(f64, f64, f64)], names: Option<&[String]>) -> String {
+        let points: Vec<Point> = values.iter().map(|&(at, value, spread)| Point { at, value, spread }).collect();
+        let series = [("a".to_owned(), points.clone()), ("b".to_owned(), points), ("c".to_owned(), vec![])].into();
+        draw("title", "along", names.map_or(Axis::Number, Axis::Named), &series)
+    }
+
+    #[test]
+    fn where_nothing_can_be_drawn_nothing_is() {
+        assert_eq!(drawn(&[], None), "");
+        assert_eq!(drawn(&[(1.0, f64::NAN, 0.0), (2.0, f64::INFINITY, 0.0)], None), "");
+        assert!(drawn(&[(1.0, f64::NAN, 0.0), (2.0, 3.0, 0.0)], None).starts_with("<svg"));
+    }
+
+    fn any_number() -> impl Strategy<Value = f64> {
+        prop_oneof![any::<f64>(), -10.0..10.0, Just(0.0), Just(1e299), Just(-1e299), Just(5e-324)]
+    }
+
+    proptest! {
+        #[test]
+        fn no_numbers_break_a_chart(values in prop::collection::vec((any_number(), any_number(), any_number()), 0..6)) {
+            let names: Vec<String> = (0..values.len()).map(|k| format!("n{k}")).collect();
+            let places: Vec<_> = values.iter().enumerate().map(|(k, &(_, value, spread))| (k as f64, value, spread)).collect();
+            let numbers: Vec<String> = (0..values.len()).map(|k| k.to_string()).collect();
+            drawn(&values, None);
+            drawn(&places, Some(&names));
+            drawn(&places, Some(&numbers));
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use md5::{Digest, Md5};
 use serde::Serialize;
 use stackelberg::data::catalog::{DATA_SETS, DataSet, OfficialFile};
@@ -14,8 +14,8 @@ use super::CliError;
 
 /// Say which data sets there are and where they are looked for, and check them
 ///
-/// UCI HAR comes with the program. The others are looked for in a folder of their name, packed with gzip or
-/// not, and compared with their official checksums. Nothing is downloaded.
+/// UCI HAR comes with the program. The others are looked for in a folder of their name and up to two folders
+/// below it, packed with gzip or not, and compared with their official checksums. Nothing is downloaded.
 #[derive(clap::Args)]
 pub struct Args {
     /// Data sets that must be there and right; without a name all are listed, and only damaged ones are a failure
@@ -34,8 +34,15 @@ pub struct Args {
 #[derive(clap::Args)]
 pub struct Place {
     /// Directory with a folder for each data set, such as mnist/train-images-idx3-ubyte.gz
-    #[arg(long = "data", value_name = "DIR", env = "STACKELBERG_DATA", default_value = "data")]
+    #[arg(long = "data", value_name = "DIR", env = "STACKELBERG_DATA", default_value = "data", value_parser = directory())]
     pub directory: PathBuf,
+}
+
+fn directory() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(|text| match text.is_empty() {
+        true => Err("it is empty; name a directory, or leave out --data and unset STACKELBERG_DATA"),
+        false => Ok(PathBuf::from(text)),
+    })
 }
 
 const HAR: &str = "uci-har";
@@ -161,13 +168,18 @@ fn check_file(file: &OfficialFile, folder: &Path) -> FileReport {
     FileReport { name, bytes, md5, packed_bytes, packed_md5, found, state, problem }
 }
 
+/// The MD5 of bytes, as official checksums are written.
+pub fn checksum(bytes: &[u8]) -> String {
+    Md5::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// Compares what a file holds unpacked with what it should.
 fn compare(file: &OfficialFile, path: &Path, bytes: Vec<u8>) -> Result<(), String> {
     let plain = idx::unpacked(&path.display().to_string(), bytes).map_err(|error| error.to_string())?;
-    let found = Md5::digest(&plain).iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
+    let found = checksum(&plain);
     if found == file.md5 {
         return Ok(());
     }

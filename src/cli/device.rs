@@ -110,11 +110,11 @@ fn everything() -> Vec<Box<dyn Engine>> {
 
 /// Bytes that a run may take of the machine's memory: the rest is for the host's side of it and for other programs.
 fn most_bytes() -> u64 {
-    let mut system = sysinfo::System::new();
+    // Some systems do not tell.
+    let Ok(mut system) = sysinfo::System::new() else { return u64::MAX };
     system.refresh_memory();
     let group = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory);
     match system.total_memory().min(group) {
-        // A system that does not tell.
         0 => u64::MAX,
         all => all / 4 * 3,
     }

@@ -18,8 +18,9 @@ use super::device::{self, MEASURING};
 /// List what can compute here, and how fast
 ///
 /// Each line starts with what --device takes: an adapter's number, `cpu` or `reference`; part of an
-/// adapter's name does as well, and `auto`. Each is timed on a training step of the narrow network; without --device
-/// a run times its own and takes the faster of the first adapter and the processor.
+/// adapter's name does as well, and `auto`. Each is timed on a training step of the narrow network; without
+/// --device a run times its own and takes the faster of the first GPU and the processor; an adapter that is
+/// a processor standing in for a GPU has to be named.
 #[derive(clap::Args)]
 pub struct Args {}
 

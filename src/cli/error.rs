@@ -78,8 +78,9 @@ pub enum CliError {
     #[diagnostic(help("name directories that `stackelberg experiment` or `stackelberg tune --out` wrote to"))]
     NothingToReport { directories: Vec<PathBuf> },
 
-    #[error("{} cannot be used: {problem}", path.display())]
-    Record { path: PathBuf, problem: String },
+    #[error("{} was not written by this command, or was changed since", path.display())]
+    #[diagnostic(help("move it away, or name another directory with --out"))]
+    NotOurs { path: PathBuf },
 
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
@@ -157,6 +158,7 @@ impl CliError {
             | CliError::NoDevice { .. }
             | CliError::NoMethod
             | CliError::NothingToReport { .. }
+            | CliError::NotOurs { .. }
             | CliError::NoCase { .. } => true,
             CliError::RunDir(error) => error.is_usage(),
             CliError::Data(error) => does_not_fit(error),

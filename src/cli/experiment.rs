@@ -5,11 +5,9 @@ use std::collections::btree_map::Entry;
 use std::fmt::Write as _;
 use std::fs::{self, File, TryLockError};
 use std::future::ready;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clap::ValueEnum;
@@ -17,21 +15,24 @@ use miette::Diagnostic;
 use pollster::block_on;
 use stackelberg::bilevel::{Flow, Pace, SolveError};
 use stackelberg::data::DataError;
-use stackelberg::engine::{Engine, LocalFuture};
+use stackelberg::engine::{Engine, EngineError, LocalFuture, several};
 use stackelberg::experiment::config::words;
 use stackelberg::experiment::error::TuneError;
 use stackelberg::experiment::record::DeviceRecord;
-use stackelberg::experiment::study::{self, Budget, Library, Outcome, STUDIES, Study, Trial, summary};
+use stackelberg::experiment::study::summary::{self, Summary};
+use stackelberg::experiment::study::{self, Budget, Labels, Library, Outcome, STUDIES, Study, Trial};
 use stackelberg::experiment::tune::{Event, Observed, Observer};
 
 use super::device::{self, MEASURING, duration};
+use super::interrupt::Interrupt;
 use super::progress::number;
-use super::{CliError, data, shell, tune};
+use super::{CliError, data, files, shell};
 
 /// Run a study on real data: many trainings, one table
 ///
 /// Each trial is saved as it ends, and a trial that is saved is not run again, whatever version or device
-/// it was run with: the same command goes on with a study that was interrupted. `stackelberg report DIR` makes charts and tables of what is there.
+/// it was run with: the same command goes on
+/// with a study that was interrupted. A trial that fails is left for the next time, and the exit status is 1. `stackelberg report DIR` makes charts and tables of what is there.
 #[derive(clap::Args)]
 pub struct Args {
     /// A study by name, `all` of them, or `list` to see which there are and how long they take here
@@ -73,9 +74,17 @@ pub enum JournalError {
     #[diagnostic(help("name a directory with --out that you may write to"))]
     Create { path: PathBuf, source: std::io::Error },
 
-    #[error("cannot read or write {}", path.display())]
-    #[diagnostic(help("{}", way_on(path)))]
-    Access { path: PathBuf, source: std::io::Error },
+    #[error("cannot read {}", path.display())]
+    #[diagnostic(help("make it readable, or give another --out"))]
+    Read { path: PathBuf, source: std::io::Error },
+
+    #[error("cannot write {}", path.display())]
+    #[diagnostic(help("the lines that are in it are unharmed: mend this, and the same command goes on from there"))]
+    Write { path: PathBuf, source: std::io::Error },
+
+    #[error("{} was deleted or moved while the study ran", path.display())]
+    #[diagnostic(help("put it back where it was; the same command goes on with what it holds"))]
+    Gone { path: PathBuf },
 
     #[error("another process is working on {}", path.display())]
     #[diagnostic(help("wait until it ends, or give another --out"))]
@@ -86,89 +95,161 @@ pub enum JournalError {
     Line { path: PathBuf, line: usize, problem: String },
 }
 
-/// How to go on after a failed access: decided by what is there.
-fn way_on(path: &Path) -> &'static str {
-    match path.try_exists() {
-        Ok(true) => "what was saved before is unharmed: the same command goes on from there, once the file can be used",
-        Ok(false) => "the file is not there any more, and its outcomes with it; start again, or give another --out",
-        Err(_) => "give another --out",
+/// The lines of a study's file.
+#[derive(Default)]
+pub struct Lines {
+    /// With their numbers.
+    outcomes: Vec<(usize, Outcome)>,
+    /// What is no outcome.
+    pub wrong: Vec<JournalError>,
+    /// Bytes up to the end of what is whole: a process that was killed may have left half a line, whose trial is run again.
+    whole: usize,
+    /// Whether the last line is whole but for its end.
+    unended: bool,
+}
+
+impl Lines {
+    /// Of a file's bytes; the path is what errors call it.
+    pub fn of(path: &Path, bytes: &[u8]) -> Self {
+        const BEGINNING: &str = "{\"study\":";
+        let mut lines = Lines::default();
+        for (at, raw) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
+            let text = String::from_utf8_lossy(raw);
+            let text = text.trim_start_matches('\u{feff}').trim();
+            let ended = raw.ends_with(b"\n");
+            match serde_json::from_str(text) {
+                _ if text.is_empty() => {}
+                Ok(outcome) => {
+                    lines.outcomes.push((at + 1, outcome));
+                    lines.unended = !ended;
+                }
+                Err(_) if !ended && (text.starts_with(BEGINNING) || BEGINNING.starts_with(text)) => break,
+                Err(error) => {
+                    let problem = in_line(&error);
+                    lines.wrong.push(JournalError::Line { path: path.to_owned(), line: at + 1, problem });
+                }
+            }
+            lines.whole += raw.len();
+        }
+        lines
+    }
+
+    /// The study of the first outcome.
+    pub fn study(&self) -> Option<&str> {
+        self.outcomes.first().map(|(_, outcome)| &*outcome.study)
+    }
+
+    /// The outcomes that are of a study as this version has it; the others are wrong.
+    pub fn outcomes_of(&mut self, study: &Study, path: &Path) -> Vec<Outcome> {
+        let labels = study.labels();
+        let mut outcomes = vec![];
+        for (line, outcome) in std::mem::take(&mut self.outcomes) {
+            let problem = if outcome.study != study.name {
+                Some(format!("it is of the study {}, not of {}", outcome.study, study.name))
+            } else if !outcome.labels.keys().eq(&labels) {
+                let found: Vec<&str> = outcome.labels.keys().map(|name| &**name).collect();
+                let (found, version) = (found.join(", "), &outcome.version);
+                let wanted = labels.join(", ");
+                Some(format!("its labels are {found} (version {version}), but those of the study are {wanted}"))
+            } else {
+                None
+            };
+            match problem {
+                None => outcomes.push(outcome),
+                Some(problem) => self.wrong.push(JournalError::Line { path: path.to_owned(), line, problem }),
+            }
+        }
+        outcomes
     }
 }
 
-/// A study's file: one outcome a line, locked for as long as this lives.
-pub struct Journal {
+/// What is wrong with a text of one line, without that line's number.
+pub fn in_line(error: &serde_json::Error) -> String {
+    let (text, place) = (error.to_string(), format!(" at line {} column {}", error.line(), error.column()));
+    format!("column {}: {}", error.column(), text.strip_suffix(&place).unwrap_or(&text))
+}
+
+/// A study's file: one outcome a line.
+struct Journal {
     path: PathBuf,
-    file: File,
-    pub outcomes: Vec<Outcome>,
+    study: &'static Study,
+    outcomes: Vec<Outcome>,
+    /// Where the next line goes, and whether the one before it is still to be ended.
+    end: (usize, bool),
+    /// Open to be written to, and locked for as long as this lives.
+    file: Option<File>,
 }
 
 impl Journal {
-    fn open(directory: &Path, name: &str) -> Result<Self, JournalError> {
+    /// Reads what is there, and leaves it as it is.
+    fn read(path: PathBuf, study: &'static Study) -> Result<Self, JournalError> {
+        let failed = |source| JournalError::Read { path: path.clone(), source };
+        let bytes = files::read(&path).map_err(failed)?.unwrap_or_default();
+        let mut lines = Lines::of(&path, &bytes);
+        let outcomes = lines.outcomes_of(study, &path);
+        match lines.wrong.into_iter().next() {
+            Some(wrong) => Err(wrong),
+            None => Ok(Journal { path, study, outcomes, end: (lines.whole, lines.unended), file: None }),
+        }
+    }
+
+    /// Locks the file, which is made if it is not there, and reads it again.
+    fn locked(self) -> Result<Self, JournalError> {
+        let Journal { path, study, .. } = self;
+        let directory = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory).map_err(|source| JournalError::Create { path: directory.to_owned(), source })?;
-        let path = directory.join(name);
-        let access = |source| JournalError::Access { path: path.clone(), source };
-        let options = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = options.map_err(access)?;
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(|source| JournalError::Write { path: path.clone(), source })?;
         // A file system without locks is no reason not to run.
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             return Err(JournalError::Busy { path });
         }
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(access)?;
-        file.set_len(whole(&text).len() as u64).and_then(|()| file.seek(SeekFrom::End(0))).map_err(access)?;
-        let outcomes = outcomes(&path, &text)?;
-        Ok(Journal { path, file, outcomes })
+        Ok(Journal { file: Some(file), ..Journal::read(path, study)? })
     }
 
     fn append(&mut self, outcome: Outcome) -> Result<(), JournalError> {
-        let line = serde_json::to_string(&outcome).expect("outcomes are plain values") + "\n";
-        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
-        // What is written to a file that was deleted is lost.
-        let written = written.and_then(|()| fs::metadata(&self.path).map(|_| ()));
-        written.map_err(|source| JournalError::Access { path: self.path.clone(), source })?;
+        let path = self.path.clone();
+        if !files::is_there(&path) {
+            return Err(JournalError::Gone { path });
+        }
+        let (end, unended) = self.end;
+        let separator = if unended { "\n" } else { "" };
+        let line = serde_json::to_string(&outcome).expect("outcomes are plain values");
+        let text = format!("{separator}{line}\n");
+        let mut file = self.file.as_ref().expect("a journal is locked before it is written to");
+        let written = file
+            .set_len(end as u64)
+            .and_then(|()| file.seek(SeekFrom::End(0)))
+            .and_then(|_| file.write_all(text.as_bytes()))
+            .and_then(|()| file.sync_data());
+        written.map_err(|source| JournalError::Write { path, source })?;
+        self.end = (end + text.len(), false);
         self.outcomes.push(outcome);
         Ok(())
     }
 }
 
-/// The lines that were written to their end. A process that was killed may have left half a line: its
-/// trial is run again.
-pub fn whole(text: &str) -> &str {
-    &text[..text.rfind('\n').map_or(0, |end| end + 1)]
-}
-
-/// The outcomes in the text of a study's file.
-pub fn outcomes(path: &Path, text: &str) -> Result<Vec<Outcome>, JournalError> {
-    let parse = |(at, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|error| JournalError::Line {
-            path: path.to_owned(),
-            line: at + 1,
-            problem: error.to_string(),
-        })
-    };
-    whole(text).lines().enumerate().map(parse).collect()
-}
-
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
-    let stop = Interrupt::listen();
     let library = Library::new(args.place.directory.clone());
     if args.name == "list" {
         return list(args, &library);
     }
-    let studies: Vec<&Study> = match &*args.name {
+    let stop = Interrupt::listen();
+    let studies: Vec<&'static Study> = match &*args.name {
         "all" => STUDIES.iter().collect(),
         name => study::find(name).into_iter().collect(),
     };
     let mut code = ExitCode::SUCCESS;
     for study in studies {
-        match Runner::open(args, study)?.finish(&args.device, &library, &stop) {
-            Ok(true) => {}
-            Ok(false) => {
+        match Runner::open(args, study).and_then(|runner| runner.finish(&args.device, &library, &stop)) {
+            Ok(Ended::Done) => {}
+            Ok(Ended::Incomplete) => code = ExitCode::from(super::FAILED),
+            Ok(Ended::Stopped) => {
                 super::note(format_args!("Stopped; what is finished is saved. Go on with:\n{}", args.again()));
-                return Ok(ExitCode::SUCCESS);
+                return Ok(stop.code());
             }
-            // The others can do without.
-            Err(CliError::Data(error @ DataError::NotThere { .. })) if args.name == "all" => {
+            // The others can do without its data and its file.
+            Err(error @ (CliError::Data(_) | CliError::Journal(_))) if args.name == "all" => {
                 super::note(format_args!("{} is left out: {error}", study.name));
                 code = ExitCode::from(super::FAILED);
             }
@@ -184,15 +265,21 @@ fn named(budget: Budget) -> String {
     budget.to_possible_value().expect("a named budget").get_name().to_owned()
 }
 
-/// What every study asks and what it costs on this device.
+/// What every study asks, and then what it costs on this device.
 fn list(args: &Args, library: &Library) -> Result<ExitCode, CliError> {
-    super::note("Timing training steps for how long each study takes here");
+    let mut text = String::new();
+    for Study { name, question, source, data, .. } in &STUDIES {
+        let _ = writeln!(text, "{name}\n  {question}\n  From: {source}. Data: {data}.");
+    }
+    super::print(&text)?;
+    super::note("\nTiming training steps for how long each study takes here; Ctrl-C ends it");
     let first = (STUDIES[0].trials)(Budget::Quick).remove(0);
     let (mut engine, pace) = engine(&args.device, &first, library)?;
     let mut paces = BTreeMap::from([(first.work.problem(), pace)]);
-    for Study { name, question, source, data, trials, .. } in &STUDIES {
-        super::print(&format!("{name}\n  {question}\n  From: {source}. Data: {data}.\n"))?;
-        for &budget in Budget::value_variants() {
+    let width = STUDIES.iter().map(|study| study.name.len()).max().unwrap_or(0);
+    // Quick ones are known quickly.
+    for &budget in Budget::value_variants() {
+        for Study { name, trials, .. } in &STUDIES {
             let trials = trials(budget);
             let time = match seconds(&trials, &mut *engine, &mut paces, library) {
                 Ok(seconds) => format!("about {}", duration(seconds)),
@@ -200,9 +287,11 @@ fn list(args: &Args, library: &Library) -> Result<ExitCode, CliError> {
                     let directory = shell::path(&args.place.directory);
                     format!("once its data are there: {}", shell::command(["data", name, "--data", &directory]))
                 }
-                Err(error) => return Err(error.into()),
+                // The others are timed all the same.
+                Err(error) => format!("cannot be timed: {error}"),
             };
-            super::print(&format!("  --budget {:<8} {:>3} trials, {time}\n", named(budget), trials.len()))?;
+            let count = trials.len();
+            super::print(&format!("{name:<width$}  --budget {:<8} {count:>3} trials, {time}\n", named(budget)))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -215,14 +304,23 @@ fn seconds(
     paces: &mut BTreeMap<String, Pace>,
     library: &Library,
 ) -> Result<f64, TuneError> {
+    // Those that differ in nothing but their seed take the same time.
+    let mut known: BTreeMap<Labels, f64> = BTreeMap::new();
     let mut sum = 0.0;
-    for Trial { work, .. } in trials {
-        work.load(library)?;
-        let pace = match paces.entry(work.problem()) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(place) => *place.insert(block_on(work.measure(engine, library, MEASURING))?),
+    for Trial { labels, work } in trials {
+        let mut labels = labels.clone();
+        labels.remove("seed");
+        sum += match known.entry(labels) {
+            Entry::Occupied(same) => *same.get(),
+            Entry::Vacant(other) => {
+                work.load(library)?;
+                let pace = match paces.entry(work.problem()) {
+                    Entry::Occupied(known) => *known.get(),
+                    Entry::Vacant(place) => *place.insert(block_on(work.measure(engine, library, MEASURING))?),
+                };
+                *other.insert(work.seconds(&pace, library)?)
+            }
         };
-        sum += work.seconds(&pace, library)?;
     }
     Ok(sum)
 }
@@ -233,30 +331,68 @@ fn engine(choice: &str, trial: &Trial, library: &Library) -> Result<(Box<dyn Eng
 }
 
 /// A study under way.
-struct Runner<'s> {
-    study: &'s Study,
+struct Runner {
+    study: &'static Study,
     trials: Vec<Trial>,
     journal: Journal,
 }
 
-impl<'s> Runner<'s> {
-    fn open(args: &Args, study: &'s Study) -> Result<Self, CliError> {
-        let journal = Journal::open(&args.out, &format!("{}-{}.jsonl", study.name, named(args.budget)))?;
-        Ok(Runner { study, trials: (study.trials)(args.budget), journal })
+/// How a study's run came out.
+enum Ended {
+    Done,
+    Stopped,
+    /// Some trials failed.
+    Incomplete,
+}
+
+impl Runner {
+    fn open(args: &Args, study: &'static Study) -> Result<Self, CliError> {
+        let path = args.out.join(format!("{}-{}.jsonl", study.name, named(args.budget)));
+        let mut runner = Runner { study, trials: (study.trials)(args.budget), journal: Journal::read(path, study)? };
+        // What is finished is only read, which needs no right to write.
+        if !runner.left().is_empty() {
+            runner.journal = runner.journal.locked()?;
+        }
+        Ok(runner)
     }
 
-    /// Runs the trials that are left; whether all are done then.
-    fn finish(mut self, device: &str, library: &Library, stop: &Interrupt) -> Result<bool, CliError> {
+    /// The trials without an outcome.
+    fn left(&self) -> Vec<Trial> {
+        let done = |trial: &&Trial| self.journal.outcomes.iter().any(|o| o.labels == trial.labels);
+        self.trials.iter().filter(|trial| !done(trial)).cloned().collect()
+    }
+
+    /// Runs the trials that are left.
+    fn finish(mut self, device: &str, library: &Library, stop: &Interrupt) -> Result<Ended, CliError> {
         let all = self.trials.len();
-        let done = |journal: &Journal, trial: &Trial| journal.outcomes.iter().any(|o| o.labels == trial.labels);
-        let left: Vec<Trial> = self.trials.iter().filter(|trial| !done(&self.journal, trial)).cloned().collect();
+        let left = self.left();
         super::note(format_args!("{}: {} of {all} trials to do. {}", self.study.name, left.len(), self.study.question));
+        let mut failed = 0;
         if let Some(first) = left.first() {
             first.work.load(library)?;
             let (mut engine, _) = engine(device, first, library)?;
             let begun = Instant::now();
             for (at, trial) in left.iter().enumerate() {
-                let Some(outcome) = self.trial(trial, &mut *engine, library, stop)? else { return Ok(false) };
+                let (place, id) = (all - left.len() + at + 1, trial.id());
+                if stop.is_raised() {
+                    return Ok(Ended::Stopped);
+                }
+                stop.watch();
+                let outcome = self.trial(trial, &mut *engine, library, stop);
+                stop.look_away();
+                let outcome = match outcome {
+                    Ok(Some(outcome)) => outcome,
+                    Ok(None) => return Ok(Ended::Stopped),
+                    Err(error @ TuneError::Solve(SolveError::Engine(EngineError::DeviceLost { .. }))) => {
+                        return Err(error.into());
+                    }
+                    // The others may be done all the same.
+                    Err(error) => {
+                        super::note(format_args!("{place:>3}/{all} {id}: FAILED: {error}"));
+                        failed += 1;
+                        continue;
+                    }
+                };
                 let each = begun.elapsed().as_secs_f64() / (at + 1) as f64;
                 let more = match left.len() - at - 1 {
                     0 => String::new(),
@@ -264,17 +400,20 @@ impl<'s> Runner<'s> {
                 };
                 let shown = self.study.charts.iter().filter_map(|&name| Some((name, outcome.metrics.get(name)?)));
                 let shown: Vec<String> = shown.map(|(name, value)| format!("{name} {}", number(*value))).collect();
-                let (id, took) = (trial.id(), duration(outcome.seconds));
-                super::note(format_args!(
-                    "{:>3}/{all} {id}: {} ({took}{more})",
-                    all - left.len() + at + 1,
-                    shown.join(", ")
-                ));
+                let shown = if shown.is_empty() { "diverged".to_owned() } else { shown.join(", ") };
+                let took = duration(outcome.seconds);
+                super::note(format_args!("{place:>3}/{all} {id}: {shown} ({took}{more})"));
                 self.journal.append(outcome)?;
             }
         }
-        super::print(&table(self.study, &summary::rows(&self.journal.outcomes)))?;
-        Ok(true)
+        let summary = Summary::of(&self.journal.outcomes, env!("CARGO_PKG_VERSION"));
+        summary.remarks.iter().for_each(|remark| super::note(format_args!("Note: {remark}")));
+        super::print(&table(self.study, &summary.rows))?;
+        if failed == 0 {
+            return Ok(Ended::Done);
+        }
+        super::note(format_args!("{} failed; the same command tries them again", several(failed, "trial")));
+        Ok(Ended::Incomplete)
     }
 
     fn trial(
@@ -283,14 +422,15 @@ impl<'s> Runner<'s> {
         engine: &mut dyn Engine,
         library: &Library,
         stop: &Interrupt,
-    ) -> Result<Option<Outcome>, CliError> {
+    ) -> Result<Option<Outcome>, TuneError> {
         let begun = Instant::now();
         let mut watch = Watch { stop: stop.clone() };
-        let metrics = match block_on(trial.work.run(engine, library, &mut watch)) {
+        let mut metrics = match block_on(trial.work.run(engine, library, &mut watch)) {
             Ok(metrics) => metrics,
             Err(TuneError::Solve(SolveError::Stopped)) => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
+        metrics.retain(|_, value| value.is_finite());
         Ok(Some(Outcome {
             study: self.study.name.to_owned(),
             labels: trial.labels.clone(),
@@ -302,20 +442,29 @@ impl<'s> Runner<'s> {
     }
 }
 
-/// Means over seeds, with the sample's standard deviation.
-fn table(study: &Study, rows: &[summary::Row]) -> String {
-    let labels: Vec<&String> = rows.first().map(|row| row.labels.keys().collect()).unwrap_or_default();
-    let head = labels.iter().map(|label| (*label).clone()).chain(study.charts.iter().map(|&name| name.to_owned()));
-    let mut lines: Vec<Vec<String>> = vec![head.chain(["seeds".to_owned()]).collect()];
+/// Means over seeds, with the sample's standard deviation: the head, and a line of cells for each row.
+pub fn cells(study: &Study, rows: &[summary::Row]) -> Vec<Vec<String>> {
+    let labels: Vec<String> = study.labels().into_iter().filter(|label| label != "seed").collect();
+    let charts = study.charts.iter().map(|&name| name.to_owned());
+    let mut lines: Vec<Vec<String>> = vec![labels.iter().cloned().chain(charts).chain(["seeds".to_owned()]).collect()];
     for row in rows {
         let value = |name: &&str| match row.metrics.get(*name) {
-            Some(statistic) => super::progress::statistic(statistic),
+            Some(s) if s.count < row.seeds - row.diverged => {
+                format!("{} (of {})", super::progress::statistic(s), several(s.count as u64, "seed"))
+            }
+            Some(s) => super::progress::statistic(s),
+            None if row.diverged == row.seeds => "diverged".to_owned(),
             None => "–".to_owned(),
         };
-        let seeds = row.metrics.values().map(|statistic| statistic.count).max().unwrap_or(0);
-        let cells = row.labels.values().cloned().chain(study.charts.iter().map(value));
-        lines.push(cells.chain([seeds.to_string()]).collect());
+        let labels = labels.iter().map(|label| row.labels[label].clone());
+        lines.push(labels.chain(study.charts.iter().map(value)).chain([row.seeds()]).collect());
     }
+    lines
+}
+
+/// The outcomes of a study for a terminal.
+fn table(study: &Study, rows: &[summary::Row]) -> String {
+    let lines = cells(study, rows);
     let columns = lines[0].len();
     let widths: Vec<usize> =
         (0..columns).map(|c| lines.iter().map(|line| line[c].chars().count()).max().unwrap_or(0)).collect();
@@ -346,22 +495,124 @@ impl Observer for Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use async_trait::async_trait;
+    use stackelberg::experiment::record::Named;
+    use stackelberg::experiment::study::Work;
+    use std::rc::Rc;
 
-    /// What is written to a file that was deleted would be lost in silence.
-    #[cfg(unix)]
+    struct Fails(bool);
+
+    #[async_trait(?Send)]
+    impl Work for Fails {
+        fn load(&self, _: &Library) -> Result<(), TuneError> {
+            Ok(())
+        }
+
+        fn problem(&self) -> String {
+            String::new()
+        }
+
+        async fn measure(&self, _: &mut dyn Engine, _: &Library, _: f64) -> Result<Pace, TuneError> {
+            Ok(Pace { step: 1.0, adjoint: 1.0, outer: 1.0, evaluation: 1.0 })
+        }
+
+        fn seconds(&self, _: &Pace, _: &Library) -> Result<f64, TuneError> {
+            Ok(1.0)
+        }
+
+        async fn run(&self, _: &mut dyn Engine, _: &Library, _: &mut dyn Observer) -> Result<Named, TuneError> {
+            match self.0 {
+                true => Err(TuneError::Resume("a reason".to_owned())),
+                false => Ok([("test_loss".to_owned(), 1.0), ("auc".to_owned(), f64::NAN)].into()),
+            }
+        }
+    }
+
+    static STUDY: Study = Study {
+        name: "some",
+        question: "?",
+        source: "",
+        data: "",
+        trials: |_| {
+            let trial = |seed: usize| Trial {
+                labels: [("seed".to_owned(), seed.to_string())].into(),
+                work: Rc::new(Fails(seed == 1)),
+            };
+            (0..3).map(trial).collect()
+        },
+        along: "seed",
+        apart: &[],
+        charts: &["test_loss"],
+    };
+
     #[test]
-    fn outcomes_are_not_written_into_nothing() {
+    fn a_trial_that_fails_does_not_cost_the_others() {
         let root = tempfile::tempdir().unwrap();
-        let outcome = || {
-            let text = r#"{"study": "s", "labels": {}, "metrics": {}, "seconds": 1, "version": "", "engine": "cpu",
-                           "adapter": "", "backend": "", "driver": "", "software": true}"#;
-            serde_json::from_str::<Outcome>(text).unwrap()
+        let place = data::Place { directory: root.path().to_owned() };
+        let args = Args {
+            name: STUDY.name.to_owned(),
+            budget: Budget::Quick,
+            out: root.path().join("out"),
+            device: device::REFERENCE.to_owned(),
+            place,
         };
-        let mut journal = Journal::open(root.path(), "s-quick.jsonl").unwrap();
-        journal.append(outcome()).unwrap();
-        fs::remove_file(root.path().join("s-quick.jsonl")).unwrap();
-        let error = journal.append(outcome()).unwrap_err();
-        assert_eq!(journal.outcomes.len(), 1);
-        assert!(error.help().unwrap().to_string().contains("is not there any more"));
+        let library = Library::new(root.path().to_owned());
+        for left in [3, 1] {
+            let runner = Runner::open(&args, &STUDY).unwrap();
+            assert_eq!(runner.left().len(), left);
+            let ended = runner.finish(device::REFERENCE, &library, &Interrupt::default()).unwrap();
+            assert!(matches!(ended, Ended::Incomplete));
+        }
+        // What is not finite has no place in a file, and is not there when it is read.
+        let journal = Journal::read(root.path().join("out/some-quick.jsonl"), &STUDY).unwrap();
+        let done: Vec<(&str, usize)> = journal.outcomes.iter().map(|o| (&*o.labels["seed"], o.metrics.len())).collect();
+        assert_eq!(done, [("0", 1), ("2", 1)]);
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_not_written_to() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("some-quick.jsonl");
+        let mut journal = Journal::read(path.clone(), &STUDY).unwrap().locked().unwrap();
+        let outcome = Outcome {
+            study: STUDY.name.to_owned(),
+            labels: [("seed".to_owned(), "0".to_owned())].into(),
+            metrics: Named::new(),
+            seconds: 0.0,
+            version: String::new(),
+            device: DeviceRecord::from(stackelberg::reference::ReferenceEngine::new().info()),
+        };
+        journal.append(outcome.clone()).unwrap();
+        assert!(matches!(Journal::read(path.clone(), &STUDY).unwrap().locked(), Err(JournalError::Busy { .. })));
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(journal.append(outcome), Err(JournalError::Gone { .. })));
+    }
+
+    #[test]
+    fn half_a_line_at_the_end_is_written_over() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("some-quick.jsonl");
+        let line = |seed: &str| {
+            format!(
+                "{{\"study\":\"some\",\"labels\":{{\"seed\":\"{seed}\"}},\"metrics\":{{}},\"seconds\":0.0,\"version\":\"\",\
+                 \"engine\":\"\",\"adapter\":\"\",\"backend\":\"\",\"driver\":\"\",\"software\":true}}"
+            )
+        };
+        for (before, lines) in [
+            (format!("{}\n{}", line("0"), &line("1")[..30]), 2),
+            (format!("{}\n{{\"stu", line("0")), 2),
+            (format!("{}\r\n{}", line("0"), line("1")), 3),
+            (format!("\u{feff}{}", line("0")), 2),
+            (String::new(), 1),
+        ] {
+            fs::write(&path, &before).unwrap();
+            let mut journal = Journal::read(path.clone(), &STUDY).unwrap().locked().unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), before, "reading changes nothing");
+            let outcome: Outcome = serde_json::from_str(&line("2")).unwrap();
+            journal.append(outcome).unwrap();
+            let after = Journal::read(path.clone(), &STUDY).unwrap();
+            let seeds: Vec<&str> = after.outcomes.iter().map(|o| &*o.labels["seed"]).collect();
+            assert_eq!((seeds.len(), seeds.last()), (lines, Some(&"2")), "{before}");
+        }
     }
 }

@@ -15,6 +15,7 @@ mod devices;
 mod error;
 mod experiment;
 mod explain;
+mod files;
 mod interrupt;
 mod progress;
 mod report;

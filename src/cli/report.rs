@@ -1,22 +1,31 @@
 //! `stackelberg report`: studies and runs as one page that needs nothing else, and as data.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
+use stackelberg::data::visible;
 use stackelberg::engine::several;
-use stackelberg::experiment::record::{OuterRecord, RunResult, Score};
-use stackelberg::experiment::study::{self, Labels, Study, summary};
+use stackelberg::experiment::config::TuneConfig;
+use stackelberg::experiment::record::{Ending, Evaluation, Named, OuterRecord, RunResult, Score};
+use stackelberg::experiment::study::summary::{self, Summary};
+use stackelberg::experiment::study::{self, Labels, Study};
 
-use super::{CliError, chart, experiment, run_dir};
+use super::experiment::{Lines, cells, in_line};
+use super::{CliError, chart, files, run_dir};
 
 /// Make a page with charts and tables of studies and runs
 ///
-/// Writes report.html, which holds everything it shows and can be read offline, the same figures as
-/// report.json and report.csv, and the charts of studies as charts/*.svg.
+/// Writes report.html, which holds everything it shows and can be read offline; report.json with all that
+/// is recorded of the studies' rows and the runs; report.csv with every loss, accuracy, hyperparameter and
+/// hypergradient in it, one a line; and the charts of studies as charts/*.svg. An earlier report in the
+/// same place is replaced, other files are not.
+///
+/// Runs that diverged, were interrupted or not begun are shown as such. What cannot be used of
+/// them is named and left out; the rest is reported, and the exit status is 1.
 #[derive(clap::Args)]
 pub struct Args {
     /// Directories with outcomes of `stackelberg experiment`, of runs of `stackelberg tune --out`, or with such
@@ -25,7 +34,7 @@ pub struct Args {
     directories: Vec<PathBuf>,
 
     /// Directory to write to
-    #[arg(long, value_name = "DIR", default_value = ".")]
+    #[arg(long, value_name = "DIR", default_value = "report")]
     out: PathBuf,
 }
 
@@ -34,6 +43,17 @@ pub struct Args {
 struct Report {
     studies: Vec<StudyReport>,
     runs: Vec<Run>,
+    left_out: Vec<LeftOut>,
+    /// The folders and files that have been looked at.
+    #[serde(skip)]
+    seen: BTreeSet<PathBuf>,
+}
+
+/// What could not be read.
+#[derive(Serialize)]
+struct LeftOut {
+    place: String,
+    problem: String,
 }
 
 /// A study's file: its name is the study's with the budget.
@@ -43,7 +63,12 @@ struct StudyReport {
     question: String,
     source: String,
     devices: Vec<String>,
-    rows: Vec<summary::Row>,
+    versions: Vec<String>,
+    #[serde(flatten)]
+    summary: Summary,
+    /// Where the file lies.
+    #[serde(skip)]
+    folder: String,
     #[serde(skip)]
     study: &'static Study,
 }
@@ -51,149 +76,320 @@ struct StudyReport {
 #[derive(Serialize)]
 struct Run {
     name: String,
-    result: RunResult,
+    state: State,
+    result: Option<RunResult>,
     iterations: Vec<OuterRecord>,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum State {
+    /// Settings were saved, and nothing else yet.
+    NotBegun,
+    /// It goes on, or was interrupted.
+    Unfinished,
+    Finished,
+    /// No training, or none of the last, stayed finite.
+    Diverged,
+    /// Its result cannot be read.
+    Damaged,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let mut report = Report::default();
-    let mut seen = BTreeSet::new();
-    for directory in &args.directories {
-        let whole = fs::canonicalize(directory).map_err(|source| CliError::Read { path: directory.clone(), source })?;
-        let before = report.studies.len() + report.runs.len();
-        if seen.insert(whole) {
-            collect(directory, &mut report)?;
-            if !directory.join(run_dir::RESULT).exists() {
-                runs_below(directory, DEPTH, &mut report.runs)?;
-            }
-            if report.studies.len() + report.runs.len() == before {
-                super::note(format_args!("Nothing to report in {}", directory.display()));
-            }
-        }
+    args.directories.iter().for_each(|directory| report.collect(directory));
+    report.name_apart();
+    for LeftOut { place, problem } in &report.left_out {
+        super::note(format_args!("{place} cannot be used: {problem}"));
     }
+    let failed = !report.left_out.is_empty();
+    let code = if failed { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS };
     if report.studies.is_empty() && report.runs.is_empty() {
-        return Err(CliError::NothingToReport { directories: args.directories.clone() });
+        let nothing = CliError::NothingToReport { directories: args.directories.clone() };
+        return if failed { Ok(code) } else { Err(nothing) };
     }
-    fs::create_dir_all(&args.out).map_err(|source| CliError::Write { path: args.out.clone(), source })?;
-    let json = serde_json::to_string_pretty(&report).expect("figures are plain values");
-    for (name, text) in [("report.html", html(&report)), ("report.json", json + "\n"), ("report.csv", csv(&report))] {
-        let path = args.out.join(name);
-        fs::write(&path, text).map_err(|source| CliError::Write { path: path.clone(), source })?;
-        super::print(&format!("{}\n", path.display()))?;
+    for study in &report.studies {
+        study.summary.remarks.iter().for_each(|remark| super::note(format_args!("Note: {}: {remark}", study.name)));
     }
-    let charts: Vec<Chart> = report.studies.iter().flat_map(StudyReport::charts).collect();
-    if charts.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let folder = args.out.join("charts");
-    fs::create_dir_all(&folder).map_err(|source| CliError::Write { path: folder.clone(), source })?;
-    for Chart { name, svg } in charts {
-        let path = folder.join(name + ".svg");
-        fs::write(&path, svg).map_err(|source| CliError::Write { path: path.clone(), source })?;
-    }
-    super::print(&format!("{}\n", folder.display()))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn read(path: &Path) -> Result<String, CliError> {
-    fs::read_to_string(path).map_err(|source| CliError::Read { path: path.to_owned(), source })
-}
-
-/// Adds the run in a directory, or the studies in it.
-fn collect(directory: &Path, report: &mut Report) -> Result<(), CliError> {
-    if directory.join(run_dir::RESULT).exists() {
-        report.runs.push(tuning_run(directory)?);
-        return Ok(());
-    }
-    let entries = fs::read_dir(directory).map_err(|source| CliError::Read { path: directory.to_owned(), source })?;
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
-    files.sort();
-    for path in files {
-        let outcomes = experiment::outcomes(&path, &read(&path)?)?;
-        let Some(study) = outcomes.first().and_then(|outcome| study::find(&outcome.study)) else { continue };
-        let mut devices: Vec<String> =
-            outcomes.iter().map(|o| format!("{} ({})", o.device.adapter, o.device.engine)).collect();
-        devices.dedup();
-        report.studies.push(StudyReport {
-            name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-            question: study.question.to_owned(),
-            source: study.source.to_owned(),
-            devices,
-            rows: summary::rows(&outcomes),
-            study,
-        });
-    }
-    Ok(())
+    let json = serde_json::to_string_pretty(&report).expect("figures are plain values") + "\n";
+    let pages = [("report.html", html(&report)), ("report.json", json), ("report.csv", csv(&report))];
+    let mut files: Vec<(String, Vec<u8>)> =
+        pages.iter().map(|(name, text)| ((*name).to_owned(), text.clone().into_bytes())).collect();
+    files.extend(
+        report.charts().into_iter().map(|Chart { name, svg }| (format!("charts/{name}.svg"), svg.into_bytes())),
+    );
+    files::Folder::open(&args.out).write(&files)?;
+    let charts = (files.len() > pages.len()).then_some("charts");
+    let written = pages.iter().map(|(name, _)| *name).chain(charts);
+    super::print(&written.map(|name| format!("{}\n", args.out.join(name).display())).collect::<String>())?;
+    Ok(code)
 }
 
 /// Levels of folders that runs are looked for in.
 const DEPTH: usize = 2;
 
-/// Adds the runs in the folders of a directory, and in those of folders that hold none.
-fn runs_below(directory: &Path, depth: usize, runs: &mut Vec<Run>) -> Result<(), CliError> {
-    // A folder that may not be read is not one of ours.
-    let Ok(entries) = fs::read_dir(directory) else { return Ok(()) };
-    let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    folders.retain(|path| path.is_dir());
-    folders.sort();
-    for folder in folders {
-        if [run_dir::SETTINGS, run_dir::METRICS, run_dir::RESULT].iter().all(|name| folder.join(name).exists()) {
-            runs.push(tuning_run(&folder)?);
-        } else if depth > 1 {
-            runs_below(&folder, depth - 1, runs)?;
+impl Report {
+    /// Adds the run in a directory, or the studies in it and the runs below.
+    fn collect(&mut self, directory: &Path) {
+        match fs::canonicalize(directory) {
+            Err(error) => return self.leave_out(directory, error),
+            Ok(place) if !self.seen.insert(place.clone()) => return,
+            Ok(_) => {}
+        }
+        let before = (self.studies.len(), self.runs.len(), self.left_out.len());
+        if [run_dir::SETTINGS, run_dir::RESULT].iter().any(|name| directory.join(name).is_file()) {
+            self.add_run(directory);
+        } else {
+            match fs::read_dir(directory) {
+                Err(error) => self.leave_out(directory, error),
+                Ok(entries) => {
+                    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+                    paths.sort();
+                    let journal = |path: &&PathBuf| path.extension().is_some_and(|e| e == "jsonl") && path.is_file();
+                    paths.iter().filter(journal).for_each(|path| self.add_study(path));
+                    self.add_runs_below(&paths, DEPTH);
+                }
+            }
+        }
+        if (self.studies.len(), self.runs.len(), self.left_out.len()) == before {
+            super::note(format_args!("Nothing to report in {}", directory.display()));
         }
     }
-    Ok(())
+
+    fn leave_out(&mut self, place: &Path, problem: impl Display) {
+        let (place, problem) = (visible(&place.display().to_string()), visible(&problem.to_string()));
+        self.left_out.push(LeftOut { place, problem });
+    }
+
+    /// Adds the runs among these folders, and in those of folders that are none.
+    fn add_runs_below(&mut self, paths: &[PathBuf], depth: usize) {
+        for folder in paths.iter().filter(|path| path.is_dir()) {
+            let there = |name: &str| folder.join(name).is_file();
+            let begun = || fs::read(folder.join(run_dir::SETTINGS)).is_ok_and(|text| text.starts_with(run_dir::HEADER));
+            if there(run_dir::METRICS) && there(run_dir::RESULT) || there(run_dir::SETTINGS) && begun() {
+                let place = fs::canonicalize(folder).unwrap_or_else(|_| folder.clone());
+                if self.seen.insert(place) {
+                    self.add_run(folder);
+                }
+            } else if depth > 1 {
+                // A folder that may not be read is not one of ours.
+                let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+                let mut inside: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+                inside.sort();
+                self.add_runs_below(&inside, depth - 1);
+            }
+        }
+    }
+
+    /// Adds the outcomes in a study's file.
+    fn add_study(&mut self, path: &Path) {
+        let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if !self.seen.insert(place) {
+            return;
+        }
+        let bytes = match files::read(path) {
+            Ok(bytes) => bytes.unwrap_or_default(),
+            Err(error) => return self.leave_out(path, error),
+        };
+        let mut lines = Lines::of(path, &bytes);
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let Some(study) = lines.study().map(str::to_owned) else {
+            let is_ours = study::STUDIES.iter().any(|study| name.starts_with(study.name));
+            return match lines.wrong.first() {
+                Some(wrong) if is_ours => self.leave_out(path, wrong),
+                Some(_) => super::note(format_args!("{} is no file of a study", path.display())),
+                None => super::note(format_args!("{} has no outcome yet", path.display())),
+            };
+        };
+        let Some(study) = study::find(&study) else {
+            return self.leave_out(path, format_args!("its study {study} is not one of this version"));
+        };
+        let outcomes = lines.outcomes_of(study, path);
+        if let [first, others @ ..] = &lines.wrong[..] {
+            let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
+            let mend = "take the line out to have its trial run again";
+            self.leave_out(path, format_args!("{first}{more}; {mend}"));
+        }
+        let devices: BTreeSet<String> =
+            outcomes.iter().map(|o| format!("{} ({})", o.device.adapter, o.device.engine)).collect();
+        let versions: BTreeSet<String> = outcomes.iter().map(|o| o.version.clone()).collect();
+        self.studies.push(StudyReport {
+            name,
+            question: study.question.to_owned(),
+            source: study.source.to_owned(),
+            devices: devices.into_iter().collect(),
+            versions: versions.into_iter().collect(),
+            summary: Summary::of(&outcomes, env!("CARGO_PKG_VERSION")),
+            folder: path.parent().unwrap_or(Path::new("")).display().to_string(),
+            study,
+        });
+    }
+
+    /// Adds what can be read of a run.
+    fn add_run(&mut self, directory: &Path) {
+        let before = self.left_out.len();
+        let result: Option<RunResult> =
+            self.text(directory, run_dir::RESULT).and_then(|text| match serde_json::from_str(&text) {
+                Ok(result) => Some(result),
+                Err(error) => {
+                    self.leave_out(&directory.join(run_dir::RESULT), error);
+                    None
+                }
+            });
+        let damaged = self.left_out.len() > before;
+        let mut iterations = vec![];
+        let metrics = self.text(directory, run_dir::METRICS).unwrap_or_default();
+        for (at, line) in metrics.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            match serde_json::from_str::<OuterRecord>(line) {
+                Ok(record) => iterations.push(record),
+                Err(error) => {
+                    let problem = format!("line {}, {}", at + 1, in_line(&error));
+                    self.leave_out(&directory.join(run_dir::METRICS), problem);
+                }
+            }
+        }
+        if result.is_none() && iterations.is_empty() {
+            let settings = self.text(directory, run_dir::SETTINGS).unwrap_or_default();
+            if let Err(error) = TuneConfig::from_toml(&settings) {
+                self.leave_out(&directory.join(run_dir::SETTINGS), error);
+            }
+            if self.left_out.len() > before {
+                return;
+            }
+        }
+        let state = match result.as_ref().map(|result| result.ending) {
+            Some(Ending::Finished) => State::Finished,
+            Some(Ending::Diverged) => State::Diverged,
+            None if damaged => State::Damaged,
+            None if iterations.is_empty() => State::NotBegun,
+            Some(Ending::Running | Ending::Stopped) | None => State::Unfinished,
+        };
+        self.runs.push(Run { name: visible(&directory.display().to_string()), state, result, iterations });
+    }
+
+    /// The text of a file of a run, if there is one.
+    fn text(&mut self, directory: &Path, name: &str) -> Option<String> {
+        let path = directory.join(name);
+        match files::read(&path) {
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes?).into_owned();
+                Some(text.trim_start_matches('\u{feff}').to_owned())
+            }
+            Err(error) => {
+                self.leave_out(&path, error);
+                None
+            }
+        }
+    }
+
+    /// Tells files of one name apart by their folders.
+    fn name_apart(&mut self) {
+        let names: Vec<String> = self.studies.iter().map(|study| study.name.clone()).collect();
+        for study in &mut self.studies {
+            if names.iter().filter(|name| **name == study.name).count() > 1 {
+                study.name = format!("{} in {}", study.name, study.folder);
+            }
+            study.name = visible(&study.name);
+        }
+    }
+
+    /// The charts of all studies, each with a file's name of its own.
+    fn charts(&self) -> Vec<Chart> {
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        let mut charts: Vec<Chart> = self.studies.iter().flat_map(StudyReport::charts).collect();
+        for chart in &mut charts {
+            let numbered = (2..).map(|number| format!("{}-{number}", chart.name));
+            let mut free = [chart.name.clone()].into_iter().chain(numbered);
+            // Some file systems do not tell letters of different size apart.
+            chart.name = free.find(|name| names.insert(name.to_lowercase())).expect("numbers do not end");
+        }
+        charts
+    }
 }
 
-fn tuning_run(directory: &Path) -> Result<Run, CliError> {
-    let damaged = |name: &str, error: serde_json::Error| CliError::Record {
-        path: directory.join(name),
-        problem: error.to_string(),
-    };
-    let result = read(&directory.join(run_dir::RESULT))?;
-    let result = serde_json::from_str(&result).map_err(|error| damaged(run_dir::RESULT, error))?;
-    let lines = read(&directory.join(run_dir::METRICS))?;
-    let line = |(at, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|error| CliError::Record {
-            path: directory.join(run_dir::METRICS),
-            problem: format!("line {}, {}", at + 1, in_line(&error)),
-        })
-    };
-    let iterations = experiment::whole(&lines).lines().enumerate().map(line).collect::<Result<_, _>>()?;
-    Ok(Run { name: directory.display().to_string(), result, iterations })
-}
-
-/// What is wrong with a text of one line, without that line's number.
-fn in_line(error: &serde_json::Error) -> String {
-    let (text, place) = (error.to_string(), format!(" at line {} column {}", error.line(), error.column()));
-    format!("column {}: {}", error.column(), text.strip_suffix(&place).unwrap_or(&text))
+impl Run {
+    /// How it went, in a sentence.
+    fn headline(&self) -> String {
+        let done = self.result.as_ref().map_or(self.iterations.len() as u64, |result| result.iterations.into());
+        let done = several(done, "outer iteration");
+        let best = self.result.as_ref().filter(|result| result.best_outer_loss.is_some());
+        match (self.state, best.map(|result| result.best_iteration)) {
+            (State::NotBegun, _) => "Not begun: its settings are saved, and no outer iteration is done.".to_owned(),
+            (State::Damaged, _) => format!("Its result cannot be used; {done} are recorded."),
+            (State::Unfinished, _) => format!("Not finished: {done} done, then interrupted or still going on."),
+            (State::Finished, best) => {
+                format!("{done}; the best is iteration {}.", best.map_or("none".to_owned(), |best| best.to_string()))
+            }
+            (State::Diverged, Some(best)) => {
+                format!("Gave up after {done}, the last of which diverged; the best is iteration {best}.")
+            }
+            (State::Diverged, None) => format!("Diverged with the start values, after {done}: nothing was learnt."),
+        }
+    }
 }
 
 /// One line a figure: which table, what it belongs to, its name, mean, deviation, number of seeds.
 fn csv(report: &Report) -> String {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
     let mut text = "study,labels,metric,mean,deviation,count\n".to_owned();
+    let quoted = |text: &str| format!("\"{}\"", visible(text).replace('"', "\"\""));
+    let is_plain = |text: &str| text.chars().all(|c| c.is_alphanumeric() || "._-".contains(c));
+    let mut line = |table: &str, labels: &str, metric: &str, mean: f64, deviation: f64, count: usize| {
+        let metric = if is_plain(metric) { metric.to_owned() } else { quoted(metric) };
+        let _ = writeln!(text, "{},{},{metric},{mean},{deviation},{count}", quoted(table), quoted(labels));
+    };
     for study in &report.studies {
-        for row in &study.rows {
+        for row in &study.summary.rows {
+            let labels = study::id(&row.labels);
+            line(&study.name, &labels, "seeds", row.seeds as f64, 0.0, 1);
+            line(&study.name, &labels, "diverged_seeds", row.diverged as f64, 0.0, 1);
             for (metric, s) in &row.metrics {
-                let labels = quoted(&study::id(&row.labels));
-                let _ =
-                    writeln!(text, "{},{labels},{metric},{},{},{}", quoted(&study.name), s.mean, s.deviation, s.count);
+                line(&study.name, &labels, metric, s.mean, s.deviation, s.count);
             }
         }
     }
     for run in &report.runs {
         for record in &run.iterations {
-            let labels = quoted(&format!("iteration={}", record.iteration));
-            let values = record.hyperparameters.iter().map(|(name, value)| (&**name, *value));
-            for (metric, value) in record.outer_loss.map(|loss| ("outer_loss", loss)).into_iter().chain(values) {
-                let _ = writeln!(text, "{},{labels},{metric},{value},0,1", quoted(&run.name));
+            let labels = format!("iteration={}", record.iteration);
+            let losses = [("outer_loss", record.outer_loss), ("residual", record.residual)];
+            for (metric, value) in losses {
+                value.into_iter().for_each(|value| line(&run.name, &labels, metric, value, 0.0, 1));
+            }
+            record.hyperparameters.iter().for_each(|(metric, value)| line(&run.name, &labels, metric, *value, 0.0, 1));
+            for (name, value) in &record.hypergradient {
+                line(&run.name, &labels, &format!("hypergradient.{name}"), *value, 0.0, 1);
+            }
+        }
+        let Some(result) = &run.result else { continue };
+        line(&run.name, "", "iterations", result.iterations.into(), 0.0, 1);
+        line(&run.name, "", "seconds", result.seconds, 0.0, 1);
+        if let Some(loss) = result.best_outer_loss {
+            line(&run.name, "", "best_iteration", result.best_iteration.into(), 0.0, 1);
+            line(&run.name, "", "best_outer_loss", loss, 0.0, 1);
+        }
+        for (labels, evaluation) in [("at=start", &result.start), ("at=tuned", &result.end)] {
+            for (metric, value) in evaluation.iter().flat_map(figures) {
+                line(&run.name, labels, &metric, value, 0.0, 1);
             }
         }
     }
     text
+}
+
+/// The parts of a data set that a network was scored on, by name.
+fn scores(evaluation: &Evaluation) -> [(&'static str, Score); 3] {
+    [("training", evaluation.train), ("validation", evaluation.validation), ("test", evaluation.test)]
+}
+
+/// Losses, accuracies and hyperparameters of a network, by name.
+fn figures(evaluation: &Evaluation) -> Named {
+    let mut named = evaluation.hyperparameters.clone();
+    for (part, Score { loss, accuracy }) in scores(evaluation) {
+        named.extend(loss.map(|loss| (format!("{part}_loss"), loss)));
+        named.extend(accuracy.map(|accuracy| (format!("{part}_accuracy"), accuracy)));
+    }
+    named.extend(evaluation.test_classes.as_ref().map(|classes| ("test_macro_f1".to_owned(), classes.macro_f1)));
+    named
 }
 
 const STYLE: &str = "
@@ -207,7 +403,7 @@ th, td { padding: .3rem .9rem .3rem 0; text-align: left; border-bottom: 1px soli
 ";
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    visible(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn html(report: &Report) -> String {
@@ -216,20 +412,27 @@ fn html(report: &Report) -> String {
          <meta name=\"viewport\" content=\"width=device-width\"><title>Stackelberg report</title>\
          <style>{STYLE}</style></head><body>\n<h1>Stackelberg report</h1>\n"
     );
+    for LeftOut { place, problem } in &report.left_out {
+        let _ = writeln!(page, "<p>Left out: {} cannot be used: {}</p>", escaped(place), escaped(problem));
+    }
     for study in &report.studies {
         let _ = writeln!(
             page,
-            "<h2>{}</h2><p>{} From: {}. Computed on {}. Mean ± standard deviation over seeds; \
-             report.csv has every other figure.</p>",
+            "<h2>{}</h2><p>{} From: {}. Computed on {} by version {}. Mean ± standard deviation over seeds; \
+             report.csv has all metrics.</p>",
             escaped(&study.name),
             escaped(&study.question),
             escaped(&study.source),
-            escaped(&study.devices.join(", "))
+            escaped(&study.devices.join(", ")),
+            escaped(&study.versions.join(", "))
         );
+        study.summary.remarks.iter().for_each(|remark| page += &format!("<p>Note: {}.</p>\n", escaped(remark)));
         page += "<div class=\"charts\">";
         study.charts().iter().for_each(|chart| page += &chart.svg);
         page += "</div>";
-        page += &study_table(study);
+        if let [head, lines @ ..] = &cells(study.study, &study.summary.rows)[..] {
+            page += &table(head, lines);
+        }
     }
     for run in &report.runs {
         page += &run_section(run);
@@ -243,6 +446,9 @@ struct Chart {
     svg: String,
 }
 
+/// File systems take 255 bytes, and a letter has up to four.
+const LONGEST_NAME: usize = 60;
+
 impl StudyReport {
     /// One for each metric and each setting of the labels that the study keeps apart.
     fn charts(&self) -> Vec<Chart> {
@@ -250,7 +456,7 @@ impl StudyReport {
             self.study.apart.iter().filter_map(|label| row.labels.get(*label).cloned()).collect()
         };
         let mut settings: Vec<Vec<String>> = vec![];
-        for setting in self.rows.iter().map(apart) {
+        for setting in self.summary.rows.iter().map(apart) {
             if !settings.contains(&setting) {
                 settings.push(setting);
             }
@@ -259,16 +465,17 @@ impl StudyReport {
         metrics
             .flat_map(|metric| settings.iter().map(move |setting| (*metric, setting)))
             .filter(|(metric, setting)| {
-                self.rows.iter().any(|row| apart(row) == **setting && row.metrics.contains_key(*metric))
+                self.summary.rows.iter().any(|row| apart(row) == **setting && row.metrics.contains_key(*metric))
             })
             .map(|(metric, setting)| {
-                let rows = self.rows.iter().filter(|row| apart(row) == *setting);
+                let rows = self.summary.rows.iter().filter(|row| apart(row) == *setting);
                 let words: Vec<&str> = [metric].into_iter().chain(setting.iter().map(|s| &**s)).collect();
                 let name = format!("{} {}", self.name, words.join(" "));
                 let name = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-                let name = name.collect::<Vec<_>>().join("-");
-                Chart { name, svg: self.chart(&words.join(", ").replace('_', " "), metric, rows) }
+                let name = name.collect::<Vec<_>>().join("-").chars().take(LONGEST_NAME).collect();
+                Chart { name, svg: self.chart(&visible(&words.join(", ").replace('_', " ")), metric, rows) }
             })
+            .filter(|chart: &Chart| !chart.svg.is_empty())
             .collect()
     }
 
@@ -282,14 +489,14 @@ impl StudyReport {
         let mut series: BTreeMap<String, Vec<chart::Point>> = BTreeMap::new();
         let mut places: Vec<String> = vec![];
         for (row, value) in rows {
-            let place = &row.labels[*along];
-            let at = places.iter().position(|known| known == place).unwrap_or_else(|| {
-                places.push(place.clone());
+            let place = visible(&row.labels[*along]);
+            let at = places.iter().position(|known| *known == place).unwrap_or_else(|| {
+                places.push(place);
                 places.len() - 1
             });
             let others: Labels =
                 row.labels.clone().into_iter().filter(|(l, _)| l != along && !apart.contains(&&**l)).collect();
-            let name = others.into_values().collect::<Vec<_>>().join(", ");
+            let name = visible(&others.into_values().collect::<Vec<_>>().join(", "));
             series.entry(name).or_default().push(chart::Point {
                 at: at as f64,
                 value: value.mean,
@@ -308,22 +515,6 @@ fn table(head: &[String], lines: &[Vec<String>]) -> String {
     format!("<div class=\"wide\"><table><tr>{}</tr>\n{body}</table></div>\n", cells("th", head))
 }
 
-fn study_table(study: &StudyReport) -> String {
-    let Some(first) = study.rows.first() else { return String::new() };
-    let charts = study.study.charts;
-    let names = first.labels.keys().map(|label| &**label).chain(charts.iter().copied()).chain(["seeds"]);
-    let head: Vec<String> = names.map(str::to_owned).collect();
-    let line = |row: &summary::Row| {
-        let value = |name: &&str| match row.metrics.get(*name) {
-            Some(s) => super::progress::statistic(s),
-            None => "–".to_owned(),
-        };
-        let count = row.metrics.values().map(|s| s.count).max().unwrap_or(0).to_string();
-        row.labels.values().cloned().chain(charts.iter().map(value)).chain([count]).collect()
-    };
-    table(&head, &study.rows.iter().map(line).collect::<Vec<_>>())
-}
-
 /// Three figures, or four digits.
 fn figure(value: f64) -> String {
     super::progress::number(value)
@@ -334,45 +525,45 @@ fn run_section(run: &Run) -> String {
         let points = run.iterations.iter().filter_map(|r| Some((f64::from(r.iteration), value(r)?)));
         points.map(|(at, value)| chart::Point { at, value, spread: 0.0 }).collect()
     };
-    let mut page = format!("<h2>{}</h2>", escaped(&run.name));
-    let device = &run.result.device;
-    let _ = writeln!(
-        page,
-        "<p>{} in {:.0} s on {} ({}); {}, seed {}.</p><div class=\"charts\">",
-        several(u64::from(run.result.iterations), "outer iteration"),
-        run.result.seconds,
-        escaped(&device.adapter),
-        device.engine,
-        escaped(&run.result.data.name),
-        run.result.seed
-    );
+    let mut page = format!("<h2>{}</h2><p>{}", escaped(&run.name), run.headline());
+    if let Some(RunResult { device, data, seconds, seed, .. }) = &run.result {
+        let (adapter, engine, data) = (escaped(&device.adapter), escaped(&device.engine), escaped(&data.name));
+        let _ = write!(page, " {seconds:.0} s on {adapter} ({engine}); {data}, seed {seed}.");
+    }
+    page += "</p>\n<div class=\"charts\">";
     let mut names: Vec<&String> = run.iterations.iter().flat_map(|r| r.hyperparameters.keys()).collect();
     names.sort();
     names.dedup();
     let series = [("outer loss".to_owned(), points(&|r| r.outer_loss))].into();
     page += &chart::draw("outer loss", "outer iteration", chart::Axis::Number, &series);
     for name in names {
-        let series = [(name.clone(), points(&|r| r.hyperparameters.get(name).copied()))].into();
-        page += &chart::draw(name, "outer iteration", chart::Axis::Number, &series);
+        let series = [(visible(name), points(&|r| r.hyperparameters.get(name).copied()))].into();
+        page += &chart::draw(&visible(name), "outer iteration", chart::Axis::Number, &series);
     }
     page += "</div>";
-    let head = ["", "start", "tuned"].map(str::to_owned);
-    if let (Some(start), Some(end)) = (&run.result.start, &run.result.end) {
-        let mut lines = vec![];
-        for (name, before, after) in [("validation", start.validation, end.validation), ("test", start.test, end.test)]
-        {
-            let loss = |score: Score| score.loss.map_or("diverged".to_owned(), figure);
-            lines.push(vec![format!("{name} loss"), loss(before), loss(after)]);
-            if let (Some(before), Some(after)) = (before.accuracy, after.accuracy) {
-                let percent = |score: f64| format!("{:.1} %", 100.0 * score);
-                lines.push(vec![format!("{name} accuracy"), percent(before), percent(after)]);
-            }
+    let Some(RunResult { start: Some(start), end, .. }) = &run.result else { return page };
+    // Of a run that goes on only the start is scored.
+    let mut head = vec![String::new(), "start".to_owned()];
+    head.extend(end.as_ref().map(|_| "tuned".to_owned()));
+    let networks: Vec<&Evaluation> = [start].into_iter().chain(end).collect();
+    let row = |name: String, cell: &dyn Fn(&Evaluation) -> String| {
+        [name].into_iter().chain(networks.iter().map(|network| cell(network))).collect::<Vec<String>>()
+    };
+    let mut lines = vec![];
+    for (at, (part, score)) in scores(start).into_iter().enumerate() {
+        lines.push(row(format!("{part} loss"), &|n| scores(n)[at].1.loss.map_or("diverged".to_owned(), figure)));
+        if score.accuracy.is_some() {
+            let percent = |n: &Evaluation| scores(n)[at].1.accuracy.map(|share| format!("{:.1} %", 100.0 * share));
+            lines.push(row(format!("{part} accuracy"), &|n| percent(n).unwrap_or("diverged".to_owned())));
         }
-        for (name, value) in &end.hyperparameters {
-            let before = start.hyperparameters.get(name).map_or("–".to_owned(), |v| figure(*v));
-            lines.push(vec![name.clone(), before, figure(*value)]);
-        }
-        page += &table(&head, &lines);
     }
-    page
+    if start.test_classes.is_some() {
+        let percent =
+            |n: &Evaluation| n.test_classes.as_ref().map(|classes| format!("{:.1} %", 100.0 * classes.macro_f1));
+        lines.push(row("test macro F1".to_owned(), &|n| percent(n).unwrap_or("diverged".to_owned())));
+    }
+    for name in start.hyperparameters.keys() {
+        lines.push(row(name.clone(), &|n| n.hyperparameters.get(name).map_or("–".to_owned(), |v| figure(*v))));
+    }
+    page + &table(&head, &lines)
 }

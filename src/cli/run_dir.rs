@@ -1,13 +1,14 @@
 //! The directory of a run: who may write there, and files that are whole or not there at all.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
-use stackelberg::experiment::record::OuterRecord;
+use stackelberg::experiment::archive;
+use stackelberg::experiment::record::{OuterRecord, RunResult};
 
-use super::shell;
+use super::{files, shell};
 
 pub const SETTINGS: &str = "run.toml";
 pub const METRICS: &str = "metrics.jsonl";
@@ -15,6 +16,8 @@ pub const RESULT: &str = "result.json";
 pub const MODEL: &str = "model.safetensors";
 pub const STATE: &str = "state.safetensors";
 const LOCK: &str = ".lock";
+/// What the settings of a run begin with.
+pub const HEADER: &[u8] = b"# stackelberg ";
 
 /// A run's directory that cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -23,16 +26,16 @@ pub enum RunDirError {
     #[diagnostic(help("start another one with a new --out, or go on with this one:\n{}", shell::resume(directory)))]
     Occupied { directory: PathBuf },
 
-    #[error("{} is in the way: a run would overwrite it", path.display())]
-    #[diagnostic(help("name another directory with --out"))]
-    Foreign { path: PathBuf },
+    #[error("{} is already there, and a run would replace it", path.display())]
+    #[diagnostic(help("name another directory with --out, or move the file away"))]
+    Taken { path: PathBuf },
 
     #[error("{} holds no run to resume: it has no {SETTINGS}", directory.display())]
     #[diagnostic(help("begin one there with\n{}", shell::start(directory)))]
     NoRun { directory: PathBuf },
 
     #[error("{} is a file, and a run is a directory", path.display())]
-    #[diagnostic(help("name the directory that `tune --out` wrote to, such as {}", shell::path(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))))]
+    #[diagnostic(help("name the directory that `stackelberg tune --out` wrote to, such as {}", path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).display()))]
     File { path: PathBuf },
 
     #[error("another process is working on the run in {}", directory.display())]
@@ -52,8 +55,12 @@ pub enum RunDirError {
     Lock { directory: PathBuf, source: io::Error },
 
     #[error("cannot write {}", path.display())]
-    #[diagnostic(help("{}{way_on}", first_aid(source)))]
-    Write { path: PathBuf, source: io::Error, way_on: String },
+    #[diagnostic(help("{}{}", first_aid(source), way_on(directory, "what was saved before is unharmed")))]
+    Write { directory: PathBuf, path: PathBuf, source: io::Error },
+
+    #[error("{} was not written by stackelberg, and going on with the run would replace it", path.display())]
+    #[diagnostic(help("move it away, or start the run anew with\n{}", shell::repeat(directory)))]
+    Foreign { directory: PathBuf, path: PathBuf },
 
     #[error("cannot read {}", path.display())]
     #[diagnostic(help("{}", again(path)))]
@@ -71,8 +78,8 @@ pub enum RunDirError {
 impl RunDirError {
     /// Whether another command line would have helped.
     pub fn is_usage(&self) -> bool {
-        use RunDirError::{File, Foreign, NoRun, Occupied};
-        matches!(self, Occupied { .. } | Foreign { .. } | NoRun { .. } | File { .. })
+        use RunDirError::{File, Foreign, NoRun, Occupied, Taken};
+        matches!(self, Occupied { .. } | Taken { .. } | NoRun { .. } | File { .. } | Foreign { .. })
     }
 }
 
@@ -82,6 +89,20 @@ fn first_aid(error: &io::Error) -> &'static str {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on the disk; ",
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "make the directory writable; ",
         _ => "",
+    }
+}
+
+/// How to go on from what is left of a run in a directory, of which `saved` says what there is after an iteration.
+pub fn way_on(directory: &Path, saved: &str) -> String {
+    if directory.join(STATE).exists() {
+        format!("{saved}; go on with\n{}", shell::resume(directory))
+    } else if directory.join(SETTINGS).exists() {
+        format!("no iteration is saved there, but the settings are; begin with\n{}", shell::resume(directory))
+    } else {
+        format!(
+            "nothing of the run is in {}: was it moved or deleted? --out takes a new directory",
+            directory.display()
+        )
     }
 }
 
@@ -95,49 +116,90 @@ fn again(path: &Path) -> String {
     }
 }
 
-/// A run's directory, locked against other processes for as long as this lives.
+/// A run's directory, locked against other processes for as long as this lives, or only to be read.
 pub struct RunDir {
     path: PathBuf,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl RunDir {
     /// For a new run: makes the directory if it is not there.
     pub fn create(path: &Path) -> Result<Self, RunDirError> {
         fs::create_dir_all(path).map_err(|source| RunDirError::Create { directory: path.to_owned(), source })?;
+        Self::check_vacant(path)?;
+        // Nothing is saved yet that one could go on from.
         let directory = Self::lock(path).map_err(|error| match error {
             RunDirError::Lock { directory, source } => RunDirError::Unwritable { directory, source },
             other => other,
         })?;
-        if directory.file(SETTINGS).exists() {
-            return Err(RunDirError::Occupied { directory: directory.path });
-        }
-        let files = [METRICS, RESULT, MODEL, STATE].map(|name| directory.file(name));
-        match files.into_iter().find(|file| file.exists()) {
-            Some(path) => Err(RunDirError::Foreign { path }),
-            None => Ok(directory),
+        // Another process may have been here meanwhile.
+        Self::check_vacant(path)?;
+        Ok(directory)
+    }
+
+    /// Refuses a directory in which a run would replace something.
+    fn check_vacant(path: &Path) -> Result<(), RunDirError> {
+        let there: Vec<&str> = [SETTINGS, METRICS, RESULT, MODEL, STATE]
+            .into_iter()
+            .filter(|name| files::is_there(&path.join(name)))
+            .collect();
+        match there[..] {
+            [] => Ok(()),
+            [SETTINGS, ..] => Err(RunDirError::Occupied { directory: path.to_owned() }),
+            [other, ..] => Err(RunDirError::Taken { path: path.join(other) }),
         }
     }
 
-    /// For going on with a run.
+    /// For going on with a run. Without a saved state the first iteration is still to be done, and what else is there
+    /// would be replaced: it must be a run's, too.
     pub fn open(path: &Path) -> Result<Self, RunDirError> {
+        Self::look(path)?;
+        let directory = Self::lock(path)?;
+        if !directory.file(STATE).exists() {
+            directory.check_files()?;
+        }
+        Ok(directory)
+    }
+
+    /// For reading what a run has saved so far, be it under way or in a directory that nothing can be written to.
+    pub fn look(path: &Path) -> Result<Self, RunDirError> {
         if path.is_file() {
             return Err(RunDirError::File { path: path.to_owned() });
         }
         if !path.join(SETTINGS).exists() {
             return Err(RunDirError::NoRun { directory: path.to_owned() });
         }
-        Self::lock(path)
+        Ok(RunDir { path: path.to_owned(), _lock: None })
     }
 
     fn lock(path: &Path) -> Result<Self, RunDirError> {
         let failed = |source| RunDirError::Lock { directory: path.to_owned(), source };
-        let lock = File::create(path.join(LOCK)).map_err(failed)?;
+        // Whatever is in it stays.
+        let lock = File::options().write(true).create(true).truncate(false).open(path.join(LOCK)).map_err(failed)?;
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) => Err(RunDirError::Busy { directory: path.to_owned() }),
             // A file system without locks is no reason not to run.
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(RunDir { path: path.to_owned(), _lock: lock }),
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(RunDir { path: path.to_owned(), _lock: Some(lock) }),
         }
+    }
+
+    /// Refuses files under the names of a run's that are none.
+    fn check_files(&self) -> Result<(), RunDirError> {
+        fn is_record(line: &[u8]) -> bool {
+            line.trim_ascii().is_empty() || serde_json::from_slice::<OuterRecord>(line).is_ok()
+        }
+        type IsOurs = fn(&[u8]) -> bool;
+        let checks: [(&str, IsOurs); 3] = [
+            (METRICS, |content| content.split(|&byte| byte == b'\n').all(is_record)),
+            (RESULT, |content| serde_json::from_slice::<RunResult>(content).is_ok()),
+            (MODEL, |content| archive::unpack(content).is_ok()),
+        ];
+        for (name, is_ours) in checks {
+            if self.read(name)?.is_some_and(|content| !is_ours(&content)) {
+                return Err(RunDirError::Foreign { directory: self.path.clone(), path: self.file(name) });
+            }
+        }
+        Ok(())
     }
 
     pub fn path(&self) -> &Path {
@@ -151,42 +213,18 @@ impl RunDir {
 
     /// Replaces a file. Whatever happens meanwhile, afterwards it is the old one or the new one, whole.
     pub fn write(&self, name: &str, content: &[u8]) -> Result<(), RunDirError> {
-        let (path, temporary) = (self.file(name), self.file(&format!(".{name}.tmp")));
-        let replace = || -> io::Result<()> {
-            let mut file = File::create(&temporary)?;
-            file.write_all(content)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)?;
-            sync_directory(&self.path)
-        };
-        replace().map_err(|source| {
-            // Best effort: the half-written file takes room and is of no use.
-            let _ = fs::remove_file(&temporary);
-            RunDirError::Write { path, source, way_on: self.way_on("what was saved before is unharmed") }
+        let path = self.file(name);
+        files::replace(&path, content).map_err(|source| RunDirError::Write {
+            directory: self.path.clone(),
+            path,
+            source,
         })
-    }
-
-    /// What is saved, and how to go on with it; or that it is not there any more.
-    pub fn way_on(&self, saved: &str) -> String {
-        if !self.path.is_dir() {
-            let gone = self.path.display();
-            return format!(
-                "{gone} is not there any more, and nothing of the run is left; start again with another --out"
-            );
-        }
-        if !self.file(SETTINGS).exists() {
-            return "nothing was saved yet; start again".to_owned();
-        }
-        format!("{saved}; go on with\n{}", shell::resume(&self.path))
     }
 
     /// A file's content, or `None` if there is no such file.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, RunDirError> {
-        match fs::read(self.file(name)) {
-            Ok(content) => Ok(Some(content)),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(RunDirError::Read { path: self.file(name), source }),
-        }
+        let path = self.file(name);
+        files::read(&path).map_err(|source| RunDirError::Read { path, source })
     }
 
     /// Says what is wrong with a file.
@@ -228,17 +266,6 @@ impl RunDir {
     }
 }
 
-/// Makes a rename survive a loss of power.
-#[cfg(unix)]
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_directory(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,46 +299,55 @@ mod tests {
         assert!(matches!(RunDir::create(&path), Err(RunDirError::Busy { .. })));
         run.write(SETTINGS, b"").unwrap();
         assert!(matches!(RunDir::open(&path), Err(RunDirError::Busy { .. })));
+        RunDir::look(&path).unwrap();
         drop(run);
         assert!(matches!(RunDir::create(&path), Err(RunDirError::Occupied { .. })));
         RunDir::open(&path).unwrap();
     }
 
     #[test]
-    fn files_of_others_are_not_overwritten() {
+    fn what_is_not_ours_is_neither_emptied_nor_replaced() {
         let root = tempfile::tempdir().unwrap();
-        fs::write(root.path().join(RESULT), b"mine").unwrap();
-        let Err(error) = RunDir::create(root.path()) else { panic!("a run would overwrite it") };
-        assert!(error.to_string().contains("result.json is in the way"), "{error}");
-        let help = error.help().unwrap().to_string();
-        assert!(help.contains("--out") && !help.contains("--resume"), "{help}");
+        let mine = |name: &str| fs::write(root.path().join(name), "mine").unwrap();
+        let is_mine = |name: &str| fs::read(root.path().join(name)).unwrap() == b"mine";
+        mine(LOCK);
+        drop(RunDir::create(root.path()).unwrap());
+        assert!(is_mine(LOCK));
+        mine(SETTINGS);
+        RunDir::open(root.path()).unwrap();
+        for name in [METRICS, RESULT, MODEL] {
+            mine(name);
+            assert!(
+                matches!(RunDir::open(root.path()), Err(RunDirError::Foreign { path, .. }) if path.ends_with(name))
+            );
+            assert!(is_mine(name));
+            fs::remove_file(root.path().join(name)).unwrap();
+        }
+        #[cfg(unix)]
+        {
+            let empty = tempfile::tempdir().unwrap();
+            std::os::unix::fs::symlink("nowhere", empty.path().join(MODEL)).unwrap();
+            assert!(matches!(RunDir::create(empty.path()), Err(RunDirError::Taken { path }) if path.ends_with(MODEL)));
+            assert!(!empty.path().join(LOCK).exists());
+        }
     }
 
-    /// What a failed write says depends on what is there.
     #[test]
-    fn a_failed_write_says_what_is_left() {
+    fn help_after_a_failed_write_speaks_of_what_is_there() {
         let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("a run");
-        let run = RunDir::create(&path).unwrap();
+        let directory = root.path().join("run");
+        let run = RunDir::create(&directory).unwrap();
         let help = |run: &RunDir| {
-            fs::create_dir_all(run.file(&format!(".{STATE}.tmp"))).ok();
-            run.write(STATE, b"new").unwrap_err().help().unwrap().to_string()
+            fs::create_dir_all(run.file(&format!(".{RESULT}.tmp"))).unwrap();
+            run.write(RESULT, b"new").unwrap_err().help().unwrap().to_string()
         };
-        assert!(help(&run).contains("nothing was saved yet"), "{}", help(&run));
         run.write(SETTINGS, b"").unwrap();
-        assert!(help(&run).ends_with(&shell::resume(&path)), "{}", help(&run));
-        fs::rename(&path, root.path().join("elsewhere")).unwrap();
-        let gone = run.write(STATE, b"new").unwrap_err().help().unwrap().to_string();
-        assert!(gone.contains("is not there any more") && !gone.contains("--resume"), "{gone}");
-    }
-
-    #[test]
-    fn a_damaged_settings_file_is_not_to_be_repeated_from() {
-        let root = tempfile::tempdir().unwrap();
-        let run = RunDir::create(root.path()).unwrap();
-        let help = |name| run.damaged(name, "").help().unwrap().to_string();
-        assert!(help(STATE).contains("--config") && !help(SETTINGS).contains("--config"));
-        assert!(help(SETTINGS).contains(RESULT));
+        assert!(help(&run).contains("no iteration is saved there, but the settings are"));
+        run.write(STATE, b"").unwrap();
+        assert!(help(&run).contains("what was saved before is unharmed"));
+        fs::remove_dir_all(&directory).unwrap();
+        let gone = run.write(RESULT, b"new").unwrap_err().help().unwrap().to_string();
+        assert!(gone.contains("was it moved or deleted?") && !gone.contains("--resume"), "{gone}");
     }
 
     #[test]

@@ -131,11 +131,12 @@ fn two(text: &str) -> Result<[f64; 2], String> {
 /// A path seen from the working directory, made absolute: a run may be resumed in another one.
 fn located(data: DataSource) -> DataSource {
     match data {
-        DataSource::Path(path) => {
+        // An empty one is for the check of settings.
+        DataSource::Path(path) if !path.trim().is_empty() => {
             let absolute = std::path::absolute(&path).ok().and_then(|path| path.into_os_string().into_string().ok());
             DataSource::Path(absolute.unwrap_or(path))
         }
-        built_in => built_in,
+        other => other,
     }
 }
 

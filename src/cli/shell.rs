@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use miette::{Diagnostic, LabeledSpan, SourceCode};
+use stackelberg::data::visible;
 
 use super::run_dir::SETTINGS;
 
@@ -63,18 +64,14 @@ pub fn repeat(directory: &Path) -> String {
     command(["tune", "--config", &path(&directory.join(SETTINGS)), "--out", "NEW"])
 }
 
-/// A text without what a terminal would take for a command: other control characters than line breaks and tabs are
-/// written as escapes.
-pub fn shown(text: &str) -> Cow<'_, str> {
-    let harmful = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    if !text.contains(harmful) {
-        return text.into();
-    }
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if harmful(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
-    }
-    shown.into()
+/// A text without what a terminal would take for a command, or what cannot be seen; line breaks and tabs stay.
+pub fn shown(text: &str) -> String {
+    text.split_inclusive(['\n', '\t'])
+        .map(|part| {
+            let (body, end) = part.strip_suffix(['\n', '\t']).map_or((part, ""), |body| (body, &part[body.len()..]));
+            visible(body) + end
+        })
+        .collect()
 }
 
 /// A text to show excerpts of: what a terminal would take for a command is masked, and every byte keeps its place.
@@ -102,10 +99,10 @@ pub struct Shown {
 impl Shown {
     pub fn new(error: impl Diagnostic + Send + Sync + 'static) -> Self {
         let mut shown = Self::plain(&error);
-        shown.help = error.help().map(|help| self::shown(&help.to_string()).into_owned());
+        shown.help = error.help().map(|help| self::shown(&help.to_string()));
         shown.labels = error.labels().map(|labels| {
             let label = |label: LabeledSpan| {
-                let text = label.label().map(|text| self::shown(text).into_owned());
+                let text = label.label().map(|text| self::shown(text));
                 LabeledSpan::new_with_span(text, *label.inner())
             };
             labels.map(label).collect()
@@ -116,7 +113,7 @@ impl Shown {
 
     fn plain(error: &dyn std::error::Error) -> Self {
         Shown {
-            text: shown(&error.to_string()).into_owned(),
+            text: shown(&error.to_string()),
             help: None,
             cause: error.source().map(|cause| Box::new(Self::plain(cause))),
             labels: None,

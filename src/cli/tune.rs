@@ -102,6 +102,9 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let source = load(&start.config.data)?;
     // Settings that do not fit the data leave no directory behind and wake no device.
     blueprint(&start.config, &source)?;
+    if start.config.task.classifies() {
+        start.config.split.remarks(&source.windows)?.iter().for_each(super::note);
+    }
     if let Some(path) = &args.out {
         start.directory = Some(RunDir::create(path)?);
     }
@@ -255,7 +258,7 @@ fn nothing_left(start: &Start) -> Option<String> {
 
 /// The settings of the run in a directory, and the hyperparameters that it trains with next, unless it has just begun.
 pub fn present(path: &Path, changes: &Settings) -> Result<(TuneConfig, Option<Hyperparameters>), CliError> {
-    let Start { config, saved, .. } = resumed(RunDir::open(path)?, changes)?;
+    let Start { config, saved, .. } = resumed(RunDir::look(path)?, changes)?;
     Ok((config, saved.map(|saved| saved.tuner.next)))
 }
 
@@ -365,7 +368,7 @@ impl Watch {
             0 => "the settings alone".to_owned(),
             saved => several(u64::from(saved), "outer iteration"),
         };
-        Some(self.directory.as_ref()?.way_on(&format!("saved: {saved}")))
+        Some(run_dir::way_on(self.directory.as_ref()?.path(), &format!("saved: {saved}")))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `stackelberg verify`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use stackelberg::experiment::archive::{self, Tensor};
 use stackelberg::experiment::config::words;
 use stackelberg::experiment::golden::{self, Case, Comparison};
 
-use super::{CliError, device};
+use super::{CliError, device, files};
 
 /// Hold the engine against reference results
 ///
@@ -41,7 +41,8 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Write the outputs into this directory as CASE.safetensors
+    /// Write the outputs into this directory as CASE.safetensors. Those that were written before are replaced,
+    /// other files are not
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -73,14 +74,12 @@ struct Verdict {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
-    if let Some(directory) = &args.out {
-        std::fs::create_dir_all(directory).map_err(|source| CliError::Write { path: directory.clone(), source })?;
-    }
-    let directories = expand(&args.cases)?;
+    let mut out = args.out.as_deref().map(Out::new).transpose()?;
+    let (directories, mistaken) = expand(&args.cases)?;
     let mut engine = device::open(&args.device)?;
     let mut verdicts = vec![];
     for directory in &directories {
-        let verdict = verify(directory, &mut *engine, args.out.as_deref())?;
+        let verdict = verify(directory, &mut *engine, out.as_mut())?;
         if !args.json && verdict.status != Status::NoTest {
             super::print(&row(&verdict))?;
         }
@@ -88,35 +87,71 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     }
     let report = Report { engine: &*engine, verdicts: &verdicts };
     super::print(&if args.json { report.json() } else { report.closing() })?;
-    let failed = report.count(Status::Failed) > 0 || args.strict && report.count(Status::Unsupported) > 0;
+    let failed = mistaken || report.count(Status::Failed) > 0 || args.strict && report.count(Status::Unsupported) > 0;
     Ok(if failed { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS })
 }
 
-/// A directory that is no case stands for the cases in it.
-fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
-    let is_case = |path: &Path| path.join("case.json").exists();
-    let mut cases = vec![];
+/// A directory that is no case stands for the cases in it. Of several paths those that are no use are named, and say
+/// so; an only one is an error.
+fn expand(paths: &[PathBuf]) -> Result<(Vec<PathBuf>, bool), CliError> {
+    let (mut cases, mut mistaken) = (vec![], None);
     for path in paths {
-        let read = |source| CliError::Read { path: path.clone(), source };
-        let mut inside = vec![];
-        if !is_case(path) {
-            for entry in std::fs::read_dir(path).map_err(read)? {
-                inside.extend(entry.map(|entry| entry.path()).ok().filter(|path| is_case(path)));
+        match cases_in(path) {
+            Ok(mut inside) => cases.append(&mut inside),
+            Err(error) if paths.len() == 1 => return Err(error),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                super::note(format_args!("{error}{cause}; the others are verified"));
+                mistaken = Some(error);
             }
-            inside.sort();
-            if inside.is_empty() {
-                return Err(CliError::NoCase { path: path.clone() });
-            }
-        } else {
-            inside.push(path.clone());
         }
-        cases.append(&mut inside);
     }
-    Ok(cases)
+    match mistaken {
+        Some(error) if cases.is_empty() => Err(error),
+        mistaken => Ok((cases, mistaken.is_some())),
+    }
+}
+
+fn cases_in(path: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let is_case = |path: &Path| path.join("case.json").is_file();
+    if is_case(path) {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = std::fs::read_dir(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
+    let mut inside: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| is_case(path)).collect();
+    inside.sort();
+    if inside.is_empty() { Err(CliError::NoCase { path: path.to_owned() }) } else { Ok(inside) }
+}
+
+/// Where outputs go.
+struct Out {
+    folder: files::Folder,
+    /// The cases whose outputs are there.
+    written: BTreeSet<String>,
+}
+
+impl Out {
+    /// Makes the directory, so that one that cannot be is known before anything is computed.
+    fn new(path: &Path) -> Result<Self, CliError> {
+        std::fs::create_dir_all(path).map_err(|source| CliError::Write { path: path.to_owned(), source })?;
+        Ok(Out { folder: files::Folder::open(path), written: BTreeSet::new() })
+    }
+
+    /// The file of a case, or why it can have none.
+    fn file(&mut self, case: &str) -> Result<String, &'static str> {
+        let plain = Path::new(case).file_name().is_some_and(|name| name == case);
+        if !plain {
+            return Err("its name is no file name");
+        }
+        if !self.written.insert(case.to_lowercase()) {
+            return Err("another case has its name, whose outputs would be replaced");
+        }
+        Ok(format!("{case}.safetensors"))
+    }
 }
 
 /// Runs one case. What is wrong with it is its verdict; an error ends the whole run.
-fn verify(directory: &Path, engine: &mut dyn Engine, out: Option<&Path>) -> Result<Verdict, CliError> {
+fn verify(directory: &Path, engine: &mut dyn Engine, out: Option<&mut Out>) -> Result<Verdict, CliError> {
     let verdict = |name: &str, status, outputs| Verdict { name: name.to_owned(), status, outputs, error: None };
     let failed = |name: &str, error: String| Verdict { error: Some(error), ..verdict(name, Status::Failed, vec![]) };
     let case = match Case::load(directory) {
@@ -127,6 +162,17 @@ fn verify(directory: &Path, engine: &mut dyn Engine, out: Option<&Path>) -> Resu
     };
     if !golden::is_supported(&case) {
         return Ok(verdict(&case.name, Status::Unsupported, vec![]));
+    }
+    let out = match out {
+        None => None,
+        Some(out) => match out.file(&case.name) {
+            Ok(name) => Some((name, &mut out.folder)),
+            Err(reason) => return Ok(failed(&case.name, reason.to_owned())),
+        },
+    };
+    // Nothing is computed for what may not be written.
+    if let Some((name, folder)) = &out {
+        folder.check(name)?;
     }
     // Should a case break an assertion all the same, the others still count.
     let run = || block_on(golden::run(&case, engine, Memory::StoreAll));
@@ -140,13 +186,8 @@ fn verify(directory: &Path, engine: &mut dyn Engine, out: Option<&Path>) -> Resu
             ));
         }
     };
-    if let Some(directory) = out {
-        let plain = Path::new(&case.name).file_name().is_some_and(|name| name == case.name.as_str());
-        if !plain {
-            return Ok(failed(&case.name, "its name is no file name".to_owned()));
-        }
-        let path = directory.join(format!("{}.safetensors", case.name));
-        std::fs::write(&path, pack(&case, engine, &outputs)).map_err(|source| CliError::Write { path, source })?;
+    if let Some((name, folder)) = out {
+        folder.write(&[(name, pack(&case, engine, &outputs))])?;
     }
     let outputs = golden::compare(&case, &outputs);
     let status = match outputs.iter().all(|o| o.passed) {

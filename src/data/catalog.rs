@@ -1,9 +1,8 @@
 //! The data sets that studies use besides the built-in one: what their official files are, and where they lie.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::files::{self, DEPTH};
 use super::{DataError, idx};
 
 /// A data set of images and labels in IDX files.
@@ -116,9 +115,17 @@ pub const FASHION_MNIST: DataSet = DataSet {
 pub const DATA_SETS: [DataSet; 2] = [MNIST, FASHION_MNIST];
 
 impl DataSet {
-    /// The folder in which the data set is looked for, below a directory of data sets.
+    /// The folder in which the data set is looked for, below a directory of data sets: that of its name, however this
+    /// is written (`fashion-mnist`, `FashionMNIST`), or the directory itself if it has the name.
     pub fn folder(&self, directory: &Path) -> PathBuf {
-        directory.join(self.name)
+        let letters = |name: &str| name.to_lowercase().replace(['-', '_', ' '], "");
+        let is_named = |path: &PathBuf| letters(&files::name(path)) == letters(self.name);
+        let own = directory.join(self.name);
+        if own.is_dir() {
+            return own;
+        }
+        let found = files::entries(directory).0.into_iter().find(is_named);
+        found.or_else(|| Some(directory.to_owned()).filter(is_named)).unwrap_or(own)
     }
 
     /// The training and the test examples, from below a directory of data sets.
@@ -150,24 +157,22 @@ impl DataSet {
 }
 
 impl OfficialFile {
-    /// The path and the bytes of this file in a folder, packed or not, if it is there.
+    /// The names that this file goes around under, in small letters: packed or not, and with a point as some
+    /// programs write it (`train-images.idx3-ubyte`).
+    fn names(&self) -> [String; 4] {
+        let pointed = self.name.replacen("-idx", ".idx", 1);
+        [self.name.to_owned(), format!("{}.gz", self.name), pointed.clone(), format!("{pointed}.gz")]
+    }
+
+    /// The path and the bytes of this file in a folder or up to two folders below, packed or not, if it is there.
     pub fn read(&self, folder: &Path) -> Result<Option<(PathBuf, Vec<u8>)>, DataError> {
-        for path in [folder.join(self.name), folder.join(format!("{}.gz", self.name))] {
-            let failed = |reason| DataError::Read { path: path.display().to_string(), reason };
-            match File::open(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(failed(error)),
-                Ok(file) => {
-                    let mut bytes = vec![];
-                    file.take((idx::LIMIT_MIB << 20) + 1).read_to_end(&mut bytes).map_err(failed)?;
-                    if bytes.len() as u64 > idx::LIMIT_MIB << 20 {
-                        return Err(DataError::TooLarge {
-                            file: path.display().to_string(),
-                            limit_mib: idx::LIMIT_MIB,
-                        });
-                    }
-                    return Ok(Some((path, bytes)));
-                }
+        for level in 0..=DEPTH {
+            let there: Vec<PathBuf> =
+                files::folders(folder, level).iter().flat_map(|folder| files::entries(folder).1).collect();
+            let called = |name: &String| there.iter().find(|path| files::name(path).eq_ignore_ascii_case(name));
+            if let Some(path) = self.names().iter().find_map(called) {
+                let bytes = files::read(path, idx::LIMIT_MIB)?;
+                return Ok(bytes.map(|bytes| (path.clone(), bytes)));
             }
         }
         Ok(None)

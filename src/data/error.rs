@@ -17,14 +17,52 @@ pub enum DataError {
         reason: std::io::Error,
     },
 
+    /// Something that bytes cannot be taken from, or not without waiting for them.
+    #[error("{path} is {what}, where a file is wanted; give a file, or a folder with the data set")]
+    NoFile {
+        /// What was given.
+        path: String,
+        /// What it is.
+        what: &'static str,
+    },
+
     /// A path or upload that is neither a folder nor a zip.
     #[error(
-        "{place} is neither a folder nor a zip file; give the folder `UCI HAR Dataset`, \
+        "{place} is neither a folder nor a zip file; {kind}give the folder `UCI HAR Dataset`, \
          `UCI HAR Dataset.zip`, or the zip that the UCI repository hands out"
     )]
     UnknownFormat {
         /// What was given.
         place: String,
+        /// What it is instead, as the beginning of a sentence, where its first bytes tell.
+        kind: &'static str,
+    },
+
+    /// A zip that others can unpack.
+    #[error("{file} is {how}, which this program does not unpack; unpack it with another tool and give the folder")]
+    Packing {
+        /// The zip, or the file inside it.
+        file: String,
+        /// How it is packed.
+        how: String,
+    },
+
+    /// A folder or zip with more than one data set.
+    #[error("{place} holds several data sets: {found}; give the path of one of them")]
+    SeveralSets {
+        /// What was searched.
+        place: String,
+        /// Where they are.
+        found: String,
+    },
+
+    /// A text file whose bytes are no text.
+    #[error("{file} {problem}")]
+    NoText {
+        /// The file.
+        file: String,
+        /// What it holds instead, and what to do.
+        problem: String,
     },
 
     /// A damaged zip.
@@ -48,8 +86,8 @@ pub enum DataError {
     /// A folder or zip that holds some other data.
     #[error(
         "{place} does not hold the UCI HAR data set: expected `train/` and `test/`, each with \
-         `subject_*.txt`, `y_*.txt` and the nine files of `Inertial Signals/`, in it or in a folder \
-         below it; found {found}"
+         `subject_*.txt`, `y_*.txt` and the nine files of `Inertial Signals/`, in it or up to two \
+         folders below; found {found}"
     )]
     WrongFolders {
         /// What was searched.
@@ -89,7 +127,10 @@ pub enum DataError {
     },
 
     /// Something that is not a finite number.
-    #[error("{file}, line {line}, number {column}: `{text}` is not a finite number")]
+    #[error(
+        "{file}, line {line}, number {column}: {text} is not a finite number; numbers are written like -1.25e-3, with \
+         spaces between them"
+    )]
     Number {
         /// The file.
         file: String,
@@ -97,13 +138,13 @@ pub enum DataError {
         line: usize,
         /// Which number of the line.
         column: usize,
-        /// What stands there.
+        /// What stands there, between backticks.
         text: String,
     },
 
     /// A number that no motion sensor gives.
     #[error(
-        "{file}, line {line}, number {column}: `{text}` is beyond ±{SIGNAL_LIMIT}, more than any motion sensor \
+        "{file}, line {line}, number {column}: {text} is beyond ±{SIGNAL_LIMIT}, more than any motion sensor \
          measures in any unit; the file is damaged"
     )]
     Signal {
@@ -113,29 +154,29 @@ pub enum DataError {
         line: usize,
         /// Which number of the line.
         column: usize,
-        /// What stands there.
+        /// What stands there, between backticks.
         text: String,
     },
 
     /// A label that names no activity.
-    #[error("{file}, line {line}: `{text}` is not a label; labels are whole numbers from 1 to {CLASSES}")]
+    #[error("{file}, line {line}: {text} is not a label; labels are whole numbers from 1 to {CLASSES}")]
     Label {
         /// The file.
         file: String,
         /// The line.
         line: usize,
-        /// What stands there.
+        /// What stands there, between backticks.
         text: String,
     },
 
     /// A subject that does not exist.
-    #[error("{file}, line {line}: `{text}` is not a subject; subjects are whole numbers from 1 to {SUBJECTS}")]
+    #[error("{file}, line {line}: {text} is not a subject; subjects are whole numbers from 1 to {SUBJECTS}")]
     Subject {
         /// The file.
         file: String,
         /// The line.
         line: usize,
-        /// What stands there.
+        /// What stands there, between backticks.
         text: String,
     },
 
@@ -170,7 +211,7 @@ pub enum DataError {
 
     /// A data set that has to be fetched first.
     #[error(
-        "there is no {file} (nor {file}.gz) in {folder}; fetch it from {source_url} into a folder `{name}`, and name \
+        "there is no {file} in {folder}, packed with gzip or not; fetch it from {source_url} into a folder `{name}`, and name \
          the directory that holds that folder with --data or STACKELBERG_DATA (`stackelberg data` checks it)"
     )]
     NotThere {

@@ -7,6 +7,7 @@
 //! | `builtin` | the UCI HAR windows that come with the program |
 //! | `uci_har` | the data set as users have it: a folder or a zip |
 //! | `statistics` | 135 numbers a window, for baselines |
+//! | `files`, `text` | files and folders on their way in; text as people write it |
 //! | `idx` | images and labels in the format of MNIST |
 //! | `catalog` | MNIST and its kin: their official files, and where they lie |
 
@@ -14,14 +15,17 @@ pub mod builtin;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod catalog;
 mod error;
+mod files;
 pub mod idx;
 pub mod signal;
 mod split;
 pub mod statistics;
+mod text;
 pub mod uci_har;
 
 pub use error::DataError;
 pub use split::{Split, Standardizer, SubjectSplit, TEST_SUBJECTS, VALIDATION_SUBJECTS};
+pub use text::visible;
 
 /// Samples in a window (2.56 s at 50 Hz).
 pub const WINDOW: usize = 128;
@@ -168,7 +172,7 @@ impl Source {
 pub fn load(path: Option<&std::path::Path>) -> Result<Source, DataError> {
     match path {
         None => Source::builtin(builtin::SUBSET, Some(builtin::REST)),
-        Some(path) => Ok(Source::new(uci_har::from_path(path)?, format!("UCI HAR, {}", path.display()), false)),
+        Some(path) => uci_har::from_path(path),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Training, validation and test windows, divided by whole people, and their scale.
 
-use super::{CHANNELS, DataError, Windows};
+use super::{CHANNELS, CLASS_NAMES, CLASSES, DataError, Windows};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,41 @@ pub struct SubjectSplit {
 }
 
 impl SubjectSplit {
+    /// Sentences about activities that cannot be learnt or told apart when `windows` are split like this.
+    pub fn remarks(&self, windows: &Windows) -> Result<Vec<String>, DataError> {
+        let (validation, test) = self.resolve(&windows.present_subjects())?;
+        let held_out = |subject: &u32| validation.contains(subject) || test.contains(subject);
+        let activities = |belongs: &dyn Fn(&u32) -> bool| -> Vec<u32> {
+            let there =
+                |label: &u32| windows.labels.iter().zip(&windows.subjects).any(|(l, s)| l == label && belongs(s));
+            (0..CLASSES as u32).filter(there).collect()
+        };
+        let named = |labels: &[u32]| {
+            let names: Vec<&str> = labels.iter().map(|&label| CLASS_NAMES[label as usize]).collect();
+            names.join(", ")
+        };
+        let (trained, asked, all) = (activities(&|s| !held_out(s)), activities(&held_out), activities(&|_| true));
+        let unlearnt: Vec<u32> = asked.iter().copied().filter(|label| !trained.contains(label)).collect();
+        let absent: Vec<u32> = (0..CLASSES as u32).filter(|label| !all.contains(label)).collect();
+        let mut remarks = vec![];
+        if let ([only], true) = (&trained[..], unlearnt.is_empty()) {
+            remarks.push(format!(
+                "Note: all windows are of one activity ({}), so there is nothing to tell apart; the figures say nothing",
+                named(&[*only])
+            ));
+        } else if !absent.is_empty() {
+            remarks.push(format!("Note: no window is of {}; macro F1 counts an F1 of 0 for each", named(&absent)));
+        }
+        if !unlearnt.is_empty() {
+            remarks.push(format!(
+                "Note: no training person has a window of {}, but validation or test people have some: the network \
+                 cannot learn them, and is wrong on each",
+                named(&unlearnt)
+            ));
+        }
+        Ok(remarks)
+    }
+
     /// The validation and test subjects among `present` (ascending).
     pub(crate) fn resolve(&self, present: &[u32]) -> Result<(Vec<u32>, Vec<u32>), DataError> {
         let known = |wanted: &[u32]| -> Vec<u32> { present.iter().copied().filter(|s| wanted.contains(s)).collect() };
@@ -209,6 +244,21 @@ mod tests {
         assert_eq!(divide(&[1, 2, 3, 4], &spec).unwrap(), [vec![4], vec![3], vec![1, 2]]);
         let only_test = SubjectSplit { test: Some(vec![1]), validation: None };
         assert_eq!(divide(&[1, 14, 5], &only_test).unwrap(), [vec![5], vec![14], vec![1]]);
+    }
+
+    #[test]
+    fn activities_that_cannot_be_learnt_or_told_apart_are_named() {
+        let remarks = |labels: &[u32]| {
+            let people = Windows { labels: labels.to_vec(), ..windows(&[1, 2, 3, 3, 3, 3, 3, 3]) };
+            SubjectSplit::default().remarks(&people).unwrap()
+        };
+        assert_eq!(remarks(&[0, 5, 0, 1, 2, 3, 4, 5]), [""; 0]);
+        let [one] = &remarks(&[3; 8])[..] else { panic!("one sentence") };
+        assert!(one.contains("one activity (sitting)"), "{one}");
+        let [absent, unlearnt] = &remarks(&[4, 5, 0, 1, 2, 1, 0, 5])[..] else { panic!("two sentences") };
+        assert!(absent.contains("no window is of sitting; macro F1"), "{absent}");
+        assert!(unlearnt.contains("no training person has a window of standing, but"), "{unlearnt}");
+        assert_eq!(remarks(&[1, 0, 0, 0, 0, 0, 0, 0]).len(), 2, "training shows one, validation another");
     }
 
     #[test]

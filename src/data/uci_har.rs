@@ -1,132 +1,169 @@
-//! The UCI HAR data set as users have it: the folder `UCI HAR Dataset`, the zip of that name, or the
-//! zip of the UCI repository, which holds that zip.
+//! The UCI HAR data set as users have it: the folder `UCI HAR Dataset`, the zip of that name, the zip of the
+//! UCI repository, which holds that zip, or a folder that holds one of these up to two folders below.
 //!
 //! Read are the nine `Inertial Signals`, labels and subjects of `train/` and `test/`; the 561
 //! ready-made features (`X_*.txt`) are not. Sizes are limited while unpacking, so a hostile zip
 //! cannot exhaust memory.
 
+use super::files::{is_shadow, read_limited};
+use super::text::{excerpt, plain, visible};
 use super::{CHANNEL_NAMES, CHANNELS, CLASSES, DataError, SUBJECTS, WINDOW, Windows};
-use std::io::{Cursor, Read};
+use std::borrow::Cow;
+use std::io::{Cursor, Read, Seek};
 use zip::ZipArchive;
+use zip::result::ZipError;
 
 const PARTS: [&str; 2] = ["train", "test"];
+const SIGNALS: &str = "Inertial Signals";
+/// The name that the folder and, with its ending, the zip were published under.
+const PUBLISHED: &str = "UCI HAR Dataset";
 /// The largest genuine file we read has 15 MB.
 const FILE_LIMIT_MIB: u64 = 32;
 /// The genuine `UCI HAR Dataset.zip` has 61 MB.
 const ZIP_LIMIT_MIB: u64 = 256;
 /// Genuine accelerations are below 20 g and turns below 40 rad/s, in whatever unit.
 pub(super) const SIGNAL_LIMIT: f32 = 1e6;
-/// How much of a wrong text or listing an error repeats.
-const EXCERPT: usize = 40;
 
 /// Gives a file by its path below the data set's root, or nothing if it does not exist.
 type Reader<'a> = dyn FnMut(&str) -> Result<Option<Vec<u8>>, DataError> + 'a;
 
 /// Reads the data set from a zip's bytes; `name` is what errors call it.
 pub fn from_zip(name: &str, bytes: &[u8]) -> Result<Windows, DataError> {
-    let mut zip = open(name, bytes)?;
+    from_archive(name, Cursor::new(bytes))
+}
+
+fn from_archive(name: &str, file: impl Read + Seek) -> Result<Windows, DataError> {
+    let mut zip = open(name, file)?;
     let names = names(name, &zip)?;
-    let nested = names.iter().position(|entry| entry.to_lowercase().ends_with(".zip"));
-    match (root(&names), nested) {
-        (Some(root), _) => from_entries(name, &mut zip, &names, &root),
-        (None, Some(index)) => {
-            let name = format!("{name}/{}", names[index]);
-            let bytes = unpack(&mut zip, index, &name, ZIP_LIMIT_MIB)?;
-            let mut inner = open(&name, &bytes)?;
-            let names = self::names(&name, &inner)?;
-            let root = root(&names).ok_or_else(|| wrong_folders(&name, &names))?;
-            from_entries(&name, &mut inner, &names, &root)
+    if let Some(root) = root(name, &names)? {
+        return from_entries(name, &mut zip, &names, &root);
+    }
+    let mut packed: Vec<usize> = (0..names.len()).filter(|&at| is_zip(&names[at]) && !is_shadow(&names[at])).collect();
+    if packed.iter().any(|&at| is_published_zip(&names[at])) {
+        packed.retain(|&at| is_published_zip(&names[at]));
+    }
+    let mut found = vec![];
+    let mut problem = None;
+    for &at in &packed {
+        match from_inner(&format!("{name}/{}", names[at]), &mut zip, at) {
+            Ok(windows) => found.push((names[at].clone(), windows)),
+            // Of several zips only one need be the data set.
+            Err(DataError::WrongFolders { .. }) if packed.len() > 1 => {}
+            Err(error) => problem = problem.or(Some(error)),
         }
-        (None, None) => Err(wrong_folders(name, &names)),
+    }
+    match the_one(name, found, |(path, _)| path.clone(), PUBLISHED)? {
+        Some((_, windows)) => Ok(windows),
+        None => Err(problem.unwrap_or_else(|| wrong_folders(name, &names))),
     }
 }
 
-/// Reads the data set from a folder (`UCI HAR Dataset`, or the folder that holds it or its zip) or
-/// from a zip.
-#[cfg(not(target_arch = "wasm32"))]
-pub fn from_path(path: &std::path::Path) -> Result<Windows, DataError> {
-    const FOLDER: &str = "UCI HAR Dataset";
-    let place = path.display().to_string();
-    let failed = |reason| DataError::Read { path: path.display().to_string(), reason };
-    if !std::fs::metadata(path).map_err(failed)?.is_dir() {
-        let bytes = read_file(path, ZIP_LIMIT_MIB)?;
-        return from_zip(&place, &bytes.unwrap_or_default());
-    }
-    let holds_data = |folder: &std::path::Path| expected().any(|file| folder.join(file).is_file());
-    let below = path.join(FOLDER);
-    if let Some(folder) = [path, &below].into_iter().find(|folder| holds_data(folder)) {
-        let read = &mut |file: &str| read_file(&folder.join(file), FILE_LIMIT_MIB);
-        return windows(&folder.display().to_string(), read);
-    }
-    let zip = path.join(format!("{FOLDER}.zip"));
-    if zip.is_file() {
-        return from_path(&zip);
-    }
-    let entries = std::fs::read_dir(path).map_err(failed)?;
-    let mut names: Vec<String> =
-        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    Err(wrong_folders(&place, &names))
+/// Reads the data set from a zip inside a zip.
+fn from_inner<R: Read + Seek>(name: &str, zip: &mut ZipArchive<R>, index: usize) -> Result<Windows, DataError> {
+    let bytes = unpack(zip, index, name, ZIP_LIMIT_MIB)?;
+    let mut inner = open(name, Cursor::new(bytes))?;
+    let names = names(name, &inner)?;
+    let root = root(name, &names)?.ok_or_else(|| wrong_folders(name, &names))?;
+    from_entries(name, &mut inner, &names, &root)
 }
 
-#[cfg(not(target_arch = "wasm32"))]
-fn read_file(path: &std::path::Path, limit_mib: u64) -> Result<Option<Vec<u8>>, DataError> {
-    let name = path.display().to_string();
-    let failed = |reason| DataError::Read { path: path.display().to_string(), reason };
-    match std::fs::File::open(path) {
-        Ok(file) => read_limited(file, &name, limit_mib, failed).map(Some),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed(error)),
+fn open<R: Read + Seek>(name: &str, mut file: R) -> Result<ZipArchive<R>, DataError> {
+    const HEAD: u64 = 512;
+    let mut head = vec![];
+    let failed = |reason| DataError::Read { path: name.into(), reason };
+    file.by_ref().take(HEAD).read_to_end(&mut head).and_then(|_| file.rewind()).map_err(failed)?;
+    if !head.starts_with(b"PK") {
+        return Err(DataError::UnknownFormat { place: name.into(), kind: kind(&head) });
     }
+    ZipArchive::new(file).map_err(|error| unreadable(name, &error))
 }
 
-fn read_limited(
-    from: impl Read,
-    name: &str,
-    limit_mib: u64,
-    failed: impl FnOnce(std::io::Error) -> DataError,
-) -> Result<Vec<u8>, DataError> {
-    let limit = limit_mib << 20;
-    let mut bytes = Vec::new();
-    from.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > limit {
-        return Err(DataError::TooLarge { file: name.into(), limit_mib });
-    }
-    Ok(bytes)
-}
-
-type Zip<'a> = ZipArchive<Cursor<&'a [u8]>>;
-
-fn open<'a>(name: &str, bytes: &'a [u8]) -> Result<Zip<'a>, DataError> {
-    if !bytes.starts_with(b"PK") {
-        return Err(DataError::UnknownFormat { place: name.into() });
-    }
-    ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(name, &error))
+/// What a file is that is no zip, by its first bytes.
+fn kind(head: &[u8]) -> &'static str {
+    const KINDS: [(usize, &[u8], &str); 8] = [
+        (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it and give the folder; "),
+        (0, b"Rar!", "a RAR archive: unpack it and give the folder; "),
+        (0, b"\x1f\x8b", "packed with gzip: unpack it and give the folder; "),
+        (0, b"\xfd7zXZ", "packed with xz: unpack it and give the folder; "),
+        (0, b"BZh", "packed with bzip2: unpack it and give the folder; "),
+        (0, b"\x28\xb5\x2f\xfd", "packed with Zstandard: unpack it and give the folder; "),
+        (257, b"ustar", "a tar archive: unpack it and give the folder; "),
+        (0, b"<", "a web page, not the file that was to be downloaded; "),
+    ];
+    let found = KINDS.iter().find(|(at, magic, _)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic)));
+    found.map_or("", |(_, _, kind)| kind)
 }
 
 /// All entries, by index.
-fn names(name: &str, zip: &Zip) -> Result<Vec<String>, DataError> {
-    let names = zip.file_names().map(|entry| Ok(entry.map_err(|e| damaged(name, &e))?.replace('\\', "/")));
+fn names<R: Read + Seek>(name: &str, zip: &ZipArchive<R>) -> Result<Vec<String>, DataError> {
+    let names = zip.file_names().map(|entry| Ok(entry.map_err(|e| unreadable(name, &e))?.replace('\\', "/")));
     names.collect()
 }
 
-fn unpack(zip: &mut Zip, index: usize, name: &str, limit_mib: u64) -> Result<Vec<u8>, DataError> {
-    let entry = zip.by_index(index).map_err(|error| damaged(name, &error))?;
-    read_limited(entry, name, limit_mib, |error| damaged(name, &error))
+fn unpack<R: Read + Seek>(
+    zip: &mut ZipArchive<R>,
+    index: usize,
+    name: &str,
+    limit_mib: u64,
+) -> Result<Vec<u8>, DataError> {
+    let entry = zip.by_index(index).map_err(|error| unreadable(name, &error))?;
+    read_limited(entry, name, limit_mib, |error| match error.downcast::<ZipError>() {
+        Ok(error) => unreadable(name, &error),
+        Err(error) => damaged(name, &error),
+    })
+}
+
+/// What is wrong with a zip: it is damaged, or it is packed in a way that others can unpack.
+fn unreadable(file: &str, error: &ZipError) -> DataError {
+    let how = match error {
+        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) | ZipError::InvalidPassword => "encrypted".to_owned(),
+        ZipError::CompressionMethodNotSupported(method) => format!("packed with {}", method_name(*method)),
+        ZipError::UnsupportedArchive(reason) => format!("packed in an unusual way ({reason})"),
+        error => return damaged(file, error),
+    };
+    DataError::Packing { file: file.into(), how }
+}
+
+/// What the numbers of the zip format stand for.
+fn method_name(method: u16) -> String {
+    match method {
+        9 => "Deflate64".to_owned(),
+        12 => "bzip2".to_owned(),
+        14 => "LZMA".to_owned(),
+        20 | 93 => "Zstandard".to_owned(),
+        95 => "XZ".to_owned(),
+        98 => "PPMd".to_owned(),
+        99 => "AES encryption".to_owned(),
+        other => format!("method {other}"),
+    }
 }
 
 fn damaged(file: &str, error: &dyn std::error::Error) -> DataError {
     DataError::Zip { file: file.into(), reason: error.to_string() }
 }
 
-fn from_entries(place: &str, zip: &mut Zip, names: &[String], root: &str) -> Result<Windows, DataError> {
+fn from_entries<R: Read + Seek>(
+    place: &str,
+    zip: &mut ZipArchive<R>,
+    names: &[String],
+    root: &str,
+) -> Result<Windows, DataError> {
     let place = format!("{place}/{root}");
     let place = place.trim_end_matches('/');
     windows(place, &mut |file| {
         let path = format!("{root}{file}");
-        let index = names.iter().position(|entry| *entry == path);
+        let index = names.iter().position(|entry| entry.eq_ignore_ascii_case(&path));
         index.map(|i| unpack(zip, i, &format!("{place}/{file}"), FILE_LIMIT_MIB)).transpose()
     })
+}
+
+fn is_zip(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(".zip")
+}
+
+fn is_published_zip(path: &str) -> bool {
+    let stem = path.rsplit('/').next().and_then(|name| name.get(..name.len().checked_sub(4)?));
+    is_zip(path) && stem.is_some_and(|stem| stem.eq_ignore_ascii_case(PUBLISHED))
 }
 
 /// The files that make a data set, by their paths below its root.
@@ -138,7 +175,7 @@ fn expected() -> impl Iterator<Item = String> {
 }
 
 fn signal_file(part: &str, channel: &str) -> String {
-    format!("{part}/Inertial Signals/{channel}_{part}.txt")
+    format!("{part}/{SIGNALS}/{channel}_{part}.txt")
 }
 
 fn label_file(part: &str) -> String {
@@ -149,27 +186,58 @@ fn subject_file(part: &str) -> String {
     format!("{part}/subject_{part}.txt")
 }
 
-/// What stands before the expected paths: `UCI HAR Dataset/` in the original zip.
-fn root(names: &[String]) -> Option<String> {
-    let files: Vec<String> = expected().collect();
+/// What stands before the expected paths, where these lie highest: `UCI HAR Dataset/` in the original zip.
+fn root(place: &str, names: &[String]) -> Result<Option<String>, DataError> {
+    let files: Vec<String> = expected().map(|file| file.to_ascii_lowercase()).collect();
     let root_in = |entry: &str| {
-        let root = files.iter().find_map(|file| entry.strip_suffix(file.as_str()))?;
-        (root.is_empty() || root.ends_with('/')).then(|| root.to_string())
+        let lower = entry.to_ascii_lowercase();
+        let file = files.iter().find(|file| lower.ends_with(file.as_str()))?;
+        let root = &entry[..entry.len() - file.len()];
+        (root.is_empty() || root.ends_with('/')).then(|| root.to_owned())
     };
-    // macOS adds a shadow of every file.
-    let genuine = names.iter().filter(|entry| !entry.starts_with("__MACOSX/"));
-    genuine.filter_map(|entry| root_in(entry)).min_by_key(String::len)
+    let mut roots: Vec<String> = names.iter().filter(|entry| !is_shadow(entry)).filter_map(|e| root_in(e)).collect();
+    let depth = |root: &String| root.matches('/').count();
+    let highest = roots.iter().map(depth).min();
+    roots.retain(|root| Some(depth(root)) == highest);
+    roots.sort();
+    roots.dedup();
+    the_one(place, roots, |root| root.trim_end_matches('/').to_owned(), PUBLISHED)
 }
 
-fn wrong_folders(place: &str, names: &[String]) -> DataError {
+/// The only one of several places, or the one that has the published name.
+fn the_one<T>(
+    place: &str,
+    mut found: Vec<T>,
+    path: impl Fn(&T) -> String,
+    published: &str,
+) -> Result<Option<T>, DataError> {
+    if found.len() > 1 {
+        let last = |path: String| path.rsplit('/').next().unwrap_or_default().to_owned();
+        match found.iter().filter(|one| last(path(one)) == published).count() {
+            1 => found.retain(|one| last(path(one)) == published),
+            _ => {
+                let found = listed(&found.iter().map(&path).collect::<Vec<_>>());
+                return Err(DataError::SeveralSets { place: place.into(), found });
+            }
+        }
+    }
+    Ok(found.pop())
+}
+
+/// The first few of many names.
+fn listed(names: &[String]) -> String {
     const SHOWN: usize = 8;
-    let mut found: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    let mut found: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{}`", visible(name))).collect();
     match names.len() {
         0 => found.push("nothing".into()),
         n if n > SHOWN => found.push(format!("and {} more", n - SHOWN)),
         _ => {}
     }
-    DataError::WrongFolders { place: place.into(), found: found.join(", ") }
+    found.join(", ")
+}
+
+fn wrong_folders(place: &str, names: &[String]) -> DataError {
+    DataError::WrongFolders { place: place.into(), found: listed(names) }
 }
 
 /// Both parts, train first, as the published order has it.
@@ -212,15 +280,16 @@ struct Table {
 
 impl Table {
     fn new(name: String, bytes: Vec<u8>) -> Result<Table, DataError> {
+        let bytes = plain(bytes).map_err(|problem| DataError::NoText { file: name.clone(), problem })?;
         if bytes.trim_ascii().is_empty() {
             return Err(DataError::EmptyFile { file: name });
         }
         Ok(Table { name, bytes })
     }
 
-    /// The lines, without the empty ones at the end.
-    fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        self.bytes.trim_ascii_end().split(|&byte| byte == b'\n')
+    /// The lines, without the empty ones at the end. What is not UTF-8 is replaced, and then is no number.
+    fn lines(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.bytes.trim_ascii_end().split(|&byte| byte == b'\n').map(String::from_utf8_lossy)
     }
 
     /// Whether this file has one line for each of the `lines` of `other`.
@@ -237,17 +306,18 @@ impl Table {
         })
     }
 
-    /// One whole number from 1 to `largest` a line.
+    /// One whole number from 1 to `largest` a line, however it is written: `1`, `1.0`, `1.0000000e+00`.
     fn whole_numbers(
         &self,
         largest: u32,
         wrong: fn(String, usize, String) -> DataError,
     ) -> Result<Vec<u32>, DataError> {
-        let number = |(line, text): (usize, &[u8])| {
-            let text = text.trim_ascii();
-            let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+        let number = |(line, text): (usize, Cow<str>)| {
+            let text = text.trim();
+            let number = text.parse::<f64>().ok().filter(|number| number.fract() == 0.0);
             number
-                .filter(|number| (1..=largest).contains(number))
+                .filter(|number| (1.0..=f64::from(largest)).contains(number))
+                .map(|number| number as u32)
                 .ok_or_else(|| wrong(self.name.clone(), line + 1, excerpt(text)))
         };
         self.lines().enumerate().map(number).collect()
@@ -258,10 +328,9 @@ impl Table {
         let mut values = Vec::new();
         for (line, text) in self.lines().enumerate() {
             let before = values.len();
-            for (column, text) in text.split(u8::is_ascii_whitespace).filter(|text| !text.is_empty()).enumerate() {
-                let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+            for (column, text) in text.split_whitespace().enumerate() {
                 let wrong = || (self.name.clone(), line + 1, column + 1, excerpt(text));
-                let value = number.filter(|value: &f32| value.is_finite()).ok_or_else(|| {
+                let value = text.parse().ok().filter(|value: &f32| value.is_finite()).ok_or_else(|| {
                     let (file, line, column, text) = wrong();
                     DataError::Number { file, line, column, text }
                 })?;
@@ -280,7 +349,108 @@ impl Table {
     }
 }
 
-fn excerpt(text: &[u8]) -> String {
-    let shown = String::from_utf8_lossy(&text[..text.len().min(EXCERPT)]);
-    if text.len() > EXCERPT { format!("{shown}…") } else { shown.into_owned() }
+/// The data set in the file system.
+#[cfg(not(target_arch = "wasm32"))]
+mod paths {
+    use super::super::files::{self, DEPTH};
+    use super::*;
+    use crate::data::Source;
+    use std::io::BufReader;
+    use std::path::{Path, PathBuf};
+
+    /// A folder in which a data set lies, with the files of the set by their paths below it.
+    struct Set {
+        folder: PathBuf,
+        files: Vec<(String, PathBuf)>,
+    }
+
+    /// Reads the data set from a zip, or from a folder that is or holds it, packed or not, up to two folders below.
+    pub fn from_path(path: &Path) -> Result<Source, DataError> {
+        let place = path.display().to_string();
+        let failed = |reason| DataError::Read { path: place.clone(), reason };
+        if !std::fs::metadata(path).map_err(failed)?.is_dir() {
+            return from_zip_file(path);
+        }
+        for level in 0..=DEPTH {
+            let sets = files::folders(path, level).into_iter().filter_map(Set::at).collect();
+            if let Some(set) = the_one(&place, sets, |set: &Set| shown(&set.folder), PUBLISHED)? {
+                return set.read();
+            }
+        }
+        let zips_at = |level: usize| -> Vec<PathBuf> {
+            let others = files::folders(path, level).into_iter().flat_map(|folder| files::entries(&folder).1);
+            others.filter(|path| is_zip(&files::name(path))).collect()
+        };
+        for level in 0..=DEPTH {
+            let zips = zips_at(level).into_iter().filter(|zip| may_hold(zip)).collect();
+            if let Some(zip) = the_one(&place, zips, |zip: &PathBuf| shown(zip), &format!("{PUBLISHED}.zip"))? {
+                return from_zip_file(&zip);
+            }
+        }
+        if let [alone] = &zips_at(0)[..] {
+            // It is what was meant, and what is wrong with it is worth to know.
+            return from_zip_file(alone);
+        }
+        std::fs::read_dir(path).map_err(failed)?;
+        let (folders, others) = files::entries(path);
+        let mut names: Vec<String> = folders.iter().chain(&others).map(|path| files::name(path)).collect();
+        names.sort();
+        Err(wrong_folders(&place, &names))
+    }
+
+    fn shown(path: &Path) -> String {
+        path.display().to_string().replace(std::path::MAIN_SEPARATOR, "/")
+    }
+
+    fn from_zip_file(path: &Path) -> Result<Source, DataError> {
+        let place = path.display().to_string();
+        let file = files::open(path)?
+            .ok_or_else(|| DataError::Read { path: place.clone(), reason: std::io::ErrorKind::NotFound.into() })?;
+        Ok(named(from_archive(&place, BufReader::new(file))?, path))
+    }
+
+    /// Whether a zip holds the data set, or the published zip in which it may be.
+    fn may_hold(path: &Path) -> bool {
+        let Ok(Some(file)) = files::open(path) else { return false };
+        let place = path.display().to_string();
+        let names = open(&place, BufReader::new(file)).and_then(|zip| names(&place, &zip));
+        names.is_ok_and(|names| {
+            names.iter().any(|name| is_published_zip(name)) || !matches!(root(&place, &names), Ok(None))
+        })
+    }
+
+    fn named(windows: Windows, place: &Path) -> Source {
+        Source::new(windows, format!("UCI HAR, {}", place.display()), false)
+    }
+
+    impl Set {
+        /// The set whose `train` and `test` lie in this very folder.
+        fn at(folder: PathBuf) -> Option<Set> {
+            let is =
+                |path: &Path, names: &[&str]| names.iter().any(|name| files::name(path).eq_ignore_ascii_case(name));
+            let parts: Vec<PathBuf> = files::entries(&folder).0.into_iter().filter(|path| is(path, &PARTS)).collect();
+            let mut found = vec![];
+            for part in &parts {
+                let (folders, others) = files::entries(part);
+                found.extend(others);
+                found
+                    .extend(folders.iter().filter(|path| is(path, &[SIGNALS])).flat_map(|path| files::entries(path).1));
+            }
+            let below = |path: PathBuf| Some((shown(path.strip_prefix(&folder).ok()?), path));
+            let files: Vec<(String, PathBuf)> = found.into_iter().filter_map(below).collect();
+            let is_ours = |name: &str| expected().any(|file| file.eq_ignore_ascii_case(name));
+            files.iter().any(|(name, _)| is_ours(name)).then_some(Set { folder, files })
+        }
+
+        fn read(&self) -> Result<Source, DataError> {
+            let read = &mut |file: &str| {
+                let found = self.files.iter().find(|(name, _)| name.eq_ignore_ascii_case(file));
+                found.map_or(Ok(None), |(_, path)| files::read(path, FILE_LIMIT_MIB))
+            };
+            Ok(named(windows(&self.folder.display().to_string(), read)?, &self.folder))
+        }
+    }
 }
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use paths::from_path;

@@ -11,9 +11,10 @@ use crate::engine::EngineInfo;
 
 /// A number by name. Entries that are not finite are left out, since JSON cannot write them.
 ///
-/// Names: `learning_rate`, `momentum`, `l2.LAYER`. Example weights are too many for a line, so they
-/// appear as `example_weights.mean`, `.min` and `.max`, their hypergradient as
-/// `example_weights.norm` (Euclidean).
+/// Names: `learning_rate`, `momentum`, `beta1`, `beta2`, `epsilon`, `dropout`, `jitter`, `scaling`,
+/// `initial_scale`, `l2` or `l2.LAYER`, `lr_layers.LAYER`. What is too many for a line (`example_weights`,
+/// `lr_schedule`, `initial_weights`) appears as `NAME.mean`, `.min` and `.max`, its hypergradient as
+/// `NAME.norm` (Euclidean).
 pub type Named = BTreeMap<String, f64>;
 
 /// One outer iteration: a line of `metrics.jsonl`.
@@ -37,8 +38,9 @@ pub struct OuterRecord {
     pub inner_gradient: Option<f64>,
     /// The values that were trained with, as they enter the training (not their logs or logits).
     pub hyperparameters: Named,
-    /// Derivatives of the outer loss with respect to what the outer optimiser moves: logs, or logits of what lies
-    /// between 0 and 1; initial weights as they are.
+    /// Derivatives of the outer loss with respect to what the outer optimiser moves: the log of what is
+    /// above 0 (rates, penalties, noise), the logit of what is between 0 and 1 (momentum, betas, dropout,
+    /// example weights), initial weights themselves. Empty if training diverged.
     pub hypergradient: Named,
     /// Whether the outer optimiser went on from here. After a rejected iteration it takes the step
     /// from the last accepted one again, half as far.
@@ -121,7 +123,7 @@ pub struct Classification {
     /// `confusion[true][predicted]`: windows.
     pub confusion: Vec<Vec<u64>>,
     pub classes: Vec<ClassScore>,
-    /// Mean of the classes' F1.
+    /// Mean of the classes' F1; a class without windows counts as 0.
     pub macro_f1: f64,
 }
 

@@ -192,8 +192,8 @@ impl<'e> Tuner<'e> {
                 self.weights().await?
             }
         };
-        // Scored is what is kept, in single precision, on whatever engine and however the run got here. A network that
-        // diverged is not kept.
+        // Scored is what is kept, in single precision, on whatever engine and however the run got here.
+        // Of a training that diverged, the last weights are still there.
         if weights.iter().all(|weight| weight.is_finite()) {
             self.session.set_final_weights(&weights)?;
         }

@@ -117,7 +117,10 @@ const SHORTEST: usize = 3;
 /// The adapter with this in its name, in small letters.
 fn by_name(infos: &[EngineInfo], part: &str) -> std::result::Result<usize, String> {
     if part.trim().chars().count() < SHORTEST {
-        return Err(format!("`{}` is too short for a part of a name, which has {SHORTEST} letters or more", part.trim()));
+        return Err(format!(
+            "`{}` is too short for a part of a name, which has {SHORTEST} letters or more",
+            part.trim()
+        ));
     }
     let mut named = infos.iter().enumerate().filter(|(_, info)| info.adapter.to_lowercase().contains(part));
     let Some((first, info)) = named.next() else { return Err(format!("none is called `{part}`")) };

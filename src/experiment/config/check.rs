@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::{ConfigError, Dynamics, TuneConfig};
+use super::{ConfigError, DataSource, Dynamics, TuneConfig};
 use crate::bilevel::hyperparameters::Kind;
 
 /// Training steps that a plan is made for.
@@ -36,6 +36,13 @@ impl TuneConfig {
                 || ConfigError::Value { field, value: value.to_string(), must: must.to_owned(), mend: mend.to_owned() };
             if ok { Ok(()) } else { Err(error()) }
         }
+        require(
+            !matches!(&self.data, DataSource::Path(path) if path.trim().is_empty()),
+            "data",
+            "empty",
+            "builtin, subset, or the path of a folder or zip",
+            "Was it taken from a variable that is not set? Leave it out for the built-in data.",
+        )?;
         let positive = |field, value: f64, mend| {
             let must = "above 0 and finite in single precision: from 1e-30 to 1e30";
             require(SINGLE.contains(&value), field, plain(value), must, mend)

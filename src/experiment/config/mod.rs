@@ -265,7 +265,8 @@ mod tests {
     #[test]
     fn check_names_the_field() {
         type Spoil = fn(&mut TuneConfig);
-        let cases: [(&str, Spoil); 24] = [
+        let cases: [(&str, Spoil); 25] = [
+            ("data", |c| c.data = DataSource::Path(" ".to_owned())),
             ("steps", |c| c.steps = 0),
             ("steps", |c| c.steps = 4_000_000_000),
             ("outer_rate", |c| c.outer_rate = 1e300),

@@ -1,6 +1,6 @@
 //! Named studies: trials on real data, and what their outcomes say together.
 //!
-//! A study is a list of [`Trial`]s, which say what to do as [`Work`]; [`summary::rows`] puts the outcomes of all
+//! A study is a list of [`Trial`]s, which say what to do as [`Work`]; [`summary::Summary`] puts the outcomes of all
 //! side by side. Adding a study takes one file here with its entry in [`STUDIES`].
 
 mod baselines;
@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::TuneError;
 use super::record::{DeviceRecord, Named};
@@ -43,11 +43,11 @@ pub const STUDIES: [Study; 7] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Budget {
-    /// A look at what the study does: few steps, one seed, 12 people.
+    /// A look at what the study does: few steps, one seed, a part of the data.
     Quick,
-    /// What two processor cores do in an hour or so.
+    /// What a few processor cores can do: most of it with few seeds; `list` tells how long.
     Desktop,
-    /// As the paper has it.
+    /// As the source of the study has it, or with as many seeds; for a GPU.
     Full,
 }
 
@@ -127,18 +127,32 @@ pub fn id(labels: &Labels) -> String {
     labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
+impl Study {
+    /// The labels that each of its trials has.
+    pub fn labels(&self) -> Vec<String> {
+        (self.trials)(Budget::Quick).first().map(|trial| trial.labels.keys().cloned().collect()).unwrap_or_default()
+    }
+}
+
 /// What a trial came to: a line of a study's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     pub study: String,
     pub labels: Labels,
-    /// Losses are means over examples, accuracies and shares lie between 0 and 1.
+    /// Losses are means over examples, accuracies and shares lie between 0 and 1. What is not finite is not there.
+    #[serde(deserialize_with = "finite")]
     pub metrics: Named,
     /// Wall time.
     pub seconds: f64,
     pub version: String,
     #[serde(flatten)]
     pub device: DeviceRecord,
+}
+
+/// Numbers by name. JSON has null for what is not finite.
+fn finite<'de, D: Deserializer<'de>>(from: D) -> Result<Named, D::Error> {
+    let numbers = BTreeMap::<String, Option<f64>>::deserialize(from)?;
+    Ok(numbers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
 }
 
 #[cfg(test)]
