@@ -294,7 +294,7 @@ mod tests {
         let command = <Line as clap::CommandFactory>::command();
         let options = command.get_arguments().filter_map(|argument| argument.get_long());
         for option in options.filter(|option| *option != "help") {
-            let value = other.iter().find(|(name, _)| *name == option).map_or("0.25", |(_, value)| value);
+            let value = other.iter().find(|(name, _)| *name == option).map_or("0.75", |(_, value)| value);
             let whole = ["steps", "outer", "batch", "patience", "validation-windows", "seed"].contains(&option);
             let line = format!("--{option} {}", if whole { "77" } else { value });
             let refused = settings(&line).refused(&TuneConfig::default()).map(|(option, _)| option);
