@@ -21,6 +21,11 @@ fn adapters_are_listed_and_chosen() {
     let part = all[0].adapter.split_whitespace().next().unwrap().to_uppercase();
     assert!(block_on(GpuEngine::new(&part)).is_ok());
     assert_eq!(block_on(GpuEngine::new("0")).unwrap().info(), &all[0]);
+    // Too little of a name to mean one.
+    for wrong in ["", " ", "l", "LL"] {
+        let error = block_on(GpuEngine::new(wrong)).err().unwrap().to_string();
+        assert!(error.contains("too short") && error.contains(&all[0].adapter), "{error}");
+    }
     for wrong in ["99", "no such adapter"] {
         let error = block_on(GpuEngine::new(wrong)).err().unwrap().to_string();
         assert!(error.contains(wrong) && error.contains(&all[0].adapter), "{error}");

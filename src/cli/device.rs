@@ -28,6 +28,9 @@ pub fn open(choice: &str) -> Result<Box<dyn Engine>, CliError> {
     let engine: Box<dyn Engine> = match choice {
         REFERENCE => Box::new(ReferenceEngine::new()),
         CPU => Box::new(CpuEngine::new(0)),
+        empty if empty.trim().is_empty() => {
+            return Err(no_device(choice, "it is empty, as a variable that is not set is".to_owned()));
+        }
         AUTO if block_on(adapters()).first().is_none_or(|best| best.software) => Box::new(CpuEngine::new(0)),
         _ => match block_on(GpuEngine::new(choice)) {
             Err(EngineError::NoAdapter { .. }) if choice == AUTO => Box::new(CpuEngine::new(0)),

@@ -139,6 +139,7 @@ fn drive(
     let state = saved.map(|saved| saved.tuner);
     let done = records.len() as u32;
     let mut tuner = block_on(Tuner::new(engine, &config, source, state))?;
+    interrupt.watch();
     let DataRecord { name, training_windows, validation_windows, test_windows, .. } = tuner.data();
     super::note(format_args!(
         "Data: {name}; {training_windows} training, {validation_windows} validation, {test_windows} test windows"
@@ -146,7 +147,6 @@ fn drive(
     if let Some(directory) = &directory {
         directory.write(run_dir::SETTINGS, settings_file(&config, &device).as_bytes())?;
     }
-    interrupt.watch();
     let mut watch = Watch {
         progress: Progress::new(config.outer, done),
         interrupt: interrupt.clone(),
@@ -384,10 +384,10 @@ mod tests {
     use stackelberg::ir::DType;
     use stackelberg::reference::ReferenceEngine;
 
-    /// An engine whose device is lost after so many submissions.
+    /// An engine whose device is lost after so many dispatches, which unlike submissions do not depend on time.
     struct Fragile {
         inner: ReferenceEngine,
-        left: u64,
+        dispatches: u64,
     }
 
     impl Engine for Fragile {
@@ -424,10 +424,9 @@ mod tests {
         }
 
         fn submit(&mut self, commands: &[Command]) -> EngineResult<()> {
-            if self.left == 0 {
+            if self.counters().dispatches >= self.dispatches {
                 return Err(EngineError::DeviceLost { reason: "someone pulled it out".to_owned() });
             }
-            self.left -= 1;
             self.inner.submit(commands)
         }
 
@@ -475,23 +474,23 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (whole, broken) = (root.path().join("whole"), root.path().join("broken"));
         let command = "tune --steps 2 --outer 3 --batch 4 --device reference --out";
-        let mut sound = Fragile { inner: ReferenceEngine::new(), left: u64::MAX };
-        run_with(&mut sound, command, &whole).unwrap();
-        let submits = u64::MAX - sound.left;
+        let sound = || Fragile { inner: ReferenceEngine::new(), dispatches: u64::MAX };
+        let mut one = sound();
+        run_with(&mut one, command, &whole).unwrap();
 
-        // As many as two iterations took: the third is under way, or on a busy machine the second.
+        // As many as two iterations take, of which the scoring of the start values is no part: the second is under way.
         let records = std::fs::read_to_string(whole.join(run_dir::METRICS)).unwrap();
-        let taken = |line: &str| serde_json::from_str::<OuterRecord>(line).unwrap().submits;
-        let left = records.lines().take(2).map(taken).sum::<u64>();
-        let mut fragile = Fragile { inner: ReferenceEngine::new(), left };
+        let taken = |line: &str| serde_json::from_str::<OuterRecord>(line).unwrap().dispatches;
+        let dispatches = records.lines().take(2).map(taken).sum();
+        let mut fragile = Fragile { inner: ReferenceEngine::new(), dispatches };
         let error = run_with(&mut fragile, command, &broken).unwrap_err();
         assert!(error.to_string().contains("the device was lost: someone pulled it out"), "{error}");
         let help = miette::Diagnostic::help(&error).unwrap().to_string();
         assert!(help.contains("saved: ") && help.contains("tune --resume"), "{help}");
 
-        let mut other = Fragile { inner: ReferenceEngine::new(), left: u64::MAX };
+        let mut other = sound();
         run_with(&mut other, "tune --resume", &broken).unwrap();
-        assert!(u64::MAX - other.left < submits, "what was saved is not repeated");
+        assert!(other.counters().dispatches < one.counters().dispatches, "what was saved is not repeated");
         let model = |directory: &Path| std::fs::read(directory.join(run_dir::MODEL)).unwrap();
         assert_eq!(model(&whole), model(&broken));
     }
