@@ -474,6 +474,32 @@ test("two tabs go their own ways", async (t) => {
   assert.ok(await button(one, "Pause").isVisible());
 });
 
+test("a record that cannot be drawn costs its pictures, not the page", async (t) => {
+  const page = await open(t, { script: { ...plain, stopAfter: 0 }, expected: [/svelte\.dev\/e\/derived_inert/] });
+  await tune(page).and(page.locator(":enabled")).click();
+  await button(page, "Pause").waitFor();
+  await say(page, record([parameter("learning_rate", "lr", -0.2), parameter("momentum", "momentum", 0.1, 0.5)]));
+  await say(page, record([parameter("learning_rate", "lr", -0.2)], 2));
+  await page.getByRole("heading", { name: "This run cannot be shown" }).waitFor();
+  await button(page, "Stop").click();
+  await page.getByRole("button", { name: "Tune again" }).and(page.locator(":enabled")).waitFor();
+});
+
+test("every jump ends beside the bar, not under it", async (t) => {
+  const page = await open(t, { script: long, width: 1280 });
+  await start(page);
+  const under = await page.evaluate(() => {
+    const bar = document.querySelector("section.bar").getBoundingClientRect();
+    const all = [...document.querySelectorAll("summary, .card button:enabled, .card select:enabled")];
+    return all.reverse().flatMap((control) => {
+      control.focus();
+      const { top, bottom, height } = control.getBoundingClientRect();
+      return height > 0 && bottom > bar.top && top < bar.height ? [control.outerHTML.slice(0, 100)] : [];
+    });
+  });
+  assert.deepEqual(under, []);
+});
+
 // What is said of a run.
 
 const record = (hyperparameters, iteration = 1, loss = 1) => ({ kind: "outer", iteration, loss, accepted: true, seconds: 1, hyperparameters });

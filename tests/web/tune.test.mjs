@@ -67,8 +67,14 @@ const losing = `{
 const lose = (page) => page.workers()[0].evaluate(() => self.devices.at(-1).destroy());
 const devices = (page) => page.workers()[0].evaluate(() => self.devices.length);
 
-/** Counts the pipelines that a worker makes. */
+/** Counts the pipelines that a worker makes, and its dispatches of no workgroup, of which browsers warn. */
 const counting = `{
+  const dispatch = globalThis.GPUComputePassEncoder?.prototype.dispatchWorkgroups;
+  self.empty = 0;
+  if (dispatch) GPUComputePassEncoder.prototype.dispatchWorkgroups = function (x, y = 1, z = 1) {
+    if (x * y * z === 0) self.empty += 1;
+    return dispatch.call(this, x, y, z);
+  };
   const make = globalThis.GPUDevice?.prototype.createComputePipeline;
   self.pipelines = 0;
   if (make) GPUDevice.prototype.createComputePipeline = function (...given) {
@@ -288,6 +294,7 @@ test("shaders are made before the start, counted, and once for all runs", { time
     await page.getByRole("button", { name: "Tune again" }).waitFor();
     assert.equal(await pipelines(), made, "no pipeline is made by a run");
   }
+  assert.equal(await page.workers()[0].evaluate(() => self.empty), 0, "no dispatch is of zero workgroups");
   // Other settings need other programs.
   await page.getByLabel("Batch").fill("48");
   await page.getByLabel("Batch").blur();
@@ -315,18 +322,22 @@ test("the user's own zip replaces the data", { timeout, skip: mini ? false : "th
   assert.equal(await page.getByRole("alert").count(), 0);
 });
 
-test("a lost device is replaced, and the run goes on where it was", { timeout }, async (t) => {
-  const page = await open(t, "webgpu", "#steps=4&outer=3&seed=3");
+test("a lost device is replaced, and the run goes on where it was; also in its last part", { timeout }, async (t) => {
+  const page = await open(t, "webgpu", "#steps=4&outer=3&seed=3", { prepare: inWorker(losing) });
   await start(page);
   await iterations(page, 1);
   // As a driver's reset would.
   const devtools = await page.context().browser().newBrowserCDPSession();
   await devtools.send("Browser.crashGpuProcess");
   await page.getByText("The device was lost; opening a new one").waitFor();
+  await iterations(page, 2);
+  await page.workers()[0].evaluate(() => (self.later += 61_000));
+  await page.getByText(/^Scoring the tuned values/).waitFor();
+  await lose(page);
+  await page.getByText(/The device was lost/).first().waitFor();
   await page.getByRole("heading", { name: /^Result/ }).waitFor();
   const result = JSON.parse(await saved(page, "result.json"));
-  assert.equal(result.iterations, 3);
-  assert.equal(result.ending, "finished");
+  assert.deepEqual([result.iterations, result.ending, result.engine], [3, "finished", "gpu"]);
 });
 
 test("a device lost while shaders are made at load is replaced, and one lost before the start too", { timeout }, async (t) => {

@@ -1,6 +1,6 @@
 // What the page is doing: one state, changed by events alone. Components read it and send events; nothing else decides.
 import type { CheckReport, DataInfo, Engine, EngineState, FirstRun, FromWorker, Settings, ToWorker, Trace } from "../../pkg/stackelberg.js";
-import { chosen, fromSearch, engines as names } from "./engine.ts";
+import { chosen, fromSearch, engines as names, unknown } from "./engine.ts";
 import { duration, number } from "./format.ts";
 import { advance, begin, best, type Run } from "./run.ts";
 import { defaults, fromHash, same, toHash } from "./settings.ts";
@@ -133,7 +133,7 @@ export function open(search: string, hash: string): Step {
     pinned: settings,
     source: data,
     wanted: fromSearch(search),
-    remarks,
+    remarks: [...unknown(search), ...remarks],
     run: null,
     cancelled: false,
     check: null,
