@@ -599,7 +599,7 @@ for (const width of [320, 390, 1280])
     await page.getByRole("heading", { name: "Result" }).waitFor();
     await page.getByText("All outer iterations as a table").click();
     await button(page, "Check the hypergradient").and(page.locator(":enabled")).click();
-    await page.getByText(/^All agree/).waitFor();
+    await page.getByText(/^Yes: the hypergradient is right/).waitFor();
     await fits(page, "result");
     await say(page, { kind: "broke", message: "The engine stopped: RuntimeError: unreachable executed at stackelberg_bg.wasm:wasm-function[1234]:0x5678.", again: true });
     await button(page, "Start the engine again").waitFor();

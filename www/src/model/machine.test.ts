@@ -48,7 +48,8 @@ const failed = (stage: "run" | "device" | "data"): Event => ({ kind: "failed", s
 const broke: Event = { kind: "broke", message: "It is gone.", again: true };
 const lost = (engine: "webgpu" | "cpu"): Event => ({ kind: "recovering", engine });
 const first = (steps: number): Event => ({ kind: "first-run", network: "narrow", steps, outer: 10 });
-const report = { steps: 4, directions: [], methods: [], values: [], verdicts: [], agreements: [], outcome: "passed" as const };
+const part = { steps: 4, batch: 8, validationWindows: 8, methods: [], values: [], verdicts: [] };
+const report = { directions: [], exact: part, device: part, edge: undefined, outcome: "passed" as const };
 
 /** A page at an address, played to through events, with all that it sent. */
 class Page {
