@@ -325,6 +325,21 @@ test("the focus survives a run without a result, and one that fails", async (t) 
   assert.match(await focused(page), /It is gone/);
 });
 
+test("a control that goes away elsewhere leaves the focus in its card", async (t) => {
+  const page = await open(t, { path: "?engine=webgpu#foo=1&seed=3" });
+  await tune(page).and(page.locator(":enabled")).waitFor();
+  for (const [name, heading] of [["Understood", "Settings"], ["Back to defaults", "Settings"], ["Take the faster one", "Engine"]]) {
+    await button(page, name).focus();
+    await page.keyboard.press("Enter");
+    await button(page, name).waitFor({ state: "detached" });
+    await page.waitForFunction((heading) => document.activeElement.textContent.trim() === heading, heading);
+  }
+  await button(page, "Check the hypergradient").focus();
+  await page.keyboard.press("Enter");
+  await page.getByText(/^Yes: the hypergradient is right/).waitFor();
+  assert.match(await focused(page), /Is the gradient right|Check the hypergradient/);
+});
+
 test("the page does not grow with every run", async (t) => {
   const page = await open(t);
   const client = await page.context().newCDPSession(page);

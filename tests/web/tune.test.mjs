@@ -396,6 +396,7 @@ test("a device lost twice within a minute in a run gives way to the processor, w
 
 for (const [what, pattern, said] of [
   ["module", /stackelberg_bg.*\.wasm/, /engine could not be loaded \(the server answered 404\)/],
+  ["worker’s script", /worker-.*\.js/, /The engine stopped: its files could not be loaded/],
   ["first recordings", /subset.*\.bin/, /built-in recordings did not arrive \(the server answered 404\)/],
 ])
   test(`the ${what} answered by 404: a sentence, and another try`, { timeout }, async (t) => {
@@ -413,6 +414,22 @@ for (const [what, pattern, said] of [
     await start(page);
     await page.getByRole("heading", { name: /^Result/ }).waitFor();
   });
+
+test("a module and recordings that are none of ours are said", { timeout }, async (t) => {
+  for (const [pattern, said] of [
+    [/stackelberg_bg.*\.wasm/, /engine could not be loaded/],
+    [/subset.*\.bin/, /subset\.bin|recordings|built-in/],
+  ]) {
+    const page = await open(t, "cpu", "", {
+      ready: false,
+      expected: [/WebAssembly/, /net::ERR_ABORTED/],
+      prepare: (page) => page.route(pattern, (route) => route.fulfill({ status: 200, contentType: "text/html", body: "<title>Log in</title>" })),
+    });
+    await page.locator("section.bar").getByText(said).first().waitFor();
+    await page.locator("section.bar").getByRole("button", { name: /again$/ }).waitFor();
+    assert.equal(await page.getByText(/Looking for a GPU|Unpacking|Loading the engine/).count(), 0);
+  }
+});
 
 test("offline after the first people came: they are enough, and the others can be fetched later", { timeout }, async (t) => {
   const page = await openPage(t, {
@@ -450,6 +467,8 @@ test("momentum has a hypergradient of exactly 0 at one training step, and the pa
   const page = await open(t, "cpu", "#steps=1&outer=1");
   await start(page);
   await page.getByText("Momentum is exactly 0: it acts through the steps before, and a training of one step has none.").waitFor();
+  // The start was live before the ways to the hypergradient were known; what it interrupted goes on.
+  await page.getByText(/^Advised here/).waitFor();
 });
 
 test("the forecast of an engine is corrected by what a run took", { timeout }, async (t) => {

@@ -254,7 +254,8 @@ export function step(before: Studio, event: Event): Step {
     case "cancelled":
       return cancel(studio);
     case "failed":
-      if (event.stage === "data") return [{ ...studio, refused: event.message, reading: null }, []];
+      // Recordings that nobody chose are the built-in ones, which came but cannot be read.
+      if (event.stage === "data") return [studio.reading === null ? { ...studio, absent: event.message } : { ...studio, refused: event.message, reading: null }, []];
       return settle({ ...studio, busy: null, run: studio.run && { ...studio.run, failure: event.message } });
     case "checking":
       return [{ ...studio, check: { state: "checking", ...event } }, []];
@@ -282,7 +283,7 @@ export function step(before: Studio, event: Event): Step {
     case "decline":
       return studio.busy?.is === "asking" ? [{ ...studio, busy: null }, []] : [studio, []];
     case "pause":
-      return studio.busy?.is === "running" ? [studio, [plain("pause")]] : [studio, []];
+      return ["starting", "running", "recovering"].includes(stage(studio).is) ? [studio, [plain("pause")]] : [studio, []];
     case "resume":
       return studio.busy?.is === "paused" ? [studio, [plain("resume")]] : [studio, []];
     case "stop":
