@@ -30,7 +30,7 @@ pub struct Studio {
     builtin: RefCell<Builtin>,
     choice: Cell<Choice>,
     run: RefCell<Option<Rc<Control>>>,
-    /// Whether the check under way is not wanted any more.
+    /// The visitor no longer wants the check that was asked for last.
     given_up: Cell<bool>,
     /// What the engines are to do, in this order.
     tasks: RefCell<VecDeque<Task>>,
@@ -135,6 +135,7 @@ impl Studio {
             }
             ToWorker::Start { settings, engine } => self.start(settings, engine),
             ToWorker::CheckGradient { settings, engine } => {
+                self.given_up.set(false);
                 self.tasks.borrow_mut().push_back(Task::Check(settings, engine));
             }
             ToWorker::Pause => self.control(Control::pause),
@@ -182,14 +183,13 @@ impl Studio {
         }
     }
 
-    /// Checks the hypergradient; ends as soon as a run is to begin.
+    /// Checks the hypergradient; ends as soon as a run is to begin, or the visitor gives it up.
     async fn check(&self, settings: &Settings, engine: Engine, bench: &mut Bench) {
         let Some(Loaded { source, origin, info }) = self.data.borrow().clone() else { return };
         let plans = run::plans(settings, engine, &origin, &source, &info);
-        self.given_up.set(false);
         let waits = |task: &Task| matches!(task, Task::Run(_));
-        let ended = || self.given_up.get() || self.tasks.borrow().iter().any(waits);
-        let flow = || if ended() { Flow::Stop } else { Flow::Continue };
+        let ends = || self.given_up.get() || self.tasks.borrow().iter().any(waits);
+        let flow = || if ends() { Flow::Stop } else { Flow::Continue };
         check::run(engine, &plans, bench, &self.post, flow).await;
     }
 

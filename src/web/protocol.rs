@@ -73,7 +73,8 @@ pub enum ToWorker {
     Pause,
     /// Go on with a held run.
     Resume,
-    /// End the run at once; its best network is scored only if that is a matter of a second.
+    /// End the run at once, its best network is scored only if that is a matter of a second; or the check, which then has
+    /// no outcome.
     Stop,
 }
 
@@ -218,7 +219,7 @@ pub enum FromWorker {
     Checked(CheckReport),
     /// It has none.
     Unchecked {
-        /// Why; none if it was given up for a run.
+        /// Why; none if it was given up.
         message: Option<String>,
     },
     /// Something went wrong.

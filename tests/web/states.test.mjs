@@ -325,6 +325,21 @@ test("the focus survives a run without a result, and one that fails", async (t) 
   assert.match(await focused(page), /It is gone/);
 });
 
+test("a control that goes away elsewhere leaves the focus in its card", async (t) => {
+  const page = await open(t, { path: "?engine=webgpu#foo=1&seed=3" });
+  await tune(page).and(page.locator(":enabled")).waitFor();
+  for (const [name, heading] of [["Understood", "Settings"], ["Back to defaults", "Settings"], ["Take the faster one", "Engine"]]) {
+    await button(page, name).focus();
+    await page.keyboard.press("Enter");
+    await button(page, name).waitFor({ state: "detached" });
+    await page.waitForFunction((heading) => document.activeElement.textContent.trim() === heading, heading);
+  }
+  await button(page, "Check the hypergradient").focus();
+  await page.keyboard.press("Enter");
+  await page.getByText(/^Yes: the hypergradient is right/).waitFor();
+  assert.match(await focused(page), /Is the gradient right|Check the hypergradient/);
+});
+
 test("the page does not grow with every run", async (t) => {
   const page = await open(t);
   const client = await page.context().newCDPSession(page);
@@ -474,6 +489,32 @@ test("two tabs go their own ways", async (t) => {
   assert.ok(await button(one, "Pause").isVisible());
 });
 
+test("a record that cannot be drawn costs its pictures, not the page", async (t) => {
+  const page = await open(t, { script: { ...plain, stopAfter: 0 }, expected: [/svelte\.dev\/e\/derived_inert/] });
+  await tune(page).and(page.locator(":enabled")).click();
+  await button(page, "Pause").waitFor();
+  await say(page, record([parameter("learning_rate", "lr", -0.2), parameter("momentum", "momentum", 0.1, 0.5)]));
+  await say(page, record([parameter("learning_rate", "lr", -0.2)], 2));
+  await page.getByRole("heading", { name: "This run cannot be shown" }).waitFor();
+  await button(page, "Stop").click();
+  await page.getByRole("button", { name: "Tune again" }).and(page.locator(":enabled")).waitFor();
+});
+
+test("every jump ends beside the bar, not under it", async (t) => {
+  const page = await open(t, { script: long, width: 1280 });
+  await start(page);
+  const under = await page.evaluate(() => {
+    const bar = document.querySelector("section.bar").getBoundingClientRect();
+    const all = [...document.querySelectorAll("summary, .card button:enabled, .card select:enabled")];
+    return all.reverse().flatMap((control) => {
+      control.focus();
+      const { top, bottom, height } = control.getBoundingClientRect();
+      return height > 0 && bottom > bar.top && top < bar.height ? [control.outerHTML.slice(0, 100)] : [];
+    });
+  });
+  assert.deepEqual(under, []);
+});
+
 // What is said of a run.
 
 const record = (hyperparameters, iteration = 1, loss = 1) => ({ kind: "outer", iteration, loss, accepted: true, seconds: 1, hyperparameters });
@@ -573,7 +614,7 @@ for (const width of [320, 390, 1280])
     await page.getByRole("heading", { name: "Result" }).waitFor();
     await page.getByText("All outer iterations as a table").click();
     await button(page, "Check the hypergradient").and(page.locator(":enabled")).click();
-    await page.getByText(/^All agree/).waitFor();
+    await page.getByText(/^Yes: the hypergradient is right/).waitFor();
     await fits(page, "result");
     await say(page, { kind: "broke", message: "The engine stopped: RuntimeError: unreachable executed at stackelberg_bg.wasm:wasm-function[1234]:0x5678.", again: true });
     await button(page, "Start the engine again").waitFor();

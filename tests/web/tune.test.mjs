@@ -67,8 +67,14 @@ const losing = `{
 const lose = (page) => page.workers()[0].evaluate(() => self.devices.at(-1).destroy());
 const devices = (page) => page.workers()[0].evaluate(() => self.devices.length);
 
-/** Counts the pipelines that a worker makes. */
+/** Counts the pipelines that a worker makes, and its dispatches of no workgroup, of which browsers warn. */
 const counting = `{
+  const dispatch = globalThis.GPUComputePassEncoder?.prototype.dispatchWorkgroups;
+  self.empty = 0;
+  if (dispatch) GPUComputePassEncoder.prototype.dispatchWorkgroups = function (x, y = 1, z = 1) {
+    if (x * y * z === 0) self.empty += 1;
+    return dispatch.call(this, x, y, z);
+  };
   const make = globalThis.GPUDevice?.prototype.createComputePipeline;
   self.pipelines = 0;
   if (make) GPUDevice.prototype.createComputePipeline = function (...given) {
@@ -288,6 +294,7 @@ test("shaders are made before the start, counted, and once for all runs", { time
     await page.getByRole("button", { name: "Tune again" }).waitFor();
     assert.equal(await pipelines(), made, "no pipeline is made by a run");
   }
+  assert.equal(await page.workers()[0].evaluate(() => self.empty), 0, "no dispatch is of zero workgroups");
   // Other settings need other programs.
   await page.getByLabel("Batch").fill("48");
   await page.getByLabel("Batch").blur();
@@ -315,8 +322,18 @@ test("the user's own zip replaces the data", { timeout, skip: mini ? false : "th
   assert.equal(await page.getByRole("alert").count(), 0);
 });
 
-test("a lost device is replaced, and the run goes on where it was", { timeout }, async (t) => {
-  const page = await open(t, "webgpu", "#steps=4&outer=3&seed=3");
+test("a lost device is replaced, and the run goes on where it was; also in its last part", { timeout }, async (t) => {
+  const last = `{
+    const post = self.postMessage;
+    self.postMessage = (message, ...more) => {
+      post.call(self, message, ...more);
+      if (message.kind === "outer" && message.iteration === 3) {
+        self.later += 61_000;
+        self.devices.at(-1).destroy();
+      }
+    };
+  }`;
+  const page = await open(t, "webgpu", "#steps=4&outer=3&seed=3", { prepare: inWorker(losing + last) });
   await start(page);
   await iterations(page, 1);
   // As a driver's reset would.
@@ -325,8 +342,7 @@ test("a lost device is replaced, and the run goes on where it was", { timeout },
   await page.getByText("The device was lost; opening a new one").waitFor();
   await page.getByRole("heading", { name: /^Result/ }).waitFor();
   const result = JSON.parse(await saved(page, "result.json"));
-  assert.equal(result.iterations, 3);
-  assert.equal(result.ending, "finished");
+  assert.deepEqual([result.iterations, result.ending, result.engine, await devices(page)], [3, "finished", "gpu", 3]);
 });
 
 test("a device lost while shaders are made at load is replaced, and one lost before the start too", { timeout }, async (t) => {
@@ -380,6 +396,7 @@ test("a device lost twice within a minute in a run gives way to the processor, w
 
 for (const [what, pattern, said] of [
   ["module", /stackelberg_bg.*\.wasm/, /engine could not be loaded \(the server answered 404\)/],
+  ["worker’s script", /worker-.*\.js/, /The engine stopped: its files could not be loaded/],
   ["first recordings", /subset.*\.bin/, /built-in recordings did not arrive \(the server answered 404\)/],
 ])
   test(`the ${what} answered by 404: a sentence, and another try`, { timeout }, async (t) => {
@@ -397,6 +414,22 @@ for (const [what, pattern, said] of [
     await start(page);
     await page.getByRole("heading", { name: /^Result/ }).waitFor();
   });
+
+test("a module and recordings that are none of ours are said", { timeout }, async (t) => {
+  for (const [pattern, said] of [
+    [/stackelberg_bg.*\.wasm/, /engine could not be loaded/],
+    [/subset.*\.bin/, /subset\.bin|recordings|built-in/],
+  ]) {
+    const page = await open(t, "cpu", "", {
+      ready: false,
+      expected: [/WebAssembly/, /net::ERR_ABORTED/],
+      prepare: (page) => page.route(pattern, (route) => route.fulfill({ status: 200, contentType: "text/html", body: "<title>Log in</title>" })),
+    });
+    await page.locator("section.bar").getByText(said).first().waitFor();
+    await page.locator("section.bar").getByRole("button", { name: /again$/ }).waitFor();
+    assert.equal(await page.getByText(/Looking for a GPU|Unpacking|Loading the engine/).count(), 0);
+  }
+});
 
 test("offline after the first people came: they are enough, and the others can be fetched later", { timeout }, async (t) => {
   const page = await openPage(t, {
@@ -434,6 +467,8 @@ test("momentum has a hypergradient of exactly 0 at one training step, and the pa
   const page = await open(t, "cpu", "#steps=1&outer=1");
   await start(page);
   await page.getByText("Momentum is exactly 0: it acts through the steps before, and a training of one step has none.").waitFor();
+  // The start was live before the ways to the hypergradient were known; what it interrupted goes on.
+  await page.getByText(/^Advised here/).waitFor();
 });
 
 test("the forecast of an engine is corrected by what a run took", { timeout }, async (t) => {

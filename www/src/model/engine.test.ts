@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { EngineState } from "../../pkg/stackelberg.js";
-import { chosen, fromSearch, pace, preparing, toSearch } from "./engine.ts";
+import { chosen, fromSearch, pace, preparing, toSearch, unknown } from "./engine.ts";
 
 const state = (engine: "webgpu" | "cpu", more: Partial<EngineState> = {}): EngineState => ({
   engine,
@@ -21,6 +21,8 @@ test("an address asks for an engine that exists, and keeps what else it says", (
   assert.equal(fromSearch("?engine=cpu"), "cpu");
   assert.equal(fromSearch("?engine=abacus"), null);
   assert.equal(fromSearch(""), null);
+  assert.match(unknown("?engine=abacus").join(), /“abacus” is not webgpu or cpu/);
+  assert.deepEqual([unknown(""), unknown("?engine=cpu"), unknown("?other=1")], [[], [], []]);
   assert.equal(toSearch("?a=1&engine=cpu", "webgpu"), "?a=1&engine=webgpu");
   assert.equal(toSearch("?engine=cpu", null), "");
 });

@@ -12,6 +12,12 @@ export function fromSearch(search: string): Engine | null {
   return name === "webgpu" || name === "cpu" ? name : null;
 }
 
+/** What is wrong with the engine that an address asks for, if anything is. */
+export function unknown(search: string): string[] {
+  const name = new URLSearchParams(search).get("engine");
+  return name === null || fromSearch(search) ? [] : [`Engine: “${name.slice(0, 24)}” is not webgpu or cpu; the faster one is taken.`];
+}
+
 /** The address's query with this engine asked for, or none. */
 export function toSearch(search: string, engine: Engine | null): string {
   const query = new URLSearchParams(search);

@@ -48,7 +48,8 @@ const failed = (stage: "run" | "device" | "data"): Event => ({ kind: "failed", s
 const broke: Event = { kind: "broke", message: "It is gone.", again: true };
 const lost = (engine: "webgpu" | "cpu"): Event => ({ kind: "recovering", engine });
 const first = (steps: number): Event => ({ kind: "first-run", network: "narrow", steps, outer: 10 });
-const report = { steps: 4, directions: [], methods: [], values: [], verdicts: [], agreements: [], outcome: "passed" as const };
+const part = { steps: 4, batch: 8, validationWindows: 8, methods: [], values: [], verdicts: [] };
+const report = { directions: [], exact: part, device: part, edge: undefined, outcome: "passed" as const };
 
 /** A page at an address, played to through events, with all that it sent. */
 class Page {
@@ -139,7 +140,7 @@ test("each act at each stage leads where it should, and is ignored where it make
     ],
     "a broken worker": [broke, Object.fromEntries(stages.map((is) => [is, "stuck"]))],
     silence: [{ kind: "silence" }, {}],
-    "a refused file": [failed("data"), {}],
+    "a refused file": [failed("data"), { fetching: "stuck" }],
     "a file that cannot be read": [{ kind: "unreadable", message: "No." }, {}],
     "a remark read": [{ kind: "dismiss" }, {}],
   };
@@ -333,6 +334,9 @@ test("recordings that do not come are said, and can be fetched again", () => {
   page.sent();
   assert.deepEqual(page.play({ kind: "way", way: "fetch" }).sent(), ["fetch"]);
   assert.equal(page.is, "fetching");
+  const unreadable = new Page().play({ kind: "loaded" }, engines(cpu), failed("data"));
+  assert.equal(unreadable.why, "No data.", "they came, but cannot be read");
+  assert.deepEqual(unreadable.ways, ["fetch"]);
   page.play(data("subset"), { kind: "no-data", message: "The others did not." }).settle();
   assert.equal(page.is, "ready", "the first people are enough to begin with");
   assert.equal(page.play(data("builtin")).studio.absent, null);
@@ -383,6 +387,15 @@ test("a stop before the first result forgets the run", () => {
   assert.equal(page.studio.run, null);
   assert.equal(announcement(page.studio), withoutResult);
   assert.equal(started(page).studio.cancelled, false);
+});
+
+test("a pause is heard whatever the run is at, and a resume only where it is held", () => {
+  for (const is of stages) {
+    const page = pages[is]();
+    page.sent();
+    assert.deepEqual(page.play({ kind: "pause" }).sent(), ["starting", "running", "recovering"].includes(is) ? ["pause"] : [], is);
+    assert.deepEqual(page.play({ kind: "resume" }).sent(), is === "paused" ? ["resume"] : [], is);
+  }
 });
 
 test("a stop that comes before the run has begun is not forgotten", () => {

@@ -1,6 +1,6 @@
 // What the page is doing: one state, changed by events alone. Components read it and send events; nothing else decides.
 import type { CheckReport, DataInfo, Engine, EngineState, FirstRun, FromWorker, Settings, ToWorker, Trace } from "../../pkg/stackelberg.js";
-import { chosen, fromSearch, engines as names } from "./engine.ts";
+import { chosen, fromSearch, engines as names, unknown } from "./engine.ts";
 import { duration, number } from "./format.ts";
 import { advance, begin, best, type Run } from "./run.ts";
 import { defaults, fromHash, same, toHash } from "./settings.ts";
@@ -133,7 +133,7 @@ export function open(search: string, hash: string): Step {
     pinned: settings,
     source: data,
     wanted: fromSearch(search),
-    remarks,
+    remarks: [...unknown(search), ...remarks],
     run: null,
     cancelled: false,
     check: null,
@@ -254,7 +254,8 @@ export function step(before: Studio, event: Event): Step {
     case "cancelled":
       return cancel(studio);
     case "failed":
-      if (event.stage === "data") return [{ ...studio, refused: event.message, reading: null }, []];
+      // Recordings that nobody chose are the built-in ones, which came but cannot be read.
+      if (event.stage === "data") return [studio.reading === null ? { ...studio, absent: event.message } : { ...studio, refused: event.message, reading: null }, []];
       return settle({ ...studio, busy: null, run: studio.run && { ...studio.run, failure: event.message } });
     case "checking":
       return [{ ...studio, check: { state: "checking", ...event } }, []];
@@ -282,7 +283,7 @@ export function step(before: Studio, event: Event): Step {
     case "decline":
       return studio.busy?.is === "asking" ? [{ ...studio, busy: null }, []] : [studio, []];
     case "pause":
-      return studio.busy?.is === "running" ? [studio, [plain("pause")]] : [studio, []];
+      return ["starting", "running", "recovering"].includes(stage(studio).is) ? [studio, [plain("pause")]] : [studio, []];
     case "resume":
       return studio.busy?.is === "paused" ? [studio, [plain("resume")]] : [studio, []];
     case "stop":
