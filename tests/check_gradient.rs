@@ -219,7 +219,7 @@ fn progress_is_that_of_the_whole_check() {
     let (first, last) = (seen.0[0].0, seen.0.last().unwrap().0);
     assert!(first < 500 && last >= 9_999, "{first} {last}");
     // Three quarters of it are said to be in f64.
-    assert!(seen.0.iter().any(|(done, _)| (7_000..7_500).contains(done)));
+    assert!(seen.0.iter().any(|(done, _)| (7_500..7_700).contains(done)), "the device begins there");
 }
 
 #[test]
