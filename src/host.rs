@@ -10,7 +10,7 @@ use crate::engine::{
 use crate::ir::DType;
 
 /// An element as an engine keeps it.
-pub trait Cell: Copy + Default + 'static {
+pub trait Cell: Copy + bytemuck::Zeroable + 'static {
     fn new(dtype: DType, value: f64) -> Self;
 
     fn value(self, dtype: DType) -> f64;
@@ -107,12 +107,13 @@ impl<A: Arithmetic> HostEngine<A> {
     fn allocate(&mut self, what: &str, dtype: Option<DType>, len: usize) -> Result<usize> {
         let bytes = (len as u64).saturating_mul(4);
         let limit = self.info.max_buffer_bytes;
-        let mut cells = vec![];
-        if bytes > limit || cells.try_reserve_exact(len).is_err() {
-            let limit = (bytes > limit).then_some(limit);
-            return Err(EngineError::OutOfMemory { what: what.to_owned(), bytes, limit });
+        let too_much = |limit| EngineError::OutOfMemory { what: what.to_owned(), bytes, limit };
+        if bytes > limit {
+            return Err(too_much(Some(limit)));
         }
-        cells.resize(len, A::Cell::default());
+        // Zeros as the system gives them, which takes no memory until they are written over: a long training begins
+        // before its last states have a place.
+        let cells = bytemuck::allocation::try_zeroed_vec(len).map_err(|()| too_much(None))?;
         self.arrays.push(cells);
         self.dtypes.push(dtype);
         self.counters.buffers_created += 1;
