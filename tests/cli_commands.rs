@@ -352,9 +352,7 @@ fn a_check_of_the_gradient_decides() {
     let check = run(&mut program(&format!("{settings} --json"))).exits(0).says(&["in all", "of it in f64"]);
     let report: Value = serde_json::from_str(&check.stdout).unwrap();
     assert_eq!(report["check"]["outcome"], "passed", "{report}");
-    let size = |steps: u32, batch: u32, windows: u32| {
-        serde_json::json!({ "steps": steps, "batch": batch, "validation_windows": windows })
-    };
+    let size = |steps: u32, batch: u32, windows: u32| serde_json::json!({ "steps": steps, "batch": batch, "validation_windows": windows });
     assert_eq!(report["check"]["exact"]["size"], size(10, 8, 64), "{report}");
     assert_eq!(report["check"]["device"]["answered"]["size"], size(12, 9, 128), "{report}");
     assert_eq!(report["configured"], size(12, 9, 128), "{report}");

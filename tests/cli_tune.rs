@@ -386,7 +386,10 @@ fn a_stop_in_the_first_iteration_trains_no_further() {
     assert!(!outcome.stderr.contains("scoring"), "{}", outcome.stderr);
     assert!(outcome.stdout.contains("Stopped after 0 outer iterations"), "{}", outcome.stdout);
     let result = json(directory.join("result.json"));
-    assert_eq!((&result["ending"], &result["iterations"], result["end"].is_null()), (&"stopped".into(), &0.into(), true));
+    assert_eq!(
+        (&result["ending"], &result["iterations"], result["end"].is_null()),
+        (&"stopped".into(), &0.into(), true)
+    );
     assert!(!directory.join("model.safetensors").exists());
 }
 
@@ -626,6 +629,18 @@ fn advice_names_a_method_and_why() {
     let exact = choices.iter().filter(|choice| choice["exact"] == true && choice["impossible"].is_null());
     let least = exact.map(|choice| choice["seconds"].as_f64().unwrap()).fold(f64::INFINITY, f64::min);
     assert_eq!(choices[one["best"].as_u64().unwrap() as usize]["seconds"].as_f64(), Some(least), "{one}");
+}
+
+#[test]
+fn no_advice_exceeds_the_memory_of_the_machine() {
+    let bench = Bench::new();
+    let mut command = program("advise --json --device cpu --steps 20 --batch 4 --memory-budget 1000000GiB --data");
+    let outcome = run(command.arg(&bench.data)).exits(0).says(&["is more than this machine can give"]);
+    let advice: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let budget = advice["memory_budget"].as_u64().unwrap();
+    assert!(budget < 1_000_000 << 30, "{advice}");
+    let held = |choice: &Value| choice["bytes"].as_u64().is_none_or(|bytes| bytes <= budget);
+    assert!(advice["choices"].as_array().unwrap().iter().all(held), "{advice}");
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub struct OfficialFile {
 }
 
 const CLASSES: u8 = 10;
+/// Pixels along a side of their images.
+const SIDE: usize = 28;
 const TRAIN_IMAGES: &str = "train-images-idx3-ubyte";
 const TRAIN_LABELS: &str = "train-labels-idx1-ubyte";
 const TEST_IMAGES: &str = "t10k-images-idx3-ubyte";
@@ -133,6 +135,13 @@ impl DataSet {
         let part = |[images, labels]: [&OfficialFile; 2]| {
             let (images_name, bytes) = self.read(images, directory)?;
             let images = idx::images(&images_name, &bytes)?;
+            if (images.rows, images.columns) != (SIDE, SIDE) {
+                let problem = format!(
+                    "{} × {} pixels, and images of {} have {SIDE} × {SIDE}",
+                    images.rows, images.columns, self.name
+                );
+                return Err(idx::wrong(&images_name, "bytes 8 to 15 (rows, columns)".to_owned(), problem, idx::AGAIN));
+            }
             let (labels_name, bytes) = self.read(labels, directory)?;
             let labels = idx::labels(&labels_name, &bytes, CLASSES)?;
             idx::labelled((&images_name, images), (&labels_name, labels))

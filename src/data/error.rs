@@ -209,6 +209,19 @@ pub enum DataError {
         mend: &'static str,
     },
 
+    /// Fewer examples than are asked of a data set.
+    #[error(
+        "{name} has {given} images to train on here, and {wanted} different ones are needed; take all of it (`stackelberg data` says where to get it), or a smaller budget"
+    )]
+    TooFew {
+        /// The data set.
+        name: &'static str,
+        /// What there is of it.
+        given: usize,
+        /// What is needed.
+        wanted: usize,
+    },
+
     /// A data set that has to be fetched first.
     #[error(
         "there is no {file} in {folder}, packed with gzip or not; fetch it from {source_url} into a folder `{name}`, and name \

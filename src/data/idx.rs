@@ -19,7 +19,7 @@ pub const LIMIT_MIB: u64 = 256;
 const IMAGES: u32 = 2051;
 const LABELS: u32 = 2049;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
-const AGAIN: &str = "download it again from its source (`stackelberg data` names it)";
+pub(super) const AGAIN: &str = "download it again from its source (`stackelberg data` names it)";
 
 /// Images of one size, one byte a pixel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +129,7 @@ fn parse<'a, const N: usize>(
     Ok((sizes, body))
 }
 
-fn wrong(file: &str, place: String, problem: String, mend: &'static str) -> DataError {
+pub(super) fn wrong(file: &str, place: String, problem: String, mend: &'static str) -> DataError {
     DataError::Idx { file: file.to_owned(), place, problem, mend }
 }
 

@@ -7,6 +7,7 @@ use super::{Budget, Library, Study, Trial, Work};
 use crate::bilevel::descent::{Descent, Rule};
 use crate::bilevel::projection::onto_budgeted_box;
 use crate::bilevel::{Adam, Directions, Loss, Memory, Pace, Problem, Session, SessionData, Set, Targets};
+use crate::data::DataError;
 use crate::data::catalog::MNIST;
 use crate::data::idx::Labelled;
 use crate::engine::Engine;
@@ -158,6 +159,10 @@ impl Cleaning {
         let (seed, count) = (u64::from(self.seed), self.scale.examples);
         let key = stream_key(split_seed(seed), Purpose::Validation, 0);
         let all = train.labels.len() as u32;
+        if 2 * count > train.labels.len() {
+            let (given, wanted) = (train.labels.len(), 2 * count);
+            return Err(DataError::TooFew { name: MNIST.name, given, wanted }.into());
+        }
         let chosen: Vec<usize> = (0..2 * count as u32).map(|i| permute_index(key, all, i) as usize).collect();
         let mut spoilt = set(train, &chosen[..count]);
         let key = stream_key(split_seed(seed), Purpose::Labels, 0);
@@ -358,6 +363,23 @@ mod tests {
         assert!(accuracy(&oracle) >= accuracy(&learned) - 0.02, "{oracle:?} {learned:?}");
         assert!(learned["test_loss"] < 0.7 * spoilt["test_loss"], "{learned:?} {spoilt:?}");
         assert!(!spoilt.contains_key("f1"));
+    }
+
+    #[test]
+    fn images_of_another_size_and_too_few_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        easy_digits(directory.path());
+        let scale = |examples| Scale { examples, steps: 1, outer: 1, outer_rate: 0.02, final_steps: 1 };
+        let library = Library::new(directory.path().to_owned());
+        let too_few = Cleaning { scale: scale(301), weights: Weights::Equal, seed: 3 }.examples(&library);
+        let message = too_few.err().expect("an error").to_string();
+        assert!(message.contains("has 600 images") && message.contains("602"), "{message}");
+        let file = MNIST.folder(directory.path()).join(MNIST.files[0].name);
+        let images = std::fs::read(&file).unwrap();
+        let quarter: Vec<u8> = [2051u32, 600, 14, 14].iter().flat_map(|word| word.to_be_bytes()).collect();
+        std::fs::write(&file, [&quarter[..], &images[16..16 + 600 * 14 * 14]].concat()).unwrap();
+        let small = MNIST.load(directory.path()).unwrap_err().to_string();
+        assert!(small.contains("14 × 14 pixels, and images of mnist have 28 × 28"), "{small}");
     }
 
     #[test]
