@@ -403,7 +403,7 @@ for (const [what, pattern, said] of [
     let missing = true;
     const page = await open(t, "cpu", "#steps=3&outer=1", {
       ready: false,
-      expected: [/404/, /net::ERR_ABORTED/],
+      expected: [/404/, /net::ERR_(ABORTED|FAILED)/],
       prepare: (page) => page.route(pattern, (route) => (missing ? route.fulfill({ status: 404, body: "" }) : route.continue())),
     });
     await page.locator("section.bar").getByText(said).waitFor();
