@@ -26,7 +26,7 @@ export function verdicts(run: Run): string[] {
     const never = names.filter((_, at) => all[at]! > 0 && after.f1[at] === 0);
     if (never.length > 0)
       sentences.push(
-        `${capital(list(never))} ${never.length === 1 ? "is" : "are"} never named right (F1 0), so the accuracy flatters this network: it has not learnt ${several(never.length, "activity", "activities")} of ${names.length}. More training steps or outer iterations help.`,
+        `${capital(list(never))} ${never.length === 1 ? "is" : "are"} never named right (F1 0), so the accuracy alone says little: the network has not learnt ${several(never.length, "activity", "activities")} of ${names.length}. More training steps or outer iterations help.`,
       );
     const most = Math.max(...all) / all.reduce((sum, one) => sum + one, 0);
     if (after.accuracy <= most)
