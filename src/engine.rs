@@ -127,9 +127,9 @@ pub(crate) fn check_copy([from, to]: [BufferId; 2], [source, target]: [(DType, u
 }
 
 /// Whether arrays fit a program: number, types, lengths, and no array written that is also something else.
-pub(crate) fn check_binding<'a>(
+pub(crate) fn check_binding(
     program: &str,
-    wanted: [&[&'a Buffer]; 2],
+    wanted: [&[&Buffer]; 2],
     given: [&[BufferId]; 2],
     array: impl Fn(BufferId) -> Result<(DType, usize)>,
 ) -> Result<()> {

@@ -141,7 +141,7 @@ impl Plan {
     }
 
     /// Actions in all.
-    pub fn len(&self) -> u64 {
+    pub fn actions_run(&self) -> u64 {
         self.steps_run() + 1 + self.adjoints_run()
     }
 
@@ -173,7 +173,7 @@ impl Plan {
             };
             text.push('\n');
         }
-        if let Some(more @ 1..) = self.len().checked_sub(PRINTED as u64) {
+        if let Some(more @ 1..) = self.actions_run().checked_sub(PRINTED as u64) {
             let _ = writeln!(text, "  … and {more} more");
         }
         text
@@ -357,7 +357,7 @@ mod tests {
         // What is said of the plan is what it does.
         let is_step = |action: &Action| matches!(action, Action::Step { .. });
         assert_eq!(plan.steps_run(), plan.actions().filter(is_step).count() as u64);
-        assert_eq!(plan.len(), plan.actions().count() as u64);
+        assert_eq!(plan.actions_run(), plan.actions().count() as u64);
         assert_eq!(plan.actions().position(|action| action == Action::Outer), Some(plan.steps));
     }
 

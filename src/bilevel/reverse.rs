@@ -75,7 +75,7 @@ pub(super) async fn sweep(
     along: &Directions,
     host: &mut dyn Host,
 ) -> Result<Estimate, SolveError> {
-    let (steps, total) = (runner.plan().steps, runner.plan().len());
+    let (steps, total) = (runner.plan().steps, runner.plan().actions_run());
     let mut actions = runner.plan().actions();
     let mut estimate = runner.train(lambda, actions.by_ref().take(steps), total, host).await?;
     if estimate.diverged() {
