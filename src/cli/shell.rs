@@ -102,7 +102,7 @@ impl Shown {
         shown.help = error.help().map(|help| self::shown(&help.to_string()));
         shown.labels = error.labels().map(|labels| {
             let label = |label: LabeledSpan| {
-                let text = label.label().map(|text| self::shown(text));
+                let text = label.label().map(self::shown);
                 LabeledSpan::new_with_span(text, *label.inner())
             };
             labels.map(label).collect()
