@@ -176,7 +176,9 @@ impl CliError {
 fn does_not_fit(error: &DataError) -> bool {
     match error {
         DataError::Read { reason, .. } => reason.kind() == ErrorKind::NotFound,
-        DataError::UnknownFormat { .. }
+        DataError::NoFile { .. }
+        | DataError::UnknownFormat { .. }
+        | DataError::SeveralSets { .. }
         | DataError::WrongFolders { .. }
         | DataError::UnknownSubjects { .. }
         | DataError::OverlappingSubjects { .. }

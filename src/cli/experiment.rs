@@ -31,8 +31,8 @@ use super::{CliError, data, files, shell};
 /// Run a study on real data: many trainings, one table
 ///
 /// Each trial is saved as it ends, and a trial that is saved is not run again, whatever version or device
-/// it was run with: the same command goes on
-/// with a study that was interrupted. A trial that fails is left for the next time, and the exit status is 1. `stackelberg report DIR` makes charts and tables of what is there.
+/// it was run with: the same command goes on with a study that was interrupted. A trial that fails is left for the
+/// next time, and the exit status is 1. `stackelberg report DIR` makes charts and tables of what is there.
 #[derive(clap::Args)]
 pub struct Args {
     /// A study by name, `all` of them, or `list` to see which there are and how long they take here
@@ -70,7 +70,7 @@ fn names() -> clap::builder::PossibleValuesParser {
 /// A file of outcomes that cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum JournalError {
-    #[error("cannot make the directory {}", path.display())]
+    #[error("cannot make {}", path.display())]
     #[diagnostic(help("name a directory with --out that you may write to"))]
     Create { path: PathBuf, source: std::io::Error },
 
@@ -199,7 +199,10 @@ impl Journal {
         let directory = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory).map_err(|source| JournalError::Create { path: directory.to_owned(), source })?;
         let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(|source| JournalError::Write { path: path.clone(), source })?;
+        let file = file.map_err(|source| match files::is_there(&path) {
+            true => JournalError::Write { path: path.clone(), source },
+            false => JournalError::Create { path: path.clone(), source },
+        })?;
         // A file system without locks is no reason not to run.
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             return Err(JournalError::Busy { path });

@@ -97,6 +97,10 @@ enum State {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
+    // A directory that is not there is a mistake; among others it does not cost them.
+    if let [only] = &args.directories[..] {
+        fs::metadata(only).map_err(|source| CliError::Read { path: only.clone(), source })?;
+    }
     let mut report = Report::default();
     args.directories.iter().for_each(|directory| report.collect(directory));
     report.name_apart();

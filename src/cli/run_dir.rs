@@ -26,9 +26,9 @@ pub enum RunDirError {
     #[diagnostic(help("start another one with a new --out, or go on with this one:\n{}", shell::resume(directory)))]
     Occupied { directory: PathBuf },
 
-    #[error("{} is already there, and a run would replace it", path.display())]
-    #[diagnostic(help("name another directory with --out, or move the file away"))]
-    Taken { path: PathBuf },
+    #[error("{} is in the way: it was not written by a run, which would replace it", path.display())]
+    #[diagnostic(help("move it away, or name another directory with --out"))]
+    Foreign { path: PathBuf },
 
     #[error("{} holds no run to resume: it has no {SETTINGS}", directory.display())]
     #[diagnostic(help("begin one there with\n{}", shell::start(directory)))]
@@ -58,10 +58,6 @@ pub enum RunDirError {
     #[diagnostic(help("{}{}", first_aid(source), way_on(directory, "what was saved before is unharmed")))]
     Write { directory: PathBuf, path: PathBuf, source: io::Error },
 
-    #[error("{} was not written by stackelberg, and going on with the run would replace it", path.display())]
-    #[diagnostic(help("move it away, or start the run anew with\n{}", shell::repeat(directory)))]
-    Foreign { directory: PathBuf, path: PathBuf },
-
     #[error("cannot read {}", path.display())]
     #[diagnostic(help("{}", again(path)))]
     Read { path: PathBuf, source: io::Error },
@@ -78,8 +74,8 @@ pub enum RunDirError {
 impl RunDirError {
     /// Whether another command line would have helped.
     pub fn is_usage(&self) -> bool {
-        use RunDirError::{File, Foreign, NoRun, Occupied, Taken};
-        matches!(self, Occupied { .. } | Taken { .. } | NoRun { .. } | File { .. } | Foreign { .. })
+        use RunDirError::{File, Foreign, NoRun, Occupied};
+        matches!(self, Occupied { .. } | Foreign { .. } | NoRun { .. } | File { .. })
     }
 }
 
@@ -100,7 +96,7 @@ pub fn way_on(directory: &Path, saved: &str) -> String {
         format!("no iteration is saved there, but the settings are; begin with\n{}", shell::resume(directory))
     } else {
         format!(
-            "nothing of the run is in {}: was it moved or deleted? --out takes a new directory",
+            "what was saved in {} is not there any more: was it moved or deleted? --out takes a new directory",
             directory.display()
         )
     }
@@ -146,7 +142,7 @@ impl RunDir {
         match there[..] {
             [] => Ok(()),
             [SETTINGS, ..] => Err(RunDirError::Occupied { directory: path.to_owned() }),
-            [other, ..] => Err(RunDirError::Taken { path: path.join(other) }),
+            [other, ..] => Err(RunDirError::Foreign { path: path.join(other) }),
         }
     }
 
@@ -196,7 +192,7 @@ impl RunDir {
         ];
         for (name, is_ours) in checks {
             if self.read(name)?.is_some_and(|content| !is_ours(&content)) {
-                return Err(RunDirError::Foreign { directory: self.path.clone(), path: self.file(name) });
+                return Err(RunDirError::Foreign { path: self.file(name) });
             }
         }
         Ok(())
@@ -317,9 +313,7 @@ mod tests {
         RunDir::open(root.path()).unwrap();
         for name in [METRICS, RESULT, MODEL] {
             mine(name);
-            assert!(
-                matches!(RunDir::open(root.path()), Err(RunDirError::Foreign { path, .. }) if path.ends_with(name))
-            );
+            assert!(matches!(RunDir::open(root.path()), Err(RunDirError::Foreign { path }) if path.ends_with(name)));
             assert!(is_mine(name));
             fs::remove_file(root.path().join(name)).unwrap();
         }
@@ -327,7 +321,9 @@ mod tests {
         {
             let empty = tempfile::tempdir().unwrap();
             std::os::unix::fs::symlink("nowhere", empty.path().join(MODEL)).unwrap();
-            assert!(matches!(RunDir::create(empty.path()), Err(RunDirError::Taken { path }) if path.ends_with(MODEL)));
+            assert!(
+                matches!(RunDir::create(empty.path()), Err(RunDirError::Foreign { path }) if path.ends_with(MODEL))
+            );
             assert!(!empty.path().join(LOCK).exists());
         }
     }

@@ -77,11 +77,11 @@ pub fn shown(text: &str) -> String {
 /// A text to show excerpts of: what a terminal would take for a command is masked, and every byte keeps its place.
 pub fn masked(text: &str) -> String {
     let mask = |(at, c): (usize, char)| match c {
-        '\r' if text[at + 1..].starts_with('\n') => c,
-        '\n' | '\t' => c,
-        c if !c.is_control() => c,
-        c if c.len_utf8() == 1 => '?',
-        _ => '¿',
+        '\r' if text[at + 1..].starts_with('\n') => c.to_string(),
+        '\n' | '\t' => c.to_string(),
+        c if visible(c.encode_utf8(&mut [0; 4])).starts_with(c) => c.to_string(),
+        c if c.len_utf8() == 2 => "¿".to_owned(),
+        c => "?".repeat(c.len_utf8()),
     };
     text.char_indices().map(mask).collect()
 }
@@ -102,7 +102,7 @@ impl Shown {
         shown.help = error.help().map(|help| self::shown(&help.to_string()));
         shown.labels = error.labels().map(|labels| {
             let label = |label: LabeledSpan| {
-                let text = label.label().map(|text| self::shown(text));
+                let text = label.label().map(self::shown);
                 LabeledSpan::new_with_span(text, *label.inner())
             };
             labels.map(label).collect()
@@ -209,14 +209,14 @@ mod tests {
     #[test]
     fn a_terminal_is_sent_no_commands() {
         assert_eq!(shown("a\tb\nc é"), "a\tb\nc é");
-        assert_eq!(masked("a\r\nb\rc\u{1b}\u{9b}é"), "a\r\nb?c?¿é");
-        assert_eq!(shown("\u{1b}[2J\r\u{9b}"), "\\u{1b}[2J\\r\\u{9b}");
+        assert_eq!(masked("a\r\nb\rc\u{1b}\u{9b}é\u{202e}\\"), "a\r\nb?c?¿é???\\");
+        assert_eq!(shown("\u{1b}[2J\r\u{9b}\u{202e}"), r"\u001b[2J\u000d\u009b\u202e");
         #[derive(Debug, thiserror::Error, Diagnostic)]
         #[error("cannot read \u{1b}c")]
         #[diagnostic(help("name \u{1b}d"))]
         struct Raw(#[source] std::io::Error);
         let text = format!("{:?}", miette::Report::new(Shown::new(Raw(std::io::Error::other("\u{7}")))));
-        for part in ["cannot read \\u{1b}c", "name \\u{1b}d", "\\u{7}"] {
+        for part in [r"cannot read \u001bc", r"name \u001bd", r"\u0007"] {
             assert!(text.contains(part), "{text}");
         }
     }

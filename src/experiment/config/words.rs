@@ -13,7 +13,8 @@ macro_rules! devices {
 }
 
 pub const DATA: &str = "Windows to learn from: `builtin` (the UCI HAR data, 30 people), `subset` (12 of them), or the \
-                        path of the data set as downloaded, a folder or a zip";
+                        path of the data set as downloaded: a folder, a zip, or a folder that holds one of them up to \
+                        two levels below";
 pub const TASK: &str = "What the network is to learn of a window";
 pub const NETWORK: &str = "Network to train";
 pub const STEPS: &str =
