@@ -57,6 +57,8 @@ pub struct HostEngine<A: Arithmetic> {
     counters: Counters,
     /// Arrays by [`BufferId`], with the scratch slots among them.
     arrays: Vec<Vec<A::Cell>>,
+    /// Elements of each array, whether it has its memory or not.
+    lens: Vec<usize>,
     /// Type of each array; none for scratch and for what was destroyed.
     dtypes: Vec<Option<DType>>,
     /// Where the scratch slots lie, largest first; all programs share them.
@@ -85,6 +87,7 @@ impl<A: Arithmetic> HostEngine<A> {
             info,
             counters: Counters::default(),
             arrays: vec![],
+            lens: vec![],
             dtypes: vec![],
             scratch: vec![],
             programs: vec![],
@@ -101,24 +104,33 @@ impl<A: Arithmetic> HostEngine<A> {
 
     /// Type and length of an array.
     fn shape(&self, id: BufferId) -> Result<(DType, usize)> {
-        Ok((self.dtype(id)?, self.arrays[id.0].len()))
+        Ok((self.dtype(id)?, self.lens[id.0]))
     }
 
     fn allocate(&mut self, what: &str, dtype: Option<DType>, len: usize) -> Result<usize> {
         let bytes = (len as u64).saturating_mul(4);
         let limit = self.info.max_buffer_bytes;
-        let too_much = |limit| EngineError::OutOfMemory { what: what.to_owned(), bytes, limit };
         if bytes > limit {
-            return Err(too_much(Some(limit)));
+            return Err(EngineError::OutOfMemory { what: what.to_owned(), bytes, limit: Some(limit) });
         }
-        // Zeros as the system gives them, which takes no memory until they are written over: a long training begins
-        // before its last states have a place.
-        let cells = bytemuck::allocation::try_zeroed_vec(len).map_err(|()| too_much(None))?;
-        self.arrays.push(cells);
+        self.arrays.push(vec![]);
+        self.lens.push(len);
         self.dtypes.push(dtype);
         self.counters.buffers_created += 1;
         self.count_bytes(bytes);
         Ok(self.arrays.len() - 1)
+    }
+
+    /// Gives an array its memory, zeros, once something is to be done with it: a long training begins before its last
+    /// states have theirs.
+    fn hold(&mut self, at: usize) -> Result<()> {
+        let len = self.lens[at];
+        if self.arrays[at].len() < len {
+            let too_much =
+                |()| EngineError::OutOfMemory { what: "an array".to_owned(), bytes: 4 * len as u64, limit: None };
+            self.arrays[at] = bytemuck::allocation::try_zeroed_vec(len).map_err(too_much)?;
+        }
+        Ok(())
     }
 
     fn count_bytes(&mut self, bytes: u64) {
@@ -127,7 +139,8 @@ impl<A: Arithmetic> HostEngine<A> {
     }
 
     fn free(&mut self, at: usize) {
-        self.counters.bytes -= 4 * std::mem::take(&mut self.arrays[at]).len() as u64;
+        self.arrays[at] = vec![];
+        self.counters.bytes -= 4 * std::mem::take(&mut self.lens[at]) as u64;
     }
 
     /// Makes room for a program's scratch slots; returns where each lies. Slots are matched by size,
@@ -142,12 +155,15 @@ impl<A: Arithmetic> HostEngine<A> {
             match self.scratch.get(position).copied() {
                 None => {
                     let at = self.allocate("scratch", None, len)?;
+                    self.hold(at)?;
                     self.scratch.push(at);
                 }
-                Some(at) if self.arrays[at].len() < len => {
+                Some(at) if self.lens[at] < len => {
                     self.free(at);
                     let grown = self.allocate("scratch", None, len)?;
+                    self.hold(grown)?;
                     self.arrays.swap(at, grown);
+                    self.lens.swap(at, grown);
                 }
                 Some(_) => {}
             }
@@ -161,7 +177,7 @@ impl<A: Arithmetic> HostEngine<A> {
         };
         let loaded = &mut self.programs[*program];
         for (buffer, &place) in loaded.program.buffers.iter().zip(places) {
-            if self.arrays[place].len() < buffer.len {
+            if self.lens[place] < buffer.len {
                 return refuse(format!("an array bound to `{}` was destroyed", loaded.program.name));
             }
         }
@@ -172,6 +188,8 @@ impl<A: Arithmetic> HostEngine<A> {
 
     fn copy(&mut self, from: BufferId, to: BufferId) -> Result<()> {
         engine::check_copy([from, to], [self.shape(from)?, self.shape(to)?])?;
+        self.hold(from.0)?;
+        self.hold(to.0)?;
         if let Ok([source, target]) = self.arrays.get_disjoint_mut([from.0, to.0]) {
             target.copy_from_slice(source);
         }
@@ -201,6 +219,7 @@ impl<A: Arithmetic> Engine for HostEngine<A> {
     fn write(&mut self, buffer: BufferId, offset: usize, values: Values) -> Result<()> {
         let (dtype, len) = self.shape(buffer)?;
         engine::check_write(buffer, (dtype, len), offset, values)?;
+        self.hold(buffer.0)?;
         let target = &mut self.arrays[buffer.0][offset..offset + values.len()];
         let cell = |value: f64| A::Cell::new(dtype, value);
         match values {
@@ -214,7 +233,8 @@ impl<A: Arithmetic> Engine for HostEngine<A> {
     fn read<'a>(&'a mut self, buffers: &'a [BufferId]) -> LocalFuture<'a, Result<Vec<Vec<f64>>>> {
         self.counters.readbacks += 1;
         let values = |&id: &BufferId| {
-            let dtype = self.dtype(id)?;
+            let (dtype, _) = self.shape(id)?;
+            self.hold(id.0)?;
             Ok(self.arrays[id.0].iter().map(|cell| cell.value(dtype)).collect())
         };
         Box::pin(ready(buffers.iter().map(values).collect()))
@@ -242,7 +262,8 @@ impl<A: Arithmetic> Engine for HostEngine<A> {
             Place::Input(input) | Place::InPlace { input, .. } => inputs[input].0,
             Place::Output(output) => outputs[output].0,
         };
-        let places = loaded.buffers.iter().map(place).collect();
+        let places: Vec<usize> = loaded.buffers.iter().map(place).collect();
+        places.iter().try_for_each(|&at| self.hold(at))?;
         self.bindings.push(Binding { program: program.0, places });
         self.counters.bindings_made += 1;
         Ok(BindingId(self.bindings.len() - 1))
