@@ -361,6 +361,29 @@ fn a_check_of_the_gradient_decides() {
     assert!(text.contains("must be below 5 %") && text.contains("or 1 %"), "the marks are said: {text}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_configuration_is_a_page_of_text() {
+    let root = tempfile::tempdir().unwrap();
+    let explain = |path: &Path| run(program("explain --part memory --config").arg(path));
+    explain(Path::new("/dev/zero")).exits(2).says(&["cannot read the configuration", "it is a device"]);
+    let large = root.path().join("large.toml");
+    fs::write(&large, vec![b'#'; 2 << 20]).unwrap();
+    explain(&large).exits(2).says(&["larger than 1 MiB"]);
+    fs::write(&large, [0xff, 0xfe, b's', 0]).unwrap();
+    explain(&large).exits(2).says(&["it is not UTF-8 text"]);
+    // What a shell substitutes is a pipe.
+    let words = "exec \"$0\" explain --part memory --config <(echo 'steps = 7')";
+    let piped = run(std::process::Command::new("bash").args(["-c", words, env!("CARGO_BIN_EXE_stackelberg")])).exits(0);
+    assert!(piped.stdout.contains("losses f32[7]"), "{}", piped.stdout);
+}
+
+/// Words of ours are known however they are written.
+#[test]
+fn devices_are_known_in_capitals() {
+    run(&mut program("verify --device CPU nowhere")).exits(2).says(&["Device: processor"]);
+}
+
 #[test]
 fn a_check_of_the_gradient_refuses_what_it_would_not_heed() {
     run(&mut program("check-gradient --quick --method forward")).exits(2).says(&["--method", "leave"]);

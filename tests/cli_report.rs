@@ -40,6 +40,26 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// What is wrong with a run's iterations is said once, and none counts twice.
+#[test]
+fn iterations_count_once_and_what_is_wrong_with_them_is_said_once() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, one, out) = (tiny_data(root.path()), root.path().join("one"), root.path().join("out"));
+    run(tune(&data, "--outer 3").arg("--out").arg(&one)).exits(0);
+    let metrics = fs::read_to_string(one.join("metrics.jsonl")).unwrap();
+    let lines: Vec<&str> = metrics.lines().collect();
+    for (text, says, count) in [
+        (format!("{metrics}{metrics}"), "line 4, iteration 1 is there already, and the last counts; and 2 more", 3),
+        (format!("{}\n{}\n", lines[0], lines[1]), "it has 2 iterations, and result.json says 3", 2),
+        (format!("x\ny\n{metrics}z\n"), "; and 2 more", 3),
+    ] {
+        fs::write(one.join("metrics.jsonl"), &text).unwrap();
+        report(&[&one], &out).exits(1).says(&["metrics.jsonl", says]);
+        let runs = &json(out.join("report.json"))["runs"];
+        assert_eq!(runs[0]["iterations"].as_array().unwrap().len(), count, "{runs}");
+    }
+}
+
 #[test]
 fn one_bad_run_does_not_cost_the_set() {
     let root = tempfile::tempdir().unwrap();

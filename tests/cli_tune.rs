@@ -384,7 +384,7 @@ fn a_stop_in_the_first_iteration_trains_no_further() {
     kill(&child, "INT");
     let outcome = wait(child).exits(130).says(&["Stopping"]);
     assert!(!outcome.stderr.contains("scoring"), "{}", outcome.stderr);
-    assert!(outcome.stdout.contains("Stopped after 0 outer iterations"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("Stopped in the first outer iteration."), "{}", outcome.stdout);
     let result = json(directory.join("result.json"));
     assert_eq!(
         (&result["ending"], &result["iterations"], result["end"].is_null()),

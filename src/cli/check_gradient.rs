@@ -68,6 +68,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         None => (args.settings.over(args.base.load()?), None),
     };
     config.check()?;
+    let config = device::within_memory(config);
     if !matches!(config.method, Differentiation::Reverse | Differentiation::Forward) {
         super::note(format!(
             "Note: `{}` is approximate by design and not part of this check, which is of reverse and forward mode.",

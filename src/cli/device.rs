@@ -20,6 +20,12 @@ pub const CPU: &str = "cpu";
 /// The choice of whatever is fastest.
 pub const AUTO: &str = "auto";
 
+/// A choice as it was written: those that are words of ours in small letters, however they were.
+pub fn choice(text: &str) -> Result<String, std::convert::Infallible> {
+    let ours = [AUTO, CPU, REFERENCE].into_iter().find(|word| word.eq_ignore_ascii_case(text.trim()));
+    Ok(ours.unwrap_or(text).to_owned())
+}
+
 /// Seconds in which an engine's pace is measured, besides the preparing of its programs.
 pub const MEASURING: f64 = 0.4;
 
@@ -119,7 +125,8 @@ fn most_bytes() -> u64 {
     let group = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory);
     match system.total_memory().min(group) {
         0 => u64::MAX,
-        all => all / 4 * 3,
+        // In whole mebibytes, which read well.
+        all => all / 4 * 3 >> 20 << 20,
     }
 }
 

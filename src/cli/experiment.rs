@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "studies")]
     out: PathBuf,
 
-    #[arg(long, value_name = "DEVICE", default_value = device::AUTO, help = words::DEVICE)]
+    #[arg(long, value_name = "DEVICE", value_parser = device::choice, default_value = device::AUTO, help = words::DEVICE)]
     device: String,
 
     #[command(flatten)]

@@ -8,7 +8,7 @@ use stackelberg::bilevel::Blueprint;
 use stackelberg::experiment::setup::blueprint;
 
 use super::settings::{Base, Settings};
-use super::{CliError, tune};
+use super::{CliError, device, tune};
 
 /// Print what a run would compute and hold, without a device
 ///
@@ -45,6 +45,7 @@ enum Part {
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let config = args.settings.over(args.base.load()?);
     config.check()?;
+    let config = device::within_memory(config);
     let source = tune::load(&config.data)?;
     super::print(&text(&blueprint(&config, &source)?, args.part))?;
     Ok(ExitCode::SUCCESS)

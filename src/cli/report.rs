@@ -242,17 +242,7 @@ impl Report {
                 }
             });
         let damaged = self.left_out.len() > before;
-        let mut iterations = vec![];
-        let metrics = self.text(directory, run_dir::METRICS).unwrap_or_default();
-        for (at, line) in metrics.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            match serde_json::from_str::<OuterRecord>(line) {
-                Ok(record) => iterations.push(record),
-                Err(error) => {
-                    let problem = format!("line {}, {}", at + 1, in_line(&error));
-                    self.leave_out(&directory.join(run_dir::METRICS), problem);
-                }
-            }
-        }
+        let iterations = self.iterations(directory, result.as_ref());
         if result.is_none() && iterations.is_empty() {
             let settings = self.text(directory, run_dir::SETTINGS).unwrap_or_default();
             if let Err(error) = TuneConfig::from_toml(&settings) {
@@ -270,6 +260,41 @@ impl Report {
             Some(Ending::Running | Ending::Stopped) | None => State::Unfinished,
         };
         self.runs.push(Run { name: visible(&directory.display().to_string()), state, result, iterations });
+    }
+
+    /// The iterations of a run, each once; says of a file in one sentence what is wrong with it.
+    fn iterations(&mut self, directory: &Path, result: Option<&RunResult>) -> Vec<OuterRecord> {
+        let (mut records, mut wrong) = (BTreeMap::new(), vec![]);
+        let metrics = self.text(directory, run_dir::METRICS).unwrap_or_default();
+        for (at, line) in metrics.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            match serde_json::from_str::<OuterRecord>(line) {
+                Ok(record) => {
+                    let iteration = record.iteration;
+                    if records.insert(iteration, record).is_some() {
+                        wrong.push(format!(
+                            "line {}, iteration {iteration} is there already, and the last counts",
+                            at + 1
+                        ));
+                    }
+                }
+                Err(error) => wrong.push(format!("line {}, {}", at + 1, in_line(&error))),
+            }
+        }
+        let records: Vec<OuterRecord> = records.into_values().collect();
+        // A run that goes on saves its iterations first; of one that has lost all of them the result is there.
+        let fewer = |result: &&RunResult| !records.is_empty() && (records.len() as u32) < result.iterations;
+        if let Some(result) = result.filter(fewer) {
+            let there = several(records.len() as u64, "iteration");
+            wrong.push(format!("it has {there}, and {} says {}", run_dir::RESULT, result.iterations));
+        }
+        if let Some(first) = wrong.first() {
+            let more = match wrong.len() - 1 {
+                0 => String::new(),
+                more => format!("; and {more} more"),
+            };
+            self.leave_out(&directory.join(run_dir::METRICS), format!("{first}{more}"));
+        }
+        records
     }
 
     /// The text of a file of a run, if there is one.

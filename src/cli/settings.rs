@@ -1,5 +1,6 @@
 //! The settings of a run as options, shared by the commands that take a configuration.
 
+use std::io::Read as _;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -91,7 +92,7 @@ pub struct Settings {
     #[arg(long, value_name = "N", help = about("seed", words::SEED))]
     seed: Option<u32>,
 
-    #[arg(long, value_name = "DEVICE", help = about("device", words::DEVICE))]
+    #[arg(long, value_name = "DEVICE", value_parser = super::device::choice, help = about("device", words::DEVICE))]
     device: Option<String>,
 
     #[arg(long, value_name = "LIST", value_delimiter = ',', help = words::validation_subjects())]
@@ -156,8 +157,7 @@ impl Base {
     pub fn load(&self) -> Result<TuneConfig, CliError> {
         match &self.config {
             Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|source| CliError::ReadConfig { path: path.clone(), source })?;
+                let text = read_text(path).map_err(|source| CliError::ReadConfig { path: path.clone(), source })?;
                 let config = parse(path, text)?;
                 Ok(TuneConfig { data: located(config.data), ..config })
             }
@@ -165,6 +165,25 @@ impl Base {
             None => Ok(TuneConfig::default()),
         }
     }
+}
+
+/// The text of a configuration, which is short: what is no file but a pipe may give one, too.
+fn read_text(path: &std::path::Path) -> std::io::Result<String> {
+    const MOST: u64 = 1 << 20;
+    let kind = std::fs::metadata(path)?.file_type();
+    #[cfg(unix)]
+    if std::os::unix::fs::FileTypeExt::is_char_device(&kind) || std::os::unix::fs::FileTypeExt::is_block_device(&kind) {
+        return Err(std::io::Error::other("it is a device"));
+    }
+    if !kind.is_file() && !kind.is_dir() {
+        super::note(format_args!("Reading the configuration from {}", path.display()));
+    }
+    let mut bytes = vec![];
+    std::fs::File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST {
+        return Err(std::io::Error::other("it is larger than 1 MiB, and a configuration is a page of text"));
+    }
+    String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8 text; save it as UTF-8"))
 }
 
 /// The configuration in a file's text.

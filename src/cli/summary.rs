@@ -54,6 +54,7 @@ fn headline(result: &RunResult) -> String {
             format!("Ended after {iterations}, {time}: {without} without a lower outer loss")
         }
         Ending::Finished | Ending::Running => format!("Tuned in {iterations}, {time}"),
+        Ending::Stopped if result.iterations == 0 => "Stopped in the first outer iteration".to_owned(),
         Ending::Stopped => format!("Stopped after {iterations}, {time}"),
         Ending::Diverged if result.best_iteration > 0 => {
             format!("Gave up after {iterations}, {time}: the last steps were all taken back")

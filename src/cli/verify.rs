@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(required = true, value_name = "CASE_DIR")]
     cases: Vec<PathBuf>,
 
-    #[arg(long, value_name = "DEVICE", default_value = device::AUTO, help = words::DEVICE_UNTIMED)]
+    #[arg(long, value_name = "DEVICE", value_parser = device::choice, default_value = device::AUTO, help = words::DEVICE_UNTIMED)]
     device: String,
 
     /// Print one JSON object instead of the table. An error that is no finite number (of an output that

@@ -232,6 +232,8 @@ const REAL_TIME: &str = "real-time forward mode";
 
 fn reason(choices: &[Choice], best: usize, count: usize, steps: usize) -> String {
     let seconds = |name: &str| choices.iter().find(|c| c.name == name && c.bytes.is_some()).map_or(0.0, |c| c.seconds);
+    // The way back that fits into the memory.
+    let back_again = if choices.iter().any(|c| c.name == STORED && c.impossible.is_none()) { STORED } else { REVOLVE };
     let all = if steps == 1 { "the one step".to_owned() } else { format!("all {steps} steps") };
     let hyperparameters = if count == 1 { "one hyperparameter".to_owned() } else { format!("{count} hyperparameters") };
     let times = |ratio: f64| if ratio < 10.0 { format!("{ratio:.1}") } else { format!("{ratio:.0}") };
@@ -250,7 +252,7 @@ fn reason(choices: &[Choice], best: usize, count: usize, steps: usize) -> String
             "for {hyperparameters}, tangents that go along with the training cost less than a way back through its {} \
              (which would take {} times as long), and no states are kept",
             several(steps as u64, "step"),
-            times(seconds(STORED) / choices[best].seconds)
+            times(seconds(back_again) / choices[best].seconds)
         ),
         _ => "no exact method is possible within the memory budget".to_owned(),
     }

@@ -1,5 +1,6 @@
 //! The three ways to a derivative, and what rounding and truncation make of each.
 
+use super::verdict::norm;
 use super::{Answer, CheckError, Line, Part, Portion};
 use crate::bilevel::hyperparameters::Hyperparameters;
 use crate::bilevel::{Directions, Estimate, Forward, Host, Method, Reverse, Session, SolveError};
@@ -62,8 +63,11 @@ impl Noise {
     /// From losses and from derivatives along each direction at neighbouring points.
     fn measured(losses: &[f64], derivatives: &[Vec<f64>], steps: usize, precision: Precision) -> Noise {
         let roundoff = precision.roundoff();
+        // What cancels to nothing leaves roundings of what it is made of, as large as the loss and the other derivatives.
+        let whole: Vec<f64> = derivatives.iter().map(|values| values[0]).collect();
+        let floor = roundoff * norm(&whole).max(losses[0].abs());
         let one = |values: &Vec<f64>| {
-            precision.slack() * (STUDENT * scatter(values) + steps as f64 * roundoff * values[0].abs())
+            precision.slack() * (STUDENT * scatter(values) + steps as f64 * roundoff * values[0].abs() + floor)
         };
         Noise {
             loss: STUDENT * scatter(losses) + roundoff * losses[0].abs(),

@@ -91,7 +91,8 @@ pub struct Answers {
 impl Answers {
     pub(super) fn new(size: Size, outer_loss: f64, answers: Vec<Answer>, mark: impl Fn(Deviation) -> Verdict) -> Self {
         let pairs = (0..answers.len()).flat_map(|b| (0..b).map(move |a| [a, b]));
-        let comparisons: Vec<Comparison> = pairs.map(|pair| compare(&answers, pair, &mark)).collect();
+        let scale = norm(&answers[0].values).max(outer_loss.abs());
+        let comparisons: Vec<Comparison> = pairs.map(|pair| compare(&answers, pair, scale, &mark)).collect();
         let worst = |k: usize| comparisons.iter().map(|comparison| comparison.verdicts[k]).max();
         let verdicts = (0..answers[0].values.len()).filter_map(worst).collect();
         Answers { size, outer_loss, answers, comparisons, verdicts }
@@ -184,7 +185,13 @@ pub(super) struct Deviation {
     value: f64,
     /// The relative error that is sure to show.
     shows: f64,
+    /// The length of the whole hypergradient, or the loss if that is larger.
+    scale: f64,
 }
+
+/// A derivative of this share of the whole is as good as none, and so is an uncertainty of that.
+const NEGLIGIBLE: f64 = 1e-8;
+const LITTLE: f64 = 1e-6;
 
 impl Deviation {
     /// In f64, where next to nothing is explained.
@@ -196,6 +203,9 @@ impl Deviation {
             Deviation { allowed: f64::INFINITY, .. } => Verdict::Unsettled,
             Deviation { off, allowed, .. } if off.is_nan() || off > allowed => Verdict::Disagree,
             Deviation { shows, .. } if shows < SETTLED => Verdict::Agree,
+            Deviation { value, allowed, scale, .. } if value < NEGLIGIBLE * scale && allowed < LITTLE * scale => {
+                Verdict::Agree
+            }
             _ => Verdict::Unsettled,
         }
     }
@@ -211,7 +221,7 @@ pub(super) fn norm(x: &[f64]) -> f64 {
     x.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
-fn compare(answers: &[Answer], pair: [usize; 2], mark: &impl Fn(Deviation) -> Verdict) -> Comparison {
+fn compare(answers: &[Answer], pair: [usize; 2], scale: f64, mark: &impl Fn(Deviation) -> Verdict) -> Comparison {
     let [a, b] = pair.map(|k| &answers[k]);
     let off: Vec<f64> = a.values.iter().zip(&b.values).map(|(a, b)| (a - b).abs()).collect();
     let (length, other) = (norm(&b.values), norm(&a.values));
@@ -226,7 +236,7 @@ fn compare(answers: &[Answer], pair: [usize; 2], mark: &impl Fn(Deviation) -> Ve
         let allowed = a.uncertainty[k] + b.uncertainty[k];
         let show = 2.0 * allowed / x.min(y);
         shows.push(show);
-        verdicts.push(mark(Deviation { off, allowed, value: x.max(y), shows: show }));
+        verdicts.push(mark(Deviation { off, allowed, value: x.max(y), shows: show, scale }));
     }
     Comparison { answers: pair, angle: angle.to_degrees(), relative_error: norm(&off) / length, verdicts, shows }
 }
@@ -292,6 +302,19 @@ mod tests {
             assert_eq!(check(exact(rough), None).outcome, Outcome::Unsettled);
         }
         assert_eq!(check(exact(answer(&[f64::NAN; 2], &[1e-3; 2])), None).outcome, Outcome::Failed);
+    }
+
+    /// Where rounding alone is left of a derivative, that decides nothing.
+    #[test]
+    fn a_derivative_that_is_zero_but_for_rounding_is_agreed_on() {
+        let mode = |value| answer(&[-0.2, value], &[1e-12, 1e-14]);
+        let differences = answer(&[-0.2, 0.0], &[1e-9, 1.9e-10]);
+        let answers = Answers::new(EXACT, 1.0, vec![mode(2.1e-20), mode(9.5e-20), differences], Deviation::exact);
+        assert_eq!(check(answers, None).outcome, Outcome::Passed);
+        // A millionth of the whole is no rounding.
+        let differences = answer(&[-0.2, 1e-6], &[1e-9, 1.9e-10]);
+        let answers = Answers::new(EXACT, 1.0, vec![mode(2.1e-20), mode(9.5e-20), differences], Deviation::exact);
+        assert_eq!(check(answers, None).outcome, Outcome::Failed);
     }
 
     #[test]
