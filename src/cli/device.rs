@@ -126,7 +126,7 @@ fn most_bytes() -> u64 {
     match system.total_memory().min(group) {
         0 => u64::MAX,
         // In whole mebibytes, which read well.
-        all => all / 4 * 3 >> 20 << 20,
+        all => (all / 4 * 3) >> 20 << 20,
     }
 }
 
