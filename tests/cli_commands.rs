@@ -381,7 +381,8 @@ fn a_configuration_is_a_page_of_text() {
 /// Words of ours are known however they are written.
 #[test]
 fn devices_are_known_in_capitals() {
-    run(&mut program("verify --device CPU nowhere")).exits(2).says(&["Device: processor"]);
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/hg_logistic_sgd_T5");
+    run(program("verify --device CPU").arg(case)).exits(0).says(&["Device: processor"]);
 }
 
 #[test]
