@@ -78,26 +78,25 @@ impl Selected {
     }
 }
 
+/// What becomes of a cotangent, or of the value inside its selection.
+fn inside(g: &mut Graph, cotangent: NodeId, pull: impl Fn(&mut Graph, NodeId) -> NodeId) -> NodeId {
+    match Selected::of(g, cotangent) {
+        Some(selected) => {
+            let value = pull(g, selected.value);
+            selected.with(g, value)
+        }
+        None => pull(g, cotangent),
+    }
+}
+
 /// The cotangent that `slot` of a linear node receives from the node's cotangent `ct`.
 fn pull(g: &mut Graph, id: NodeId, slot: usize, ct: NodeId) -> NodeId {
     let node = g.node(id).clone();
     let shape = g.shape(node.args[slot]).to_vec();
     match node.op {
         Op::Scalar(Scalar::Add) => ct,
-        Op::Scalar(Scalar::Neg) => match Selected::of(g, ct) {
-            Some(selected) => {
-                let value = g.neg(selected.value);
-                selected.with(g, value)
-            }
-            None => g.neg(ct),
-        },
-        Op::Scalar(Scalar::Mul) => match Selected::of(g, ct) {
-            Some(selected) => {
-                let value = g.mul(selected.value, node.args[1 - slot]);
-                selected.with(g, value)
-            }
-            None => g.mul(ct, node.args[1 - slot]),
-        },
+        Op::Scalar(Scalar::Neg) => inside(g, ct, |g, ct| g.neg(ct)),
+        Op::Scalar(Scalar::Mul) => inside(g, ct, |g, ct| g.mul(ct, node.args[1 - slot])),
         Op::Scalar(Scalar::Select) => {
             let zero = g.full(&node.shape, 0.0);
             let (a, b) = if slot == 1 { (ct, zero) } else { (zero, ct) };

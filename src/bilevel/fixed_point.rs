@@ -76,8 +76,9 @@ impl FixedPoint {
         let residual = off / norm(&mut values[3].iter().copied()).max(f64::MIN_POSITIVE);
         if residual.is_nan() || residual > 1.0 {
             let reason = format!(
-                "after {} the residual is {residual:.1e} times its right-hand side, and it grows: a step does not \
-                 contract where the training ended. Train to a minimum, with a smaller learning rate, or take reverse mode",
+                "after {} the residual is {residual:.1e} times its right-hand side, more than without a solution: they are too \
+                 few, or a step does not contract where the training ended. Take more, train to a minimum with a smaller \
+                 learning rate, or take reverse mode",
                 several(self.iterations as u64, "iteration")
             );
             return Err(SolveError::Unsolved { method: self.name(), reason });

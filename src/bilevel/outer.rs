@@ -50,13 +50,9 @@ impl OuterAdam {
         OuterAdam { rates, damping: 1.0, taken: 0, moments, accepted: None, best: f64::MAX }
     }
 
-    /// Variables that it moves.
-    pub fn len(&self) -> usize {
+    /// How many variables it moves.
+    pub fn variables(&self) -> usize {
         self.rates.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.rates.is_empty()
     }
 
     /// Moves hyperparameters on from the point that an estimate was made at; the answer says whether

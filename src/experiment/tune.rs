@@ -332,7 +332,7 @@ fn first_state(config: &TuneConfig, start: Hyperparameters) -> TunerState {
 /// A state that fits the configuration.
 fn resumable(state: TunerState, start: &Hyperparameters) -> Result<TunerState, TuneError> {
     let shape = |h: &Hyperparameters| h.groups.iter().map(|g| (g.kind, g.values.len(), g.tuned)).collect::<Vec<_>>();
-    if shape(&state.next) == shape(start) && state.adam.len() == start.variables().len() {
+    if shape(&state.next) == shape(start) && state.adam.variables() == start.variables().len() {
         Ok(state)
     } else {
         Err(TuneError::Resume("its state was written with other hyperparameters or other data".to_owned()))

@@ -36,13 +36,6 @@ async fn attempt(
     let pace_in_f64 = predict::measure(&mut exact, &less, plans.source, MEASURING).await?;
     let seconds = subject.seconds(&pace_in_f64, &bench.measured(engine, plans).await?);
     let [exact_size, size] = subject.sizes();
-    post.send(&FromWorker::Checking {
-        exact_steps: exact_size.steps,
-        steps: size.steps,
-        seconds: seconds.iter().sum(),
-        share: 0.0,
-    });
-    let device = bench.engine(engine).await.map_err(SolveError::from)?;
     let told = |share: f64| {
         post.send(&FromWorker::Checking {
             exact_steps: exact_size.steps,
@@ -51,6 +44,8 @@ async fn attempt(
             share,
         });
     };
+    told(0.0);
+    let device = bench.engine(engine).await.map_err(SolveError::from)?;
     subject.check(&mut exact, Some(device), seconds, &mut Watching { told, flow, percent: 0 }).await
 }
 

@@ -86,8 +86,14 @@ pub struct Size {
 pub const EXACT: Size = Size { steps: 10, batch: 8, validation_windows: 64 };
 
 impl Size {
-    fn of(config: &TuneConfig) -> Self {
+    fn all(config: &TuneConfig) -> Self {
         Size { steps: config.steps, batch: config.batch, validation_windows: config.validation_windows }
+    }
+
+    /// So much of a configuration.
+    fn of(self, config: &TuneConfig) -> TuneConfig {
+        let Size { steps, batch, validation_windows } = self;
+        TuneConfig { steps, batch, validation_windows, ..config.clone() }
     }
 
     fn min(self, other: Size) -> Self {
@@ -137,10 +143,8 @@ impl Subject {
     ) -> Result<Self, CheckError> {
         let (split, _) = scaled(config, source)?;
         let whole = Part::new(config, &split, point.clone(), along)?;
-        let size = if in_full { Size::of(config) } else { EXACT.min(Size::of(config)) };
-        let Size { steps, batch, validation_windows } = size;
-        let less = TuneConfig { steps, batch, validation_windows, ..config.clone() };
-        let exact = Part::new(&less, &split, point.map(|point| first_steps(point, steps)), along)?;
+        let size = if in_full { Size::all(config) } else { EXACT.min(Size::all(config)) };
+        let exact = Part::new(&size.of(config), &split, point.map(|point| first_steps(point, size.steps)), along)?;
         Ok(Subject { exact, whole })
     }
 
@@ -157,8 +161,7 @@ impl Subject {
 
     /// The configuration of the part in f64, to be timed.
     pub fn exact_config(&self, config: &TuneConfig) -> TuneConfig {
-        let Size { steps, batch, validation_windows } = self.exact.size;
-        TuneConfig { steps, batch, validation_windows, ..config.clone() }
+        self.exact.size.of(config)
     }
 
     /// Checks on an engine in f64 and, where one is given, on a device in single precision. The host's progress is that
@@ -237,7 +240,7 @@ impl Part {
         let seed = u64::from(config.seed);
         let lines = lines(&point, &problem, along, seed);
         let memory = Memory::Budget(config.memory_budget.0);
-        Ok(Part { size: Size::of(config), problem, data, point, memory, lines, seed })
+        Ok(Part { size: Size::all(config), problem, data, point, memory, lines, seed })
     }
 
     /// Seconds at a pace.
