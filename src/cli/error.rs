@@ -12,7 +12,7 @@ use stackelberg::experiment::check::CheckError;
 use stackelberg::experiment::config::ConfigError;
 use stackelberg::experiment::error::TuneError;
 
-use super::experiment::JournalError;
+use super::journal::JournalError;
 use super::run_dir::{RunDirError, SETTINGS};
 use super::shell;
 

@@ -17,6 +17,7 @@ mod experiment;
 mod explain;
 mod files;
 mod interrupt;
+mod journal;
 mod progress;
 mod report;
 mod run_dir;

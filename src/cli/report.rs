@@ -14,7 +14,8 @@ use stackelberg::experiment::record::{Ending, Evaluation, Named, OuterRecord, Ru
 use stackelberg::experiment::study::summary::{self, Summary};
 use stackelberg::experiment::study::{self, Labels, Study};
 
-use super::experiment::{Lines, cells, in_line};
+use super::experiment::cells;
+use super::journal::{Lines, in_line};
 use super::{CliError, chart, files, run_dir};
 
 /// Make a page with charts and tables of studies and runs
