@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use stackelberg::bilevel::{Set, Targets};
 use stackelberg::cpu::CpuEngine;
 use stackelberg::data::{self, Split, SubjectSplit, Windows, builtin, catalog, statistics};
+use stackelberg::rig::Device;
 use stackelberg::rng::{Purpose, Stream};
 
 /// The processor's engine on all cores; a GPU's is made by `gpu::GpuEngine`.
-pub fn engine() -> CpuEngine {
-    CpuEngine::new(std::thread::available_parallelism().map_or(1, usize::from))
+pub fn device() -> Device {
+    Device::new(CpuEngine::new(std::thread::available_parallelism().map_or(1, usize::from)))
 }
 
 /// The built-in activity data, split by people.

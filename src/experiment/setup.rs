@@ -22,6 +22,8 @@ pub fn problem(config: &TuneConfig, training_windows: usize) -> Problem {
         l2: true,
         weights: config.hyperparameters.contains(&Kind::ExampleWeights),
         noise: config.noise(),
+        initial_weights: config.hyperparameters.contains(&Kind::InitialWeights),
+        initial_scale: config.hyperparameters.contains(&Kind::InitialScale),
         ..Problem::new(model, task.loss(), config.optimizer.optimizer(), config.steps as usize, training_windows)
     }
 }
@@ -77,7 +79,7 @@ pub(super) fn method(
     problem: &Problem,
     start: &Hyperparameters,
 ) -> Result<Box<dyn Method>, TuneError> {
-    let along = start.directions(problem, &initial_weights(config, problem));
+    let along = start.directions(problem);
     let method = config.method.method(Memory::Budget(config.memory_budget.0), along.len());
     match method.refusal(problem, &along) {
         Some(refusal) => Err(SolveError::from(refusal).into()),
