@@ -377,7 +377,8 @@ mod tests {
     use super::*;
     use clap::Parser;
     use stackelberg::compile::Program;
-    use stackelberg::data::{CHANNELS, WINDOW, Windows};
+    use stackelberg::data::Windows;
+    use stackelberg::data::har::{CHANNELS, WINDOW};
     use stackelberg::engine::{
         BindingId, BufferId, Command, Counters, EngineError, EngineInfo, ProgramId, Result as EngineResult, Values,
     };

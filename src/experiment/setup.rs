@@ -6,7 +6,8 @@ use super::record::Trivial;
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::hyperparameters::{Hyperparameters, Kind};
 use crate::bilevel::{Blueprint, Counts, Memory, Method, Problem, SessionData, Set, SolveError, Targets};
-use crate::data::{self, CHANNELS, Split, Standardizer, WINDOW, Windows};
+use crate::data::har::{CHANNELS, WINDOW};
+use crate::data::{self, Split, Standardizer, Windows};
 use crate::nn::{Layer, Model};
 use crate::rng::{Purpose, permute_index, split_seed, stream_key};
 
