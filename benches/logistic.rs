@@ -17,8 +17,9 @@ use stackelberg::bilevel::{
     Targets, Unattended,
 };
 use stackelberg::cpu::CpuEngine;
-use stackelberg::data::statistics::{FEATURES, features};
-use stackelberg::data::{self, CLASSES, Split, Windows};
+use stackelberg::data::har::CLASSES;
+use stackelberg::data::har::statistics::{FEATURES, features};
+use stackelberg::data::{self, Split, Windows};
 use stackelberg::ir::{Graph, NodeId, Scalar};
 use stackelberg::nn::{Layer, Model, optim::Optimizer};
 use stackelberg::rig::Device;

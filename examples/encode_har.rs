@@ -4,7 +4,7 @@
 #[path = "../tests/data_support/mod.rs"]
 mod data_support;
 
-use stackelberg::data::builtin::{SUBSET_SUBJECTS, encode};
+use stackelberg::data::har::builtin::{SUBSET_SUBJECTS, encode};
 use std::path::{Path, PathBuf};
 
 fn main() -> std::io::Result<()> {

@@ -8,7 +8,8 @@ use stackelberg::bilevel::hyperparameters::Kind;
 use stackelberg::bilevel::{Flow, Monitor, Problem, SolveError, Unattended, programs};
 use stackelberg::compile::{Output, Program};
 use stackelberg::cpu::CpuEngine;
-use stackelberg::data::{Source, Split, builtin};
+use stackelberg::data::har::builtin;
+use stackelberg::data::{Source, Split};
 use stackelberg::engine::{
     BindingId, BufferId, Command, Counters, Engine, EngineInfo, Holdings, LocalFuture, ProgramId,
     Result as EngineResult, Values,

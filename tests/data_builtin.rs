@@ -3,7 +3,8 @@
 mod data_support;
 
 use data_support::SCALES;
-use stackelberg::data::{WINDOW, Windows, builtin, signal};
+use stackelberg::data::Windows;
+use stackelberg::data::har::{WINDOW, builtin, signal};
 
 const CHANNELS: usize = 9;
 

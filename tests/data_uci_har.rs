@@ -2,7 +2,8 @@
 
 mod data_support;
 
-use stackelberg::data::{self, DataError, Split, SubjectSplit, WINDOW, Windows, uci_har};
+use stackelberg::data::har::{self, WINDOW, uci_har};
+use stackelberg::data::{self, DataError, Split, SubjectSplit, Windows};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::Path;
@@ -26,7 +27,7 @@ fn files() -> Files {
         put("subject".into(), subjects.into());
         put("y".into(), "5\n1\n6\n".into());
         put("X".into(), "not read".into());
-        for channel in data::CHANNEL_NAMES {
+        for channel in har::CHANNEL_NAMES {
             put(format!("Inertial Signals/{channel}"), signal(|row, t| (row * WINDOW + t) as f64 / 1e3));
         }
     }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use stackelberg::bilevel::{Set, Targets};
 use stackelberg::cpu::CpuEngine;
-use stackelberg::data::{self, Split, SubjectSplit, Windows, builtin, catalog, statistics};
+use stackelberg::data::har::{self, builtin, statistics};
+use stackelberg::data::{self, Split, SubjectSplit, Windows, catalog};
 use stackelberg::rig::Device;
 use stackelberg::rng::{Purpose, Stream};
 
@@ -44,14 +45,14 @@ fn labelled(x: Vec<f32>, windows: &Windows) -> Set {
 /// The same examples with 1 at the place of the label and 0 elsewhere as targets.
 pub fn one_hot(set: &Set) -> Set {
     let Targets::Labels(labels) = &set.targets else { return set.clone() };
-    let row = |&label: &u32| (0..data::CLASSES).map(move |class| if class as u32 == label { 1.0 } else { 0.0 });
+    let row = |&label: &u32| (0..har::CLASSES).map(move |class| if class as u32 == label { 1.0 } else { 0.0 });
     Set { targets: Targets::Values(labels.iter().flat_map(row).collect()), ..set.clone() }
 }
 
 /// The share of examples whose largest of xW + b is at their target's 1.
 pub fn accuracy(weights: &[f64], set: &Set) -> f64 {
     let Targets::Values(targets) = &set.targets else { return f64::NAN };
-    let (classes, inputs) = (data::CLASSES, set.x.len() / set.count);
+    let (classes, inputs) = (har::CLASSES, set.x.len() / set.count);
     let (kernel, bias) = weights.split_at(inputs * classes);
     let largest =
         |values: &mut dyn Iterator<Item = f64>| values.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).map(|m| m.0);

@@ -121,7 +121,8 @@ impl Kind {
                 }
             }
             Kind::Epsilon => usize::from(adam(problem)),
-            Kind::L2 => layout.l2_log.len(),
+            Kind::L2 if problem.l2 => problem.model.kernels().len(),
+            Kind::L2 => 0,
             Kind::L2Global => usize::from(problem.l2),
             Kind::Dropout | Kind::Jitter | Kind::Scaling => {
                 usize::from(self.noise().is_some_and(|noise| problem.noise.contains(&noise)))
@@ -176,7 +177,7 @@ impl Kind {
             Kind::LrSchedule => Box::new(layout.log_lr.skip(k * layers).take(layers)),
             Kind::Momentum | Kind::Betas => only(layout.scalars.start + k),
             Kind::Epsilon => only(layout.scalars.start + 2),
-            Kind::L2 => only(layout.l2_log.start + k),
+            Kind::L2 => only(layout.l2_log.start + problem.model.kernels()[k].0),
             Kind::L2Global => Box::new(layout.l2_log),
             Kind::Dropout | Kind::Jitter | Kind::Scaling => {
                 let position = problem.noise.iter().position(|&noise| Some(noise) == self.noise());
@@ -366,8 +367,8 @@ impl Hyperparameters {
 mod tests {
     use super::*;
     use crate::bilevel::{Loss, Regularizer};
-    use crate::nn::Model;
     use crate::nn::optim::Epsilon;
+    use crate::nn::zoo;
 
     fn problem(optimizer: Optimizer) -> Problem {
         Problem {
@@ -377,7 +378,7 @@ mod tests {
             regularizer: Some(Regularizer::new(3, |g, w, _| g.sum_all(w))),
             initial_weights: true,
             initial_scale: true,
-            ..Problem::new(Model::har_cnn(2, 3, 6, 0.5), Loss::CrossEntropy, optimizer, 5, 7)
+            ..Problem::new(zoo::har_cnn(&[128, 9], 2, 3, 6, 0.5).unwrap(), Loss::CrossEntropy, optimizer, 5, 7)
         }
     }
 

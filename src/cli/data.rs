@@ -8,7 +8,8 @@ use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser}
 use md5::{Digest, Md5};
 use serde::Serialize;
 use stackelberg::data::catalog::{DATA_SETS, DataSet, OfficialFile};
-use stackelberg::data::{Source, builtin, idx};
+use stackelberg::data::har::builtin;
+use stackelberg::data::{Source, idx};
 
 use super::CliError;
 

@@ -373,7 +373,8 @@ mod tests {
     use super::*;
     use clap::Parser;
     use stackelberg::compile::Program;
-    use stackelberg::data::{CHANNELS, WINDOW, Windows};
+    use stackelberg::data::Windows;
+    use stackelberg::data::har::{CHANNELS, WINDOW};
     use stackelberg::engine::{
         BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, Holdings, ProgramId,
         Result as EngineResult, Values,

@@ -1,7 +1,7 @@
 //! What can be wrong with a data set.
 
-use super::uci_har::SIGNAL_LIMIT;
-use super::{CHANNEL_NAMES, CLASSES, SUBJECTS, WINDOW};
+use super::har::uci_har::SIGNAL_LIMIT;
+use super::har::{CHANNEL_NAMES, CLASSES, SUBJECTS, WINDOW};
 
 /// Every way in which reading, splitting or scaling a data set can fail.
 ///

@@ -3,55 +3,25 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `signal` | raw accelerometer and gyroscope → the nine channels |
-//! | `builtin` | the UCI HAR windows that come with the program |
-//! | `uci_har` | the data set as users have it: a folder or a zip |
-//! | `statistics` | 135 numbers a window, for baselines |
+//! | `har` | UCI HAR: raw signals to windows, the built-in copy, the published files |
 //! | `files`, `text` | files and folders on their way in; text as people write it |
 //! | `idx` | images and labels in the format of MNIST |
 //! | `catalog` | MNIST and its kin: their official files, and where they lie |
 
-pub mod builtin;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod catalog;
 mod error;
 mod files;
+pub mod har;
 pub mod idx;
-pub mod signal;
 mod split;
-pub mod statistics;
 mod text;
-pub mod uci_har;
 
 pub use error::DataError;
 pub use split::{Split, Standardizer, SubjectSplit, TEST_SUBJECTS, VALIDATION_SUBJECTS};
 pub use text::visible;
 
-/// Samples in a window (2.56 s at 50 Hz).
-pub const WINDOW: usize = 128;
-/// Samples from one window's start to the next's.
-pub const HOP: usize = 64;
-/// Signals per sample.
-pub const CHANNELS: usize = 9;
-/// Activities.
-pub const CLASSES: usize = 6;
-/// People.
-pub const SUBJECTS: u32 = 30;
-/// The activities, by label.
-pub const CLASS_NAMES: [&str; CLASSES] =
-    ["walking", "walking upstairs", "walking downstairs", "sitting", "standing", "laying"];
-/// The signals, in the order in which a window stores them: g, rad/s, g.
-pub const CHANNEL_NAMES: [&str; CHANNELS] = [
-    "body_acc_x",
-    "body_acc_y",
-    "body_acc_z",
-    "body_gyro_x",
-    "body_gyro_y",
-    "body_gyro_z",
-    "total_acc_x",
-    "total_acc_y",
-    "total_acc_z",
-];
+use har::{CHANNELS, HOP, WINDOW, builtin};
 
 /// Labelled windows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -167,12 +137,12 @@ impl Source {
     }
 }
 
-/// The data at `path` (see [`uci_har::from_path`]), or without one the whole built-in data set.
+/// The data at `path` (see [`har::uci_har::from_path`]), or without one the whole built-in data set.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn load(path: Option<&std::path::Path>) -> Result<Source, DataError> {
     match path {
         None => Source::builtin(builtin::SUBSET, Some(builtin::REST)),
-        Some(path) => uci_har::from_path(path),
+        Some(path) => har::uci_har::from_path(path),
     }
 }
 

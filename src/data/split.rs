@@ -1,6 +1,7 @@
 //! Training, validation and test windows, divided by whole people, and their scale.
 
-use super::{CHANNELS, CLASS_NAMES, CLASSES, DataError, Windows};
+use super::har::{CHANNELS, CLASS_NAMES, CLASSES};
+use super::{DataError, Windows};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -210,7 +211,7 @@ impl Standardizer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::WINDOW;
+    use crate::data::har::WINDOW;
 
     /// One window for each subject; every channel differs in mean and spread.
     fn windows(subjects: &[u32]) -> Windows {

@@ -3,7 +3,8 @@
 use super::archive::{self, Tensor};
 use super::record::Named;
 use crate::bilevel::Problem;
-use crate::data::{CHANNEL_NAMES, CLASS_NAMES, Standardizer};
+use crate::data::Standardizer;
+use crate::data::har::{CHANNEL_NAMES, CLASS_NAMES};
 use crate::nn::{Model, Parameter};
 use safetensors::Dtype;
 use serde_json::{Value, json};

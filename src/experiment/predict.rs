@@ -41,7 +41,8 @@ pub fn seconds(pace: &Pace, plan: &Plan, config: &TuneConfig, windows: [usize; 3
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Source, builtin};
+    use crate::data::Source;
+    use crate::data::har::builtin;
     use crate::reference::ReferenceEngine;
 
     #[test]

@@ -6,14 +6,17 @@ use super::record::Trivial;
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::hyperparameters::{Hyperparameters, Kind};
 use crate::bilevel::{Blueprint, Counts, Memory, Method, Problem, SessionData, Set, SolveError, Targets};
-use crate::data::{self, CHANNELS, Split, Standardizer, WINDOW, Windows};
-use crate::nn::{Layer, Model};
+use crate::data::har::{CHANNELS, WINDOW};
+use crate::data::{self, Split, Standardizer, Windows};
+use crate::nn::{Layer, zoo};
 use crate::rng::{Purpose, permute_index, split_seed, stream_key};
 
 /// The bilevel problem that a configuration states for a number of training windows.
 pub fn problem(config: &TuneConfig, training_windows: usize) -> Problem {
     let task = config.task;
-    let mut model = Model::har_cnn(config.network.filters(), config.network.hidden(), task.outputs(), config.dropout);
+    let (filters, hidden) = (config.network.filters(), config.network.hidden());
+    let model = zoo::har_cnn(&[WINDOW, CHANNELS], filters, hidden, task.outputs(), config.dropout);
+    let mut model = model.expect("the sizes fit by construction");
     if task.softplus() {
         model = model.then(Layer::Softplus).expect("softplus fits everywhere");
     }

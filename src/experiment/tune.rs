@@ -13,7 +13,8 @@ use super::setup::{method, outer_rate, outer_windows, problem, scaled, session_d
 use crate::bilevel::hyperparameters::Hyperparameters;
 use crate::bilevel::outer::OuterAdam;
 use crate::bilevel::{Estimate, Flow, Monitor, Session, Set, SolveError};
-use crate::data::{self, CLASS_NAMES, Standardizer};
+use crate::data::har::CLASS_NAMES;
+use crate::data::{self, Standardizer};
 use crate::engine::{Counters, LocalFuture};
 use crate::rig::Device;
 

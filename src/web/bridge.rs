@@ -14,7 +14,8 @@ use super::post::Post;
 use super::protocol::*;
 use super::run::{self, Control, Job};
 use crate::bilevel::Flow;
-use crate::data::{self, CHANNEL_NAMES, CLASS_NAMES, DataError, Source, SubjectSplit, Windows, uci_har};
+use crate::data::har::{CHANNEL_NAMES, CLASS_NAMES, uci_har};
+use crate::data::{self, DataError, Source, SubjectSplit, Windows};
 use crate::experiment::config::DataSource;
 
 /// Samples a second of the UCI HAR data.

@@ -85,7 +85,7 @@ pub fn tiny_data(root: &Path) -> PathBuf {
         let windows: Vec<(u32, u32)> = people.iter().flat_map(|&p| (1..=6).map(move |label| (p, label))).collect();
         let signals = folder.join(part).join("Inertial Signals");
         fs::create_dir_all(&signals).unwrap();
-        for (c, channel) in stackelberg::data::CHANNEL_NAMES.iter().enumerate() {
+        for (c, channel) in stackelberg::data::har::CHANNEL_NAMES.iter().enumerate() {
             let mut text = String::new();
             for &(_, label) in &windows {
                 for t in 0..128 {

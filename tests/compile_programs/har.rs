@@ -9,8 +9,8 @@ use stackelberg::bilevel::{Loss, Problem, programs};
 use stackelberg::compile::Output;
 use stackelberg::interp;
 use stackelberg::ir::{DType, Graph, NodeId, numel};
-use stackelberg::nn::Model;
 use stackelberg::nn::optim::Optimizer;
+use stackelberg::nn::{Model, zoo};
 use stackelberg::rig::Function;
 
 fn problem(model: Model, optimizer: Optimizer, batch: usize) -> Problem {
@@ -73,7 +73,7 @@ fn inputs(g: &Graph) -> Vec<Vec<f64>> {
 #[test]
 fn steps_compute_what_the_interpreter_computes() {
     for optimizer in Optimizer::ALL {
-        let small = problem(Model::har_cnn(3, 5, 6, 0.3), optimizer, 4);
+        let small = problem(zoo::har_cnn(&[128, 9], 3, 5, 6, 0.3).unwrap(), optimizer, 4);
         for (name, f) in functions(&small) {
             let inputs = inputs(&f.graph);
             let nodes: Vec<NodeId> = f.outputs.iter().map(|output| output.node).collect();
@@ -88,7 +88,7 @@ fn steps_compute_what_the_interpreter_computes() {
 
 #[test]
 fn steps_take_few_dispatches() {
-    let narrow = problem(Model::har_cnn(8, 16, 6, 0.3), Optimizer::Momentum, 64);
+    let narrow = problem(zoo::har_cnn(&[128, 9], 8, 16, 6, 0.3).unwrap(), Optimizer::Momentum, 64);
     let most = [34, 67, 72, 29, 10];
     for ((name, f), most) in functions(&narrow).into_iter().zip(most) {
         let start = Instant::now();

@@ -2,7 +2,7 @@
 #![allow(dead_code)] // each user needs a part of it
 
 use flate2::read::GzDecoder;
-use stackelberg::data::{HOP, builtin::Run, signal::SENSORS};
+use stackelberg::data::har::{HOP, builtin::Run, signal::SENSORS};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 
 use stackelberg::bilevel::{Directions, Forward, Loss, Memory, Problem, Reverse, SessionData, Set, Targets};
 use stackelberg::cpu::CpuEngine;
-use stackelberg::nn::{Model, optim::Optimizer};
+use stackelberg::nn::{optim::Optimizer, zoo};
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::Device;
 use stackelberg::rng::{Purpose, Stream};
@@ -20,7 +20,7 @@ fn windows(count: usize, stream: u32) -> Set {
 }
 
 pub fn narrow(steps: usize) -> Case {
-    let model = Model::har_cnn(8, 16, 6, 0.3);
+    let model = zoo::har_cnn(&[128, 9], 8, 16, 6, 0.3).unwrap();
     let problem = Problem {
         batch: 6,
         l2: true,

@@ -70,8 +70,8 @@ impl Inner for Problem {
         if self.batches == Source::Table {
             declare("batches", DType::U32, self.steps * self.batch);
         }
-        if let (Some((mask, _)), Some(Source::Table)) = (self.model.dropout(), self.masked()) {
-            declare("masks", DType::F32, self.steps * self.batch * numel(mask));
+        if self.masked() == Some(Source::Table) {
+            declare("masks", DType::F32, self.steps * self.mask_len());
         }
         if self.takes_seed() {
             declare("seed", DType::U32, 2);

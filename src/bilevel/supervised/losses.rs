@@ -4,6 +4,7 @@ use super::problem::{CHUNK, Problem};
 use super::{ParameterMap, TrainingLoss};
 use crate::bilevel::inner::Objective;
 use crate::ir::{DType, Graph, NodeId, Scalar};
+use crate::nn::reading;
 use crate::rig::Function;
 
 impl Problem {
@@ -62,7 +63,7 @@ impl Problem {
     /// The model's outputs for a chunk and the sum of its valid rows' losses (shape `[1]`).
     fn chunk_loss(&self, g: &mut Graph, state: NodeId, x: NodeId, target: NodeId, valid: NodeId) -> (NodeId, NodeId) {
         let theta = g.segment(state, 0, self.model.parameter_count());
-        let output = self.model.apply(g, theta, x, None);
+        let output = self.model.apply(g, x, &mut reading::Predicting { weights: theta, running: None });
         let each = self.outer_loss.each(g, output, target);
         let nothing = g.full(&[CHUNK], 0.0);
         let each = g.select(valid, each, nothing);
@@ -84,7 +85,7 @@ impl Objective for Problem {
         let (x, y) = self.training_set(g);
         let (rows, valid) = chunk_rows(g, chunk, self.train);
         let (x, y) = (g.take_rows(x, rows), g.take_rows(y, rows));
-        let output = self.model.apply(g, weights, x, None);
+        let output = self.model.apply(g, x, &mut reading::Training::new(weights, None, vec![]));
         let mut each = self.loss.each(g, output, y);
         if let Some(of_examples) = self.example_weights(g, lambda, rows) {
             each = g.mul(each, of_examples);

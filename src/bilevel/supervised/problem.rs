@@ -95,7 +95,7 @@ pub const CHUNK: usize = 128;
 impl Problem {
     /// A training on all examples at once, with the model's dropout, without penalties, weights and noise.
     pub fn new(model: Model, loss: Loss, optimizer: Optimizer, steps: usize, train: usize) -> Self {
-        let masks = model.dropout().is_some_and(|(_, rate)| rate > 0.0).then_some(Source::Keyed);
+        let masks = model.places().iter().any(|place| place.rate > 0.0).then_some(Source::Keyed);
         Problem {
             model,
             loss,
@@ -134,9 +134,10 @@ impl Problem {
                 "a loss of labels takes one output for each class, and the model's outputs have the shape {output:?}; \
                  add a flatten or dense layer"
             ),
-            () if self.noise.contains(&Noise::Dropout) && self.model.dropout().is_none() => {
-                "Noise::Dropout acts at the model's dropout layer, and it has none".to_owned()
+            () if self.noise.contains(&Noise::Dropout) && self.model.places().is_empty() => {
+                "Noise::Dropout acts at the model's dropout layers, and it has none".to_owned()
             }
+            () if self.model.statistic_count() > 0 => "a training with batch norm is not there yet".to_owned(),
             () if self.noise.iter().any(twice) => "a kind of noise is named twice".to_owned(),
             () if self.regularizer.as_ref().is_some_and(|regularizer| regularizer.len == 0) => {
                 "the regularizer has no hyperparameter; give it at least 1".to_owned()
@@ -200,7 +201,7 @@ impl Problem {
 
     /// Where dropout masks come from, if the training has any: noise may stand in their place.
     pub(in crate::bilevel) fn masked(&self) -> Option<Source> {
-        self.masks.filter(|_| self.model.dropout().is_some() && !self.noise.contains(&Noise::Dropout))
+        self.masks.filter(|_| !self.model.places().is_empty() && !self.noise.contains(&Noise::Dropout))
     }
 
     /// Whether anything in a step is drawn.

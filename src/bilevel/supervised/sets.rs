@@ -82,7 +82,8 @@ pub struct SessionData {
     pub seed: u64,
     /// Rows of the batches `[steps, batch]` where these come from a table.
     pub batches: Vec<u32>,
-    /// Dropout masks `[steps, …]` where these come from a table.
+    /// Dropout masks `[steps, …]` where these come from a table: in each row those of each dropout layer, one after
+    /// another.
     pub masks: Vec<f32>,
 }
 

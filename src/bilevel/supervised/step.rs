@@ -10,6 +10,7 @@ use crate::bilevel::inner::At;
 use crate::bilevel::programs::row;
 use crate::ir::{DType, Graph, NodeId, Scalar, numel};
 use crate::nn::functions::dropout_factor;
+use crate::nn::{Place, reading};
 use crate::rng::Purpose;
 
 impl Problem {
@@ -22,10 +23,10 @@ impl Problem {
 
         let (x, target, rows) = self.batch(g, at.time);
         let x = self.augment(g, at, x);
-        let factor = self.dropout_factor(g, at);
+        let factors = self.dropout_factors(g, at);
         let weights = self.example_weights(g, at.lambda, rows);
         let l2_log = self.penalties(g, at.lambda);
-        let output = self.model.apply(g, theta, x, factor);
+        let output = self.model.apply(g, x, &mut reading::Training::new(theta, None, factors));
         let training = TrainingLoss { model: &self.model, map, loss: self.loss, l2_log, weights };
         let mut loss = training.of_output(g, theta, output, target);
         if let Some(value) = self.regularization(g, theta, at.lambda) {
@@ -115,57 +116,69 @@ impl Problem {
         let mut x = x;
         if let Some((channels, between)) = shape[1..].split_last() {
             let factors = [&[self.batch][..], &vec![1; between.len()], &[*channels]].concat();
-            if let Some(noise) = self.noise(g, at, Noise::Scaling, &factors) {
+            if let Some(noise) = self.noise(g, at, Noise::Scaling, &factors, 0) {
                 let factor = g.offset(noise, 1.0);
                 x = g.mul(x, factor);
             }
         }
-        match self.noise(g, at, Noise::Jitter, &shape) {
+        match self.noise(g, at, Noise::Jitter, &shape, 0) {
             Some(noise) => g.add(x, noise),
             None => x,
         }
     }
 
-    /// What the dropout layer multiplies by: masks, or noise about 1.
-    fn dropout_factor(&self, g: &mut Graph, at: &At) -> Option<NodeId> {
-        let (shape, rate) = self.model.dropout()?;
-        let shape = [&[self.batch], shape].concat();
-        match self.noise(g, at, Noise::Dropout, &shape) {
-            Some(noise) => Some(g.offset(noise, 1.0)),
-            None => self.mask(g, at.time).map(|mask| dropout_factor(g, mask, rate)),
-        }
+    /// What the dropout layers multiply by: masks, or noise about 1. Where nothing is dropped, activations pass.
+    fn dropout_factors(&self, g: &mut Graph, at: &At) -> Vec<Option<NodeId>> {
+        let places = self.model.places().iter().enumerate();
+        let factors = places.map(|(k, place)| {
+            let shape = [&[self.batch], &place.shape[..]].concat();
+            match self.noise(g, at, Noise::Dropout, &shape, k as u32) {
+                Some(noise) => Some(g.offset(noise, 1.0)),
+                None => self.mask(g, at.time, k).map(|mask| dropout_factor(g, mask, place.rate)),
+            }
+        });
+        factors.collect()
     }
 
-    /// Normal noise of a step with its standard deviation, if the training has this kind.
-    fn noise(&self, g: &mut Graph, at: &At, kind: Noise, shape: &[usize]) -> Option<NodeId> {
+    /// Normal noise of a step with its standard deviation, if the training has this kind; `stream` tells apart several
+    /// of one kind.
+    fn noise(&self, g: &mut Graph, at: &At, kind: Noise, shape: &[usize], stream: u32) -> Option<NodeId> {
         let position = self.noise.iter().position(|&other| other == kind)?;
         let deviation = g.segment(at.lambda, self.layout().noise_log.start + position, 1);
         let deviation = g.scalar(Scalar::Exp, &[deviation]);
         let count = numel(shape);
         let key = self.stream_key(g, kind.purpose(), at.time, count);
         let index = g.iota(&[count], 0);
-        let xi = noise::normal(g, key, index);
+        let xi = noise::normal(g, key, index, stream);
         let noise = g.mul(deviation, xi);
         Some(g.reshape(noise, shape))
     }
 
-    /// The dropout mask of a step, 1 where an activation is kept.
-    fn mask(&self, g: &mut Graph, time: NodeId) -> Option<NodeId> {
-        let (shape, rate) = self.model.dropout()?;
-        let shape = [&[self.batch], shape].concat();
+    /// Values in a step's masks: those of each dropout layer, one after another.
+    pub(in crate::bilevel) fn mask_len(&self) -> usize {
+        self.batch * self.model.places().iter().map(|place| numel(&place.shape)).sum::<usize>()
+    }
+
+    /// The mask of a dropout layer in a step, 1 where an activation is kept. None where nothing is dropped.
+    fn mask(&self, g: &mut Graph, time: NodeId, k: usize) -> Option<NodeId> {
+        let Place { shape, rate } = &self.model.places()[k];
+        let shape = [&[self.batch], &shape[..]].concat();
         let count = numel(&shape);
         let mask = match self.masked()? {
             Source::Table => {
-                let table = g.input("masks", &[self.steps, count], DType::F32);
+                let table = self.input(g, "masks", &[self.steps, self.mask_len()], DType::F32);
                 let row = row(g, time, self.steps);
                 let row = g.take_rows(table, row);
+                let before: usize = self.model.places()[..k].iter().map(|place| numel(&place.shape)).sum();
+                let row = g.slice(row, &[0, self.batch * before], &[1, count], &[1, 1]);
                 g.reshape(row, &shape)
             }
+            Source::Keyed if *rate == 0.0 => return None,
             Source::Keyed => {
                 let index = g.iota(&[count], 0);
-                let zero = g.full_u(&[count], 0);
+                let stream = g.full_u(&[count], k as u32);
                 let [k0, k1] = self.stream_key(g, Purpose::Dropout, time, count);
-                let bits = g.scalar(Scalar::Threefry0, &[k0, k1, index, zero]);
+                let bits = g.scalar(Scalar::Threefry0, &[k0, k1, index, stream]);
                 let threshold = g.full_u(&[count], ((1.0 - rate) * 2f64.powi(32)) as u32);
                 let kept = g.scalar(Scalar::LtU, &[bits, threshold]);
                 let kept = g.scalar(Scalar::ToFloat, &[kept]);
@@ -175,10 +188,15 @@ impl Problem {
         Some(g.name(mask, "mask"))
     }
 
+    /// An input that several places of a graph read.
+    fn input(&self, g: &mut Graph, name: &str, shape: &[usize], dtype: DType) -> NodeId {
+        let known = g.inputs().iter().find(|(other, _)| other == name).map(|(_, id)| *id);
+        known.unwrap_or_else(|| g.input(name, shape, dtype))
+    }
+
     /// The two key words of a stream at a step, stretched to `count`; see [`crate::rng::stream_key`].
     fn stream_key(&self, g: &mut Graph, purpose: Purpose, time: NodeId, count: usize) -> [NodeId; 2] {
-        let known = g.inputs().iter().find(|(name, _)| name == "seed").map(|(_, id)| *id);
-        let seed = known.unwrap_or_else(|| g.input("seed", &[2], DType::U32));
+        let seed = self.input(g, "seed", &[2], DType::U32);
         let seed = [0, 1].map(|k| g.segment(seed, k, 1));
         let purpose = g.full_u(&[1], purpose as u32);
         [Scalar::Threefry0, Scalar::Threefry1].map(|word| {

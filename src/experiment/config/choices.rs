@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::words;
 use crate::bilevel::Loss;
 use crate::bilevel::hyperparameters::Kind;
-use crate::data::{CHANNELS, CLASSES};
+use crate::data::har::{CHANNELS, CLASSES};
 use crate::nn::functions;
 use crate::nn::optim::{Epsilon, Optimizer};
 

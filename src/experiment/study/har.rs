@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use super::{Library, Trial, Work};
 use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Loss, Memory, Pace, Problem, Session, SessionData, Set, SolveError, Targets};
-use crate::data::{self, CLASSES, Split, SubjectSplit, Windows, statistics};
+use crate::data::har::{CLASSES, statistics};
+use crate::data::{self, Split, SubjectSplit, Windows};
 use crate::experiment::config::{Network, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::predict;
@@ -399,7 +400,7 @@ async fn on_statistics(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::builtin;
+    use crate::data::har::builtin;
 
     #[test]
     fn auc_counts_pairs_in_the_right_order() {

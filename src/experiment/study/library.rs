@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::data::catalog::DataSet;
+use crate::data::har::builtin;
 use crate::data::idx::Labelled;
-use crate::data::{self, DataError, Source, builtin};
+use crate::data::{self, DataError, Source};
 use crate::experiment::config::DataSource;
 
 /// The windows that a configuration names.

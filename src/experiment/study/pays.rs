@@ -12,7 +12,8 @@ use super::{Budget, Library, Study, Trial, Work};
 use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::outer::OuterAdam;
 use crate::bilevel::{Directions, Memory, Pace, Problem, Session, Transform};
-use crate::data::{CLASSES, Split};
+use crate::data::Split;
+use crate::data::har::CLASSES;
 use crate::experiment::config::TuneConfig;
 use crate::experiment::error::TuneError;
 use crate::experiment::predict;
@@ -259,7 +260,8 @@ impl Work for Pays {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Source, builtin};
+    use crate::data::Source;
+    use crate::data::har::builtin;
 
     #[test]
     fn a_space_has_as_many_variables_as_it_says_and_knows_their_derivatives() {

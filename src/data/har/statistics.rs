@@ -3,9 +3,10 @@
 //!
 //! Measured with scikit-learn 1.9 (`StandardScaler`, `LogisticRegression(max_iter=1000)`) on the whole
 //! data set: test accuracy 94.5 % when trained on all 21 published training subjects, 93.3 % on the 16
-//! of them that [`SubjectSplit`](super::SubjectSplit) trains on.
+//! of them that [`SubjectSplit`](crate::data::SubjectSplit) trains on.
 
-use super::{CHANNELS, WINDOW, Windows};
+use super::{CHANNELS, WINDOW};
+use crate::data::Windows;
 
 /// The statistics of one channel, in order. Quantiles interpolate linearly; *steps* are differences
 /// of neighbouring samples; autocorrelations are of the signal less its mean, divided by the one at

@@ -13,8 +13,8 @@
 //! first differences (u16, wrapping), as byte planes. Byte plane k holds byte k of every number.
 
 use super::signal::{Filters, SENSORS, median3, physical};
-use super::split::TEST_SUBJECTS;
-use super::{CHANNELS, CLASSES, DataError, HOP, SUBJECTS, WINDOW, Windows};
+use super::{CHANNELS, CLASSES, HOP, SUBJECTS, WINDOW};
+use crate::data::{DataError, TEST_SUBJECTS, Windows};
 use bytemuck::Zeroable;
 use flate2::{Compression, Crc, read::ZlibDecoder, write::ZlibEncoder};
 use std::io::{Read, Write};
@@ -28,10 +28,10 @@ const BODY_LIMIT: usize = 32 << 20;
 /// Twelve people (8 for training, 2 for validation, 2 for test): enough to start with. The page
 /// fetches this file and the other; programs carry them.
 #[cfg(not(target_arch = "wasm32"))]
-pub const SUBSET: &[u8] = include_bytes!("../../data/har/subset.bin");
+pub const SUBSET: &[u8] = include_bytes!("../../../data/har/subset.bin");
 /// The other eighteen.
 #[cfg(not(target_arch = "wasm32"))]
-pub const REST: &[u8] = include_bytes!("../../data/har/rest.bin");
+pub const REST: &[u8] = include_bytes!("../../../data/har/rest.bin");
 /// Who is in `SUBSET`.
 pub const SUBSET_SUBJECTS: [u32; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 11, 14, 15, 16];
 
@@ -233,7 +233,7 @@ fn corrupt(reason: &str) -> DataError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::signal::channels;
+    use crate::data::har::signal::channels;
     use crate::data::{Split, SubjectSplit};
 
     fn wave(length: usize) -> Vec<[i16; SENSORS]> {

@@ -70,7 +70,7 @@ fn median<T: PartialOrd>(a: T, b: T, c: T) -> T {
 /// The nine channels of a whole recording: `raw` holds samples in g and rad/s at 50 Hz.
 ///
 /// ```
-/// use stackelberg::data::signal;
+/// use stackelberg::data::har::signal;
 /// let still = vec![[0.0, 0.0, 1.0, 0.0, 0.0, 0.0]; 3000];
 /// let last = *signal::channels(&still).last().unwrap();
 /// assert!(last[2].abs() < 1e-3, "gravity is not part of body_acc_z");

@@ -5,9 +5,10 @@
 //! ready-made features (`X_*.txt`) are not. Sizes are limited while unpacking, so a hostile zip
 //! cannot exhaust memory.
 
-use super::files::{is_shadow, read_limited};
-use super::text::{excerpt, plain, visible};
-use super::{CHANNEL_NAMES, CHANNELS, CLASSES, DataError, SUBJECTS, WINDOW, Windows};
+use super::{CHANNEL_NAMES, CHANNELS, CLASSES, SUBJECTS, WINDOW};
+use crate::data::files::{is_shadow, read_limited};
+use crate::data::text::{excerpt, plain, visible};
+use crate::data::{DataError, Windows};
 use std::borrow::Cow;
 use std::io::{Cursor, Read, Seek};
 use zip::ZipArchive;
@@ -22,7 +23,7 @@ const FILE_LIMIT_MIB: u64 = 32;
 /// The genuine `UCI HAR Dataset.zip` has 61 MB.
 const ZIP_LIMIT_MIB: u64 = 256;
 /// Genuine accelerations are below 20 g and turns below 40 rad/s, in whatever unit.
-pub(super) const SIGNAL_LIMIT: f32 = 1e6;
+pub(in crate::data) const SIGNAL_LIMIT: f32 = 1e6;
 
 /// Gives a file by its path below the data set's root, or nothing if it does not exist.
 type Reader<'a> = dyn FnMut(&str) -> Result<Option<Vec<u8>>, DataError> + 'a;
@@ -352,9 +353,9 @@ impl Table {
 /// The data set in the file system.
 #[cfg(not(target_arch = "wasm32"))]
 mod paths {
-    use super::super::files::{self, DEPTH};
     use super::*;
     use crate::data::Source;
+    use crate::data::files::{self, DEPTH};
     use std::io::BufReader;
     use std::path::{Path, PathBuf};
 
