@@ -21,7 +21,7 @@ use stackelberg::data::har::CLASSES;
 use stackelberg::data::har::statistics::{FEATURES, features};
 use stackelberg::data::{self, Split, Windows};
 use stackelberg::ir::{Graph, NodeId, Scalar};
-use stackelberg::nn::{Layer, Model, optim::Optimizer};
+use stackelberg::nn::{Layer, Model, optim};
 
 const LEARNING_RATE: f64 = 0.1;
 const LOG_PENALTY: f64 = -3.0;
@@ -107,7 +107,7 @@ fn problem(steps: usize, train: usize) -> Problem {
         g.scale(sum, 0.5)
     };
     let regularizer = Some(Regularizer::new(FEATURES, penalty));
-    Problem { regularizer, ..Problem::new(model, Loss::CrossEntropy, Optimizer::Sgd, steps, train) }
+    Problem { regularizer, ..Problem::new(model, Loss::CrossEntropy, optim::Sgd, steps, train) }
 }
 
 /// Statistics of the training and of the validation windows, scaled by the training ones'.

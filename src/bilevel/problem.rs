@@ -12,7 +12,7 @@ use crate::autodiff::{grad, vjp};
 use crate::compile::{CompileError, Output, Program, compile};
 use crate::ir::{DType, Graph, NodeId, Scalar, numel};
 use crate::nn::functions::dropout_factor;
-use crate::nn::{Model, Place, optim::Optimizer, reading};
+use crate::nn::{Model, Place, optim::Dynamics, reading};
 use crate::rng::Purpose;
 
 /// Where a step's batch or dropout mask comes from.
@@ -33,7 +33,8 @@ pub struct Problem {
     pub loss: Loss,
     /// Outer loss of an example; its targets are of the same type.
     pub outer_loss: Loss,
-    pub optimizer: Optimizer,
+    /// How it is trained.
+    pub optimizer: Dynamics,
     /// Training steps T.
     pub steps: usize,
     /// Examples a step.
@@ -138,13 +139,13 @@ pub(super) struct StepInputs {
 
 impl Problem {
     /// A training on all examples at once, with the model's dropout, without penalties, weights and noise.
-    pub fn new(model: Model, loss: Loss, optimizer: Optimizer, steps: usize, train: usize) -> Self {
+    pub fn new(model: Model, loss: Loss, optimizer: impl Into<Dynamics>, steps: usize, train: usize) -> Self {
         let masks = model.places().iter().any(|place| place.rate > 0.0).then_some(Source::Keyed);
         Problem {
             model,
             loss,
             outer_loss: loss,
-            optimizer,
+            optimizer: optimizer.into(),
             steps,
             batch: train,
             train,
@@ -373,7 +374,7 @@ impl Problem {
 
     /// The model's outputs for a chunk and the sum of its valid rows' losses (shape `[1]`).
     fn chunk_loss(&self, g: &mut Graph, state: NodeId, x: NodeId, target: NodeId, valid: NodeId) -> (NodeId, NodeId) {
-        let theta = g.segment(state, 0, self.model.parameter_count());
+        let theta = self.optimizer.readout(g, state, self.model.parameter_count());
         let output = self.model.apply(g, x, &mut reading::Predicting { weights: theta, running: None });
         let each = self.outer_loss.each(g, output, target);
         let nothing = g.full(&[CHUNK], 0.0);
@@ -620,7 +621,7 @@ mod tests {
             padding: Padding::VALID,
             bias: false,
         };
-        let sound = Problem::new(model, Loss::CrossEntropy, Optimizer::Sgd, 4, 10);
+        let sound = Problem::new(model, Loss::CrossEntropy, crate::nn::optim::Sgd, 4, 10);
         let cases = [
             (Problem { steps: 0, ..sound.clone() }, "no training steps"),
             (Problem { batch: 0, ..sound.clone() }, "no example"),

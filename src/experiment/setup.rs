@@ -25,7 +25,7 @@ pub fn problem(config: &TuneConfig, training_windows: usize) -> Problem {
         l2: true,
         weights: config.hyperparameters.contains(&Kind::ExampleWeights),
         noise: config.noise(),
-        ..Problem::new(model, task.loss(), config.optimizer.optimizer(), config.steps as usize, training_windows)
+        ..Problem::new(model, task.loss(), config.optimizer.clone(), config.steps as usize, training_windows)
     }
 }
 

@@ -4,7 +4,7 @@
 use stackelberg::bilevel::{Directions, Forward, Loss, Memory, Problem, Reverse, SessionData, Set, Targets};
 use stackelberg::cpu::CpuEngine;
 use stackelberg::engine::Engine;
-use stackelberg::nn::{optim::Optimizer, zoo};
+use stackelberg::nn::{optim, zoo};
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rng::{Purpose, Stream};
 
@@ -25,7 +25,7 @@ pub fn narrow(steps: usize) -> Case {
         batch: 6,
         l2: true,
         weights: true,
-        ..Problem::new(model, Loss::CrossEntropy, Optimizer::Momentum, steps, 18)
+        ..Problem::new(model, Loss::CrossEntropy, optim::Momentum, steps, 18)
     };
     let layout = problem.layout();
     let mut lambda = vec![0.02f64.ln(); layout.len()];

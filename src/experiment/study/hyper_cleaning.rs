@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::experiment::error::TuneError;
 use crate::experiment::record::Named;
 use crate::experiment::tune::{Observer, Watched};
-use crate::nn::optim::Optimizer;
+use crate::nn::optim;
 use crate::nn::{Layer, Model};
 use crate::rng::{Purpose, Stream, permute_index, split_seed, stream_key};
 
@@ -110,7 +110,7 @@ struct Examples {
 fn problem(examples: usize, steps: usize) -> Problem {
     let dense = Layer::Dense { name: "dense".into(), inputs: PIXELS, outputs: CLASSES, bias: true };
     let model = Model::new(vec![dense], &[PIXELS]).expect("one dense layer fits");
-    Problem { weights: true, ..Problem::new(model, Loss::CrossEntropy, Optimizer::Sgd, steps, examples) }
+    Problem { weights: true, ..Problem::new(model, Loss::CrossEntropy, optim::Sgd, steps, examples) }
 }
 
 /// Every training begins from weights of zero.
