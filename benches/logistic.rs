@@ -20,7 +20,7 @@ use stackelberg::cpu::CpuEngine;
 use stackelberg::data::har::statistics::{FEATURES, features};
 use stackelberg::data::{self, Dataset, Split};
 use stackelberg::ir::{Graph, NodeId, Scalar};
-use stackelberg::nn::{Layer, Model, optim::Optimizer};
+use stackelberg::nn::{Layer, Model, optim};
 
 const LEARNING_RATE: f64 = 0.1;
 const LOG_PENALTY: f64 = -3.0;
@@ -106,7 +106,7 @@ fn problem(steps: usize, train: usize, classes: usize) -> Problem {
         g.scale(sum, 0.5)
     };
     let regularizer = Some(Regularizer::new(FEATURES, penalty));
-    Problem { regularizer, ..Problem::new(model, Loss::CrossEntropy, Optimizer::Sgd, steps, train) }
+    Problem { regularizer, ..Problem::new(model, Loss::CrossEntropy, optim::Sgd, steps, train) }
 }
 
 /// Statistics of the training and of the validation windows, scaled by the training ones'; how many classes there are.

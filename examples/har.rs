@@ -4,7 +4,7 @@
 use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
 use stackelberg::bilevel::outer::OuterAdam;
 use stackelberg::bilevel::{Loss, Memory, Noise, Problem, Session, SessionData, Unattended};
-use stackelberg::nn::{Model, optim::Optimizer};
+use stackelberg::nn::{optim, zoo};
 
 mod support;
 
@@ -15,7 +15,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         batch: 64,
         l2: true,
         noise: vec![Noise::Dropout, Noise::Jitter, Noise::Scaling],
-        ..Problem::new(Model::har_cnn(8, 16, 6, 0.5), Loss::CrossEntropy, Optimizer::Momentum, 60, train.count)
+        ..Problem::new(
+            zoo::har_cnn(&[128, 9], 8, 16, 6, 0.5).unwrap(),
+            Loss::CrossEntropy,
+            optim::Momentum,
+            60,
+            train.count,
+        )
     };
     let mut point = Hyperparameters::default()
         .tuned(&problem, Kind::Lr, 0.01)

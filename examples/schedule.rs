@@ -6,16 +6,15 @@
 use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
 use stackelberg::bilevel::outer::OuterAdam;
 use stackelberg::bilevel::{Loss, Memory, Problem, Session, SessionData, Unattended};
-use stackelberg::nn::{Model, optim::Optimizer};
+use stackelberg::nn::{optim, zoo};
 
 mod support;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [train, validation, test] = support::windows()?;
 
-    let model = Model::har_cnn(8, 16, 6, 0.0);
-    let problem =
-        Problem { batch: 64, ..Problem::new(model, Loss::CrossEntropy, Optimizer::Momentum, 60, train.count) };
+    let model = zoo::har_cnn(&[128, 9], 8, 16, 6, 0.0).unwrap();
+    let problem = Problem { batch: 64, ..Problem::new(model, Loss::CrossEntropy, optim::Momentum, 60, train.count) };
     let mut point = Hyperparameters::default()
         .tuned(&problem, Kind::Lr, 0.005)
         .tuned(&problem, Kind::LrSchedule, 1.0)

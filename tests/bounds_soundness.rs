@@ -5,6 +5,7 @@ mod engine_support;
 use engine_support::bounds::{Problem, random_graph};
 use stackelberg::interp::{Mismatch, bound, eval};
 use stackelberg::ir::{ConvFace, DType, Graph, Node, NodeId, Op, Scalar, numel, strides};
+use stackelberg::nn::reading::Training;
 use stackelberg::nn::{Layer, Model, Padding, functions};
 use stackelberg::rng::{Purpose, Stream};
 
@@ -223,7 +224,7 @@ fn conv_net(seed: u64) -> Problem {
     let x = p.input("x", &[batch, 12, 2], || stream.normal());
     let mask = p.input("mask", &[batch, 10, 4], || if stream.uniform() < 0.25 { 0.0 } else { 1.0 });
     let labels = p.words("labels", &[batch], 3, &mut stream);
-    let logits = model.apply(&mut p.graph, theta, x, Some(mask));
+    let logits = model.apply(&mut p.graph, x, &mut Training::new(theta, None, vec![Some(mask)]));
     let each = functions::cross_entropy_each(&mut p.graph, logits, labels);
     let sum = p.graph.sum_all(each);
     let loss = p.graph.scale(sum, 1.0 / batch as f64);

@@ -34,7 +34,7 @@ use stackelberg::cpu::CpuEngine;
 use stackelberg::engine::{BindingId, BufferId, Command, Engine, ProgramId, Values};
 use stackelberg::gpu::GpuEngine;
 use stackelberg::ir::{DType, Graph, NodeId};
-use stackelberg::nn::{Model, optim::Optimizer};
+use stackelberg::nn::{Model, optim, reading::Predicting, zoo};
 use stackelberg::reference::ReferenceEngine;
 use web_time::Instant;
 
@@ -126,7 +126,7 @@ fn parameters(model: &Model, first_stream: u64, direction: bool) -> Vec<f32> {
     let arrays = model.parameters().iter().zip(first_stream..);
     let values = arrays.flat_map(|(array, stream)| {
         let fan_in: usize = array.shape[..array.shape.len() - 1].iter().product();
-        let size = match (direction, array.is_kernel) {
+        let size = match (direction, array.is_kernel()) {
             (true, _) => 1.0,
             (_, true) => (6.0 / fan_in as f64).sqrt(),
             (_, false) => 0.01,
@@ -137,12 +137,12 @@ fn parameters(model: &Model, first_stream: u64, direction: bool) -> Vec<f32> {
 }
 
 fn problem(steps: usize) -> Problem {
-    let model = Model::har_cnn(64, 100, 6, 0.0);
+    let model = zoo::har_cnn(&[128, 9], 64, 100, 6, 0.0).unwrap();
     Problem {
         batch: BATCH,
         batches: Source::Table,
         l2: true,
-        ..Problem::new(model, Loss::CrossEntropy, Optimizer::Momentum, steps, BATCH * BATCHES)
+        ..Problem::new(model, Loss::CrossEntropy, optim::Momentum, steps, BATCH * BATCHES)
     }
 }
 
@@ -292,7 +292,7 @@ impl Bench {
         let map = ParameterMap::input(&mut g, model);
         let x = g.input("x", &[BATCH, WINDOW[0], WINDOW[1]], DType::F32);
         let y = g.input("y", &[BATCH], DType::U32);
-        let output = model.apply(&mut g, theta, x, None);
+        let output = model.apply(&mut g, x, &mut Predicting { weights: theta, running: None });
         let training = |l2_log: Option<NodeId>| TrainingLoss { model, map, loss: problem.loss, l2_log, weights: None };
         let plain = training(None).of_output(&mut g, theta, output, y);
         let loss = training(Some(l2_log)).of_output(&mut g, theta, output, y);

@@ -137,8 +137,8 @@ fn arrays(problem: &Problem, validation: usize) -> Vec<Array> {
     if problem.batches == Source::Table {
         declare("batches", DType::U32, problem.steps * problem.batch);
     }
-    if let (Some((mask, _)), Some(Source::Table)) = (problem.model.dropout(), problem.masked()) {
-        declare("masks", DType::F32, problem.steps * problem.batch * mask.iter().product::<usize>());
+    if problem.masked() == Some(Source::Table) {
+        declare("masks", DType::F32, problem.steps * problem.mask_len());
     }
     if problem.takes_seed() {
         declare("seed", DType::U32, 2);

@@ -160,7 +160,7 @@ impl ParameterMap {
         let (mut layer, mut is_kernel) = (vec![], vec![]);
         for p in model.parameters() {
             layer.extend(std::iter::repeat_n(p.layer as u32, p.len()));
-            is_kernel.extend(std::iter::repeat_n(u32::from(p.is_kernel), p.len()));
+            is_kernel.extend(std::iter::repeat_n(u32::from(p.is_kernel()), p.len()));
         }
         [layer, is_kernel]
     }

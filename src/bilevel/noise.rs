@@ -12,7 +12,7 @@ use crate::rng::Purpose;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Noise {
-    /// Gaussian dropout: the activations at the model's dropout layer are multiplied by 1 + s ξ. With
+    /// Gaussian dropout: the activations at the model's dropout layers are multiplied by 1 + s ξ. With
     /// s = √(p / (1 − p)) they have the variance of dropout at rate p, whose own masks have no derivative.
     Dropout,
     /// Every value of an example gets σ ξ added.
@@ -32,15 +32,16 @@ impl Noise {
     }
 }
 
-/// Standard normal numbers, a function of a stream's two key words and of `index` (all of one shape).
+/// Standard normal numbers, a function of a stream's two key words, of `index` (all of one shape) and of the number of a
+/// stream beside others under one key.
 ///
 /// The inverse of the normal distribution function, ξ = √2 erf⁻¹(x), by Giles's single-precision
 /// approximation ("Approximating the erfinv function", GPU Computing Gems, 2010, table 5), which needs nothing but a
 /// logarithm and a root: WGSL promises little about sine and cosine.
-pub(super) fn normal(g: &mut Graph, key: [NodeId; 2], index: NodeId) -> NodeId {
+pub(super) fn normal(g: &mut Graph, key: [NodeId; 2], index: NodeId, stream: u32) -> NodeId {
     let shape = g.shape(index).to_vec();
-    let zero = g.full_u(&shape, 0);
-    let bits = g.scalar(Scalar::Threefry0, &[key[0], key[1], index, zero]);
+    let stream = g.full_u(&shape, stream);
+    let bits = g.scalar(Scalar::Threefry0, &[key[0], key[1], index, stream]);
     // 23 bits and half a unit have an exact sum, so x lies inside (−1, 1), symmetrically.
     let unit = g.full_u(&shape, 1 << 9);
     let top = g.scalar(Scalar::DivU, &[bits, unit]);
@@ -137,7 +138,7 @@ mod tests {
         let mut g = Graph::new();
         let keys = [0, 1].map(|k| g.input(&format!("k{k}"), &[n], DType::U32));
         let index = g.iota(&[n], 0);
-        let xi = normal(&mut g, keys, index);
+        let xi = normal(&mut g, keys, index, 0);
         let draw = |key: [u32; 2]| interp::eval(&g, &[xi], &key.map(|k| vec![f64::from(k); n])).remove(0);
         let draws = draw([3, 4]);
         let moment = |p: i32| draws.iter().map(|x| x.powi(p)).sum::<f64>() / n as f64;

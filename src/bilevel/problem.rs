@@ -12,7 +12,7 @@ use crate::autodiff::{grad, vjp};
 use crate::compile::{CompileError, Output, Program, compile};
 use crate::ir::{DType, Graph, NodeId, Scalar, numel};
 use crate::nn::functions::dropout_factor;
-use crate::nn::{Model, optim::Optimizer};
+use crate::nn::{Model, Place, optim::Dynamics, reading};
 use crate::rng::Purpose;
 
 /// Where a step's batch or dropout mask comes from.
@@ -33,7 +33,8 @@ pub struct Problem {
     pub loss: Loss,
     /// Outer loss of an example; its targets are of the same type.
     pub outer_loss: Loss,
-    pub optimizer: Optimizer,
+    /// How it is trained.
+    pub optimizer: Dynamics,
     /// Training steps T.
     pub steps: usize,
     /// Examples a step.
@@ -138,13 +139,13 @@ pub(super) struct StepInputs {
 
 impl Problem {
     /// A training on all examples at once, with the model's dropout, without penalties, weights and noise.
-    pub fn new(model: Model, loss: Loss, optimizer: Optimizer, steps: usize, train: usize) -> Self {
-        let masks = model.dropout().is_some_and(|(_, rate)| rate > 0.0).then_some(Source::Keyed);
+    pub fn new(model: Model, loss: Loss, optimizer: impl Into<Dynamics>, steps: usize, train: usize) -> Self {
+        let masks = model.places().iter().any(|place| place.rate > 0.0).then_some(Source::Keyed);
         Problem {
             model,
             loss,
             outer_loss: loss,
-            optimizer,
+            optimizer: optimizer.into(),
             steps,
             batch: train,
             train,
@@ -175,9 +176,10 @@ impl Problem {
                 "a loss of labels takes one output for each class, and the model's outputs have the shape {output:?}; \
                  add a flatten or dense layer"
             ),
-            () if self.noise.contains(&Noise::Dropout) && self.model.dropout().is_none() => {
-                "Noise::Dropout acts at the model's dropout layer, and it has none".to_owned()
+            () if self.noise.contains(&Noise::Dropout) && self.model.places().is_empty() => {
+                "Noise::Dropout acts at the model's dropout layers, and it has none".to_owned()
             }
+            () if self.model.statistic_count() > 0 => "a training with batch norm is not there yet".to_owned(),
             () if self.noise.iter().any(twice) => "a kind of noise is named twice".to_owned(),
             () if self.regularizer.as_ref().is_some_and(|regularizer| regularizer.len == 0) => {
                 "the regularizer has no hyperparameter; give it at least 1".to_owned()
@@ -239,7 +241,7 @@ impl Problem {
 
     /// Where dropout masks come from, if the training has any: noise may stand in their place.
     pub(super) fn masked(&self) -> Option<Source> {
-        self.masks.filter(|_| self.model.dropout().is_some() && !self.noise.contains(&Noise::Dropout))
+        self.masks.filter(|_| !self.model.places().is_empty() && !self.noise.contains(&Noise::Dropout))
     }
 
     /// Whether anything in a step is drawn.
@@ -372,8 +374,8 @@ impl Problem {
 
     /// The model's outputs for a chunk and the sum of its valid rows' losses (shape `[1]`).
     fn chunk_loss(&self, g: &mut Graph, state: NodeId, x: NodeId, target: NodeId, valid: NodeId) -> (NodeId, NodeId) {
-        let theta = g.segment(state, 0, self.model.parameter_count());
-        let output = self.model.apply(g, theta, x, None);
+        let theta = self.optimizer.readout(g, state, self.model.parameter_count());
+        let output = self.model.apply(g, x, &mut reading::Predicting { weights: theta, running: None });
         let each = self.outer_loss.each(g, output, target);
         let nothing = g.full(&[CHUNK], 0.0);
         let each = g.select(valid, each, nothing);
@@ -402,10 +404,10 @@ impl Problem {
 
         let (x, target, rows) = self.batch(g, inputs.time);
         let x = self.augment(g, inputs, x);
-        let factor = self.dropout_factor(g, inputs);
+        let factors = self.dropout_factors(g, inputs);
         let weights = self.example_weights(g, inputs.lambda, rows);
         let l2_log = self.penalties(g, inputs.lambda);
-        let output = self.model.apply(g, theta, x, factor);
+        let output = self.model.apply(g, x, &mut reading::Training::new(theta, None, factors));
         let training = TrainingLoss { model: &self.model, map, loss: self.loss, l2_log, weights };
         let mut loss = training.of_output(g, theta, output, target);
         if let Some(value) = self.regularization(g, theta, inputs.lambda) {
@@ -496,57 +498,69 @@ impl Problem {
         let mut x = x;
         if let Some((channels, between)) = shape[1..].split_last() {
             let factors = [&[self.batch][..], &vec![1; between.len()], &[*channels]].concat();
-            if let Some(noise) = self.noise(g, inputs, Noise::Scaling, &factors) {
+            if let Some(noise) = self.noise(g, inputs, Noise::Scaling, &factors, 0) {
                 let factor = g.offset(noise, 1.0);
                 x = g.mul(x, factor);
             }
         }
-        match self.noise(g, inputs, Noise::Jitter, &shape) {
+        match self.noise(g, inputs, Noise::Jitter, &shape, 0) {
             Some(noise) => g.add(x, noise),
             None => x,
         }
     }
 
-    /// What the dropout layer multiplies by: masks, or noise about 1.
-    fn dropout_factor(&self, g: &mut Graph, inputs: &StepInputs) -> Option<NodeId> {
-        let (shape, rate) = self.model.dropout()?;
-        let shape = [&[self.batch], shape].concat();
-        match self.noise(g, inputs, Noise::Dropout, &shape) {
-            Some(noise) => Some(g.offset(noise, 1.0)),
-            None => self.mask(g, inputs.time).map(|mask| dropout_factor(g, mask, rate)),
-        }
+    /// What the dropout layers multiply by: masks, or noise about 1. Where nothing is dropped, activations pass.
+    fn dropout_factors(&self, g: &mut Graph, inputs: &StepInputs) -> Vec<Option<NodeId>> {
+        let places = self.model.places().iter().enumerate();
+        let factors = places.map(|(k, place)| {
+            let shape = [&[self.batch], &place.shape[..]].concat();
+            match self.noise(g, inputs, Noise::Dropout, &shape, k as u32) {
+                Some(noise) => Some(g.offset(noise, 1.0)),
+                None => self.mask(g, inputs.time, k).map(|mask| dropout_factor(g, mask, place.rate)),
+            }
+        });
+        factors.collect()
     }
 
-    /// Normal noise of a step with its standard deviation, if the training has this kind.
-    fn noise(&self, g: &mut Graph, inputs: &StepInputs, kind: Noise, shape: &[usize]) -> Option<NodeId> {
+    /// Normal noise of a step with its standard deviation, if the training has this kind; `stream` tells apart several
+    /// of one kind.
+    fn noise(&self, g: &mut Graph, inputs: &StepInputs, kind: Noise, shape: &[usize], stream: u32) -> Option<NodeId> {
         let position = self.noise.iter().position(|&other| other == kind)?;
         let deviation = g.segment(inputs.lambda, self.layout().noise_log.start + position, 1);
         let deviation = g.scalar(Scalar::Exp, &[deviation]);
         let count = numel(shape);
         let key = self.stream_key(g, kind.purpose(), inputs.time, count);
         let index = g.iota(&[count], 0);
-        let xi = noise::normal(g, key, index);
+        let xi = noise::normal(g, key, index, stream);
         let noise = g.mul(deviation, xi);
         Some(g.reshape(noise, shape))
     }
 
-    /// The dropout mask of a step, 1 where an activation is kept.
-    fn mask(&self, g: &mut Graph, time: NodeId) -> Option<NodeId> {
-        let (shape, rate) = self.model.dropout()?;
-        let shape = [&[self.batch], shape].concat();
+    /// Values in a step's masks: those of each dropout layer, one after another.
+    pub(super) fn mask_len(&self) -> usize {
+        self.batch * self.model.places().iter().map(|place| numel(&place.shape)).sum::<usize>()
+    }
+
+    /// The mask of a dropout layer in a step, 1 where an activation is kept. None where nothing is dropped.
+    fn mask(&self, g: &mut Graph, time: NodeId, k: usize) -> Option<NodeId> {
+        let Place { shape, rate } = &self.model.places()[k];
+        let shape = [&[self.batch], &shape[..]].concat();
         let count = numel(&shape);
         let mask = match self.masked()? {
             Source::Table => {
-                let table = g.input("masks", &[self.steps, count], DType::F32);
+                let table = self.input(g, "masks", &[self.steps, self.mask_len()], DType::F32);
                 let row = self.row(g, time);
                 let row = g.take_rows(table, row);
+                let before: usize = self.model.places()[..k].iter().map(|place| numel(&place.shape)).sum();
+                let row = g.slice(row, &[0, self.batch * before], &[1, count], &[1, 1]);
                 g.reshape(row, &shape)
             }
+            Source::Keyed if *rate == 0.0 => return None,
             Source::Keyed => {
                 let index = g.iota(&[count], 0);
-                let zero = g.full_u(&[count], 0);
+                let stream = g.full_u(&[count], k as u32);
                 let [k0, k1] = self.stream_key(g, Purpose::Dropout, time, count);
-                let bits = g.scalar(Scalar::Threefry0, &[k0, k1, index, zero]);
+                let bits = g.scalar(Scalar::Threefry0, &[k0, k1, index, stream]);
                 let threshold = g.full_u(&[count], ((1.0 - rate) * 2f64.powi(32)) as u32);
                 let kept = g.scalar(Scalar::LtU, &[bits, threshold]);
                 let kept = g.scalar(Scalar::ToFloat, &[kept]);
@@ -556,10 +570,15 @@ impl Problem {
         Some(g.name(mask, "mask"))
     }
 
+    /// An input that several places of a graph read.
+    fn input(&self, g: &mut Graph, name: &str, shape: &[usize], dtype: DType) -> NodeId {
+        let known = g.inputs().iter().find(|(other, _)| other == name).map(|(_, id)| *id);
+        known.unwrap_or_else(|| g.input(name, shape, dtype))
+    }
+
     /// The two key words of a stream at a step, stretched to `count`; see [`crate::rng::stream_key`].
     fn stream_key(&self, g: &mut Graph, purpose: Purpose, time: NodeId, count: usize) -> [NodeId; 2] {
-        let known = g.inputs().iter().find(|(name, _)| name == "seed").map(|(_, id)| *id);
-        let seed = known.unwrap_or_else(|| g.input("seed", &[2], DType::U32));
+        let seed = self.input(g, "seed", &[2], DType::U32);
         let seed = [0, 1].map(|k| g.segment(seed, k, 1));
         let purpose = g.full_u(&[1], purpose as u32);
         [Scalar::Threefry0, Scalar::Threefry1].map(|word| {
@@ -602,7 +621,7 @@ mod tests {
             padding: Padding::VALID,
             bias: false,
         };
-        let sound = Problem::new(model, Loss::CrossEntropy, Optimizer::Sgd, 4, 10);
+        let sound = Problem::new(model, Loss::CrossEntropy, crate::nn::optim::Sgd, 4, 10);
         let cases = [
             (Problem { steps: 0, ..sound.clone() }, "no training steps"),
             (Problem { batch: 0, ..sound.clone() }, "no example"),

@@ -5,6 +5,7 @@ use super::problem::{CHUNK, Function, Problem, chunk_rows};
 use super::{ParameterMap, TrainingLoss};
 use crate::autodiff::{grad, hvp, mixed};
 use crate::ir::{DType, Graph, NodeId};
+use crate::nn::reading;
 
 /// One chunk of the inner loss L(w, λ) with what it is a function of.
 struct Chunk {
@@ -65,7 +66,7 @@ impl Problem {
         let weights = g.segment(state, 0, self.model.parameter_count());
         let (rows, valid) = chunk_rows(g, counter, self.train);
         let (x, y) = (g.take_rows(x, rows), g.take_rows(y, rows));
-        let output = self.model.apply(g, weights, x, None);
+        let output = self.model.apply(g, x, &mut reading::Training::new(weights, None, vec![]));
         let mut each = self.loss.each(g, output, y);
         if let Some(of_examples) = self.example_weights(g, lambda, rows) {
             each = g.mul(each, of_examples);

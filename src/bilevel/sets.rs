@@ -81,7 +81,8 @@ pub struct SessionData {
     pub seed: u64,
     /// Rows of the batches `[steps, batch]` where these come from a table.
     pub batches: Vec<u32>,
-    /// Dropout masks `[steps, …]` where these come from a table.
+    /// Dropout masks `[steps, …]` where these come from a table: in each row those of each dropout layer, one after
+    /// another.
     pub masks: Vec<f32>,
 }
 
@@ -162,8 +163,7 @@ pub(super) fn write(runner: &mut Runner, problem: &Problem, data: &SessionData) 
         runner.write_exactly("batches", problem.steps * problem.batch, Values::U32(&data.batches))?;
     }
     if runner.holds("masks") {
-        let mask: usize = problem.model.dropout().map_or(0, |(shape, _)| shape.iter().product());
-        runner.write_exactly("masks", problem.steps * problem.batch * mask, Values::F32(&data.masks))?;
+        runner.write_exactly("masks", problem.steps * problem.mask_len(), Values::F32(&data.masks))?;
     }
     if runner.holds("seed") {
         runner.write("seed", Values::U32(&split_seed(data.seed)))?;

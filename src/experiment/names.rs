@@ -53,7 +53,8 @@ pub fn is_of(kind: Kind, name: &str) -> bool {
 pub(super) fn each(group: &Group, problem: &Problem) -> Option<Vec<String>> {
     let stem = stem(group.kind);
     match group.kind {
-        Kind::L2 | Kind::LrLayers => {
+        Kind::L2 => Some(problem.model.kernels().into_iter().map(|(_, layer)| format!("{stem}.{layer}")).collect()),
+        Kind::LrLayers => {
             Some(problem.model.layer_names().into_iter().map(|layer| format!("{stem}.{layer}")).collect())
         }
         Kind::Betas => Some(vec!["beta1".to_owned(), "beta2".to_owned()]),

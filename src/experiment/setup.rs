@@ -7,13 +7,15 @@ use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::hyperparameters::{Hyperparameters, Kind};
 use crate::bilevel::{Blueprint, Counts, Memory, Method, Problem, SessionData, Set, SolveError, Targets};
 use crate::data::{self, Dataset, Sizes, Split, Standardizer};
-use crate::nn::{Layer, Model};
+use crate::nn::{Layer, zoo};
 use crate::rng::{Purpose, permute_index, split_seed, stream_key};
 
 /// The bilevel problem that a configuration states for data of these sizes.
 pub fn problem(config: &TuneConfig, sizes: &Sizes) -> Problem {
     let task = config.task;
-    let mut model = Model::har_cnn(config.network.filters(), config.network.hidden(), sizes.outputs, config.dropout);
+    let (filters, hidden) = (config.network.filters(), config.network.hidden());
+    let model = zoo::har_cnn(&sizes.input, filters, hidden, sizes.outputs, config.dropout);
+    let mut model = model.expect("the sizes fit by construction");
     if task.softplus() {
         model = model.then(Layer::Softplus).expect("softplus fits everywhere");
     }
@@ -22,7 +24,7 @@ pub fn problem(config: &TuneConfig, sizes: &Sizes) -> Problem {
         l2: true,
         weights: config.hyperparameters.contains(&Kind::ExampleWeights),
         noise: config.noise(),
-        ..Problem::new(model, task.loss(), config.optimizer.optimizer(), config.steps as usize, sizes.train)
+        ..Problem::new(model, task.loss(), config.optimizer.clone(), config.steps as usize, sizes.train)
     }
 }
 

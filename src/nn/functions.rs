@@ -79,6 +79,14 @@ pub fn average_pool(g: &mut Graph, x: NodeId, window: &[usize], stride: &[usize]
     g.scale(sum, 1.0 / count)
 }
 
+/// Mean over all axes of `[n, spatial…, channels]` but the first and last, which stay.
+pub fn spatial_mean(g: &mut Graph, x: NodeId) -> NodeId {
+    let shape = g.shape(x).to_vec();
+    let axes: Vec<usize> = (1..shape.len() - 1).collect();
+    let mean = g.mean_keep(x, &axes);
+    g.reshape(mean, &[shape[0], shape[shape.len() - 1]])
+}
+
 /// The largest element along `axis`, kept with size 1, constant to derivatives.
 fn detached_max(g: &mut Graph, x: NodeId, axis: usize) -> NodeId {
     let mut shape = g.shape(x).to_vec();
@@ -149,18 +157,46 @@ pub fn one_hot_mse_each(g: &mut Graph, output: NodeId, label: NodeId) -> NodeId 
     mse_each(g, output, target)
 }
 
-/// γ (x − mean) / √(variance + ε) + β with the biased variance over `axes`; γ and β lie along the
-/// last axis.
-pub fn normalize(g: &mut Graph, x: NodeId, gamma: NodeId, beta: NodeId, axes: &[usize], epsilon: f64) -> NodeId {
+/// Mean, deviations from it and biased variance; mean and variance keep the axes they are taken over with size 1.
+pub struct Moments {
+    /// The mean.
+    pub mean: NodeId,
+    /// x − mean.
+    pub centred: NodeId,
+    /// Mean square of the deviations.
+    pub variance: NodeId,
+}
+
+/// The moments of `x` over `axes`.
+pub fn moments(g: &mut Graph, x: NodeId, axes: &[usize]) -> Moments {
     let mean = g.mean_keep(x, axes);
     let centred = g.sub(x, mean);
     let square = g.mul(centred, centred);
     let variance = g.mean_keep(square, axes);
+    Moments { mean, centred, variance }
+}
+
+/// γ · centred / √(variance + ε) + β; γ (else 1) and β (else 0) lie along the last axis.
+pub fn standardize(
+    g: &mut Graph,
+    centred: NodeId,
+    variance: NodeId,
+    gamma: Option<NodeId>,
+    beta: Option<NodeId>,
+    epsilon: f64,
+) -> NodeId {
     let variance = g.offset(variance, epsilon);
     let deviation = g.scalar(Scalar::Sqrt, &[variance]);
-    let scaled = g.mul(gamma, centred);
+    let scaled = gamma.map_or(centred, |gamma| g.mul(gamma, centred));
     let normal = g.div(scaled, deviation);
-    g.add(normal, beta)
+    beta.map_or(normal, |beta| g.add(normal, beta))
+}
+
+/// γ (x − mean) / √(variance + ε) + β with the biased variance over `axes`; γ and β lie along the
+/// last axis.
+pub fn normalize(g: &mut Graph, x: NodeId, gamma: NodeId, beta: NodeId, axes: &[usize], epsilon: f64) -> NodeId {
+    let Moments { centred, variance, .. } = moments(g, x, axes);
+    standardize(g, centred, variance, Some(gamma), Some(beta), epsilon)
 }
 
 /// mask / (1 − rate): what dropout multiplies activations by, given 1 where one is kept and 0 elsewhere.

@@ -1,156 +1,10 @@
 //! A feed-forward model: a list of layers over one parameter vector.
 
-use serde::{Deserialize, Serialize};
-
-use super::functions;
-use crate::ir::{Graph, NodeId, Scalar, numel};
-use crate::rng::{Purpose, Stream};
-
-/// Padding of one spatial axis.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Padding {
-    /// `valid` or `same`.
-    Rule(PaddingRule),
-    /// Zeros before and after.
-    Explicit([usize; 2]),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PaddingRule {
-    Valid,
-    Same,
-}
-
-impl Padding {
-    /// No padding.
-    pub const VALID: Padding = Padding::Rule(PaddingRule::Valid);
-
-    /// Zeros before and after an axis of length `n`; `same` puts the smaller half first.
-    pub fn resolve(&self, n: usize, kernel: usize, stride: usize) -> [usize; 2] {
-        match self {
-            Padding::Rule(PaddingRule::Valid) => [0, 0],
-            Padding::Rule(PaddingRule::Same) => {
-                let total = ((n.div_ceil(stride) - 1) * stride + kernel).saturating_sub(n);
-                [total / 2, total - total / 2]
-            }
-            Padding::Explicit(pads) => *pads,
-        }
-    }
-
-    /// Length of a convolution's output along an axis of length `n`, or why there is none.
-    pub fn output(&self, n: usize, kernel: usize, stride: usize) -> Result<usize, String> {
-        if n == 0 || kernel == 0 || stride == 0 {
-            return Err("length, kernel and stride must be at least 1".to_owned());
-        }
-        let pads = self.resolve(n, kernel, stride);
-        let padded = pads[0].checked_add(pads[1]).and_then(|pads| pads.checked_add(n));
-        let padded = padded.ok_or_else(|| format!("a padding of {pads:?} is too large"))?;
-        if kernel > padded {
-            return Err(format!("kernel {kernel} is longer than the padded length {padded}"));
-        }
-        Ok((padded - kernel) / stride + 1)
-    }
-}
-
-/// One layer. Activations are `[batch, time, channels]`, `[batch, height, width, channels]` or
-/// `[batch, features]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub enum Layer {
-    Dense {
-        name: String,
-        #[serde(rename = "in")]
-        inputs: usize,
-        #[serde(rename = "out")]
-        outputs: usize,
-        #[serde(default = "yes")]
-        bias: bool,
-    },
-    Conv1d {
-        name: String,
-        k: usize,
-        cin: usize,
-        cout: usize,
-        stride: usize,
-        padding: Padding,
-        #[serde(default = "yes")]
-        bias: bool,
-    },
-    Conv2d {
-        name: String,
-        k: [usize; 2],
-        cin: usize,
-        cout: usize,
-        stride: [usize; 2],
-        padding: [Padding; 2],
-        #[serde(default = "yes")]
-        bias: bool,
-    },
-    Relu,
-    Tanh,
-    Sigmoid,
-    Softplus,
-    /// Active in training only. The mask (1 keeps) has the shape of the activation.
-    Dropout {
-        rate: f64,
-    },
-    Maxpool1d {
-        window: usize,
-        stride: usize,
-    },
-    Maxpool2d {
-        window: [usize; 2],
-        stride: [usize; 2],
-    },
-    Avgpool1d {
-        window: usize,
-        stride: usize,
-    },
-    Avgpool2d {
-        window: [usize; 2],
-        stride: [usize; 2],
-    },
-    Flatten,
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// A layer that does not fit what comes before it.
-#[derive(Debug, thiserror::Error, PartialEq)]
-#[error("layer {position} ({layer}): {problem}")]
-pub struct ModelError {
-    /// Counted from 1.
-    pub position: usize,
-    pub layer: String,
-    pub problem: String,
-}
-
-/// One array of the parameter vector.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Parameter {
-    /// `<layer>.kernel` or `<layer>.bias`.
-    pub name: String,
-    pub shape: Vec<usize>,
-    /// First element in the parameter vector.
-    pub offset: usize,
-    /// Number of the parameter layer it belongs to, counted from 0.
-    pub layer: usize,
-    pub is_kernel: bool,
-}
-
-impl Parameter {
-    pub fn len(&self) -> usize {
-        numel(&self.shape)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
+use super::layer::Layer;
+use super::layout::{Arrays, ModelError, Place, Step};
+use super::parameters::{Parameter, Statistic};
+use super::reading::Reading;
+use crate::ir::{Graph, NodeId};
 
 /// A checked list of layers with the layout of its parameter vector: kernel, then bias, layer by
 /// layer.
@@ -159,167 +13,31 @@ pub struct Model {
     layers: Vec<Layer>,
     input: Vec<usize>,
     output: Vec<usize>,
-    parameters: Vec<Parameter>,
-    /// Shape of the dropout layer's mask for one example, if there is one.
-    mask: Option<Vec<usize>>,
+    steps: Vec<Step>,
+    arrays: Arrays,
 }
 
 impl Model {
     /// Checks the layers against an input shape (without the batch axis) and lays out parameters.
-    pub fn new(layers: Vec<Layer>, input: &[usize]) -> Result<Self, ModelError> {
-        let mut model =
-            Model { layers: vec![], input: input.to_vec(), output: input.to_vec(), parameters: vec![], mask: None };
-        for (k, layer) in layers.into_iter().enumerate() {
-            let label = format!("{layer:?}").split([' ', '{']).next().unwrap_or_default().to_lowercase();
-            model.push(layer).map_err(|problem| ModelError { position: k + 1, layer: label, problem })?;
-        }
-        Ok(model)
-    }
-
-    /// The network of the first paper for windows `[128, 9]`: Conv1D k3 twice with ReLU, dropout,
-    /// max-pool 2, dense with ReLU, dense.
     ///
-    /// # Panics
-    /// If there are no filters, hidden units or classes, or the dropout rate is outside [0, 1).
-    pub fn har_cnn(filters: usize, hidden: usize, classes: usize, dropout: f64) -> Self {
-        let conv = |name: &str, cin| Layer::Conv1d {
-            name: name.to_owned(),
-            k: 3,
-            cin,
-            cout: filters,
-            stride: 1,
-            padding: Padding::VALID,
-            bias: true,
-        };
-        let dense = |name: &str, inputs, outputs| Layer::Dense { name: name.to_owned(), inputs, outputs, bias: true };
-        let layers = vec![
-            conv("conv1", 9),
-            Layer::Relu,
-            conv("conv2", filters),
-            Layer::Relu,
-            Layer::Dropout { rate: dropout },
-            Layer::Maxpool1d { window: 2, stride: 2 },
-            Layer::Flatten,
-            dense("dense1", 62 * filters, hidden),
-            Layer::Relu,
-            dense("dense2", hidden, classes),
-        ];
-        Self::new(layers, &[128, 9]).expect("the sizes fit by construction")
+    /// # Errors
+    /// If a layer does not take what the one before it makes.
+    pub fn new(layers: Vec<Layer>, input: &[usize]) -> Result<Self, ModelError> {
+        let mut arrays = Arrays::default();
+        let (steps, output) = arrays.list(&layers, input, "")?;
+        Ok(Model { layers, input: input.to_vec(), output, steps, arrays })
     }
 
     /// The model with another layer behind it.
+    ///
+    /// # Errors
+    /// If the layer does not take what the model makes.
     pub fn then(self, layer: Layer) -> Result<Self, ModelError> {
         let input = self.input.clone();
         Self::new(self.layers.into_iter().chain([layer]).collect(), &input)
     }
 
-    fn push(&mut self, layer: Layer) -> Result<(), String> {
-        let shape = self.output.clone();
-        if shape.contains(&0) {
-            return Err(format!("is given activations of shape {shape:?}, which hold nothing"));
-        }
-        let pooled = |axes: &[(usize, usize, usize)]| -> Result<Vec<usize>, String> {
-            let mut out = shape.clone();
-            if shape.len() != axes.len() + 1 {
-                return Err(format!("cannot pool activations of shape {shape:?}"));
-            }
-            for (axis, &(n, window, stride)) in axes.iter().enumerate() {
-                if window == 0 || stride == 0 || window > n {
-                    return Err(format!("window {window} with stride {stride} does not fit length {n}"));
-                }
-                out[axis] = (n - window) / stride + 1;
-            }
-            Ok(out)
-        };
-        let size = |axis: usize| shape.get(axis).copied().unwrap_or(0);
-        self.output = match &layer {
-            Layer::Dense { name, inputs, outputs, bias } => {
-                if shape != [*inputs] {
-                    return Err(format!("takes {inputs} features, but is given activations of shape {shape:?}"));
-                }
-                self.parameter_layer(name, vec![*inputs, *outputs], *bias)?;
-                vec![*outputs]
-            }
-            Layer::Conv1d { name, k, cin, cout, stride, padding, bias } => {
-                if shape.len() != 2 || shape[1] != *cin {
-                    return Err(format!("takes [length, {cin}], but is given activations of shape {shape:?}"));
-                }
-                let length = padding.output(shape[0], *k, *stride)?;
-                self.parameter_layer(name, vec![*k, *cin, *cout], *bias)?;
-                vec![length, *cout]
-            }
-            Layer::Conv2d { name, k, cin, cout, stride, padding, bias } => {
-                if shape.len() != 3 || shape[2] != *cin {
-                    return Err(format!("takes [height, width, {cin}], but is given activations of shape {shape:?}"));
-                }
-                let height = padding[0].output(shape[0], k[0], stride[0])?;
-                let width = padding[1].output(shape[1], k[1], stride[1])?;
-                self.parameter_layer(name, vec![k[0], k[1], *cin, *cout], *bias)?;
-                vec![height, width, *cout]
-            }
-            Layer::Dropout { rate } => {
-                if !(0.0..1.0).contains(rate) {
-                    return Err(format!("rate {rate} is outside [0, 1)"));
-                }
-                if self.mask.is_some() {
-                    return Err("a model has at most one dropout layer".to_owned());
-                }
-                self.mask = Some(shape.clone());
-                shape
-            }
-            Layer::Maxpool1d { window, stride } | Layer::Avgpool1d { window, stride } => {
-                pooled(&[(size(0), *window, *stride)])?
-            }
-            Layer::Maxpool2d { window, stride } | Layer::Avgpool2d { window, stride } => {
-                pooled(&[(size(0), window[0], stride[0]), (size(1), window[1], stride[1])])?
-            }
-            Layer::Flatten => vec![numel(&shape)],
-            Layer::Relu | Layer::Tanh | Layer::Sigmoid | Layer::Softplus => shape,
-        };
-        self.layers.push(layer);
-        Ok(())
-    }
-
-    fn parameter_layer(&mut self, name: &str, kernel: Vec<usize>, bias: bool) -> Result<(), String> {
-        if name.is_empty() {
-            return Err("has no name, by which records and files know its weights".to_owned());
-        }
-        if self.layer_names().contains(&name) {
-            return Err(format!(
-                "is called `{name}`, as another layer is; records and files know weights by that name"
-            ));
-        }
-        if kernel.contains(&0) {
-            return Err(format!("has a kernel of shape {kernel:?}, which holds no weight"));
-        }
-        // Arrays are counted in four bytes.
-        let size = kernel.iter().try_fold(1usize, |size, &n| size.checked_mul(n));
-        if size.is_none_or(|size| size.saturating_add(self.parameter_count()) > i32::MAX as usize) {
-            return Err(format!("has a kernel of shape {kernel:?}, with which there are 2³¹ weights or more"));
-        }
-        let layer = self.parameter_layers();
-        let outputs = kernel[kernel.len() - 1];
-        let offset = self.parameter_count();
-        let bias_offset = offset + numel(&kernel);
-        self.parameters.push(Parameter {
-            name: format!("{name}.kernel"),
-            shape: kernel,
-            offset,
-            layer,
-            is_kernel: true,
-        });
-        if bias {
-            self.parameters.push(Parameter {
-                name: format!("{name}.bias"),
-                shape: vec![outputs],
-                offset: bias_offset,
-                layer,
-                is_kernel: false,
-            });
-        }
-        Ok(())
-    }
-
+    /// Its layers, as they were given.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
     }
@@ -334,97 +52,262 @@ impl Model {
         &self.output
     }
 
+    /// The arrays of the parameter vector, in order.
     pub fn parameters(&self) -> &[Parameter] {
-        &self.parameters
+        &self.arrays.parameters
     }
 
     /// Length of the parameter vector.
     pub fn parameter_count(&self) -> usize {
-        self.parameters.last().map_or(0, |p| p.offset + p.len())
+        self.arrays.parameter_count()
+    }
+
+    /// The arrays of the vector of running statistics, in order.
+    pub fn statistics(&self) -> &[Statistic] {
+        &self.arrays.statistics
+    }
+
+    /// Length of the vector of running statistics.
+    pub fn statistic_count(&self) -> usize {
+        self.arrays.statistic_count()
     }
 
     /// Number of layers that have parameters.
     pub fn parameter_layers(&self) -> usize {
-        self.parameters.last().map_or(0, |p| p.layer + 1)
+        self.arrays.parameter_layers()
+    }
+
+    /// The layers that have a kernel, which penalties are on: number among those that have parameters, and name.
+    pub fn kernels(&self) -> Vec<(usize, &str)> {
+        let kernels = self.arrays.parameters.iter().filter(|p| p.is_kernel());
+        kernels.map(|p| (p.layer, layer_name(p))).collect()
     }
 
     /// Names of the layers that have parameters.
     pub fn layer_names(&self) -> Vec<&str> {
-        let kernels = self.parameters.iter().filter(|p| p.is_kernel);
-        kernels.filter_map(|p| p.name.strip_suffix(".kernel")).collect()
+        let first = |k: &usize| *k == 0 || self.parameters()[*k].layer != self.parameters()[*k - 1].layer;
+        (0..self.parameters().len()).filter(first).map(|k| layer_name(&self.parameters()[k])).collect()
     }
 
-    /// Shape of the dropout mask of one example and the rate, if the model has dropout.
-    pub fn dropout(&self) -> Option<(&[usize], f64)> {
-        let shape = self.mask.as_deref()?;
-        self.layers.iter().find_map(|layer| match layer {
-            Layer::Dropout { rate } => Some((shape, *rate)),
-            _ => None,
-        })
+    /// The places where activations may be dropped, in the order of the layers.
+    pub fn places(&self) -> &[Place] {
+        &self.arrays.places
     }
 
-    /// Outputs `[batch, …]` for `x` (`[batch, …input]`) and the parameter vector `theta`. The dropout
-    /// layer multiplies by `factor` (`[batch, …]`), such as [`functions::dropout_factor`]; without one it
-    /// passes.
-    pub fn apply(&self, g: &mut Graph, theta: NodeId, x: NodeId, factor: Option<NodeId>) -> NodeId {
-        let mut parameters = self.parameters.iter().peekable();
-        let mut h = x;
-        for layer in &self.layers {
-            h = match layer {
-                Layer::Dense { .. } => {
-                    let kernel = take(g, theta, parameters.next());
-                    functions::matmul(g, h, kernel, [false, false])
-                }
-                Layer::Conv1d { k, stride, padding, .. } => {
-                    let kernel = take(g, theta, parameters.next());
-                    let pads = padding.resolve(g.shape(h)[1], *k, *stride);
-                    functions::conv1d(g, h, kernel, *stride, pads)
-                }
-                Layer::Conv2d { k, stride, padding, .. } => {
-                    let kernel = take(g, theta, parameters.next());
-                    let pads = [0, 1].map(|a| padding[a].resolve(g.shape(h)[1 + a], k[a], stride[a]));
-                    functions::conv2d(g, h, kernel, *stride, pads)
-                }
-                Layer::Relu => g.scalar(Scalar::Relu, &[h]),
-                Layer::Tanh => g.scalar(Scalar::Tanh, &[h]),
-                Layer::Sigmoid => g.scalar(Scalar::Sigmoid, &[h]),
-                Layer::Softplus => g.scalar(Scalar::Softplus, &[h]),
-                Layer::Dropout { .. } => factor.map_or(h, |factor| g.mul(h, factor)),
-                Layer::Maxpool1d { window, stride } => functions::max_pool(g, h, &[*window], &[*stride]),
-                Layer::Maxpool2d { window, stride } => functions::max_pool(g, h, window, stride),
-                Layer::Avgpool1d { window, stride } => functions::average_pool(g, h, &[*window], &[*stride]),
-                Layer::Avgpool2d { window, stride } => functions::average_pool(g, h, window, stride),
-                Layer::Flatten => {
-                    let shape = g.shape(h).to_vec();
-                    g.reshape(h, &[shape[0], numel(&shape[1..])])
-                }
-            };
-            // A bias follows its kernel.
-            if let Some(bias) = parameters.next_if(|p| !p.is_kernel) {
-                let bias = take(g, theta, Some(bias));
-                h = g.add(h, bias);
-            }
-        }
-        h
+    /// Outputs `[batch, …]` for `x` (`[batch, …input]`).
+    pub fn apply(&self, g: &mut Graph, x: NodeId, reading: &mut dyn Reading) -> NodeId {
+        read(&self.steps, g, x, reading)
     }
 
-    /// He-normal kernels (standard deviation √(2 / fan in)) and zero biases, a function of the seed.
+    /// Initial parameters, a function of the seed: He-normal kernels, scales of 1, and zeros.
     pub fn initial_parameters(&self, seed: u64) -> Vec<f32> {
         let mut theta = vec![0.0; self.parameter_count()];
-        for p in self.parameters.iter().filter(|p| p.is_kernel) {
-            let fan_in: usize = p.shape[..p.shape.len() - 1].iter().product();
-            let deviation = (2.0 / fan_in as f64).sqrt();
-            let mut stream = Stream::new(seed, Purpose::Init, p.layer as u32);
-            theta[p.offset..p.offset + p.len()].fill_with(|| (deviation * stream.normal()) as f32);
-        }
+        self.parameters().iter().for_each(|p| p.initialize(seed, &mut theta[p.offset..][..p.len()]));
         theta
+    }
+
+    /// Running statistics before the first batch: means of 0 and variances of 1.
+    pub fn initial_statistics(&self) -> Vec<f32> {
+        self.statistics().iter().flat_map(|s| std::iter::repeat_n(s.start, s.len)).collect()
     }
 }
 
-/// A parameter as an array.
-fn take(g: &mut Graph, theta: NodeId, parameter: Option<&Parameter>) -> NodeId {
-    let parameter = parameter.expect("the layout has a parameter for each layer");
-    let flat = g.segment(theta, parameter.offset, parameter.len());
-    let array = g.reshape(flat, &parameter.shape);
-    g.name(array, &parameter.name)
+/// The layer's part of a parameter's name.
+fn layer_name(parameter: &Parameter) -> &str {
+    parameter.name.rsplit_once('.').map_or("", |(layer, _)| layer)
+}
+
+fn read(steps: &[Step], g: &mut Graph, x: NodeId, reading: &mut dyn Reading) -> NodeId {
+    steps.iter().fold(x, |h, step| match step {
+        Step::Affine(layer) => reading.affine(g, layer, h),
+        Step::Norm(layer) => reading.normalize(g, layer, h),
+        Step::Drop(place) => reading.drop(g, *place, h),
+        Step::Residual { body, projection } => {
+            let made = read(body, g, h, reading);
+            let kept = read(projection, g, h, reading);
+            g.add(made, kept)
+        }
+        Step::Function(function) => function.apply(g, h),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::autodiff::check::check_grads;
+    use crate::interp::eval;
+    use crate::ir::{DType, numel};
+    use crate::nn::reading::{Predicting, Training};
+    use crate::nn::{layers_from_json, zoo};
+    use crate::rng::{Purpose, Stream};
+
+    const RESIDUAL: &str = r#"[
+        {"type": "conv1d", "name": "conv1", "k": 3, "cin": 2, "cout": 3, "stride": 1, "padding": "same", "bias": false},
+        {"type": "batchnorm", "name": "norm1", "channels": 3},
+        {"type": "tanh"},
+        {"type": "dropout", "rate": 0.5},
+        {"type": "residual", "layers": [
+            {"type": "conv1d", "name": "conv2", "k": 3, "cin": 3, "cout": 4, "stride": 2, "padding": "same"},
+            {"type": "batchnorm", "name": "norm2", "channels": 4, "scale": false, "statistics": "running"},
+            {"type": "dropout", "rate": 0.25},
+            {"type": "softplus"}
+        ], "projection": [
+            {"type": "conv1d", "name": "conv3", "k": 1, "cin": 3, "cout": 4, "stride": 2, "padding": "same", "bias": false}
+        ]},
+        {"type": "spatialmean"},
+        {"type": "dense", "name": "dense1", "in": 4, "out": 3}
+    ]"#;
+
+    fn residual() -> Model {
+        Model::new(layers_from_json(RESIDUAL).unwrap(), &[6, 2]).unwrap()
+    }
+
+    fn draws(stream: &mut Stream, n: usize) -> Vec<f64> {
+        (0..n).map(|_| stream.normal()).collect()
+    }
+
+    /// The model as a training reads it: its graph, the sum of squares of its outputs, the running statistics
+    /// afterwards, and values of all inputs (weights, examples, statistics, factors).
+    fn training(model: &Model, batch: usize) -> (Graph, NodeId, Option<NodeId>, Vec<Vec<f64>>) {
+        let mut stream = Stream::new(5, Purpose::Search, 0);
+        let mut g = Graph::new();
+        let weights = g.input("weights", &[model.parameter_count()], DType::F32);
+        let x = g.input("x", &[&[batch], model.input()].concat(), DType::F32);
+        let initial = model.initial_parameters(1).into_iter().map(f64::from);
+        let mut values: Vec<Vec<f64>> = vec![initial.map(|w| w + 0.1 * stream.normal()).collect()];
+        values.push(draws(&mut stream, batch * numel(model.input())));
+        let running = (model.statistic_count() > 0).then(|| g.input("running", &[model.statistic_count()], DType::F32));
+        if running.is_some() {
+            values.push(model.initial_statistics().into_iter().map(f64::from).collect());
+        }
+        let mut factors = vec![];
+        for (k, place) in model.places().iter().enumerate() {
+            let shape = [&[batch], &place.shape[..]].concat();
+            factors.push(Some(g.input(&format!("factor{k}"), &shape, DType::F32)));
+            values.push((0..numel(&shape)).map(|_| f64::from(stream.uniform() > 0.3) * 1.5).collect());
+        }
+        let mut reading = Training::new(weights, running, factors);
+        let output = model.apply(&mut g, x, &mut reading);
+        assert_eq!(g.shape(output), [&[batch], model.output()].concat());
+        let square = g.mul(output, output);
+        let sum = g.sum_all(square);
+        let entered = reading.running(&mut g);
+        (g, sum, entered, values)
+    }
+
+    #[test]
+    fn derivatives_of_every_network_are_differences() {
+        // Without kinks, which differences may cross.
+        let smooth = |model: Model| {
+            let text = serde_json::to_string(model.layers()).unwrap();
+            let text = text.replace("relu", "tanh").replace("maxpool", "avgpool");
+            Model::new(layers_from_json(&text).unwrap(), model.input()).unwrap()
+        };
+        let named = |name: &str, input: &[usize]| smooth(zoo::find(name).unwrap().model(input, 3, 0.5).unwrap());
+        let models = [
+            residual(),
+            named("resnet1d", &[8, 2]),
+            named("resnet2d", &[6, 6, 1]),
+            named("cnn2d", &[8, 8, 1]),
+            named("mlp", &[5, 2]),
+            smooth(zoo::har_cnn(&[10, 2], 3, 4, 3, 0.5).unwrap()),
+        ];
+        for (k, model) in models.iter().enumerate() {
+            let (mut g, sum, entered, values) = training(model, 3);
+            let outputs: Vec<NodeId> = [sum].into_iter().chain(entered).collect();
+            let inputs: Vec<NodeId> = g.inputs().iter().map(|(_, id)| *id).collect();
+            let order = if k == 0 { 2 } else { 1 };
+            check_grads(&mut g, &outputs, &inputs, &values, order).unwrap_or_else(|e| panic!("model {k}: {e}"));
+        }
+    }
+
+    /// Running statistics take a tenth of the batch's, with the unbiased variance, and predictions take them.
+    #[test]
+    fn predictions_normalise_by_running_statistics() {
+        let layers = r#"[{"type": "batchnorm", "name": "norm", "channels": 2}]"#;
+        let model = Model::new(layers_from_json(layers).unwrap(), &[2, 2]).unwrap();
+        assert_eq!((model.layer_names(), model.kernels()), (vec!["norm"], vec![]));
+        assert_eq!(model.initial_parameters(0), [1.0, 1.0, 0.0, 0.0]);
+        let (g, _, entered, mut values) = training(&model, 2);
+        values[1] = vec![1.0, 10.0, 2.0, 10.0, 4.0, 10.0, 9.0, 14.0];
+        values[2] = vec![0.5, 0.0, 2.0, 1.0];
+        let got = eval(&g, &[entered.unwrap()], &values).remove(0);
+        // Squares of the deviations from 4 are 9, 4, 0, 25, of those from 11 they are 1, 1, 1, 9; over 4 − 1.
+        let wanted = [0.45 + 0.4, 0.0 + 1.1, 1.8 + 3.8 / 3.0, 0.9 + 1.2 / 3.0];
+        assert!(got.iter().zip(wanted).all(|(got, wanted)| (got - wanted).abs() < 1e-12), "{got:?} {wanted:?}");
+
+        let mut g = Graph::new();
+        let weights = g.input("weights", &[4], DType::F32);
+        let running = g.input("running", &[4], DType::F32);
+        let x = g.input("x", &[1, 2, 2], DType::F32);
+        let output = model.apply(&mut g, x, &mut Predicting { weights, running: Some(running) });
+        let inputs = [vec![2.0, 1.0, 0.0, 5.0], vec![3.0, 1.0, 4.0, 9.0], vec![5.0, 1.0, 3.0, 7.0]];
+        let got = eval(&g, &[output], &inputs).remove(0);
+        let wanted = [4.0 / 4.00001f64.sqrt(), 5.0, 0.0, 5.0 + 6.0 / 9.00001f64.sqrt()];
+        assert!(got.iter().zip(wanted).all(|(got, wanted)| (got - wanted).abs() < 1e-12), "{got:?} {wanted:?}");
+    }
+
+    #[test]
+    fn places_and_parameters_are_in_the_order_of_the_layers() {
+        let model = residual();
+        let names: Vec<&str> = model.parameters().iter().map(|p| &*p.name).collect();
+        let wanted = "conv1.kernel norm1.scale norm1.offset conv2.kernel conv2.bias norm2.offset conv3.kernel \
+                      dense1.kernel dense1.bias";
+        assert_eq!(names.join(" "), wanted);
+        let kernels = model.kernels();
+        assert_eq!(kernels, [(0, "conv1"), (2, "conv2"), (4, "conv3"), (5, "dense1")]);
+        assert_eq!(model.layer_names(), ["conv1", "norm1", "conv2", "norm2", "conv3", "dense1"]);
+        let statistics: Vec<&str> = model.statistics().iter().map(|s| &*s.name).collect();
+        assert_eq!(statistics, ["norm1.mean", "norm1.variance", "norm2.mean", "norm2.variance"]);
+        let shapes: Vec<_> = model.places().iter().map(|place| (place.shape.clone(), place.rate)).collect();
+        assert_eq!(shapes, [(vec![6, 3], 0.5), (vec![3, 4], 0.25)]);
+    }
+
+    #[test]
+    fn an_error_names_the_layer_and_both_shapes() {
+        let error = |from: &str, to: &str| {
+            let text = RESIDUAL.replacen(from, to, 1);
+            assert_ne!(text, RESIDUAL);
+            Model::new(layers_from_json(&text).unwrap(), &[6, 2]).unwrap_err().to_string()
+        };
+        for (from, to, wanted) in [
+            (
+                r#""in": 4"#,
+                r#""in": 5"#,
+                "layer 7 (dense `dense1`): takes 5 features, but is given activations of shape [4]",
+            ),
+            (
+                r#""cin": 3, "cout": 4"#,
+                r#""cin": 7, "cout": 4"#,
+                "layer 5.1 (conv1d `conv2`): takes [length, 7], but is given activations of shape [6, 3]",
+            ),
+            (
+                r#""channels": 4"#,
+                r#""channels": 3"#,
+                "layer 5.2 (batchnorm `norm2`): takes […, 3], but is given activations of shape [3, 4]",
+            ),
+            (
+                r#""k": 1, "cin": 3"#,
+                r#""k": 1, "cin": 2"#,
+                "layer 5.projection.1 (conv1d `conv3`): takes [length, 2], but is given activations of shape [6, 3]",
+            ),
+            (
+                r#""k": 1, "cin": 3, "cout": 4"#,
+                r#""k": 1, "cin": 3, "cout": 5"#,
+                "layer 5 (residual): its layers make shape [3, 4] and its projection shape [3, 5], and the two are added",
+            ),
+            (
+                r#""conv3""#,
+                r#""norm1""#,
+                "layer 5.projection.1 (conv1d `norm1`): is called `norm1`, as another layer is",
+            ),
+        ] {
+            let error = error(from, to);
+            assert!(error.starts_with(wanted), "{error}");
+        }
+        let block = r#"[{"type": "residual", "layers": [{"type": "flatten"}]}]"#;
+        let error = Model::new(layers_from_json(block).unwrap(), &[6, 2]).unwrap_err().to_string();
+        let wanted = "layer 1 (residual): its layers make shape [12] of its input of shape [6, 2]";
+        assert!(error.starts_with(wanted), "{error}");
+    }
 }

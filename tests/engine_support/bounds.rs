@@ -12,7 +12,8 @@ use stackelberg::engine::Engine;
 use stackelberg::experiment::golden::{Case, CaseGraph, case_graph};
 use stackelberg::interp::{Report, bound};
 use stackelberg::ir::{DType, Graph, NodeId, Scalar, numel};
-use stackelberg::nn::{Model, functions};
+use stackelberg::nn::reading::Training;
+use stackelberg::nn::{functions, zoo};
 use stackelberg::rng::{Purpose, Stream};
 
 /// A graph with named outputs and values of its inputs, floats exact in f32.
@@ -243,22 +244,21 @@ pub fn reference_cases(engine: &mut dyn Engine) {
 /// The training loss of the HAR network with F filters and H hidden units on random windows: weighted cross-entropy with L2
 /// penalties, through dropout.
 pub fn network(filters: usize, hidden: usize, batch: usize, seed: u64) -> Problem {
-    let model = Model::har_cnn(filters, hidden, 6, 0.5);
+    let model = zoo::har_cnn(&[128, 9], filters, hidden, 6, 0.5).unwrap();
     let mut stream = Stream::new(seed, Purpose::Search, 10);
     let mut p = Problem::new();
     let mut initial = model.initial_parameters(seed).into_iter();
     let theta = p.input("theta", &[model.parameter_count()], || f64::from(initial.next().unwrap()));
     let along = p.input("along", &[model.parameter_count()], || stream.normal());
     let x = p.input("x", &[batch, 128, 9], || stream.normal());
-    let (mask_shape, _) = model.dropout().unwrap();
-    let mask_shape = [&[batch], mask_shape].concat();
+    let mask_shape = [&[batch], &model.places()[0].shape[..]].concat();
     let mask = p.input("mask", &mask_shape, || (2.0 * stream.uniform()).floor());
     let labels = p.words("labels", &[batch], 6, &mut stream);
     let weights = p.input("weights", &[batch], || stream.uniform());
     let l2_log = p.input("l2", &[model.parameter_layers()], || -6.0 + stream.normal());
     let map = ParameterMap::input(&mut p.graph, &model);
     p.inputs.extend(ParameterMap::values(&model).map(|words| words.into_iter().map(f64::from).collect()));
-    let output = model.apply(&mut p.graph, theta, x, Some(mask));
+    let output = model.apply(&mut p.graph, x, &mut Training::new(theta, None, vec![Some(mask)]));
     let loss =
         TrainingLoss { model: &model, map, loss: Loss::CrossEntropy, l2_log: Some(l2_log), weights: Some(weights) };
     let loss = loss.of_output(&mut p.graph, theta, output, labels);

@@ -4,7 +4,7 @@ use stackelberg::bilevel::{Loss, Problem};
 use stackelberg::compile::{BufferIndex, Program};
 use stackelberg::engine::Engine;
 use stackelberg::ir::DType;
-use stackelberg::nn::{Model, optim::Optimizer};
+use stackelberg::nn::{optim, zoo};
 use stackelberg::reference::ReferenceEngine;
 
 use super::{noise, run};
@@ -14,13 +14,8 @@ pub const EXAMPLES: usize = 150;
 
 /// The activity network with F filters and H hidden units, trained as `tune` does.
 pub fn problem(filters: usize, hidden: usize, batch: usize) -> Problem {
-    let model = Model::har_cnn(filters, hidden, 6, 0.3);
-    Problem {
-        batch,
-        l2: true,
-        weights: true,
-        ..Problem::new(model, Loss::CrossEntropy, Optimizer::Momentum, 3, EXAMPLES)
-    }
+    let model = zoo::har_cnn(&[128, 9], filters, hidden, 6, 0.3).unwrap();
+    Problem { batch, l2: true, weights: true, ..Problem::new(model, Loss::CrossEntropy, optim::Momentum, 3, EXAMPLES) }
 }
 
 /// Step, adjoint, chunk of an outer gradient, chunk of an evaluation.

@@ -4,7 +4,7 @@
 use stackelberg::bilevel::{Directions, Forward, Loss, Memory, Problem, Reverse, SessionData, Set, Targets};
 use stackelberg::cpu::CpuEngine;
 use stackelberg::engine::Engine;
-use stackelberg::nn::{Model, optim::Optimizer};
+use stackelberg::nn::{optim, zoo};
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rng::{Purpose, Stream};
 
@@ -20,12 +20,12 @@ fn windows(count: usize, stream: u32) -> Set {
 }
 
 pub fn narrow(steps: usize) -> Case {
-    let model = Model::har_cnn(8, 16, 6, 0.3);
+    let model = zoo::har_cnn(&[128, 9], 8, 16, 6, 0.3).unwrap();
     let problem = Problem {
         batch: 6,
         l2: true,
         weights: true,
-        ..Problem::new(model, Loss::CrossEntropy, Optimizer::Momentum, steps, 18)
+        ..Problem::new(model, Loss::CrossEntropy, optim::Momentum, steps, 18)
     };
     let layout = problem.layout();
     let mut lambda = vec![0.02f64.ln(); layout.len()];

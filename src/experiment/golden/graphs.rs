@@ -8,6 +8,7 @@ use super::{Array, Case, CaseError};
 use crate::autodiff::{grad, jvp, vjp};
 use crate::bilevel::{Loss, ParameterMap, TrainingLoss};
 use crate::ir::{DType, Graph, NodeId, Scalar, numel};
+use crate::nn::reading::Training;
 use crate::nn::{Model, Padding, functions as f};
 
 /// A case as one graph: its inputs' values in order, and its outputs by the names of `case.json`.
@@ -438,8 +439,12 @@ fn model_case(case: &Case) -> Result<CaseGraph, CaseError> {
         b.require(given.is_none_or(|id| b.shape(id) == shape))?;
         Ok::<_, CaseError>(given)
     };
-    let (masked, rate) = model.dropout().unwrap_or_default();
-    let mask = optional("mask", &[&[batch], masked].concat())?;
+    let masks: Vec<Option<NodeId>> = (0..model.places().len())
+        .map(|k| {
+            let name = if k == 0 { "mask".to_owned() } else { format!("mask{k}") };
+            optional(&name, &[&[batch], &model.places()[k].shape[..]].concat())
+        })
+        .collect::<Result<_, CaseError>>()?;
     let (l2_log, weights) = (optional("l2_log", &[model.parameter_layers()])?, optional("ex_w", &[batch])?);
     let mut vector = |prefix: &str| -> Result<NodeId, CaseError> {
         let parts: Vec<NodeId> = model
@@ -460,8 +465,9 @@ fn model_case(case: &Case) -> Result<CaseGraph, CaseError> {
         b.inputs.push(Array { shape: vec![model.parameter_count()], dtype: DType::U32, data });
     }
     let g = &mut b.graph;
-    let factor = mask.map(|mask| f::dropout_factor(g, mask, rate));
-    let output = model.apply(g, theta, x, factor);
+    let factors = masks.iter().zip(model.places());
+    let factors = factors.map(|(mask, place)| mask.map(|mask| f::dropout_factor(g, mask, place.rate))).collect();
+    let output = model.apply(g, x, &mut Training::new(theta, None, factors));
     let training = TrainingLoss { model: &model, map, loss, l2_log, weights };
     let value = training.of_output(g, theta, output, y);
     let gradient = grad(g, value, &[theta])[0];

@@ -14,7 +14,7 @@ use crate::experiment::predict;
 use crate::experiment::record::{Ending, Evaluation, Named, Score, Trivial};
 use crate::experiment::setup::{outer_windows, planned, problem, scaled, session_data, set};
 use crate::experiment::tune::{Observer, Tuner, Watched};
-use crate::nn::optim::{Epsilon, Optimizer};
+use crate::nn::optim::{self, Epsilon};
 use crate::nn::{Layer, Model};
 use crate::rng::{Purpose, Stream};
 
@@ -345,7 +345,7 @@ async fn adam(
     observer: &mut dyn Observer,
 ) -> Result<Named, TuneError> {
     let (split, _) = scaled(config, data)?;
-    let problem = Problem { optimizer: Optimizer::Adam(Epsilon::Outside), ..problem(config, &split.sizes()) };
+    let problem = Problem { optimizer: optim::Adam(Epsilon::Outside).into(), ..problem(config, &split.sizes()) };
     let layout = problem.layout();
     let data = session_data(config, &problem, &split, &outer_windows(&split.validation, config));
     let mut lambda = vec![0.0; layout.len()];
@@ -380,7 +380,7 @@ async fn on_statistics(
     let problem = Problem {
         batch: 512.min(train.count),
         l2: true,
-        ..Problem::new(model, Loss::CrossEntropy, Optimizer::Momentum, 600, train.count)
+        ..Problem::new(model, Loss::CrossEntropy, optim::Momentum, 600, train.count)
     };
     let layout = problem.layout();
     let initial = vec![0.0; problem.model.parameter_count()];

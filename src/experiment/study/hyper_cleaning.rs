@@ -15,7 +15,7 @@ use crate::experiment::record::Named;
 use crate::experiment::setup::set;
 use crate::experiment::tune::{Observer, Watched};
 use crate::ir::numel;
-use crate::nn::optim::Optimizer;
+use crate::nn::optim;
 use crate::nn::{Layer, Model};
 use crate::rng::{Purpose, Stream, permute_index, split_seed, stream_key};
 
@@ -110,7 +110,7 @@ fn problem(train: &Dataset, steps: usize) -> Problem {
     let (inputs, outputs) = (numel(&train.about().shape), train.about().outputs.len());
     let dense = Layer::Dense { name: "dense".into(), inputs, outputs, bias: true };
     let model = Model::new(vec![dense], &[inputs]).expect("one dense layer fits");
-    Problem { weights: true, ..Problem::new(model, Loss::CrossEntropy, Optimizer::Sgd, steps, train.len()) }
+    Problem { weights: true, ..Problem::new(model, Loss::CrossEntropy, optim::Sgd, steps, train.len()) }
 }
 
 /// Every training begins from weights of zero.
