@@ -7,7 +7,7 @@ use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
 use stackelberg::bilevel::outer::OuterAdam;
 use stackelberg::bilevel::{Implicit, Loss, Problem, Regularizer, Session, SessionData, Solver, Unattended};
 use stackelberg::ir::Scalar;
-use stackelberg::nn::{Layer, Model, optim::Optimizer};
+use stackelberg::nn::{Layer, Model, optim};
 
 mod support;
 
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let problem = Problem {
         regularizer: Some(penalties),
-        ..Problem::new(model, Loss::CrossEntropy, Optimizer::Momentum, 100, train.count)
+        ..Problem::new(model, Loss::CrossEntropy, optim::Momentum, 100, train.count)
     };
     let mut point = Hyperparameters::default()
         .fixed(&problem, Kind::Lr, 0.05)

@@ -4,7 +4,7 @@
 use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
 use stackelberg::bilevel::outer::OuterAdam;
 use stackelberg::bilevel::{Loss, Memory, Noise, Problem, Session, SessionData, Unattended};
-use stackelberg::nn::{optim::Optimizer, zoo};
+use stackelberg::nn::{optim, zoo};
 
 mod support;
 
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Problem::new(
             zoo::har_cnn(&[128, 9], 8, 16, 6, 0.5).unwrap(),
             Loss::CrossEntropy,
-            Optimizer::Momentum,
+            optim::Momentum,
             60,
             train.count,
         )

@@ -7,7 +7,7 @@
 use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
 use stackelberg::bilevel::outer::OuterAdam;
 use stackelberg::bilevel::{Loss, Memory, Problem, Session, SessionData, Unattended};
-use stackelberg::nn::{Layer, Model, optim::Optimizer};
+use stackelberg::nn::{Layer, Model, optim};
 
 mod support;
 
@@ -17,8 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let layer = Layer::Dense { name: "linear".into(), inputs: 784, outputs: 10, bias: true };
     let model = Model::new(vec![layer], &[784])?;
-    let problem =
-        Problem { weights: true, ..Problem::new(model, Loss::CrossEntropy, Optimizer::Sgd, 100, train.count) };
+    let problem = Problem { weights: true, ..Problem::new(model, Loss::CrossEntropy, optim::Sgd, 100, train.count) };
     let mut point =
         Hyperparameters::default().fixed(&problem, Kind::Lr, 0.5).tuned(&problem, Kind::ExampleWeights, 0.5);
     let data = SessionData::new(train, validation, vec![0.0; problem.model.parameter_count()], 0);

@@ -5,7 +5,7 @@
 
 use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
 use stackelberg::bilevel::{Hoag, Implicit, Loss, Problem, Session, SessionData, Solver, Unattended};
-use stackelberg::nn::{Layer, Model, optim::Optimizer};
+use stackelberg::nn::{Layer, Model, optim};
 
 mod support;
 
@@ -14,8 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let layer = Layer::Dense { name: "linear".into(), inputs: 135, outputs: 6, bias: true };
     let model = Model::new(vec![layer], &[135])?;
-    let problem =
-        Problem { l2: true, ..Problem::new(model, Loss::MeanSquaredError, Optimizer::Momentum, 50, train.count) };
+    let problem = Problem { l2: true, ..Problem::new(model, Loss::MeanSquaredError, optim::Momentum, 50, train.count) };
     let mut point = Hyperparameters::default()
         .fixed(&problem, Kind::Lr, 0.05)
         .fixed(&problem, Kind::Momentum, 0.9)

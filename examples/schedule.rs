@@ -6,7 +6,7 @@
 use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
 use stackelberg::bilevel::outer::OuterAdam;
 use stackelberg::bilevel::{Loss, Memory, Problem, Session, SessionData, Unattended};
-use stackelberg::nn::{optim::Optimizer, zoo};
+use stackelberg::nn::{optim, zoo};
 
 mod support;
 
@@ -14,8 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [train, validation, test] = support::windows()?;
 
     let model = zoo::har_cnn(&[128, 9], 8, 16, 6, 0.0).unwrap();
-    let problem =
-        Problem { batch: 64, ..Problem::new(model, Loss::CrossEntropy, Optimizer::Momentum, 60, train.count) };
+    let problem = Problem { batch: 64, ..Problem::new(model, Loss::CrossEntropy, optim::Momentum, 60, train.count) };
     let mut point = Hyperparameters::default()
         .tuned(&problem, Kind::Lr, 0.005)
         .tuned(&problem, Kind::LrSchedule, 1.0)

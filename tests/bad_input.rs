@@ -12,7 +12,7 @@ use stackelberg::bilevel::{
 };
 use stackelberg::cpu::CpuEngine;
 use stackelberg::ir::{Graph, NodeId, Scalar};
-use stackelberg::nn::optim::Optimizer;
+use stackelberg::nn::optim;
 use stackelberg::nn::{Layer, Model};
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::Device;
@@ -52,12 +52,12 @@ fn estimate(
 
 /// Least squares of one weight from the start `w`.
 fn one_weight(steps: usize, w: f32) -> (Problem, SessionData) {
-    let problem = Problem::new(linear(1, 1), Loss::MeanSquaredError, Optimizer::Sgd, steps, 1);
+    let problem = Problem::new(linear(1, 1), Loss::MeanSquaredError, optim::Sgd, steps, 1);
     (problem, SessionData::new(values(&[1.0], &[1.0]), values(&[1.0], &[0.0]), vec![w], 0))
 }
 
 fn three_classes() -> (Problem, SessionData) {
-    let problem = Problem::new(linear(2, 3), Loss::CrossEntropy, Optimizer::Sgd, 2, 4);
+    let problem = Problem::new(linear(2, 3), Loss::CrossEntropy, optim::Sgd, 2, 4);
     let x = [1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.5, 0.5];
     (problem, SessionData::new(labels(&x, &[0, 1, 2, 1]), labels(&x[..4], &[0, 1]), vec![0.0; 6], 0))
 }
@@ -212,7 +212,7 @@ fn the_branch_that_a_selection_does_not_take_has_no_say() {
     assert!((derivative + 0.023_216_922).abs() < 1e-9);
     let problem = Problem {
         outer_loss: Loss::MeanSquaredError,
-        ..Problem::new(linear(1, 1), Loss::Own { labels: false, each: x_log_x }, Optimizer::Sgd, steps, 2)
+        ..Problem::new(linear(1, 1), Loss::Own { labels: false, each: x_log_x }, optim::Sgd, steps, 2)
     };
     let data = SessionData::new(values(&[1.0, -1.0], &[0.0, 0.0]), values(&[1.0], &[0.2]), vec![0.5], 0);
     let point = Hyperparameters::default().tuned(&problem, Kind::Lr, rate);

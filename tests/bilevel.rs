@@ -3,7 +3,7 @@
 
 use stackelberg::bilevel::{Loss, Memory, Problem, Session, SessionData, Set, Source, Targets, Unattended};
 use stackelberg::engine::Counters;
-use stackelberg::nn::optim::Optimizer;
+use stackelberg::nn::optim;
 use stackelberg::nn::{Layer, Model, Padding};
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::Device;
@@ -32,7 +32,7 @@ fn set(stream: &mut Stream, count: usize) -> Set {
     Set { x, targets: Targets::Labels(labels), count }
 }
 
-fn setup(optimizer: Optimizer, steps: usize) -> (Problem, SessionData, Vec<f64>) {
+fn setup(optimizer: impl Into<optim::Dynamics>, steps: usize) -> (Problem, SessionData, Vec<f64>) {
     let model = model(0.4);
     let mut stream = Stream::new(5, Purpose::Search, 2);
     let problem = Problem {
@@ -50,8 +50,8 @@ fn setup(optimizer: Optimizer, steps: usize) -> (Problem, SessionData, Vec<f64>)
     let layout = problem.layout();
     let mut lambda = vec![0.0; layout.len()];
     lambda[layout.log_lr].iter_mut().for_each(|l| *l = -2.5 + 0.3 * stream.normal());
-    for (place, name) in layout.scalars.zip(problem.optimizer.scalars()) {
-        lambda[place] = if *name == "epsilon" { 0.1 } else { 0.8 };
+    for (place, scalar) in layout.scalars.zip(problem.optimizer.scalars()) {
+        lambda[place] = if scalar.name == "epsilon" { 0.1 } else { 0.8 };
     }
     lambda[layout.l2_log].iter_mut().for_each(|l| *l = -3.0 + 0.3 * stream.normal());
     lambda[layout.weights].iter_mut().for_each(|w| *w = 0.2 + stream.uniform());
@@ -60,8 +60,8 @@ fn setup(optimizer: Optimizer, steps: usize) -> (Problem, SessionData, Vec<f64>)
 
 #[test]
 fn hypergradients_agree_with_differences() {
-    for optimizer in Optimizer::ALL {
-        let (problem, data, lambda) = setup(optimizer, 7);
+    for optimizer in optim::every() {
+        let (problem, data, lambda) = setup(optimizer.clone(), 7);
         let engine = Device::new(ReferenceEngine::new());
         pollster::block_on(async {
             let mut session = Session::new(&engine, problem, &data, Memory::StoreAll).await.unwrap();
@@ -89,7 +89,7 @@ fn hypergradients_agree_with_differences() {
 
 #[test]
 fn every_checkpoint_plan_gives_the_same_bits() {
-    let (problem, data, lambda) = setup(Optimizer::Momentum, 23);
+    let (problem, data, lambda) = setup(optim::Momentum, 23);
     let estimate = |memory| {
         let engine = Device::new(ReferenceEngine::new());
         pollster::block_on(async {
@@ -107,7 +107,7 @@ fn every_checkpoint_plan_gives_the_same_bits() {
 
 #[test]
 fn a_session_leaves_only_scratch_memory_behind() {
-    let (problem, data, lambda) = setup(Optimizer::Momentum, 4);
+    let (problem, data, lambda) = setup(optim::Momentum, 4);
     let engine = Device::new(ReferenceEngine::new());
     let run = || {
         pollster::block_on(async {
@@ -124,7 +124,7 @@ fn a_session_leaves_only_scratch_memory_behind() {
 
 #[test]
 fn a_sweep_costs_what_the_plan_says() {
-    let (problem, data, lambda) = setup(Optimizer::Momentum, 23);
+    let (problem, data, lambda) = setup(optim::Momentum, 23);
     let engine = Device::new(ReferenceEngine::new());
     pollster::block_on(async {
         let mut session = Session::new(&engine, problem, &data, Memory::Slots(3)).await.unwrap();
@@ -142,7 +142,7 @@ fn a_sweep_costs_what_the_plan_says() {
 
 #[test]
 fn a_diverging_run_names_its_step() {
-    let (problem, data, mut lambda) = setup(Optimizer::Momentum, 9);
+    let (problem, data, mut lambda) = setup(optim::Momentum, 9);
     let layers = problem.model.parameter_layers();
     let layout = problem.layout();
     // The fifth step's learning rate overflows the weights.
@@ -158,7 +158,7 @@ fn a_diverging_run_names_its_step() {
 
 #[test]
 fn a_budget_too_small_says_what_would_fit() {
-    let (problem, data, lambda) = setup(Optimizer::Momentum, 23);
+    let (problem, data, lambda) = setup(optim::Momentum, 23);
     let engine = Device::new(ReferenceEngine::new());
     let error = |engine: &Device, budget| {
         pollster::block_on(Session::new(engine, problem.clone(), &data, Memory::Budget(budget))).err()
@@ -175,7 +175,7 @@ fn a_budget_too_small_says_what_would_fit() {
 
 #[test]
 fn a_batch_of_everything_holds_the_examples_in_order() {
-    let (mut problem, mut data, lambda) = setup(Optimizer::Momentum, 5);
+    let (mut problem, mut data, lambda) = setup(optim::Momentum, 5);
     problem.batch = TRAIN;
     let mut estimate = |batches| {
         let problem = Problem { batches, ..problem.clone() };

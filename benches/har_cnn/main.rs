@@ -35,7 +35,7 @@ use stackelberg::cpu::CpuEngine;
 use stackelberg::engine::{BindingId, BufferId, Command, ProgramId, Values};
 use stackelberg::gpu::GpuEngine;
 use stackelberg::ir::{DType, Graph, NodeId};
-use stackelberg::nn::{Model, optim::Optimizer, reading::Predicting, zoo};
+use stackelberg::nn::{Model, optim, reading::Predicting, zoo};
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::Device;
 use web_time::Instant;
@@ -144,7 +144,7 @@ fn problem(steps: usize) -> Problem {
         batch: BATCH,
         batches: Source::Table,
         l2: true,
-        ..Problem::new(model, Loss::CrossEntropy, Optimizer::Momentum, steps, BATCH * BATCHES)
+        ..Problem::new(model, Loss::CrossEntropy, optim::Momentum, steps, BATCH * BATCHES)
     }
 }
 

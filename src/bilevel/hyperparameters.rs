@@ -112,15 +112,7 @@ impl Kind {
             Kind::Lr => 1,
             Kind::LrLayers => layers,
             Kind::LrSchedule => problem.steps,
-            Kind::Momentum => usize::from(layout.scalars.len() == 1),
-            Kind::Betas => {
-                if adam(problem) {
-                    2
-                } else {
-                    0
-                }
-            }
-            Kind::Epsilon => usize::from(adam(problem)),
+            Kind::Momentum | Kind::Betas | Kind::Epsilon => self.scalars(problem).len(),
             Kind::L2 if problem.l2 => problem.model.kernels().len(),
             Kind::L2 => 0,
             Kind::L2Global => usize::from(problem.l2),
@@ -142,6 +134,27 @@ impl Kind {
             Kind::Scaling => Some(Noise::Scaling),
             _ => None,
         }
+    }
+
+    /// The scalars of inner optimisers that it holds, by their names there.
+    fn scalar_names(self) -> &'static [&'static str] {
+        match self {
+            Kind::Momentum => &["momentum"],
+            Kind::Betas => &["beta1", "beta2"],
+            Kind::Epsilon => &["epsilon"],
+            _ => &[],
+        }
+    }
+
+    /// Whether it holds scalars of an inner optimiser.
+    pub fn is_of(self, optimizer: &dyn Optimizer) -> bool {
+        optimizer.scalars().iter().any(|scalar| self.scalar_names().contains(&scalar.name))
+    }
+
+    /// Places of its scalars among those of the problem's optimiser; none where this has no such scalars.
+    fn scalars(self, problem: &Problem) -> Vec<usize> {
+        let names = problem.optimizer.scalars().iter().map(|scalar| scalar.name);
+        names.enumerate().filter(|(_, name)| self.scalar_names().contains(name)).map(|(k, _)| k).collect()
     }
 
     /// Kinds that may stand in its place where a problem needs it.
@@ -175,8 +188,7 @@ impl Kind {
             Kind::Lr => Box::new(layout.log_lr),
             Kind::LrLayers => Box::new(layout.log_lr.skip(k).step_by(layers)),
             Kind::LrSchedule => Box::new(layout.log_lr.skip(k * layers).take(layers)),
-            Kind::Momentum | Kind::Betas => only(layout.scalars.start + k),
-            Kind::Epsilon => only(layout.scalars.start + 2),
+            Kind::Momentum | Kind::Betas | Kind::Epsilon => only(layout.scalars.start + self.scalars(problem)[k]),
             Kind::L2 => only(layout.l2_log.start + problem.model.kernels()[k].0),
             Kind::L2Global => Box::new(layout.l2_log),
             Kind::Dropout | Kind::Jitter | Kind::Scaling => {
@@ -189,10 +201,6 @@ impl Kind {
             Kind::InitialWeights => only(layout.initial_weights.start + k),
         }
     }
-}
-
-fn adam(problem: &Problem) -> bool {
-    matches!(problem.optimizer, Optimizer::Adam(_))
 }
 
 /// Hyperparameters of one kind, in unconstrained form.
@@ -367,10 +375,10 @@ impl Hyperparameters {
 mod tests {
     use super::*;
     use crate::bilevel::{Loss, Regularizer};
-    use crate::nn::optim::Epsilon;
+    use crate::nn::optim::{Adam, Dynamics, Epsilon, Momentum, Sgd};
     use crate::nn::zoo;
 
-    fn problem(optimizer: Optimizer) -> Problem {
+    fn problem(optimizer: impl Into<Dynamics>) -> Problem {
         Problem {
             l2: true,
             weights: true,
@@ -397,8 +405,9 @@ mod tests {
     #[test]
     fn directions_are_differences() {
         let transforms = [None, Some(Transform::Within { low: -0.5, high: 0.9 }), Some(Transform::Above { low: 0.1 })];
-        for (optimizer, transform) in
-            [Optimizer::Momentum, Optimizer::Adam(Epsilon::Inside)].into_iter().flat_map(|o| transforms.map(|t| (o, t)))
+        for (optimizer, transform) in [Dynamics::from(Momentum), Adam(Epsilon::Inside).into()]
+            .into_iter()
+            .flat_map(|o| transforms.map(|t| (o.clone(), t)))
         {
             let problem = problem(optimizer);
             let point = all(&problem, transform);
@@ -428,7 +437,7 @@ mod tests {
 
     #[test]
     fn kinds_that_say_the_same_multiply() {
-        let problem = problem(Optimizer::Sgd);
+        let problem = problem(Sgd);
         let point = Hyperparameters::default().fixed(&problem, Kind::Lr, 0.1);
         let point = point.with(Kind::LrSchedule, &[1.0, 2.0, 1.0, 1.0, 1.0], false);
         let point = point.with(Kind::LrLayers, &[1.0, 1.0, 3.0, 1.0], false);
@@ -441,7 +450,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let problem = problem(Optimizer::Sgd);
+        let problem = problem(Sgd);
         let message = |point: Hyperparameters| point.check(&problem).unwrap_err().to_string();
         let most = |without: Kind| {
             let mut point = all(&problem, None);

@@ -3,13 +3,15 @@
 use std::io::Read as _;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use miette::NamedSource;
 use serde::Serialize;
 use stackelberg::bilevel::hyperparameters::Kind;
 use stackelberg::experiment::config::{
-    Bytes, ConfigError, DataSource, Differentiation, Dynamics, Network, Task, TuneConfig, words,
+    Bytes, ConfigError, DataSource, Differentiation, Network, Task, TuneConfig, usual_hyperparameters, words,
 };
+
+use stackelberg::nn::optim::{self, Dynamics};
 
 use super::error::ConfigSyntax;
 use super::{CliError, shell};
@@ -41,7 +43,7 @@ pub struct Settings {
     #[arg(long, value_name = "N", help = about("batch", words::BATCH))]
     pub(super) batch: Option<u32>,
 
-    #[arg(long, help = about("optimizer", words::OPTIMIZER))]
+    #[arg(long, value_parser = optimizers(), help = about("optimizer", words::OPTIMIZER))]
     optimizer: Option<Dynamics>,
 
     #[arg(long, value_name = "METHOD", help = about("method", words::METHOD))]
@@ -120,6 +122,12 @@ fn kinds() -> impl TypedValueParser<Value = Kind> {
     let of_networks = || Kind::ALL.into_iter().filter(|kind| *kind != Kind::Regularizer);
     let named = move |name: String| of_networks().find(|kind| kind.name() == name).expect("a possible value");
     PossibleValuesParser::new(of_networks().map(Kind::name)).map(named)
+}
+
+/// Inner optimisers by name.
+fn optimizers() -> impl TypedValueParser<Value = Dynamics> {
+    let values = optim::named().map(|optimizer| PossibleValue::new(optimizer.name()).help(optimizer.formula()));
+    PossibleValuesParser::new(values).map(|name| name.parse().expect("a possible value"))
 }
 
 /// Two numbers with a comma between them.
@@ -225,10 +233,10 @@ impl Settings {
         let mut split = base.split;
         split.validation = self.validation_subjects.clone().or(split.validation);
         split.test = self.test_subjects.clone().or(split.test);
-        let optimizer = pick(&self.optimizer, base.optimizer);
+        let optimizer = pick(&self.optimizer, base.optimizer.clone());
         // What was usual before follows the optimizer.
-        let follows = base.hyperparameters == base.optimizer.usual_hyperparameters();
-        let unnamed = if follows { optimizer.usual_hyperparameters() } else { base.hyperparameters };
+        let follows = base.hyperparameters == usual_hyperparameters(&*base.optimizer);
+        let unnamed = if follows { usual_hyperparameters(&*optimizer) } else { base.hyperparameters };
         TuneConfig {
             data: pick(&self.data, base.data),
             task: pick(&self.task, base.task),

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use stackelberg::bilevel::hyperparameters::Kind;
 use stackelberg::engine::several;
-use stackelberg::experiment::config::{Dynamics, TuneConfig};
+use stackelberg::experiment::config::TuneConfig;
 use stackelberg::experiment::record::{Classification, Ending, Evaluation, RunResult, Score, Trivial};
 
 use super::progress::{duration, number};
@@ -77,13 +78,11 @@ fn headline(result: &RunResult) -> String {
 /// The setting that makes training diverge at once. A penalty alone has the curvature l2, and training with momentum μ
 /// overshoots where learning rate · l2 is above a bound.
 fn cause(config: &TuneConfig) -> &'static str {
-    let mu = config.momentum;
-    let bound = match config.optimizer {
-        Dynamics::Sgd => 2.0,
-        Dynamics::Momentum | Dynamics::HeavyBall => 2.0 * (1.0 + mu),
-        Dynamics::Nesterov => 2.0 * (1.0 + mu) / (1.0 + 2.0 * mu),
-        Dynamics::Adam => f64::INFINITY,
-    };
+    let scalars = [Kind::Momentum, Kind::Betas].into_iter().filter(|kind| kind.is_of(&*config.optimizer));
+    let scalars: Vec<f64> = scalars
+        .flat_map(|kind| if kind == Kind::Momentum { vec![config.momentum] } else { config.betas.to_vec() })
+        .collect();
+    let bound = config.optimizer.stable(&scalars);
     if config.learning_rate.min(1.0) * config.l2 > bound { "l2" } else { "learning-rate" }
 }
 
@@ -138,21 +137,23 @@ fn confusion(text: &mut String, classes: &Classification) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stackelberg::nn::optim::{Adam, Dynamics, Epsilon, HeavyBall, Momentum, Nesterov, Sgd};
 
     /// Without momentum a penalty overshoots from learning rate · l2 = 2 on, whatever the momentum of other optimizers.
     #[test]
     fn what_diverges_at_once_is_named() {
-        let config = |optimizer, l2| TuneConfig { optimizer, l2, learning_rate: 1.0, ..TuneConfig::default() };
+        let config =
+            |optimizer: Dynamics, l2| TuneConfig { optimizer, l2, learning_rate: 1.0, ..TuneConfig::default() };
         for (optimizer, l2, named) in [
-            (Dynamics::Sgd, 1.9, "learning-rate"),
-            (Dynamics::Sgd, 2.1, "l2"),
-            (Dynamics::Momentum, 2.9, "learning-rate"),
-            (Dynamics::HeavyBall, 3.1, "l2"),
-            (Dynamics::Nesterov, 1.4, "learning-rate"),
-            (Dynamics::Nesterov, 1.6, "l2"),
-            (Dynamics::Adam, 1e9, "learning-rate"),
+            (Sgd.into(), 1.9, "learning-rate"),
+            (Sgd.into(), 2.1, "l2"),
+            (Momentum.into(), 2.9, "learning-rate"),
+            (HeavyBall.into(), 3.1, "l2"),
+            (Nesterov.into(), 1.4, "learning-rate"),
+            (Nesterov.into(), 1.6, "l2"),
+            (Adam(Epsilon::Inside).into(), 1e9, "learning-rate"),
         ] {
-            assert_eq!(cause(&config(optimizer, l2)), named, "{optimizer:?} {l2}");
+            assert_eq!(cause(&config(Dynamics::clone(&optimizer), l2)), named, "{optimizer:?} {l2}");
         }
     }
 }

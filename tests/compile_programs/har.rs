@@ -9,11 +9,11 @@ use stackelberg::bilevel::{Loss, Problem, programs};
 use stackelberg::compile::Output;
 use stackelberg::interp;
 use stackelberg::ir::{DType, Graph, NodeId, numel};
-use stackelberg::nn::optim::Optimizer;
+use stackelberg::nn::optim;
 use stackelberg::nn::{Model, zoo};
 use stackelberg::rig::Function;
 
-fn problem(model: Model, optimizer: Optimizer, batch: usize) -> Problem {
+fn problem(model: Model, optimizer: impl Into<optim::Dynamics>, batch: usize) -> Problem {
     Problem { batch, l2: true, ..Problem::new(model, Loss::CrossEntropy, optimizer, 20, 100) }
 }
 
@@ -72,8 +72,8 @@ fn inputs(g: &Graph) -> Vec<Vec<f64>> {
 
 #[test]
 fn steps_compute_what_the_interpreter_computes() {
-    for optimizer in Optimizer::ALL {
-        let small = problem(zoo::har_cnn(&[128, 9], 3, 5, 6, 0.3).unwrap(), optimizer, 4);
+    for optimizer in optim::every() {
+        let small = problem(zoo::har_cnn(&[128, 9], 3, 5, 6, 0.3).unwrap(), optimizer.clone(), 4);
         for (name, f) in functions(&small) {
             let inputs = inputs(&f.graph);
             let nodes: Vec<NodeId> = f.outputs.iter().map(|output| output.node).collect();
@@ -88,7 +88,7 @@ fn steps_compute_what_the_interpreter_computes() {
 
 #[test]
 fn steps_take_few_dispatches() {
-    let narrow = problem(zoo::har_cnn(&[128, 9], 8, 16, 6, 0.3).unwrap(), Optimizer::Momentum, 64);
+    let narrow = problem(zoo::har_cnn(&[128, 9], 8, 16, 6, 0.3).unwrap(), optim::Momentum, 64);
     let most = [34, 67, 72, 29, 10];
     for ((name, f), most) in functions(&narrow).into_iter().zip(most) {
         let start = Instant::now();

@@ -5,7 +5,7 @@ use stackelberg::bilevel::{Loss, Problem};
 use stackelberg::compile::{BufferIndex, Program};
 use stackelberg::engine::Engine;
 use stackelberg::ir::DType;
-use stackelberg::nn::{optim::Optimizer, zoo};
+use stackelberg::nn::{optim, zoo};
 use stackelberg::reference::ReferenceEngine;
 
 use super::{noise, run};
@@ -16,12 +16,7 @@ pub const EXAMPLES: usize = 150;
 /// The activity network with F filters and H hidden units, trained as `tune` does.
 pub fn problem(filters: usize, hidden: usize, batch: usize) -> Problem {
     let model = zoo::har_cnn(&[128, 9], filters, hidden, 6, 0.3).unwrap();
-    Problem {
-        batch,
-        l2: true,
-        weights: true,
-        ..Problem::new(model, Loss::CrossEntropy, Optimizer::Momentum, 3, EXAMPLES)
-    }
+    Problem { batch, l2: true, weights: true, ..Problem::new(model, Loss::CrossEntropy, optim::Momentum, 3, EXAMPLES) }
 }
 
 /// Step, adjoint, chunk of an outer gradient, chunk of an evaluation.

@@ -4,7 +4,7 @@ use stackelberg::bilevel::{
     Directions, Estimate, FixedPoint, Hoag, Implicit, Loss, Memory, Problem, Reverse, Session, SessionData, Set,
     SolveError, Solver, Targets, Truncated, Unattended,
 };
-use stackelberg::nn::optim::Optimizer;
+use stackelberg::nn::optim;
 use stackelberg::nn::{Layer, Model};
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::Device;
@@ -28,7 +28,7 @@ fn penalty(case: &Case) -> Directions {
 #[test]
 fn v1_the_formula_at_the_solution_and_before_it() {
     let at = |steps| {
-        let case = QUADRATIC.case(Optimizer::Sgd, steps, 0.1, &[]);
+        let case = QUADRATIC.case(optim::Sgd, steps, 0.1, &[]);
         0.5 * estimate(&case, conjugate(1), &against_each_other(&case.problem)).unwrap().hypergradient[0]
     };
     assert!((at(5) - 0.25212).abs() < 1e-12);
@@ -37,7 +37,7 @@ fn v1_the_formula_at_the_solution_and_before_it() {
 
 #[test]
 fn v3_conjugate_gradients_and_neumann_series() {
-    let case = RIDGE.case(Optimizer::Sgd, 200, 0.2, &[]);
+    let case = RIDGE.case(optim::Sgd, 200, 0.2, &[]);
     let answer = estimate(&case, conjugate(2), &penalty(&case)).unwrap();
     assert!((answer.hypergradient[0] - RIDGE_AT_SOLUTION).abs() < 1e-12, "{answer:?}");
     assert!(answer.residual.unwrap() < 1e-12);
@@ -49,7 +49,7 @@ fn v3_conjugate_gradients_and_neumann_series() {
 
 #[test]
 fn v5_the_outlier_loses_weight() {
-    let case = CLEANING.case(Optimizer::Sgd, 80, 0.3, &[]);
+    let case = CLEANING.case(optim::Sgd, 80, 0.3, &[]);
     let answer = estimate(&case, conjugate(1), &logits(&case)).unwrap();
     let halved: Vec<f64> = answer.hypergradient.iter().map(|h| 0.5 * h).collect();
     assert!(relative_error(&halved, &CLEANING_AT_SOLUTION) < 1e-10);
@@ -59,7 +59,7 @@ fn v5_the_outlier_loses_weight() {
 /// point, and its last K steps are the same.
 #[test]
 fn series_fixed_point_and_truncation_are_one() {
-    let case = RIDGE.case(Optimizer::Sgd, 300, 0.1, &[]);
+    let case = RIDGE.case(optim::Sgd, 300, 0.1, &[]);
     let along = penalty(&case).each(case.problem.layout().weights);
     for depth in [1, 2, 7, 30] {
         let series = estimate(&case, neumann(0.1, depth), &along).unwrap().hypergradient;
@@ -73,7 +73,7 @@ fn series_fixed_point_and_truncation_are_one() {
 #[test]
 fn implicit_and_unrolled_meet_geometrically() {
     let gap = |steps| {
-        let case = RIDGE.case(Optimizer::Sgd, steps, 0.1, &[]);
+        let case = RIDGE.case(optim::Sgd, steps, 0.1, &[]);
         let unrolled = estimate(&case, Reverse { memory: Memory::StoreAll }, &penalty(&case)).unwrap();
         let implicit = estimate(&case, conjugate(2), &penalty(&case)).unwrap();
         (unrolled.hypergradient[0] - implicit.hypergradient[0]).abs()
@@ -84,7 +84,7 @@ fn implicit_and_unrolled_meet_geometrically() {
 }
 
 /// Regression of 300 examples: three chunks, the last not full.
-fn many_examples(optimizer: Optimizer, steps: usize, scalars: &[f64]) -> Case {
+fn many_examples(optimizer: impl Into<optim::Dynamics>, steps: usize, scalars: &[f64]) -> Case {
     let mut stream = Stream::new(6, Purpose::Search, 1);
     let mut set = |count: usize| {
         let x: Vec<f32> = (0..4 * count).map(|_| stream.normal() as f32).collect();
@@ -112,7 +112,7 @@ fn many_examples(optimizer: Optimizer, steps: usize, scalars: &[f64]) -> Case {
 
 #[test]
 fn products_go_over_all_examples() {
-    let case = many_examples(Optimizer::Momentum, 250, &[0.6]);
+    let case = many_examples(optim::Momentum, 250, &[0.6]);
     let layout = case.problem.layout();
     let along = Directions::new(&case.problem).each(layout.l2_log).each(layout.weights);
     let reverse = estimate(&case, Reverse { memory: Memory::StoreAll }, &along).unwrap();
@@ -128,7 +128,7 @@ const SADDLE: LeastSquares = LeastSquares { weights: &[1.5, 1.5, -1.5], l2: Some
 
 #[test]
 fn normal_equations_and_damping_serve_where_the_hessian_is_indefinite() {
-    let case = SADDLE.case(Optimizer::Sgd, 3, 0.01, &[]);
+    let case = SADDLE.case(optim::Sgd, 3, 0.01, &[]);
     let residual = |method: Implicit| estimate(&case, method, &penalty(&case)).unwrap().residual.unwrap();
     assert!(residual(Implicit::new(Solver::NormalEquations, 2)) < 1e-12);
     // H + 4I is positive definite; two iterations solve two unknowns.
@@ -138,7 +138,7 @@ fn normal_equations_and_damping_serve_where_the_hessian_is_indefinite() {
 
 #[test]
 fn a_solution_is_the_next_start() {
-    let case = many_examples(Optimizer::Momentum, 60, &[0.6]);
+    let case = many_examples(optim::Momentum, 60, &[0.6]);
     let along = penalty(&case);
     let twice = |method: Box<dyn stackelberg::bilevel::Method>| -> [Estimate; 2] {
         let engine = Device::new(ReferenceEngine::new());
@@ -161,7 +161,7 @@ fn a_solution_is_the_next_start() {
 
 #[test]
 fn what_does_not_move_the_solution_is_refused() {
-    let case = RIDGE.case(Optimizer::Momentum, 5, 0.1, &[0.5]).starting();
+    let case = RIDGE.case(optim::Momentum, 5, 0.1, &[0.5]).starting();
     let layout = case.problem.layout();
     let none = || Directions::new(&case.problem);
     let unseen = [none().shared(layout.log_lr), none().each(layout.scalars), none().each(layout.initial_weights)];
@@ -180,7 +180,7 @@ fn what_does_not_move_the_solution_is_refused() {
 
 #[test]
 fn products_are_counted() {
-    let case = RIDGE.case(Optimizer::Sgd, 5, 0.1, &[]);
+    let case = RIDGE.case(optim::Sgd, 5, 0.1, &[]);
     let products = |method| estimate(&case, method, &penalty(&case)).unwrap().counts.products;
     // One to start with, one an iteration, one for the residual.
     assert_eq!(products(conjugate(7)), 9);
@@ -192,7 +192,7 @@ fn products_are_counted() {
 /// penalty vanishes; and less work than exact ones all the way take.
 #[test]
 fn hoag_finds_the_best_penalty_with_less_work() {
-    let case = RIDGE.case(Optimizer::Sgd, 20, 0.05, &[]);
+    let case = RIDGE.case(optim::Sgd, 20, 0.05, &[]);
     let penalty = penalty(&case);
     let place = case.problem.layout().l2_log.start;
     let run = |fixed: Option<f64>| {
@@ -227,9 +227,9 @@ fn hoag_finds_the_best_penalty_with_less_work() {
 /// Training ends where the inner gradient is small enough, and says by its counts how long it took.
 #[test]
 fn training_goes_on_to_a_tolerance() {
-    let case = RIDGE.case(Optimizer::Sgd, 5, 0.1, &[]);
+    let case = RIDGE.case(optim::Sgd, 5, 0.1, &[]);
     let exact = Implicit::new(Solver::ConjugateGradient, 8);
-    let settled = RIDGE.case(Optimizer::Sgd, 400, 0.1, &[]);
+    let settled = RIDGE.case(optim::Sgd, 400, 0.1, &[]);
     let wanted = estimate(&settled, exact.clone(), &penalty(&settled)).unwrap();
     let got = estimate(&case, exact.clone().until(1e-10, 1000), &penalty(&case)).unwrap();
     assert!(relative_error(&got.hypergradient, &wanted.hypergradient) < 1e-8);

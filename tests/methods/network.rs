@@ -3,7 +3,7 @@
 
 use stackelberg::bilevel::{Directions, Forward, Loss, Memory, Problem, Reverse, SessionData, Set, Targets};
 use stackelberg::cpu::CpuEngine;
-use stackelberg::nn::{optim::Optimizer, zoo};
+use stackelberg::nn::{optim, zoo};
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::Device;
 use stackelberg::rng::{Purpose, Stream};
@@ -26,7 +26,7 @@ pub fn narrow(steps: usize) -> Case {
         l2: true,
         weights: true,
         initial_scale: true,
-        ..Problem::new(model, Loss::CrossEntropy, Optimizer::Momentum, steps, 18)
+        ..Problem::new(model, Loss::CrossEntropy, optim::Momentum, steps, 18)
     };
     let layout = problem.layout();
     let mut lambda = vec![0.02f64.ln(); layout.len()];

@@ -6,7 +6,7 @@ use stackelberg::bilevel::{
     Set, SolveError, Solver, Targets, Unattended,
 };
 use stackelberg::ir::{Graph, NodeId, Scalar};
-use stackelberg::nn::optim::{Epsilon, Optimizer};
+use stackelberg::nn::optim::{self, Dynamics, Epsilon};
 use stackelberg::nn::{Layer, Model};
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::Device;
@@ -15,7 +15,7 @@ use stackelberg::rng::{Purpose, Stream};
 use crate::problems::{RIDGE, estimate, relative_error};
 
 /// A smooth network on sequences, with everything random that a training may have.
-fn noisy(optimizer: Optimizer) -> (Problem, SessionData) {
+fn noisy(optimizer: impl Into<optim::Dynamics>) -> (Problem, SessionData) {
     let layers = vec![
         Layer::Conv1d {
             name: "conv".into(),
@@ -81,8 +81,8 @@ fn every_kind(problem: &Problem) -> Hyperparameters {
 /// and against forward mode.
 #[test]
 fn every_kind_of_hyperparameter_is_differentiated() {
-    for optimizer in [Optimizer::Momentum, Optimizer::Nesterov, Optimizer::Adam(Epsilon::Inside)] {
-        let (problem, data) = noisy(optimizer);
+    for optimizer in [Dynamics::from(optim::Momentum), optim::Nesterov.into(), optim::Adam(Epsilon::Inside).into()] {
+        let (problem, data) = noisy(optimizer.clone());
         let point = every_kind(&problem);
         let variables = point.variables();
         let [engine, other] = [(); 2].map(|()| Device::new(ReferenceEngine::new()));
@@ -120,7 +120,7 @@ fn every_kind_of_hyperparameter_is_differentiated() {
 /// The same seed gives the same noise, another one other noise; noise of no strength is none.
 #[test]
 fn noise_belongs_to_the_seed() {
-    let (problem, data) = noisy(Optimizer::Momentum);
+    let (problem, data) = noisy(optim::Momentum);
     let loss = |problem: &Problem, data: &SessionData, point: &Hyperparameters| {
         let engine = Device::new(ReferenceEngine::new());
         pollster::block_on(async {
@@ -145,7 +145,7 @@ fn noise_belongs_to_the_seed() {
 /// A training with noise has no stationary point.
 #[test]
 fn noise_is_refused_by_implicit_methods() {
-    let (problem, data) = noisy(Optimizer::Sgd);
+    let (problem, data) = noisy(optim::Sgd);
     let mut point = every_kind(&problem);
     point.groups.iter_mut().for_each(|g| g.tuned = g.kind == Kind::L2);
     let methods: [Box<dyn Method>; 2] = [Implicit::new(Solver::ConjugateGradient, 3).into(), FixedPoint::new(3).into()];
@@ -170,7 +170,7 @@ fn half_square(g: &mut Graph, output: NodeId, target: NodeId) -> NodeId {
 /// and implicit.
 #[test]
 fn own_regularizer_and_losses_are_those_built_in() {
-    let built_in = RIDGE.case(Optimizer::Sgd, 400, 0.1, &[]);
+    let built_in = RIDGE.case(optim::Sgd, 400, 0.1, &[]);
     let along = |problem: &Problem| stackelberg::bilevel::Directions::new(problem).each(problem.layout().l2_log);
     let own = {
         let mut case = built_in.clone();
@@ -213,7 +213,7 @@ fn the_outer_loss_may_be_another() {
         let above = g.offset(square, 1e-3);
         g.scalar(Scalar::Sqrt, &[above])
     }
-    let mut case = RIDGE.case(Optimizer::Sgd, 9, 0.1, &[]);
+    let mut case = RIDGE.case(optim::Sgd, 9, 0.1, &[]);
     case.problem.outer_loss = Loss::Own { labels: false, each: absolute };
     let along = stackelberg::bilevel::Directions::new(&case.problem).each(case.problem.layout().l2_log);
     let reverse = estimate(&case, Memory::StoreAll, &along).unwrap();
@@ -231,7 +231,7 @@ fn the_outer_loss_may_be_another() {
 /// Noise is the same on the engines: the f64 one and the processor's agree to single precision.
 #[test]
 fn engines_draw_the_same_noise() {
-    let (problem, data) = noisy(Optimizer::Momentum);
+    let (problem, data) = noisy(optim::Momentum);
     let point = every_kind(&problem);
     let run = |device: &Device| {
         pollster::block_on(async {

@@ -5,7 +5,7 @@ use stackelberg::bilevel::{
     Directions, Estimate, Forward, Implicit, Memory, Method, Online, RealTime, Reverse, Session, SolveError, Solver,
     Truncated, Unattended,
 };
-use stackelberg::nn::optim::Optimizer;
+use stackelberg::nn::optim;
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::Device;
 
@@ -37,10 +37,10 @@ fn same(a: &Estimate, b: &Estimate, what: &str) {
 
 #[test]
 fn two_estimates_are_one_training_of_twice_the_length() {
-    for optimizer in Optimizer::ALL {
+    for optimizer in optim::every() {
         for steps in [5, 6] {
             let at = |steps| {
-                let mut case = SKEWED.case(optimizer, steps, 0.1, scalars(optimizer));
+                let mut case = SKEWED.case(optimizer.clone(), steps, 0.1, scalars(&*optimizer));
                 // Minibatches, drawn anew in the second half.
                 case.problem.batch = 2;
                 case
@@ -68,7 +68,7 @@ fn two_estimates_are_one_training_of_twice_the_length() {
 
 #[test]
 fn one_term_follows_the_training() {
-    let case = SKEWED.case(Optimizer::Sgd, 1, 0.1, &[]);
+    let case = SKEWED.case(optim::Sgd, 1, 0.1, &[]);
     let layout = case.problem.layout();
     let along = Directions::new(&case.problem).each(layout.l2_log).each(layout.weights);
     let engine = Device::new(ReferenceEngine::new());
@@ -78,7 +78,7 @@ fn one_term_follows_the_training() {
         session.estimate(&case.lambda, &along, &mut Unattended).await.unwrap();
         session.estimate(&case.lambda, &along, &mut Unattended).await.unwrap()
     });
-    let after_two = SKEWED.case(Optimizer::Sgd, 2, 0.1, &[]);
+    let after_two = SKEWED.case(optim::Sgd, 2, 0.1, &[]);
     let layout = after_two.problem.layout();
     let along = Directions::new(&after_two.problem).each(layout.l2_log).each(layout.weights);
     let one_term = Implicit::new(Solver::Neumann { rate: 0.1 }, 1);
@@ -87,7 +87,7 @@ fn one_term_follows_the_training() {
 
 #[test]
 fn a_training_that_diverged_is_taken_again() {
-    let case = SKEWED.case(Optimizer::Sgd, 6, 0.1, &[]);
+    let case = SKEWED.case(optim::Sgd, 6, 0.1, &[]);
     let along = all_that_lasts(&case);
     let mut wild = case.lambda.clone();
     wild[case.problem.layout().log_lr].fill(300.0);
@@ -106,7 +106,7 @@ fn a_training_that_diverged_is_taken_again() {
 
 #[test]
 fn what_has_no_part_in_later_estimates_is_refused() {
-    let case = SKEWED.case(Optimizer::Sgd, 6, 0.1, &[]).starting();
+    let case = SKEWED.case(optim::Sgd, 6, 0.1, &[]).starting();
     let initial = Directions::new(&case.problem).each(case.problem.layout().initial_weights);
     let refused = |method: Box<dyn Method>, along| match estimate(&case, method, along) {
         Err(SolveError::Refused(refusal)) => refusal.to_string(),

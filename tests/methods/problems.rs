@@ -3,7 +3,7 @@
 use stackelberg::bilevel::{
     Directions, Estimate, Loss, Method, Problem, Session, SessionData, Set, SolveError, Targets, Unattended,
 };
-use stackelberg::nn::optim::Optimizer;
+use stackelberg::nn::optim;
 use stackelberg::nn::{Layer, Model};
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::Device;
@@ -42,7 +42,7 @@ pub struct LeastSquares<'a> {
 
 impl LeastSquares<'_> {
     /// Trained for so many steps; `scalars` are the optimiser's.
-    pub fn case(&self, optimizer: Optimizer, steps: usize, rate: f64, scalars: &[f64]) -> Case {
+    pub fn case(&self, optimizer: impl Into<optim::Dynamics>, steps: usize, rate: f64, scalars: &[f64]) -> Case {
         let inputs = self.initial.len();
         let layer = Layer::Dense { name: "w".into(), inputs, outputs: 1, bias: false };
         let set = |x: &[&[f32]], y: &[f32]| Set { x: x.concat(), targets: Targets::Values(y.to_vec()), count: y.len() };
@@ -118,11 +118,11 @@ pub const CLEANING: LeastSquares = LeastSquares {
 };
 
 /// Usual values of an optimiser's scalars.
-pub fn scalars(optimizer: Optimizer) -> &'static [f64] {
-    match optimizer {
-        Optimizer::Sgd => &[],
-        Optimizer::Momentum | Optimizer::HeavyBall | Optimizer::Nesterov => &[0.6],
-        Optimizer::Adam(_) => &[0.8, 0.95, 0.05],
+pub fn scalars(optimizer: &dyn optim::Optimizer) -> &'static [f64] {
+    match optimizer.scalars().len() {
+        0 => &[],
+        1 => &[0.6],
+        _ => &[0.8, 0.95, 0.05],
     }
 }
 

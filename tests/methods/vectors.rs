@@ -1,7 +1,7 @@
 //! The test vectors V1 to V5 of the specification, and what is known of truncation.
 
 use stackelberg::bilevel::{Directions, Forward, Memory, Method, Reverse, SolveError, Truncated};
-use stackelberg::nn::optim::{Epsilon, Optimizer};
+use stackelberg::nn::optim::{self, Dynamics, Epsilon};
 
 use crate::problems::{CLEANING, Case, QUADRATIC, RIDGE, SKEWED, against_each_other, estimate, relative_error};
 
@@ -25,7 +25,7 @@ fn truncated(last: usize) -> Truncated {
 
 #[test]
 fn v1_a_scalar_quadratic_by_gradient_descent() {
-    let case = QUADRATIC.case(Optimizer::Sgd, 5, 0.1, &[]).starting();
+    let case = QUADRATIC.case(optim::Sgd, 5, 0.1, &[]).starting();
     let layout = case.problem.layout();
     let along = against_each_other(&case.problem).shared(layout.log_lr).each(layout.initial_weights);
     for method in [Box::<dyn Method>::from(REVERSE), Forward { width: 2 }.into()] {
@@ -49,7 +49,7 @@ fn v1_a_scalar_quadratic_by_gradient_descent() {
 
 #[test]
 fn v2_the_same_with_momentum() {
-    let case = QUADRATIC.case(Optimizer::Momentum, 5, 0.1, &[0.9]).starting();
+    let case = QUADRATIC.case(optim::Momentum, 5, 0.1, &[0.9]).starting();
     let layout = case.problem.layout();
     let along = against_each_other(&case.problem).shared(layout.log_lr).each(layout.scalars);
     let along = along.each(layout.initial_weights);
@@ -68,7 +68,7 @@ pub const RIDGE_AT_SOLUTION: f64 = -0.637288825565;
 #[test]
 fn v3_ridge_regression() {
     let at = |steps| {
-        let case = RIDGE.case(Optimizer::Sgd, steps, 0.2, &[]);
+        let case = RIDGE.case(optim::Sgd, steps, 0.2, &[]);
         let along = Directions::new(&case.problem).each(case.problem.layout().l2_log);
         estimate(&case, REVERSE, &along).unwrap()
     };
@@ -108,11 +108,11 @@ fn v4_adam_heavy_ball_and_nesterov() {
     const NESTEROV: [f64; 5] =
         [9.0147739385375, 4.1359637579639, -2.6453650117623e-1, -7.6785338281408e-3, 2.2437002851510e-1];
     let adam = [0.9, 0.99, 1e-3];
-    let rows: [(Optimizer, &[f64], &[f64], f64); 4] = [
-        (Optimizer::Adam(Epsilon::Outside), &adam, &OUTSIDE, 0.02990724695684588),
-        (Optimizer::Adam(Epsilon::Inside), &adam, &INSIDE, 0.029817364551671124),
-        (Optimizer::HeavyBall, &[0.8], &HEAVY_BALL, 1.3661296175614615),
-        (Optimizer::Nesterov, &[0.8], &NESTEROV, 1.1054948155346962),
+    let rows: [(Dynamics, &[f64], &[f64], f64); 4] = [
+        (optim::Adam(Epsilon::Outside).into(), &adam, &OUTSIDE, 0.02990724695684588),
+        (optim::Adam(Epsilon::Inside).into(), &adam, &INSIDE, 0.029817364551671124),
+        (optim::HeavyBall.into(), &[0.8], &HEAVY_BALL, 1.3661296175614615),
+        (optim::Nesterov.into(), &[0.8], &NESTEROV, 1.1054948155346962),
     ];
     for (optimizer, scalars, derivatives, loss) in rows {
         let case = SKEWED.case(optimizer, 6, 0.1, scalars).starting();
@@ -141,7 +141,7 @@ pub fn logits(case: &Case) -> Directions {
 
 #[test]
 fn v5_the_outlier_loses_weight() {
-    let case = CLEANING.case(Optimizer::Sgd, 80, 0.3, &[]);
+    let case = CLEANING.case(optim::Sgd, 80, 0.3, &[]);
     let answer = estimate(&case, REVERSE, &logits(&case)).unwrap();
     let halved: Vec<f64> = answer.hypergradient.iter().map(|h| 0.5 * h).collect();
     assert!(relative_error(&halved, &CLEANING_AT_SOLUTION) < 1e-10);
@@ -149,7 +149,7 @@ fn v5_the_outlier_loses_weight() {
 
 #[test]
 fn the_error_of_truncation_falls_with_the_contraction() {
-    let case = RIDGE.case(Optimizer::Sgd, 200, 0.1, &[]);
+    let case = RIDGE.case(optim::Sgd, 200, 0.1, &[]);
     let along = Directions::new(&case.problem).each(case.problem.layout().l2_log);
     let error = |last| (estimate(&case, truncated(last), &along).unwrap().hypergradient[0] - RIDGE_AT_SOLUTION).abs();
     let printed = [(1, 0.46462), (2, 0.33902), (5, 0.13193), (10, 0.027400), (20, 0.0011820), (40, 2.2e-6)];
@@ -164,7 +164,7 @@ fn the_error_of_truncation_falls_with_the_contraction() {
 
 #[test]
 fn truncation_refuses_what_acts_before_it() {
-    let case = RIDGE.case(Optimizer::Sgd, 9, 0.1, &[]).starting();
+    let case = RIDGE.case(optim::Sgd, 9, 0.1, &[]).starting();
     let initial = || Directions::new(&case.problem).each(case.problem.layout().initial_weights);
     let refusal = |along: Directions| match estimate(&case, truncated(4), &along) {
         Err(SolveError::Refused(refusal)) => refusal.to_string(),
@@ -180,7 +180,7 @@ fn truncation_refuses_what_acts_before_it() {
 
 #[test]
 fn costs_are_those_of_the_method() {
-    let case = RIDGE.case(Optimizer::Momentum, 20, 0.1, &[0.5]);
+    let case = RIDGE.case(optim::Momentum, 20, 0.1, &[0.5]);
     let along = Directions::new(&case.problem).each(case.problem.layout().weights);
     let counts = |method: Box<dyn Method>| {
         let counts = estimate(&case, method, &along).unwrap().counts;

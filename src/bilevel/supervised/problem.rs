@@ -10,7 +10,7 @@ use super::noise::Noise;
 use super::{Loss, Regularizer};
 use crate::bilevel::SolveError;
 use crate::ir::{DType, Graph, numel};
-use crate::nn::{Model, optim::Optimizer};
+use crate::nn::{Model, optim::Dynamics};
 
 /// Where a step's batch or dropout mask comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,8 @@ pub struct Problem {
     pub loss: Loss,
     /// Outer loss of an example; its targets are of the same type.
     pub outer_loss: Loss,
-    pub optimizer: Optimizer,
+    /// How it is trained.
+    pub optimizer: Dynamics,
     /// Training steps T.
     pub steps: usize,
     /// Examples a step.
@@ -94,13 +95,13 @@ pub const CHUNK: usize = 128;
 
 impl Problem {
     /// A training on all examples at once, with the model's dropout, without penalties, weights and noise.
-    pub fn new(model: Model, loss: Loss, optimizer: Optimizer, steps: usize, train: usize) -> Self {
+    pub fn new(model: Model, loss: Loss, optimizer: impl Into<Dynamics>, steps: usize, train: usize) -> Self {
         let masks = model.places().iter().any(|place| place.rate > 0.0).then_some(Source::Keyed);
         Problem {
             model,
             loss,
             outer_loss: loss,
-            optimizer,
+            optimizer: optimizer.into(),
             steps,
             batch: train,
             train,
@@ -234,7 +235,7 @@ mod tests {
             padding: Padding::VALID,
             bias: false,
         };
-        let sound = Problem::new(model, Loss::CrossEntropy, Optimizer::Sgd, 4, 10);
+        let sound = Problem::new(model, Loss::CrossEntropy, crate::nn::optim::Sgd, 4, 10);
         let cases = [
             (Problem { steps: 0, ..sound.clone() }, "no training steps"),
             (Problem { batch: 0, ..sound.clone() }, "no example"),

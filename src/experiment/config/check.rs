@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::{ConfigError, DataSource, Dynamics, TuneConfig};
+use super::{ConfigError, DataSource, TuneConfig};
 use crate::bilevel::hyperparameters::Kind;
 
 /// Training steps that a plan is made for.
@@ -134,13 +134,13 @@ impl TuneConfig {
     /// are as by default may not have been given.
     fn check_use(&self) -> Result<(), ConfigError> {
         let usual = TuneConfig::default();
-        let adam = self.optimizer == Dynamics::Adam;
+        let adam = Kind::Betas.is_of(&*self.optimizer);
         let weights = self.hyperparameters.contains(&Kind::ExampleWeights);
         let numbers = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
         let settings: [(_, _, &[f64], &[f64], _); 4] = [
             (
                 "momentum",
-                self.optimizer.has_momentum(),
+                Kind::Momentum.is_of(&*self.optimizer),
                 &[self.momentum],
                 &[usual.momentum],
                 "This optimizer has none; momentum, heavy-ball and nesterov have one.",
@@ -174,11 +174,11 @@ impl TuneConfig {
 
     /// Refuses hyperparameters that the training does not have.
     fn check_kinds(&self) -> Result<(), ConfigError> {
-        let dynamics = self.optimizer;
-        let adam = dynamics == Dynamics::Adam;
+        let has = |kind: Kind| kind.is_of(&*self.optimizer);
+        let adam = has(Kind::Betas);
         let missing = |kind: &Kind| match kind {
             Kind::Momentum if adam => Some("The optimizer is adam, which has betas in its place: name lr,betas,l2."),
-            Kind::Momentum if dynamics == Dynamics::Sgd => {
+            Kind::Momentum if !has(Kind::Momentum) => {
                 Some("The optimizer is sgd, which has none: name lr,l2, or take momentum.")
             }
             Kind::Betas | Kind::Epsilon if !adam => Some("Only adam has it: take optimizer adam."),

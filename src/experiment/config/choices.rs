@@ -1,14 +1,13 @@
-//! What there is to choose among: networks, tasks, inner dynamics.
+//! What there is to choose among: networks, tasks, hyperparameters.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::words;
 use crate::bilevel::Loss;
 use crate::bilevel::hyperparameters::Kind;
-use crate::data::har::{CHANNELS, CLASSES};
+use crate::data::Dataset;
 use crate::nn::functions;
-use crate::nn::optim::{Epsilon, Optimizer};
+use crate::nn::optim::Optimizer;
 
 /// The network to train.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -62,9 +61,10 @@ impl Task {
         matches!(self, Task::Classification | Task::ClassificationMse)
     }
 
-    /// Outputs of the network.
-    pub fn outputs(self) -> usize {
-        if self.classifies() { CLASSES } else { CHANNELS }
+    /// Outputs of the network on windows with their activity.
+    pub fn outputs(self, data: &Dataset) -> usize {
+        let about = data.about();
+        if self.classifies() { about.outputs.len() } else { about.channels.len() }
     }
 
     /// Whether the outputs pass through softplus.
@@ -82,57 +82,9 @@ impl Task {
     }
 }
 
-/// How the inner problem is trained.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-pub enum Dynamics {
-    /// Stochastic gradient descent.
-    #[cfg_attr(feature = "cli", value(help = words::SGD))]
-    #[schemars(description = words::SGD)]
-    Sgd,
-    /// With momentum, in its velocity form.
-    #[cfg_attr(feature = "cli", value(help = words::VELOCITY))]
-    #[schemars(description = words::VELOCITY)]
-    #[default]
-    Momentum,
-    /// With momentum, in Polyak's position form.
-    #[cfg_attr(feature = "cli", value(help = words::HEAVY_BALL))]
-    #[schemars(description = words::HEAVY_BALL)]
-    HeavyBall,
-    /// With Nesterov's momentum.
-    #[cfg_attr(feature = "cli", value(help = words::NESTEROV))]
-    #[schemars(description = words::NESTEROV)]
-    Nesterov,
-    /// Adam, with ε inside the root.
-    #[cfg_attr(feature = "cli", value(help = words::ADAM))]
-    #[schemars(description = words::ADAM)]
-    Adam,
-}
-
-impl Dynamics {
-    /// What is tuned where nothing else is asked for.
-    pub fn usual_hyperparameters(self) -> Vec<Kind> {
-        match self {
-            Dynamics::Sgd => vec![Kind::Lr, Kind::L2],
-            Dynamics::Adam => vec![Kind::Lr, Kind::Betas, Kind::L2],
-            Dynamics::Momentum | Dynamics::HeavyBall | Dynamics::Nesterov => vec![Kind::Lr, Kind::Momentum, Kind::L2],
-        }
-    }
-
-    /// Whether it has a momentum.
-    pub fn has_momentum(self) -> bool {
-        matches!(self, Dynamics::Momentum | Dynamics::HeavyBall | Dynamics::Nesterov)
-    }
-
-    /// The inner optimiser.
-    pub fn optimizer(self) -> Optimizer {
-        match self {
-            Dynamics::Sgd => Optimizer::Sgd,
-            Dynamics::Momentum => Optimizer::Momentum,
-            Dynamics::HeavyBall => Optimizer::HeavyBall,
-            Dynamics::Nesterov => Optimizer::Nesterov,
-            Dynamics::Adam => Optimizer::Adam(Epsilon::Inside),
-        }
-    }
+/// What is tuned where nothing else is asked for: the learning rate, what an optimiser has besides but its ε, and the
+/// penalties.
+pub fn usual_hyperparameters(optimizer: &dyn Optimizer) -> Vec<Kind> {
+    let own = [Kind::Momentum, Kind::Betas].into_iter().filter(|kind| kind.is_of(optimizer));
+    [Kind::Lr].into_iter().chain(own).chain([Kind::L2]).collect()
 }

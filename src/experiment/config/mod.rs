@@ -13,12 +13,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::bytes::Bytes;
-pub use self::choices::{Dynamics, Network, Task};
+pub use self::choices::{Network, Task, usual_hyperparameters};
 pub use self::differentiation::Differentiation;
 pub use self::source::DataSource;
 use crate::bilevel::Noise;
 use crate::bilevel::hyperparameters::Kind;
 use crate::data::SubjectSplit;
+use crate::nn::optim::{Dynamics, Momentum};
 
 /// Settings that cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -121,9 +122,9 @@ impl Default for TuneConfig {
             steps: 200,
             outer: 20,
             batch: 64,
-            optimizer: Dynamics::Momentum,
+            optimizer: Momentum.into(),
             method: Differentiation::Reverse,
-            hyperparameters: Dynamics::Momentum.usual_hyperparameters(),
+            hyperparameters: usual_hyperparameters(&Momentum),
             learning_rate: 0.001,
             momentum: 0.5,
             betas: [0.9, 0.999],
@@ -174,7 +175,7 @@ impl TuneConfig {
         let given: toml::Table = toml::from_str(text).map_err(wrong)?;
         let mut config: Self = toml::from_str(text).map_err(wrong)?;
         if !given.contains_key("hyperparameters") {
-            config.hyperparameters = config.optimizer.usual_hyperparameters();
+            config.hyperparameters = usual_hyperparameters(&*config.optimizer);
         }
         Ok(config)
     }

@@ -2,7 +2,7 @@
 //! docs/choosing.md are these texts. Tests hold them against what is computed.
 
 use super::TuneConfig;
-use crate::data::{TEST_SUBJECTS, VALIDATION_SUBJECTS};
+use crate::data::har::{TEST_SUBJECTS, VALIDATION_SUBJECTS};
 
 /// What a device is called besides `auto`.
 macro_rules! devices {
@@ -67,13 +67,6 @@ pub const DEVICE: &str = concat!(
 pub const DEVICE_UNTIMED: &str =
     concat!("Where to compute: `auto` (the first GPU, or the processor where there is none), ", devices!());
 
-pub const SGD: &str = "w ← w − η g, g being the gradient of the training loss";
-pub const HEAVY_BALL: &str = "Polyak's w ← w − η g + μ (w − w⁻), w⁻ being the weights a step before";
-pub const VELOCITY: &str = "v ← μ v + g, w ← w − η v";
-pub const NESTEROV: &str = "Nesterov's v ← μ v + g, w ← w − η (g + μ v)";
-pub const ADAM: &str =
-    "w ← w − η m̂ / √(v̂ + ε²), m̂ and v̂ being the bias-corrected means of the gradient and of its square";
-
 /// The training loss. Of the outer loss there are neither weights nor penalties.
 pub const INNER_LOSS: &str = "the mean over the batch of weight · loss, plus ½ Σ λ ‖W‖² over the layers; the weights \
                               multiply and are not normalised";
@@ -132,14 +125,14 @@ mod tests {
     use super::*;
     use crate::bilevel::hyperparameters::Kind;
     use crate::bilevel::{Loss, ParameterMap, TrainingLoss};
-    use crate::experiment::config::Dynamics;
+    use crate::experiment::config::usual_hyperparameters;
     use crate::interp::eval;
     use crate::ir::{DType, Graph};
+    use crate::nn::optim::{self, Adam, Optimizer, named};
     use crate::nn::{Layer, Model};
 
     /// The states of one weight after each of some steps along gradients of that size.
-    fn path(dynamics: Dynamics, gradients: &[f64], scalars: &[f64]) -> Vec<Vec<f64>> {
-        let optimizer = dynamics.optimizer();
+    fn path(optimizer: &dyn Optimizer, gradients: &[f64], scalars: &[f64]) -> Vec<Vec<f64>> {
         let mut g = Graph::new();
         let state = g.input("state", &[optimizer.state_len(1)], DType::F32);
         let gradient = g.input("gradient", &[1], DType::F32);
@@ -161,21 +154,16 @@ mod tests {
     fn optimizers_do_what_their_formulas_say() {
         const ETA: f64 = 0.25;
         let gradients = [1.0, -0.5, 2.0];
-        for (dynamics, text) in [
-            (Dynamics::Sgd, SGD),
-            (Dynamics::Momentum, VELOCITY),
-            (Dynamics::HeavyBall, HEAVY_BALL),
-            (Dynamics::Nesterov, NESTEROV),
-        ] {
-            let mu = 0.75;
-            let scalars: &[f64] = if dynamics.has_momentum() { &[mu] } else { &[] };
+        let mu = 0.75;
+        for optimizer in named().into_iter().filter(|optimizer| optimizer.scalars().len() < 2) {
+            let (text, scalars) = (optimizer.formula(), &[mu][..optimizer.scalars().len()]);
             let (mut w, mut before, mut v) = (0.5, 0.5, 0.0);
-            for (state, g) in path(dynamics, &gradients, scalars)[1..].iter().zip(gradients) {
+            for (state, g) in path(&*optimizer, &gradients, scalars)[1..].iter().zip(gradients) {
                 v = mu * v + g;
-                let next = match dynamics {
-                    Dynamics::Sgd => w - ETA * g,
-                    Dynamics::Momentum => w - ETA * v,
-                    Dynamics::HeavyBall => w - ETA * g + mu * (w - before),
+                let next = match optimizer.name() {
+                    "sgd" => w - ETA * g,
+                    "momentum" => w - ETA * v,
+                    "heavy-ball" => w - ETA * g + mu * (w - before),
                     _ => w - ETA * (g + mu * v),
                 };
                 (before, w) = (w, next);
@@ -188,14 +176,15 @@ mod tests {
     #[test]
     fn adams_epsilon_stands_where_its_text_says() {
         let (beta1, beta2, epsilon, g) = (0.9, 0.999, 1e-5, 1e-5);
-        let state = path(Dynamics::Adam, &[g], &[beta1, beta2, epsilon]).remove(1);
+        let state = path(&Adam(optim::Epsilon::Inside), &[g], &[beta1, beta2, epsilon]).remove(1);
+        let formula = Adam(optim::Epsilon::Inside).formula();
         let (m_hat, v_hat) = (g, g * g);
         let step = |spread: f64| 0.5 - 0.25 * m_hat / spread;
-        assert!((state[0] - step((v_hat + epsilon * epsilon).sqrt())).abs() < 1e-9, "{ADAM} {EPSILON}");
+        assert!((state[0] - step((v_hat + epsilon * epsilon).sqrt())).abs() < 1e-9, "{formula} {EPSILON}");
         for other in [(v_hat + epsilon).sqrt(), v_hat.sqrt() + epsilon] {
             assert!((state[0] - step(other)).abs() > 1e-2);
         }
-        assert!(ADAM.contains("√(v̂ + ε²)") && EPSILON.contains("√(v̂ + ε²)"));
+        assert!(formula.contains("√(v̂ + ε²)") && EPSILON.contains("√(v̂ + ε²)"));
     }
 
     #[test]
@@ -233,15 +222,16 @@ mod tests {
 
     #[test]
     fn usual_hyperparameters_are_those_of_the_text() {
-        let usual = |dynamics: Dynamics| {
-            dynamics.usual_hyperparameters().iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",")
+        let usual = |optimizer: &dyn Optimizer| {
+            usual_hyperparameters(optimizer).iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",")
         };
-        let (sgd, adam, other) = (usual(Dynamics::Sgd), usual(Dynamics::Adam), usual(Dynamics::Nesterov));
+        let (sgd, adam, other) = (usual(&optim::Sgd), usual(&Adam(optim::Epsilon::Inside)), usual(&optim::Nesterov));
         let text = format!("of sgd {sgd}, of adam {adam}, of the others {other}.");
         assert!(HYPERPARAMETERS.contains(&text), "{text}");
+        let with_training = crate::experiment::setup::with_training;
         for (kind, start) in [(Kind::ExampleWeights, 0.5), (Kind::LrLayers, 1.0), (Kind::InitialScale, 1.0)] {
             let config = TuneConfig { hyperparameters: vec![kind], ..TuneConfig::default() };
-            let problem = crate::experiment::setup::problem(&config, 10);
+            let problem = crate::experiment::setup::problem(&config, &with_training(10));
             let point = crate::experiment::setup::start_values(&config, &problem);
             let values = point.values(kind);
             assert!(!values.is_empty() && values.iter().all(|value| (value - start).abs() < 1e-12), "{values:?}");
@@ -287,7 +277,8 @@ mod tests {
 
     #[test]
     fn the_documentation_has_the_same_formulas() {
-        let formulas = [SGD, VELOCITY, HEAVY_BALL, NESTEROV, ADAM, EPSILON, L2, DROPOUT, INNER_LOSS, OUTER_RATE];
+        let texts = [EPSILON, L2, DROPOUT, INNER_LOSS, OUTER_RATE];
+        let formulas = named().map(|optimizer| optimizer.formula()).into_iter().chain(texts);
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/choosing.md");
         let text = std::fs::read_to_string(path).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
         for formula in formulas {

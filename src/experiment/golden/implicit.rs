@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::setup::{self, floats};
 use super::{Case, RunError};
 use crate::bilevel::{Directions, Implicit, Layout, Memory, Problem, Session, SessionData, Solver, Unattended};
-use crate::nn::optim::Optimizer;
+use crate::nn::optim;
 use crate::rig::Device;
 
 type Outputs = BTreeMap<String, Vec<f64>>;
@@ -52,7 +52,7 @@ fn setup(case: &Case) -> Result<(Problem, SessionData, f64), RunError> {
         masks: None,
         l2: case.inputs.contains_key("l2_log"),
         weights: case.inputs.contains_key("ex_w"),
-        ..Problem::new(model, loss, Optimizer::Sgd, 1, train.count)
+        ..Problem::new(model, loss, optim::Sgd, 1, train.count)
     };
     let data = SessionData::new(train, setup::set(case, "xv", "yv", loss)?, floats(&case.input("w_star")?.data), 0);
     let rate = case.input("neumann_alpha")?.data.first().copied();
@@ -97,7 +97,7 @@ async fn solve(
     mut data: SessionData,
     rate: f64,
 ) -> Result<Vec<f64>, RunError> {
-    let problem = Problem { optimizer: Optimizer::Momentum, steps: STEPS, ..problem };
+    let problem = Problem { optimizer: optim::Momentum.into(), steps: STEPS, ..problem };
     data.initial.fill(0.0);
     let lambda = point(case, &problem.layout(), rate.ln())?;
     let mut session = Session::new(device, problem, &data, Memory::Slots(1)).await?;

@@ -4,7 +4,7 @@ use super::{Case, CaseError, RunError};
 use crate::bilevel::{Loss, Problem, SessionData, Set, Source, Targets};
 use crate::ir::DType;
 use crate::nn::Model;
-use crate::nn::optim::{Epsilon, Optimizer};
+use crate::nn::optim::{Adam, Dynamics, Epsilon, Momentum, Sgd};
 
 /// A case's bilevel problem at its point.
 pub(super) struct Setup {
@@ -15,12 +15,12 @@ pub(super) struct Setup {
 }
 
 /// The inner optimiser of a case.
-fn optimizer(case: &Case) -> Result<Optimizer, CaseError> {
+fn optimizer(case: &Case) -> Result<Dynamics, CaseError> {
     let inner = &case.meta["inner"];
     match inner["optimizer"].as_str().unwrap_or_default() {
-        "sgd" => Ok(Optimizer::Sgd),
-        "momentum" => Ok(Optimizer::Momentum),
-        "adam" => Ok(Optimizer::Adam(Epsilon::Outside)),
+        "sgd" => Ok(Sgd.into()),
+        "momentum" => Ok(Momentum.into()),
+        "adam" => Ok(Adam(Epsilon::Outside).into()),
         other => Err(case.inconsistent(format!("unknown inner optimiser `{other}`"))),
     }
 }
@@ -117,8 +117,8 @@ fn hyperparameters(case: &Case, problem: &Problem) -> Result<Vec<f64>, CaseError
         }
     }
     let scalars = layout.scalars.clone().zip(problem.optimizer.scalars());
-    for (position, name) in scalars {
-        let short = match *name {
+    for (position, scalar) in scalars {
+        let short = match scalar.name {
             "momentum" => "mu",
             "beta1" => "b1",
             "beta2" => "b2",

@@ -114,10 +114,11 @@ fn gradients(
     insert("d_log_lr_layers", (0..layers).map(|l| full[l..].iter().step_by(layers).sum()).collect());
     insert("d_log_lr_steps", full.chunks(layers).map(|step| step.iter().sum()).collect());
     insert("d_log_lr_full", full);
-    for (position, name) in layout.scalars.zip(problem.optimizer.scalars()) {
+    for (position, scalar) in layout.scalars.zip(problem.optimizer.scalars()) {
+        let name = scalar.name;
         let (value, derivative) = (lambda[position], hypergradient[position - first]);
         insert(&format!("d_{name}"), vec![derivative]);
-        if *name != "epsilon" {
+        if name != "epsilon" {
             insert(&format!("d_{name}_logit"), vec![derivative * value * (1.0 - value)]);
         }
     }

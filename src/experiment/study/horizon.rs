@@ -3,7 +3,8 @@
 use super::har::{self, HarTrial, Method};
 use super::{Budget, Study, Trial};
 use crate::bilevel::hyperparameters::Kind;
-use crate::experiment::config::{Dynamics, TuneConfig};
+use crate::experiment::config::TuneConfig;
+use crate::nn::optim::{Dynamics, Momentum, Sgd};
 
 pub const STUDY: Study = Study {
     name: "har-horizon",
@@ -16,14 +17,16 @@ pub const STUDY: Study = Study {
     charts: &["validation_loss", "test_accuracy"],
 };
 
-/// Names of what is tuned, with the hyperparameters, the inner optimiser and the learning rate to start from.
-const TUNED: [(&str, &[Kind], Dynamics, f64); 6] = [
-    ("example weights, lr, as in the paper", &[Kind::ExampleWeights, Kind::Lr], Dynamics::Sgd, 0.01),
-    ("example weights, lr", &[Kind::ExampleWeights, Kind::Lr], Dynamics::Momentum, 0.001),
-    ("lr", &[Kind::Lr], Dynamics::Momentum, 0.001),
-    ("lr, momentum, l2", &[Kind::Lr, Kind::Momentum, Kind::L2], Dynamics::Momentum, 0.001),
-    ("lr, regularisers", &[Kind::Lr, Kind::L2, Kind::Dropout, Kind::Jitter, Kind::Scaling], Dynamics::Momentum, 0.001),
-    ("lr, initial scale", &[Kind::Lr, Kind::InitialScale], Dynamics::Momentum, 0.001),
+/// A name of what is tuned, with the hyperparameters, the inner optimiser and the learning rate to start from.
+type Tuned = (&'static str, &'static [Kind], fn() -> Dynamics, f64);
+
+const TUNED: [Tuned; 6] = [
+    ("example weights, lr, as in the paper", &[Kind::ExampleWeights, Kind::Lr], || Sgd.into(), 0.01),
+    ("example weights, lr", &[Kind::ExampleWeights, Kind::Lr], || Momentum.into(), 0.001),
+    ("lr", &[Kind::Lr], || Momentum.into(), 0.001),
+    ("lr, momentum, l2", &[Kind::Lr, Kind::Momentum, Kind::L2], || Momentum.into(), 0.001),
+    ("lr, regularisers", &[Kind::Lr, Kind::L2, Kind::Dropout, Kind::Jitter, Kind::Scaling], || Momentum.into(), 0.001),
+    ("lr, initial scale", &[Kind::Lr, Kind::InitialScale], || Momentum.into(), 0.001),
 ];
 
 /// Outer steps where all T get equally many, and the T whose total of training steps all get otherwise.
@@ -41,6 +44,7 @@ fn trials(budget: Budget) -> Vec<Trial> {
         for &t in steps {
             for (tuned, kinds, optimizer, learning_rate) in TUNED {
                 let hyperparameters = kinds.to_vec();
+                let optimizer = optimizer();
                 let config = TuneConfig { seed, steps: t, hyperparameters, optimizer, learning_rate, ..base.clone() };
                 let label = |work: &str, config| {
                     let labels = [("T", &*t.to_string()), ("tuned", tuned), ("work", work)];

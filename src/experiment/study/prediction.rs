@@ -4,7 +4,8 @@
 use super::har::{self, HarTrial, Method};
 use super::{Budget, Study, Trial};
 use crate::bilevel::hyperparameters::Kind;
-use crate::experiment::config::{Dynamics, Network, Task, TuneConfig};
+use crate::experiment::config::{Network, Task, TuneConfig};
+use crate::nn::optim::{Adam, Dynamics, Epsilon, Sgd};
 
 pub const STUDY: Study = Study {
     name: "har-prediction",
@@ -24,10 +25,13 @@ const TASKS: [(&str, Task); 4] = [
     ("prediction, linear head", Task::PredictionLinear),
 ];
 
+/// A name of what is tuned, with the inner optimiser and the hyperparameters.
+type Inner = (&'static str, fn() -> Dynamics, &'static [Kind]);
+
 /// The paper's λ with gradient descent, and the scalars with Adam.
-const INNER: [(&str, Dynamics, &[Kind]); 2] = [
-    ("SGD; example weights, lr", Dynamics::Sgd, &[Kind::ExampleWeights, Kind::Lr]),
-    ("Adam; lr, betas, l2", Dynamics::Adam, &[Kind::Lr, Kind::Betas, Kind::L2]),
+const INNER: [Inner; 2] = [
+    ("SGD; example weights, lr", || Sgd.into(), &[Kind::ExampleWeights, Kind::Lr]),
+    ("Adam; lr, betas, l2", || Adam(Epsilon::Inside).into(), &[Kind::Lr, Kind::Betas, Kind::L2]),
 ];
 
 /// The paper's learning rate to start from, and one that Adam is usually given.
@@ -61,11 +65,12 @@ fn trial(
     base: &TuneConfig,
     network: &str,
     (name, task): (&str, Task),
-    (inner, optimizer, kinds): (&str, Dynamics, &[Kind]),
+    (inner, optimizer, kinds): Inner,
     steps: u32,
     seed: u32,
 ) -> Trial {
-    let learning_rate = if optimizer == Dynamics::Adam { ADAM_RATE } else { RATE };
+    let optimizer = optimizer();
+    let learning_rate = if optimizer.name() == "adam" { ADAM_RATE } else { RATE };
     let hyperparameters = kinds.to_vec();
     let config = TuneConfig { seed, task, steps, optimizer, hyperparameters, learning_rate, ..base.clone() };
     let labels = [("T", &*steps.to_string()), ("network", network), ("task", name), ("inner", inner)];

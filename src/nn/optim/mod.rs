@@ -1,0 +1,348 @@
+//! Inner optimisers as maps on one state vector (algorithms.md A.2): one file each, and a line in [`named`].
+
+mod adam;
+mod heavy_ball;
+mod momentum;
+mod nesterov;
+mod sgd;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+pub use self::adam::{Adam, Epsilon};
+pub use self::heavy_ball::HeavyBall;
+pub use self::momentum::Momentum;
+pub use self::nesterov::Nesterov;
+pub use self::sgd::Sgd;
+use crate::ir::{Graph, NodeId};
+
+/// The optimisers that configurations name.
+pub fn named() -> [Dynamics; 5] {
+    [Sgd.into(), Momentum.into(), HeavyBall.into(), Nesterov.into(), Adam(Epsilon::Inside).into()]
+}
+
+/// Every one, for tests that go through all.
+pub fn every() -> Vec<Dynamics> {
+    named().into_iter().chain([Adam(Epsilon::Outside).into()]).collect()
+}
+
+/// A part of the training state that is the optimiser's own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slot {
+    /// Its name.
+    pub name: &'static str,
+    /// How much of it there is.
+    pub size: Size,
+    /// What it is before the first step.
+    pub start: f32,
+    /// The scalar β, by its place among [`Optimizer::scalars`], whose bias correction 1 − βᵗ it is: a function of β and
+    /// the step alone, unlike the rest of the state.
+    pub corrects: Option<usize>,
+}
+
+/// How much of a slot there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// One number for each weight.
+    Each,
+    /// One number.
+    One,
+}
+
+impl Slot {
+    /// One number for each weight, 0 before the first step.
+    pub const fn each(name: &'static str) -> Self {
+        Slot { name, size: Size::Each, start: 0.0, corrects: None }
+    }
+
+    /// The bias correction of a scalar.
+    pub const fn correction(name: &'static str, scalar: usize) -> Self {
+        Slot { name, size: Size::One, start: 0.0, corrects: Some(scalar) }
+    }
+
+    /// Numbers in it, for `d` weights.
+    pub fn len(&self, d: usize) -> usize {
+        match self.size {
+            Size::Each => d,
+            Size::One => 1,
+        }
+    }
+}
+
+/// Where a scalar may lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Domain {
+    /// Above 0 and below 1.
+    Unit,
+    /// Above 0.
+    Positive,
+}
+
+/// A number besides the learning rate that an optimiser depends on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScalarSpec {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it may lie.
+    pub domain: Domain,
+    /// What it usually is.
+    pub usual: f64,
+}
+
+/// The momentum μ of those that have one.
+pub const MOMENTUM: ScalarSpec = ScalarSpec { name: "momentum", domain: Domain::Unit, usual: 0.5 };
+
+/// The slots in a step: each is read from the state before it until it is set.
+pub struct Slots<'a> {
+    state: NodeId,
+    d: usize,
+    specs: &'a [Slot],
+    new: Vec<Option<NodeId>>,
+}
+
+impl Slots<'_> {
+    /// A slot by its place among [`Optimizer::slots`].
+    pub fn get(&self, g: &mut Graph, k: usize) -> NodeId {
+        let before: usize = self.specs[..k].iter().map(|slot| slot.len(self.d)).sum();
+        self.new[k].unwrap_or_else(|| g.segment(self.state, self.d + before, self.specs[k].len(self.d)))
+    }
+
+    /// Sets a slot; gives back what it is set to.
+    pub fn set(&mut self, k: usize, value: NodeId) -> NodeId {
+        self.new[k] = Some(value);
+        value
+    }
+}
+
+/// What a step depends on besides state and gradient.
+pub struct Scalars<'a> {
+    /// The learning rate of each weight, `[d]`.
+    pub eta: NodeId,
+    /// The optimiser's own, `[1]` each, in the order of [`Optimizer::scalars`].
+    pub own: &'a [NodeId],
+}
+
+/// How the inner problem is trained. The state begins with the weights w, `[d]`, and goes on with the slots.
+pub trait Optimizer: fmt::Debug + Send + Sync {
+    /// Its name in configurations.
+    fn name(&self) -> &'static str;
+
+    /// What a step does, as a formula.
+    fn formula(&self) -> &'static str;
+
+    /// What its state holds besides the weights, in order.
+    fn slots(&self) -> &[Slot];
+
+    /// The numbers it depends on besides the learning rate, in order.
+    fn scalars(&self) -> &[ScalarSpec];
+
+    /// The direction u `[d]` of a step along the gradient `[d]`; sets the slots.
+    fn direction(&self, g: &mut Graph, slots: &mut Slots, gradient: NodeId, at: &Scalars) -> NodeId;
+
+    /// The weights after a step in a direction: w − η u, unless the direction says how far to go.
+    fn descend(&self, g: &mut Graph, w: NodeId, direction: NodeId, at: &Scalars) -> NodeId {
+        let change = g.mul(at.eta, direction);
+        g.sub(w, change)
+    }
+
+    /// The weights that a state is judged by, for `d` of them: those it trains, unless it keeps others, such as their
+    /// average.
+    fn readout(&self, g: &mut Graph, state: NodeId, d: usize) -> NodeId {
+        g.segment(state, 0, d)
+    }
+
+    /// Largest η · curvature at which a step does not overshoot a quadratic for good, for these scalars.
+    fn stable(&self, scalars: &[f64]) -> f64;
+
+    /// Length of the state for `d` weights.
+    fn state_len(&self, d: usize) -> usize {
+        d + self.slots().iter().map(|slot| slot.len(d)).sum::<usize>()
+    }
+
+    /// The state before the first step.
+    fn begin(&self, weights: &[f32]) -> Vec<f32> {
+        let slots = self.slots().iter();
+        let slots = slots.flat_map(|slot| std::iter::repeat_n(slot.start, slot.len(weights.len())));
+        weights.iter().copied().chain(slots).collect()
+    }
+
+    /// The scalars whose bias correction the state carries, by their place, each with its place in the state.
+    fn corrections(&self, d: usize) -> Vec<(usize, usize)> {
+        let mut place = d;
+        let mut carried = vec![];
+        for slot in self.slots() {
+            carried.extend(slot.corrects.map(|scalar| (scalar, place)));
+            place += slot.len(d);
+        }
+        carried
+    }
+
+    /// The new state, for a gradient and learning rates (both `[d]`) and the scalars, each `[1]`.
+    fn step(&self, g: &mut Graph, state: NodeId, gradient: NodeId, eta: NodeId, scalars: &[NodeId]) -> NodeId {
+        let d = g.shape(gradient)[0];
+        let specs = self.slots();
+        let mut slots = Slots { state, d, specs, new: vec![None; specs.len()] };
+        let at = Scalars { eta, own: scalars };
+        let w = g.segment(state, 0, d);
+        let direction = self.direction(g, &mut slots, gradient, &at);
+        let w = self.descend(g, w, direction, &at);
+        let parts: Vec<NodeId> = [w].into_iter().chain((0..specs.len()).map(|k| slots.get(g, k))).collect();
+        if parts.len() == 1 { w } else { g.concat(&parts) }
+    }
+}
+
+/// An optimiser that is chosen when the program runs; two of one name are equal. Written as its name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Dynamics(Arc<dyn Optimizer>);
+
+impl<O: Optimizer + 'static> From<O> for Dynamics {
+    fn from(optimizer: O) -> Self {
+        Dynamics(Arc::new(optimizer))
+    }
+}
+
+impl Deref for Dynamics {
+    type Target = dyn Optimizer;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl PartialEq for Dynamics {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl FromStr for Dynamics {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let names = || named().map(|optimizer| format!("`{}`", optimizer.name())).join(", ");
+        let found = named().into_iter().find(|optimizer| optimizer.name() == name);
+        found.ok_or_else(|| format!("unknown optimizer `{name}`, expected one of {}", names()))
+    }
+}
+
+impl TryFrom<String> for Dynamics {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse()
+    }
+}
+
+impl From<Dynamics> for String {
+    fn from(optimizer: Dynamics) -> Self {
+        optimizer.name().to_owned()
+    }
+}
+
+impl JsonSchema for Dynamics {
+    fn schema_name() -> Cow<'static, str> {
+        "Dynamics".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let rows = named();
+        let rows = rows.iter().map(|row| json_schema!({ "const": row.name(), "description": row.formula() }));
+        json_schema!({ "oneOf": rows.collect::<Vec<_>>() })
+    }
+}
+
+/// μ a + x.
+fn decayed(g: &mut Graph, mu: NodeId, a: NodeId, x: NodeId) -> NodeId {
+    let kept = g.mul(mu, a);
+    g.add(kept, x)
+}
+
+/// β a + (1 − β) x.
+fn average(g: &mut Graph, beta: NodeId, a: NodeId, x: NodeId) -> NodeId {
+    let kept = g.mul(beta, a);
+    let minus = g.neg(beta);
+    let rest = g.offset(minus, 1.0);
+    let new = g.mul(rest, x);
+    g.add(kept, new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interp::eval;
+    use crate::ir::DType;
+
+    #[test]
+    fn slots_lie_one_after_another() {
+        assert_eq!((Sgd.state_len(4), Momentum.state_len(4)), (4, 8));
+        let adam = Adam(Epsilon::Inside);
+        assert_eq!((adam.state_len(4), adam.corrections(4)), (14, vec![(0, 12), (1, 13)]));
+        assert!(Nesterov.corrections(4).is_empty());
+        assert_eq!(adam.begin(&[1.0, 2.0]), [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    /// Momentum with a rate of its own, which begins above 0 and halves with every step.
+    #[derive(Debug)]
+    struct Halving;
+
+    impl Optimizer for Halving {
+        fn name(&self) -> &'static str {
+            "halving"
+        }
+
+        fn formula(&self) -> &'static str {
+            "a ← a / 2, w ← w − η a g"
+        }
+
+        fn slots(&self) -> &[Slot] {
+            &[Slot { name: "a", size: Size::One, start: 4.0, corrects: None }]
+        }
+
+        fn scalars(&self) -> &[ScalarSpec] {
+            &[]
+        }
+
+        fn direction(&self, g: &mut Graph, slots: &mut Slots, gradient: NodeId, _: &Scalars) -> NodeId {
+            let a = slots.get(g, 0);
+            let a = g.scale(a, 0.5);
+            slots.set(0, a);
+            g.mul(gradient, a)
+        }
+
+        fn stable(&self, _: &[f64]) -> f64 {
+            1.0
+        }
+    }
+
+    /// What an optimiser of one's own needs is its one `impl`.
+    #[test]
+    fn an_optimizer_of_ones_own_takes_one_impl() {
+        let optimizer = Dynamics::from(Halving);
+        let mut g = Graph::new();
+        let state = g.input("state", &[3], DType::F32);
+        let [gradient, eta] = ["gradient", "eta"].map(|name| g.input(name, &[2], DType::F32));
+        let next = optimizer.step(&mut g, state, gradient, eta, &[]);
+        let begin: Vec<f64> = optimizer.begin(&[1.0, 2.0]).into_iter().map(f64::from).collect();
+        let next = eval(&g, &[next], &[begin, vec![1.0, -1.0], vec![0.25, 0.5]]).remove(0);
+        assert_eq!(next, [0.5, 3.0, 2.0]);
+    }
+
+    #[test]
+    fn configurations_name_each_once() {
+        for optimizer in named() {
+            assert_eq!(optimizer.name().parse::<Dynamics>().unwrap(), optimizer);
+        }
+        let error = "rmsprop".parse::<Dynamics>().unwrap_err();
+        assert_eq!(
+            error,
+            "unknown optimizer `rmsprop`, expected one of `sgd`, `momentum`, `heavy-ball`, `nesterov`, `adam`"
+        );
+    }
+}

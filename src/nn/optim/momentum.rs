@@ -1,0 +1,36 @@
+//! Momentum in its velocity form.
+
+use super::{MOMENTUM, Optimizer, ScalarSpec, Scalars, Slot, Slots, decayed};
+use crate::ir::{Graph, NodeId};
+
+/// v ← μ v + g, w ← w − η v.
+#[derive(Clone, Copy, Debug)]
+pub struct Momentum;
+
+impl Optimizer for Momentum {
+    fn name(&self) -> &'static str {
+        "momentum"
+    }
+
+    fn formula(&self) -> &'static str {
+        "v ← μ v + g, w ← w − η v"
+    }
+
+    fn slots(&self) -> &[Slot] {
+        const { &[Slot::each("v")] }
+    }
+
+    fn scalars(&self) -> &[ScalarSpec] {
+        &[MOMENTUM]
+    }
+
+    fn direction(&self, g: &mut Graph, slots: &mut Slots, gradient: NodeId, at: &Scalars) -> NodeId {
+        let v = slots.get(g, 0);
+        let v = decayed(g, at.own[0], v, gradient);
+        slots.set(0, v)
+    }
+
+    fn stable(&self, scalars: &[f64]) -> f64 {
+        2.0 * (1.0 + scalars[0])
+    }
+}

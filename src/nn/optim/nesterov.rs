@@ -1,0 +1,37 @@
+//! Nesterov's momentum.
+
+use super::{MOMENTUM, Optimizer, ScalarSpec, Scalars, Slot, Slots, decayed};
+use crate::ir::{Graph, NodeId};
+
+/// v ← μ v + g, w ← w − η (g + μ v).
+#[derive(Clone, Copy, Debug)]
+pub struct Nesterov;
+
+impl Optimizer for Nesterov {
+    fn name(&self) -> &'static str {
+        "nesterov"
+    }
+
+    fn formula(&self) -> &'static str {
+        "Nesterov's v ← μ v + g, w ← w − η (g + μ v)"
+    }
+
+    fn slots(&self) -> &[Slot] {
+        const { &[Slot::each("v")] }
+    }
+
+    fn scalars(&self) -> &[ScalarSpec] {
+        &[MOMENTUM]
+    }
+
+    fn direction(&self, g: &mut Graph, slots: &mut Slots, gradient: NodeId, at: &Scalars) -> NodeId {
+        let v = slots.get(g, 0);
+        let v = decayed(g, at.own[0], v, gradient);
+        slots.set(0, v);
+        decayed(g, at.own[0], v, gradient)
+    }
+
+    fn stable(&self, scalars: &[f64]) -> f64 {
+        2.0 * (1.0 + scalars[0]) / (1.0 + 2.0 * scalars[0])
+    }
+}
