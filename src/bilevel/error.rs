@@ -48,7 +48,7 @@ pub enum SolveError {
     #[error("stopped")]
     Stopped,
     #[error("a method asks for what it has not declared: {0}")]
-    Method(RigError),
+    Method(String),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
 }
@@ -72,7 +72,7 @@ impl From<RigError> for SolveError {
             RigError::Compile(error) => error.into(),
             RigError::Length { array, given, wanted } => SolveError::Length { what: array, given, wanted },
             RigError::Stopped => SolveError::Stopped,
-            RigError::NoArray(_) | RigError::NoProgram(_) => SolveError::Method(error),
+            RigError::NoArray(_) | RigError::NoProgram(_) => SolveError::Method(error.to_string()),
         }
     }
 }
