@@ -317,6 +317,11 @@ impl Dataset {
         self
     }
 
+    /// The same examples, given by these people.
+    pub fn by(self, people: Vec<u32>) -> Result<Dataset, DataError> {
+        Dataset::new(self.about, self.examples, self.targets, people)
+    }
+
     /// The same examples with other labels of the same classes.
     pub fn with_labels(self, labels: Vec<u32>) -> Result<Dataset, DataError> {
         Dataset::new(self.about, self.examples, Targets::Labels(labels), self.people)

@@ -196,9 +196,9 @@ pub enum DataError {
         other_lines: usize,
     },
 
-    /// An IDX file that cannot be read as what it should be.
+    /// A file that cannot be read as what it should be.
     #[error("{file}, {place}: {problem}; {mend}")]
-    Idx {
+    File {
         /// The file.
         file: String,
         /// Where in the file: byte offsets and the field there.
@@ -310,4 +310,11 @@ pub enum DataError {
         /// The data set.
         name: String,
     },
+}
+
+impl DataError {
+    /// A file that cannot be read as what it should be: where in it, what is wrong there, how to mend it.
+    pub(super) fn at(file: &str, place: impl Into<String>, problem: String, mend: &'static str) -> DataError {
+        DataError::File { file: file.to_owned(), place: place.into(), problem, mend }
+    }
 }

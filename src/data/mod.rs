@@ -8,17 +8,23 @@
 //! | `scale` | what is taken off each channel and by what it is divided |
 //! | `har` | UCI HAR: raw signals to windows, the built-in copy, the published files |
 //! | `idx` | images and labels in the format of MNIST |
+//! | `cifar` | CIFAR-10 and CIFAR-100: the official binary files, or sheets |
+//! | `omniglot` | Omniglot: the official archives of drawings |
 //! | `catalog` | MNIST and its kin: their official files, and where they lie |
-//! | `files`, `text` | files and folders on their way in; text as people write it |
+//! | `files`, `archive`, `picture`, `text` | files and folders on their way in; zips, PNG, text as people write it |
 
+mod archive;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod catalog;
+pub mod cifar;
 mod dataset;
 mod error;
 mod files;
 pub mod har;
 pub mod idx;
+pub mod omniglot;
 mod partition;
+mod picture;
 mod scale;
 mod text;
 
