@@ -3,7 +3,7 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `dataset` | examples, targets and people, checked; their shape, classes, channels |
+//! | `dataset`, `parts` | examples, targets and people, checked; their shape, classes, channels |
 //! | `partition` | a data set divided to train, to validate and to test on |
 //! | `scale` | what is taken off each channel and by what it is divided |
 //! | `har` | UCI HAR: raw signals to windows, the built-in copy, the published files |
@@ -24,13 +24,15 @@ pub mod har;
 pub mod idx;
 pub mod omniglot;
 mod partition;
+mod parts;
 mod picture;
 mod scale;
 mod text;
 
-pub use dataset::{Channel, Dataset, Description, Examples, HeldOut, Recording, Targets};
+pub use dataset::Dataset;
 pub use error::DataError;
 pub use partition::{Sizes, Split, SubjectSplit};
+pub use parts::{Channel, Description, Examples, HeldOut, Recording, Targets};
 pub use scale::Standardizer;
 pub use text::visible;
 

@@ -208,10 +208,20 @@ fn windows(place: &str, read: &mut Reader) -> Result<Windows, DataError> {
 
 fn part_windows(part: &str, read: &mut dyn FnMut(String) -> Result<Table, DataError>) -> Result<Windows, DataError> {
     let labels_file = read(label_file(part))?;
-    let labels = labels_file.whole_numbers(CLASSES as u32, |file, line, text| DataError::Label { file, line, text })?;
+    let labels = labels_file.whole_numbers(CLASSES as u32, |file, line, text, largest| DataError::Label {
+        file,
+        line,
+        text,
+        largest,
+    })?;
     let subjects_file = read(subject_file(part))?;
     subjects_file.check_lines(labels.len(), &labels_file)?;
-    let subjects = subjects_file.whole_numbers(SUBJECTS, |file, line, text| DataError::Subject { file, line, text })?;
+    let subjects = subjects_file.whole_numbers(SUBJECTS, |file, line, text, largest| DataError::Subject {
+        file,
+        line,
+        text,
+        largest,
+    })?;
     let mut x = Vec::new();
     for (channel, name) in CHANNEL_NAMES.into_iter().enumerate() {
         let file = read(signal_file(part, name))?;
@@ -263,7 +273,7 @@ impl Table {
     fn whole_numbers(
         &self,
         largest: u32,
-        wrong: fn(String, usize, String) -> DataError,
+        wrong: fn(String, usize, String, u32) -> DataError,
     ) -> Result<Vec<u32>, DataError> {
         let number = |(line, text): (usize, Cow<str>)| {
             let text = text.trim();
@@ -271,7 +281,7 @@ impl Table {
             number
                 .filter(|number| (1.0..=f64::from(largest)).contains(number))
                 .map(|number| number as u32)
-                .ok_or_else(|| wrong(self.name.clone(), line + 1, excerpt(text)))
+                .ok_or_else(|| wrong(self.name.clone(), line + 1, excerpt(text), largest))
         };
         self.lines().enumerate().map(number).collect()
     }
@@ -295,7 +305,7 @@ impl Table {
             }
             let found = values.len() - before;
             if found != WINDOW {
-                return Err(DataError::Columns { file: self.name.clone(), line: line + 1, found });
+                return Err(DataError::Columns { file: self.name.clone(), line: line + 1, found, wanted: WINDOW });
             }
         }
         Ok(values)
