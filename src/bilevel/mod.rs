@@ -16,6 +16,7 @@ pub mod outer;
 mod pace;
 pub mod programs;
 pub mod projection;
+mod quadratic;
 mod session;
 mod snapshot;
 mod supervised;
@@ -30,6 +31,7 @@ pub use method::{Counts, Estimate, Memory, Method, Room};
 pub use methods::{FixedPoint, Forward, Implicit, Online, RealTime, Reverse, Solver, Truncated, Until};
 pub use outer::{Adam, Hoag};
 pub use pace::Pace;
+pub use quadratic::{Quadratic, QuadraticForm};
 pub use session::Session;
 pub use snapshot::{Snapshot, SnapshotError};
 pub use supervised::{
