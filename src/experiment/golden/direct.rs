@@ -59,8 +59,11 @@ async fn open(
     Ok(session)
 }
 
-/// Steps of the training whose end is taken for the solution.
-const SETTLED: usize = 4000;
+/// The inner problem is solved by rounds of so many steps, until its gradient is this share of what it was, or at most
+/// so many rounds.
+const STEPS: usize = 500;
+const NEAR: f64 = 1e-7;
+const MOST_ROUNDS: usize = 40;
 
 async fn quadratic(case: &Case, device: &Device, memory: Memory) -> Result<Outputs, RunError> {
     let problem = forms(case)?;
@@ -93,9 +96,10 @@ async fn quadratic(case: &Case, device: &Device, memory: Memory) -> Result<Outpu
             put(&format!("K{last}.d_lambda"), by_lambda);
         }
     }
-    for (prefix, steps) in [("implicit_at_w_final", problem.steps), ("implicit", SETTLED)] {
+    let exact = Implicit::new(Solver::ConjugateGradient, 4 * problem.weights);
+    let settled = exact.clone().until(NEAR, MOST_ROUNDS);
+    for (prefix, steps, exact) in [("implicit_at_w_final", problem.steps, exact), ("implicit", STEPS, settled)] {
         let problem = Quadratic { steps, ..problem.clone() };
-        let exact = Implicit::new(Solver::ConjugateGradient, 4 * problem.weights);
         let mut session = open(device, &problem, exact).await?;
         let estimate = session.estimate(&lambda, &moved, &mut Unattended).await?;
         put(&format!("{prefix}.d_lambda"), &estimate.hypergradient);
