@@ -11,15 +11,20 @@ use crate::rng::split_seed;
 /// Targets of a set.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Targets {
+    /// One class an example, from 0.
     Labels(Vec<u32>),
+    /// Values `[count, outputs…]`.
     Values(Vec<f32>),
 }
 
 /// Examples with their targets, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Set {
+    /// Examples `[count, …]`, each of the shape of the model's input.
     pub x: Vec<f32>,
+    /// What the outputs are held to.
     pub targets: Targets,
+    /// Number of examples.
     pub count: usize,
 }
 
@@ -73,6 +78,7 @@ fn not_finite(values: &[f32]) -> Option<(usize, f32)> {
 /// What a session needs besides the problem.
 #[derive(Clone, Debug)]
 pub struct SessionData {
+    /// The set of the inner loss.
     pub train: Set,
     /// The set of the outer loss.
     pub validation: Set,
