@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use stackelberg::bilevel::{Examples, Set, Targets};
 use stackelberg::cpu::CpuEngine;
 use stackelberg::data::har::{builtin, statistics};
-use stackelberg::data::{Dataset, Split, Standardizer, SubjectSplit, catalog};
+use stackelberg::data::{Dataset, Sizes, Split, Standardizer, SubjectSplit, catalog};
 use stackelberg::rig::Device;
 use stackelberg::rng::{Purpose, Stream};
 
@@ -22,10 +22,10 @@ fn split() -> Result<Split, Box<dyn Error>> {
     Ok(Split::by_people(&builtin::full()?, &SubjectSplit::default())?)
 }
 
-/// Training, validation and test windows `[time, channel]`, scaled.
-pub fn windows() -> Result<[Set; 3], Box<dyn Error>> {
+/// Training, validation and test windows, scaled, and how large they are.
+pub fn windows() -> Result<([Set; 3], Sizes), Box<dyn Error>> {
     let (split, _) = split()?.standardized()?;
-    Ok([&split.train, &split.validation, &split.test].map(|part| labelled(part.values().into_owned(), part)))
+    Ok(([&split.train, &split.validation, &split.test].map(Set::from), split.sizes()))
 }
 
 /// 135 scaled statistics of the training, validation and test windows.
