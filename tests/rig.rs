@@ -49,10 +49,10 @@ fn training(k: usize, steps: usize, linear: bool) -> (Problem, SessionData, Vec<
     let model = Model::new(layers, &[length, channels]).unwrap();
     let count = 9 + k % 7;
     let problem =
-        Problem { batch: 4, l2: true, ..Problem::new(model, Loss::CrossEntropy, optim::Momentum, steps, count) };
+        Problem { batch: 4, l2: !linear, ..Problem::new(model, Loss::CrossEntropy, optim::Momentum, steps, count) };
     let mut stream = Stream::new(k as u64, Purpose::Init, 0);
     let mut set = |count: usize| Set {
-        x: (0..count * length * channels).map(|_| stream.normal() as f32).collect(),
+        x: (0..count * length * channels).map(|_| stream.normal() as f32).collect::<Vec<_>>().into(),
         targets: Targets::Labels((0..count).map(|i| (i % classes) as u32).collect()),
         count,
     };

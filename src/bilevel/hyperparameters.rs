@@ -57,6 +57,7 @@ enum Holds {
 }
 
 impl Kind {
+    /// Every kind, in the order of tables and records.
     pub const ALL: [Kind; 15] = [
         Kind::Lr,
         Kind::LrLayers,
@@ -206,7 +207,9 @@ impl Kind {
 /// Hyperparameters of one kind, in unconstrained form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
+    /// What these are.
     pub kind: Kind,
+    /// From the unconstrained values to those that people read.
     pub transform: Transform,
     /// Unconstrained values, as many as [`Kind::count`] says.
     pub values: Vec<f64>,
@@ -237,6 +240,7 @@ impl Group {
 /// All hyperparameters of a problem, tuned ones and fixed ones.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hyperparameters {
+    /// Each kind at most once.
     pub groups: Vec<Group>,
 }
 

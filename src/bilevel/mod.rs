@@ -35,8 +35,8 @@ pub use quadratic::{Quadratic, QuadraticForm};
 pub use session::Session;
 pub use snapshot::{Snapshot, SnapshotError};
 pub use supervised::{
-    CHUNK, Layout, Loss, Noise, ParameterMap, Problem, Regularizer, SessionData, Set, SetEvaluation, Source, Targets,
-    TrainingLoss,
+    CHUNK, Examples, Layout, Loss, Noise, ParameterMap, Problem, Regularizer, SessionData, Set, SetEvaluation, Source,
+    Targets, TrainingLoss,
 };
 pub use trajectory::Trajectory;
 pub use transform::Transform;

@@ -75,13 +75,26 @@ pub enum Examples {
     /// Numbers as they are.
     Floats(Vec<f32>),
     /// Bytes, a quarter of the room; by channel, each stands for (byte − mean) / deviation.
-    Bytes { bytes: Vec<u8>, scale: Standardizer },
+    Bytes {
+        /// One a value.
+        bytes: Vec<u8>,
+        /// What each channel's bytes stand for.
+        scale: Standardizer,
+    },
 }
 
 impl Examples {
     /// Bytes that stand for themselves, 0 to 255, in so many channels.
     pub fn bytes(bytes: Vec<u8>, channels: usize) -> Self {
         Examples::Bytes { bytes, scale: Standardizer::identity(channels) }
+    }
+
+    /// What bytes stand for; none where examples are numbers.
+    pub fn scale(&self) -> Option<&Standardizer> {
+        match self {
+            Examples::Floats(_) => None,
+            Examples::Bytes { scale, .. } => Some(scale),
+        }
     }
 
     /// How many values there are.
@@ -95,6 +108,12 @@ impl Examples {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl From<Vec<f32>> for Examples {
+    fn from(values: Vec<f32>) -> Self {
+        Examples::Floats(values)
     }
 }
 

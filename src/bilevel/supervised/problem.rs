@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::noise::Noise;
 use super::{Loss, Regularizer};
 use crate::bilevel::SolveError;
+use crate::data::Standardizer;
 use crate::ir::{DType, Graph, numel};
 use crate::nn::{Model, optim::Dynamics};
 
@@ -25,7 +26,10 @@ pub enum Source {
 /// penalties and the regularizer; the outer loss the mean over the validation set of the outer loss.
 #[derive(Clone, Debug)]
 pub struct Problem {
+    /// What is trained.
     pub model: Model,
+    /// What bytes stand for where examples are bytes (the scale of the training set); `None` where they are numbers.
+    pub bytes: Option<Standardizer>,
     /// Inner loss of an example.
     pub loss: Loss,
     /// Outer loss of an example; its targets are of the same type.
@@ -85,6 +89,7 @@ impl Layout {
         self.initial_weights.end
     }
 
+    /// Whether there is no hyperparameter at all.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -99,6 +104,7 @@ impl Problem {
         let masks = model.places().iter().any(|place| place.rate > 0.0).then_some(Source::Keyed);
         Problem {
             model,
+            bytes: None,
             loss,
             outer_loss: loss,
             optimizer: optimizer.into(),
@@ -148,12 +154,22 @@ impl Problem {
             () if batch > train && self.batches == Source::Keyed => {
                 format!("a batch of {batch} holds no example twice, but there are only {train}")
             }
-            () => match self.check_own() {
+            () => match self.wrong_scale().or_else(|| self.check_own()) {
                 Some(wrong) => wrong,
                 None => return Ok(()),
             },
         };
         Err(SolveError::Problem(wrong))
+    }
+
+    /// What is wrong with the scale of bytes.
+    fn wrong_scale(&self) -> Option<String> {
+        let scale = self.bytes.as_ref()?;
+        let (channels, example) = (scale.mean.len(), numel(self.model.input()));
+        if channels == 0 || !example.is_multiple_of(channels) {
+            return Some(format!("the scale is of {channels} channels, and an example has {example} values"));
+        }
+        scale.wrong(channels)
     }
 
     /// What is wrong with the graphs that functions of one's own make.
@@ -181,6 +197,7 @@ impl Problem {
         (numel(shape) != 1).then(|| format!("a regularizer is one number, and this one has the shape {shape:?}"))
     }
 
+    /// Where each array lies for this problem.
     pub fn layout(&self) -> Layout {
         let layers = self.model.parameter_layers();
         let mut end = 0;

@@ -1,25 +1,22 @@
 //! The data of a problem, on their way to an engine.
 
-use super::ParameterMap;
 use super::problem::{Problem, Source};
+use super::{ParameterMap, kept};
 use crate::bilevel::{Inner, Session, SolveError};
+use crate::data::{Dataset, Examples, Targets};
 use crate::engine::Values;
 use crate::ir::numel;
 use crate::nn::Model;
 use crate::rng::split_seed;
 
-/// Targets of a set.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Targets {
-    Labels(Vec<u32>),
-    Values(Vec<f32>),
-}
-
 /// Examples with their targets, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Set {
-    pub x: Vec<f32>,
+    /// Examples `[count, …]`, each of the shape of the model's input.
+    pub x: Examples,
+    /// What the outputs are held to.
     pub targets: Targets,
+    /// Number of examples.
     pub count: usize,
 }
 
@@ -41,8 +38,21 @@ impl Set {
         };
         let [example, outputs] = [problem.model.input(), problem.model.output()].map(numel);
         length("x", self.x.len(), example)?;
-        if let Some((at, what)) = not_finite(&self.x) {
-            return wrong(format!("value {} of example {} is {what}", at % example, at / example));
+        match (&self.x, &problem.bytes) {
+            (Examples::Floats(values), None) => {
+                if let Some((at, what)) = not_finite(values) {
+                    return wrong(format!("value {} of example {} is {what}", at % example, at / example));
+                }
+            }
+            (Examples::Bytes { scale, .. }, Some(of_problem)) if scale == of_problem => {}
+            (given, wanted) => {
+                let kind = |is_bytes: bool| if is_bytes { "bytes" } else { "numbers" };
+                let [given, wanted] = [kind(given.scale().is_some()), kind(wanted.is_some())];
+                return wrong(format!(
+                    "its examples are {given}, and the problem's are {wanted}; `Problem::bytes` is the scale of the \
+                     training set, and all sets have the same"
+                ));
+            }
         }
         match &self.targets {
             Targets::Labels(labels) => {
@@ -65,6 +75,13 @@ impl Set {
     }
 }
 
+/// The examples as they are kept: bytes stay bytes.
+impl From<&Dataset> for Set {
+    fn from(data: &Dataset) -> Self {
+        Set { x: data.examples().clone(), targets: data.targets().clone(), count: data.len() }
+    }
+}
+
 /// The first value that is no finite number, and what it is.
 fn not_finite(values: &[f32]) -> Option<(usize, f32)> {
     values.iter().copied().enumerate().find(|(_, value)| !value.is_finite())
@@ -73,6 +90,7 @@ fn not_finite(values: &[f32]) -> Option<(usize, f32)> {
 /// What a session needs besides the problem.
 #[derive(Clone, Debug)]
 pub struct SessionData {
+    /// The set of the inner loss.
     pub train: Set,
     /// The set of the outer loss.
     pub validation: Set,
@@ -152,12 +170,22 @@ impl SessionData {
     /// problem that is built around it.
     pub fn fill<P: Inner + 'static>(&self, problem: &Problem, session: &mut Session<P>) -> Result<(), SolveError> {
         for (name, set) in [("train", &self.train), ("validation", &self.validation)] {
-            session.fill(&format!("{name}_x"), Values::F32(&set.x))?;
+            match &set.x {
+                Examples::Floats(values) => session.fill(&format!("{name}_x"), Values::F32(values))?,
+                Examples::Bytes { bytes, .. } => {
+                    let words = kept::packed(bytes, bytes.len() / set.count);
+                    session.fill(&format!("{name}_x"), Values::U32(&words))?;
+                }
+            }
             let targets = match &set.targets {
                 Targets::Labels(labels) => Values::U32(labels),
                 Targets::Values(values) => Values::F32(values),
             };
             session.fill(&format!("{name}_y"), targets)?;
+        }
+        if let Some(scale) = &problem.bytes {
+            let scale = kept::scale_array(scale);
+            session.fill(kept::SCALE, Values::F32(&scale))?;
         }
         for (name, values) in ParameterMap::INPUTS.into_iter().zip(ParameterMap::values(&problem.model)) {
             session.fill(name, Values::U32(&values))?;
