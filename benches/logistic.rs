@@ -17,9 +17,8 @@ use stackelberg::bilevel::{
     Targets, Unattended,
 };
 use stackelberg::cpu::CpuEngine;
-use stackelberg::data::har::CLASSES;
 use stackelberg::data::har::statistics::{FEATURES, features};
-use stackelberg::data::{self, Split, Windows};
+use stackelberg::data::{self, Dataset, Split};
 use stackelberg::ir::{Graph, NodeId, Scalar};
 use stackelberg::nn::{Layer, Model, optim};
 
@@ -37,9 +36,9 @@ fn main() {
 async fn run(arguments: &[String]) {
     let option = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1).cloned());
     let number = |name: &str, default| option(name).map_or(default, |n| n.parse().unwrap_or_else(|_| panic!("{name}")));
-    let [train, validation] = sets();
+    let ([train, validation], classes) = sets();
     if let Some(folder) = option("--export") {
-        export(Path::new(&folder), &train, &validation);
+        export(Path::new(&folder), &train, &validation, classes);
         return;
     }
     let method = option("--method").unwrap_or_else(|| "reverse".to_owned());
@@ -51,7 +50,7 @@ async fn run(arguments: &[String]) {
         "implicit" => Implicit::new(Solver::ConjugateGradient, ITERATIONS).into(),
         other => panic!("--method takes reverse, revolve and implicit, not {other}"),
     };
-    let problem = problem(steps, train.count);
+    let problem = problem(steps, train.count, classes);
     let initial = vec![0.0; problem.model.parameter_count()];
     let data = SessionData { train, validation, initial, seed: 0, batches: vec![], masks: vec![] };
     let layout = problem.layout();
@@ -93,12 +92,12 @@ async fn run(arguments: &[String]) {
 }
 
 /// L = cross-entropy + ½ Σ over features of e^λ ‖its row of weights‖².
-fn problem(steps: usize, train: usize) -> Problem {
-    let layer = Layer::Dense { name: "softmax".into(), inputs: FEATURES, outputs: CLASSES, bias: true };
+fn problem(steps: usize, train: usize, classes: usize) -> Problem {
+    let layer = Layer::Dense { name: "softmax".into(), inputs: FEATURES, outputs: classes, bias: true };
     let model = Model::new(vec![layer], &[FEATURES]).expect("one layer");
-    let penalty = |g: &mut Graph, weights: NodeId, log_penalties: NodeId| {
-        let rows = g.segment(weights, 0, FEATURES * CLASSES);
-        let rows = g.reshape(rows, &[FEATURES, CLASSES]);
+    let penalty = move |g: &mut Graph, weights: NodeId, log_penalties: NodeId| {
+        let rows = g.segment(weights, 0, FEATURES * classes);
+        let rows = g.reshape(rows, &[FEATURES, classes]);
         let squares = g.mul(rows, rows);
         let squares = g.sum(squares, &[1]);
         let penalties = g.scalar(Scalar::Exp, &[log_penalties]);
@@ -110,18 +109,19 @@ fn problem(steps: usize, train: usize) -> Problem {
     Problem { regularizer, ..Problem::new(model, Loss::CrossEntropy, optim::Sgd, steps, train) }
 }
 
-/// Statistics of the training and of the validation windows, scaled by the training ones'.
-fn sets() -> [Set; 2] {
+/// Statistics of the training and of the validation windows, scaled by the training ones'; how many classes there are.
+fn sets() -> ([Set; 2], usize) {
     let source = data::load(None).expect("the built-in data are whole");
-    let split = Split::new(&source.windows, &Default::default()).expect("the built-in data have the usual people");
+    let split = Split::by_people(&source, &Default::default()).expect("the built-in data have the usual people");
     let scale = columns(&features(&split.train));
-    [&split.train, &split.validation].map(|windows: &Windows| {
+    let sets = [&split.train, &split.validation].map(|windows: &Dataset| {
         let mut x = features(windows);
         for row in x.chunks_mut(FEATURES) {
             row.iter_mut().zip(&scale).for_each(|(v, (mean, deviation))| *v = (*v - mean) / deviation);
         }
-        Set { x, targets: Targets::Labels(windows.labels.clone()), count: windows.len() }
-    })
+        Set { x, targets: Targets::Labels(windows.labels().to_vec()), count: windows.len() }
+    });
+    (sets, split.sizes().outputs)
 }
 
 /// Mean and standard deviation of every feature.
@@ -136,7 +136,7 @@ fn columns(x: &[f32]) -> Vec<(f32, f32)> {
     (0..FEATURES).map(of).collect()
 }
 
-fn export(folder: &Path, train: &Set, validation: &Set) {
+fn export(folder: &Path, train: &Set, validation: &Set, classes: usize) {
     let write = |name: &str, bytes: &[u8]| {
         let path = folder.join(name);
         std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, bytes)).expect("the folder can be written");
@@ -147,7 +147,7 @@ fn export(folder: &Path, train: &Set, validation: &Set) {
         write(&format!("{name}_y.u32"), &labels.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
     }
     let about = json!({
-        "features": FEATURES, "classes": CLASSES, "learning_rate": LEARNING_RATE, "log_penalty": LOG_PENALTY,
+        "features": FEATURES, "classes": classes, "learning_rate": LEARNING_RATE, "log_penalty": LOG_PENALTY,
     });
     write("about.json", about.to_string().as_bytes());
 }

@@ -25,9 +25,9 @@ fn main() {
     let config = TuneConfig { steps, network, ..TuneConfig::default() };
 
     let source = data::load(None).expect("the built-in data are whole");
-    let split = Split::new(&source.windows, &config.split).and_then(Split::standardized);
+    let split = Split::by_people(&source, &config.split).and_then(Split::standardized);
     let (split, _) = split.expect("the built-in data have the usual people");
-    let problem = problem(&config, split.train.len());
+    let problem = problem(&config, &split.sizes());
     let data = SessionData {
         train: set(&split.train),
         validation: set(&outer_windows(&split.validation, &config)),

@@ -26,6 +26,8 @@ pub enum Purpose {
     Jitter = 8,
     /// Factors of the channels of an example.
     Scaling = 9,
+    /// Which examples are for training, for validation and for test.
+    Partition = 10,
 }
 
 const ROTATIONS: [u32; 8] = [13, 15, 26, 6, 17, 29, 16, 24];

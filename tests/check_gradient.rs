@@ -9,7 +9,7 @@ use stackelberg::bilevel::{Flow, Function, Host, Problem, SolveError, Unattended
 use stackelberg::compile::{Output, Program};
 use stackelberg::cpu::CpuEngine;
 use stackelberg::data::har::builtin;
-use stackelberg::data::{Source, Split};
+use stackelberg::data::{Dataset, Split};
 use stackelberg::engine::{
     BindingId, BufferId, Command, Counters, Engine, EngineInfo, LocalFuture, ProgramId, Result as EngineResult, Values,
 };
@@ -26,8 +26,8 @@ fn config() -> TuneConfig {
     TuneConfig { steps: 6, batch: 4, validation_windows: 16, learning_rate: 0.01, ..TuneConfig::quick() }
 }
 
-fn source() -> Source {
-    Source::builtin(builtin::SUBSET, None).unwrap()
+fn source() -> Dataset {
+    builtin::subset().unwrap()
 }
 
 /// An engine that computes something else than it is asked for.
@@ -57,7 +57,7 @@ impl Slope {
 }
 
 fn problem(config: &TuneConfig) -> Problem {
-    setup::problem(config, Split::new(&source().windows, &config.split).unwrap().train.len())
+    setup::problem(config, &Split::by_people(&source(), &config.split).unwrap().sizes())
 }
 
 impl<E: Engine> Spoilt<E> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use cli_support::{program, run};
 use serde_json::Value;
 use stackelberg::data::catalog::{FASHION_MNIST, MNIST};
-use stackelberg::data::idx::{self, Labelled};
+use stackelberg::data::{Dataset, Examples, idx};
 
 /// The directory of real data sets, if it is there.
 fn real() -> Option<PathBuf> {
@@ -64,11 +64,12 @@ fn the_official_files_are_right_and_read() {
         assert!(set["files"].as_array().unwrap().iter().all(|file| file["state"] == "right"), "{set}");
     }
     for (set, mean) in [(MNIST, 0.13066), (FASHION_MNIST, 0.28604)] {
-        let [train, test]: [Labelled; 2] = set.load(&directory).unwrap();
-        assert_eq!((train.labels.len(), test.labels.len()), (60_000, 10_000));
-        assert_eq!((test.images.rows, test.images.columns), (28, 28));
-        let sum: f64 = train.images.pixels.iter().map(|&pixel| f64::from(pixel)).sum();
-        assert!((sum / 255.0 / train.images.pixels.len() as f64 - mean).abs() < 5e-6, "{}", set.name);
+        let [train, test]: [Dataset; 2] = set.load(&directory).unwrap();
+        assert_eq!((train.len(), test.len()), (60_000, 10_000));
+        assert_eq!((&test.about().shape[..], test.about().outputs.len()), (&[28, 28, 1][..], 10));
+        let Examples::Bytes { bytes, .. } = train.examples() else { panic!("images are bytes") };
+        let sum: u64 = bytes.iter().map(|&pixel| u64::from(pixel)).sum();
+        assert!((sum as f64 / 255.0 / bytes.len() as f64 - mean).abs() < 5e-6, "{}", set.name);
     }
 }
 

@@ -3,18 +3,18 @@
 mod data_support;
 
 use data_support::SCALES;
-use stackelberg::data::Windows;
-use stackelberg::data::har::{WINDOW, builtin, signal};
+use stackelberg::data::Dataset;
+use stackelberg::data::har::{self, WINDOW, builtin, signal};
 
 const CHANNELS: usize = 9;
 
 /// The published windows are rounded to 16-bit integers; ours must lie within that rounding.
-fn assert_published(ours: &Windows, published: &data_support::Published) {
-    assert_eq!(ours.labels, published.labels);
-    assert_eq!(ours.subjects, published.subjects);
-    assert_eq!(ours.x.len(), published.windows.len());
+fn assert_published(ours: &Dataset, published: &data_support::Published) {
+    assert_eq!(ours.labels(), published.labels);
+    assert_eq!(ours.people(), published.subjects);
+    assert_eq!(ours.values().len(), published.windows.len());
     let mut worst = [0.0f32; CHANNELS];
-    for (i, (&value, &stored)) in ours.x.iter().zip(&published.windows).enumerate() {
+    for (i, (&value, &stored)) in ours.values().iter().zip(&published.windows).enumerate() {
         let c = i % CHANNELS;
         let error = (value - f32::from(stored) * SCALES[c]).abs();
         worst[c] = worst[c].max(error);
@@ -50,7 +50,7 @@ fn raw_recordings_give_all_published_windows() {
         .copied()
         .collect();
     let (labels, subjects) = (published.labels.clone(), published.subjects.clone());
-    let windows = Windows { x, labels, subjects, next: vec![] };
+    let windows = har::dataset("UCI HAR, built in", false, x, labels, subjects).unwrap();
     assert_published(&windows, &published);
     assert!(builtin::full().unwrap() == windows, "the built-in copy has the same bits");
 }

@@ -3,7 +3,7 @@
 mod data_support;
 
 use stackelberg::data::har::{self, WINDOW, uci_har};
-use stackelberg::data::{self, DataError, Split, SubjectSplit, Windows};
+use stackelberg::data::{self, DataError, Dataset, Split, SubjectSplit};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::Path;
@@ -65,8 +65,9 @@ fn zipped(files: &Files) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
-fn read(files: &Files) -> Result<Windows, DataError> {
-    uci_har::from_zip("my.zip", &zipped(files))
+/// The data without their name, which says where they lie.
+fn read(files: &Files) -> Result<Dataset, DataError> {
+    Ok(uci_har::from_zip("my.zip", &zipped(files))?.named(""))
 }
 
 /// The error after `change`.
@@ -93,9 +94,9 @@ fn assert_says(message: &str, parts: &[&str]) {
 #[test]
 fn a_zip_in_the_original_layout() {
     let windows = read(&files()).unwrap();
-    assert_eq!(windows.labels, [4, 0, 5, 4, 0, 5]);
-    assert_eq!(windows.subjects, [1, 3, 5, 2, 4, 9]);
-    for (index, &value) in windows.x.iter().enumerate() {
+    assert_eq!(windows.labels(), [4, 0, 5, 4, 0, 5]);
+    assert_eq!(windows.people(), [1, 3, 5, 2, 4, 9]);
+    for (index, &value) in windows.values().iter().enumerate() {
         let sample = index / CHANNELS % (ROWS * WINDOW);
         assert_eq!(value, (sample as f64 / 1e3) as f32, "value {index}");
     }
@@ -106,7 +107,7 @@ fn channels_are_told_apart() {
     let mut files = files();
     files.insert(BODY_ACC_Y.into(), signal(|_, t| -(t as f64)).into_bytes());
     let windows = read(&files).unwrap();
-    assert_eq!(windows.window(1)[5 * CHANNELS..][..3], [0.133, -5.0, 0.133]);
+    assert_eq!(windows.example(1)[5 * CHANNELS..][..3], [0.133, -5.0, 0.133]);
 }
 
 #[test]
@@ -116,30 +117,29 @@ fn the_published_cut_down_zip() {
     };
     let path = folder.join("UCI_HAR_Dataset_mini.zip");
     let source = data::load(Some(&path)).unwrap();
-    assert_published(&folder, &source.windows);
-    assert!(!source.subset && source.name.contains("UCI_HAR_Dataset_mini.zip"));
-    assert_eq!(source.fingerprint, source.windows.fingerprint());
+    assert_published(&folder, &source);
+    assert!(!source.about().subset && source.about().name.contains("UCI_HAR_Dataset_mini.zip"));
 
     let bytes = std::fs::read(&path).unwrap();
     let outer = zipped(&Files::from([
         ("UCI HAR Dataset.names".into(), b"about".to_vec()),
         ("UCI HAR Dataset.zip".into(), bytes.clone()),
     ]));
-    assert_eq!(uci_har::from_zip("outer.zip", &outer).unwrap(), source.windows);
+    assert_eq!(uci_har::from_zip("outer.zip", &outer).unwrap().named(""), source.clone().named(""));
 
     let extracted = tempfile::tempdir().unwrap();
     ZipArchive::new(Cursor::new(&bytes)).unwrap().extract(extracted.path()).unwrap();
-    assert_eq!(uci_har::from_path(extracted.path()).unwrap().windows, source.windows);
+    assert_eq!(uci_har::from_path(extracted.path()).unwrap().named(""), source.clone().named(""));
     let inside = extracted.path().join("UCI HAR Dataset");
-    assert_eq!(uci_har::from_path(&inside).unwrap().windows, source.windows);
+    assert_eq!(uci_har::from_path(&inside).unwrap().named(""), source.clone().named(""));
 
     let downloads = tempfile::tempdir().unwrap();
     std::fs::write(downloads.path().join("UCI HAR Dataset.zip"), &bytes).unwrap();
-    assert_eq!(uci_har::from_path(downloads.path()).unwrap().windows, source.windows);
+    assert_eq!(uci_har::from_path(downloads.path()).unwrap().named(""), source.clone().named(""));
 }
 
 /// The cut-down zip has each subject's first ten windows of each activity, in the published order.
-fn assert_published(folder: &Path, windows: &Windows) {
+fn assert_published(folder: &Path, windows: &Dataset) {
     let published = data_support::published(folder);
     let mut taken = BTreeMap::new();
     let rows: Vec<usize> = (0..published.labels.len())
@@ -152,19 +152,19 @@ fn assert_published(folder: &Path, windows: &Windows) {
         .collect();
     assert_eq!((windows.len(), rows.len()), (600, 600));
     for (index, &row) in rows.iter().enumerate() {
-        assert_eq!(windows.labels[index], published.labels[row]);
-        assert_eq!(windows.subjects[index], published.subjects[row]);
+        assert_eq!(windows.labels()[index], published.labels[row]);
+        assert_eq!(windows.people()[index], published.subjects[row]);
         let size = WINDOW * CHANNELS;
         let stored = &published.windows[row * size..][..size];
-        for (i, (value, &stored)) in windows.window(index).iter().zip(stored).enumerate() {
+        for (i, (value, &stored)) in windows.example(index).iter().zip(stored).enumerate() {
             let scale = data_support::SCALES[i % CHANNELS];
             assert!((value - f32::from(stored) * scale).abs() <= scale / 2.0 + 1e-7);
         }
     }
-    let split = Split::new(windows, &SubjectSplit::default()).unwrap();
-    assert_eq!(split.train.present_subjects(), [3, 5, 6, 7, 8]);
-    assert_eq!(split.validation.present_subjects(), [1]);
-    assert_eq!(split.test.present_subjects(), [2, 4, 9, 10]);
+    let split = Split::by_people(windows, &SubjectSplit::default()).unwrap();
+    assert_eq!(split.train.present_people(), [3, 5, 6, 7, 8]);
+    assert_eq!(split.validation.present_people(), [1]);
+    assert_eq!(split.test.present_people(), [2, 4, 9, 10]);
 }
 
 #[test]
@@ -172,15 +172,15 @@ fn built_in_data_agree_with_the_published_text() {
     let Some(folder) = data_support::har_folder() else {
         return;
     };
-    let text = data::load(Some(&folder.join("UCI_HAR_Dataset_mini.zip"))).unwrap().windows;
-    let ours = data::load(None).unwrap().windows;
+    let text = data::load(Some(&folder.join("UCI_HAR_Dataset_mini.zip"))).unwrap().named("");
+    let ours = data::load(None).unwrap().named("");
     let mut rest = (0..ours.len()).peekable();
     for index in 0..text.len() {
         let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
-        let same = rest.find(|&row| near(ours.window(row), text.window(index)));
+        let same = rest.find(|&row| near(&ours.example(row), &text.example(index)));
         let row = same.unwrap_or_else(|| panic!("window {index} is not built in"));
-        assert_eq!(ours.labels[row], text.labels[index]);
-        assert_eq!(ours.subjects[row], text.subjects[index]);
+        assert_eq!(ours.labels()[row], text.labels()[index]);
+        assert_eq!(ours.people()[row], text.people()[index]);
     }
 }
 
@@ -307,13 +307,13 @@ fn other_folders_are_described() {
     assert_says(&message(&folder.path().join("absent")), &["cannot read", "absent"]);
 
     lay(folder.path(), &files());
-    assert_eq!(uci_har::from_path(folder.path()).unwrap().windows, read(&files()).unwrap());
+    assert_eq!(uci_har::from_path(folder.path()).unwrap().named(""), read(&files()).unwrap());
     std::fs::remove_file(folder.path().join(SUBJECTS)).unwrap();
     assert_says(&message(folder.path()), &["UCI HAR Dataset lacks `test/subject_test.txt`"]);
 }
 
 /// The data set after a change to the text of every file that `which` takes.
-fn rewritten(which: fn(&str) -> bool, change: impl Fn(&str) -> Vec<u8>) -> Result<Windows, DataError> {
+fn rewritten(which: fn(&str) -> bool, change: impl Fn(&str) -> Vec<u8>) -> Result<Dataset, DataError> {
     let mut files = files();
     for (name, bytes) in files.iter_mut().filter(|(name, _)| which(name)) {
         *bytes = change(std::str::from_utf8(bytes).unwrap_or_else(|error| panic!("{name}: {error}")));
@@ -487,8 +487,12 @@ fn a_set_below_the_given_folder_is_found() {
         let root = tempfile::tempdir().unwrap();
         lay(root.path(), &renamed(place));
         let source = uci_har::from_path(&root.path().join(given)).unwrap();
-        assert_eq!(source.windows, want, "{place}");
-        assert!(source.name.ends_with(Path::new(place).file_name().unwrap().to_str().unwrap()), "{}", source.name);
+        assert_eq!(source.clone().named(""), want, "{place}");
+        assert!(
+            source.about().name.ends_with(Path::new(place).file_name().unwrap().to_str().unwrap()),
+            "{}",
+            source.about().name
+        );
     }
     let root = tempfile::tempdir().unwrap();
     lay(root.path(), &renamed("a/b/c"));
@@ -504,7 +508,7 @@ fn a_set_below_the_given_folder_is_found() {
 
     let loud = tempfile::tempdir().unwrap();
     lay(loud.path(), &files().into_iter().map(|(name, bytes)| (name.to_uppercase(), bytes)).collect());
-    assert_eq!(uci_har::from_path(loud.path()).unwrap().windows, want);
+    assert_eq!(uci_har::from_path(loud.path()).unwrap().named(""), want);
 }
 
 #[test]
@@ -517,8 +521,8 @@ fn a_zip_in_the_given_folder_is_taken_or_named() {
         let files = [(place, official.clone()), ("pictures.zip", pictures.clone()), ("notes.txt", vec![])];
         lay(root.path(), &files.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect());
         let source = uci_har::from_path(root.path()).unwrap();
-        assert_eq!(source.windows, want);
-        assert!(source.name.ends_with(place), "{}", source.name);
+        assert_eq!(source.clone().named(""), want);
+        assert!(source.about().name.ends_with(place), "{}", source.about().name);
     }
     let alone = |bytes: Vec<u8>| {
         let root = tempfile::tempdir().unwrap();

@@ -142,7 +142,7 @@ struct Bench {
 impl Bench {
     fn new(threads: usize, repeat: usize, json: Option<String>) -> Self {
         let source = data::load(None).expect("the built-in data are whole");
-        let split = Split::new(&source.windows, &TuneConfig::default().split).and_then(Split::standardized);
+        let split = Split::by_people(&source, &TuneConfig::default().split).and_then(Split::standardized);
         let (split, _) = split.expect("the built-in data have the usual people");
         Bench { threads, repeat, json, split }
     }
@@ -151,7 +151,7 @@ impl Bench {
     fn problem(&self, steps: usize, weights: bool) -> (Problem, SessionData, Vec<f64>) {
         let mut config = TuneConfig { steps: steps as u32, dropout: 0.0, ..TuneConfig::default() };
         config.hyperparameters.extend(weights.then_some(Kind::ExampleWeights));
-        let problem = problem(&config, self.split.train.len());
+        let problem = problem(&config, &self.split.sizes());
         let data = SessionData {
             train: set(&self.split.train),
             validation: set(&outer_windows(&self.split.validation, &config)),

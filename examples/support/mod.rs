@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use stackelberg::bilevel::{Set, Targets};
 use stackelberg::cpu::CpuEngine;
-use stackelberg::data::har::{self, builtin, statistics};
-use stackelberg::data::{self, Split, SubjectSplit, Windows, catalog};
+use stackelberg::data::har::{builtin, statistics};
+use stackelberg::data::{Dataset, Split, Standardizer, SubjectSplit, catalog};
 use stackelberg::rng::{Purpose, Stream};
 
 /// The processor's engine on all cores; a GPU's is made by `gpu::GpuEngine`.
@@ -18,13 +18,13 @@ pub fn engine() -> CpuEngine {
 
 /// The built-in activity data, split by people.
 fn split() -> Result<Split, Box<dyn Error>> {
-    Ok(Split::new(&builtin::full()?, &SubjectSplit::default())?)
+    Ok(Split::by_people(&builtin::full()?, &SubjectSplit::default())?)
 }
 
-/// Training, validation and test windows, 128 × 9, scaled.
+/// Training, validation and test windows `[time, channel]`, scaled.
 pub fn windows() -> Result<[Set; 3], Box<dyn Error>> {
     let (split, _) = split()?.standardized()?;
-    Ok([&split.train, &split.validation, &split.test].map(|part| labelled(part.x.clone(), part)))
+    Ok([&split.train, &split.validation, &split.test].map(|part| labelled(part.values().into_owned(), part)))
 }
 
 /// 135 scaled statistics of the training, validation and test windows.
@@ -37,21 +37,22 @@ pub fn statistics() -> Result<[Set; 3], Box<dyn Error>> {
     Ok([labelled(train, parts[0]), labelled(validation, parts[1]), labelled(test, parts[2])])
 }
 
-fn labelled(x: Vec<f32>, windows: &Windows) -> Set {
-    Set { x, targets: Targets::Labels(windows.labels.clone()), count: windows.len() }
+fn labelled(x: Vec<f32>, data: &Dataset) -> Set {
+    Set { x, targets: Targets::Labels(data.labels().to_vec()), count: data.len() }
 }
 
 /// The same examples with 1 at the place of the label and 0 elsewhere as targets.
 pub fn one_hot(set: &Set) -> Set {
     let Targets::Labels(labels) = &set.targets else { return set.clone() };
-    let row = |&label: &u32| (0..har::CLASSES).map(move |class| if class as u32 == label { 1.0 } else { 0.0 });
+    let classes = labels.iter().max().map_or(0, |&last| last + 1);
+    let row = |&label: &u32| (0..classes).map(move |class| if class == label { 1.0 } else { 0.0 });
     Set { targets: Targets::Values(labels.iter().flat_map(row).collect()), ..set.clone() }
 }
 
 /// The share of examples whose largest of xW + b is at their target's 1.
 pub fn accuracy(weights: &[f64], set: &Set) -> f64 {
     let Targets::Values(targets) = &set.targets else { return f64::NAN };
-    let (classes, inputs) = (har::CLASSES, set.x.len() / set.count);
+    let (classes, inputs) = (targets.len() / set.count, set.x.len() / set.count);
     let (kernel, bias) = weights.split_at(inputs * classes);
     let largest =
         |values: &mut dyn Iterator<Item = f64>| values.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).map(|m| m.0);
@@ -77,12 +78,13 @@ pub fn mnist(counts: [usize; 3]) -> Result<Option<[Set; 3]>, Box<dyn Error>> {
         return Ok(None);
     }
     let [train, test] = catalog::MNIST.load(&directory)?;
-    let part = |of: &data::idx::Labelled, from: usize, count: usize| Set {
-        x: of.images.pixels[784 * from..784 * (from + count)].iter().map(|&p| f32::from(p) / 255.0).collect(),
-        targets: Targets::Labels(of.labels[from..from + count].iter().map(|&l| u32::from(l)).collect()),
-        count,
+    // From 0 to 1.
+    let scale = Standardizer { mean: vec![0.0], std: vec![255.0] };
+    let part = |of: &Dataset, from: usize, count: usize| -> Result<Set, Box<dyn Error>> {
+        let part = of.select(&(from..from + count).collect::<Vec<usize>>()).scaled(&scale)?;
+        Ok(labelled(part.values().into_owned(), &part))
     };
-    Ok(Some([part(&train, 0, counts[0]), part(&train, counts[0], counts[1]), part(&test, 0, counts[2])]))
+    Ok(Some([part(&train, 0, counts[0])?, part(&train, counts[0], counts[1])?, part(&test, 0, counts[2])?]))
 }
 
 /// Gives every second example another label, and says which those are.

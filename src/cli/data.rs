@@ -9,7 +9,7 @@ use md5::{Digest, Md5};
 use serde::Serialize;
 use stackelberg::data::catalog::{DATA_SETS, DataSet, OfficialFile};
 use stackelberg::data::har::builtin;
-use stackelberg::data::{Source, idx};
+use stackelberg::data::idx;
 
 use super::CliError;
 
@@ -118,8 +118,8 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
 
 /// The windows that come with the program, decoded.
 fn har() -> Report {
-    let (state, remark) = match Source::builtin(builtin::SUBSET, Some(builtin::REST)) {
-        Ok(source) => (State::Right, format!("{} windows, hash {:016x}", source.windows.len(), source.fingerprint)),
+    let (state, remark) = match builtin::full() {
+        Ok(data) => (State::Right, format!("{} windows, hash {:016x}", data.len(), data.fingerprint())),
         Err(error) => (State::Wrong, error.to_string()),
     };
     Report {

@@ -3,7 +3,7 @@
 use pollster::block_on;
 use stackelberg::bilevel::Pace;
 use stackelberg::cpu::CpuEngine;
-use stackelberg::data::Source;
+use stackelberg::data::Dataset;
 use stackelberg::engine::{Engine, EngineError, EngineInfo, mebibytes};
 use stackelberg::experiment::config::{Bytes, TuneConfig};
 use stackelberg::experiment::error::TuneError;
@@ -55,20 +55,20 @@ fn no_device(choice: &str, reason: String) -> CliError {
 }
 
 /// The engine for a run (see [`choose`]); another line on standard error says how long it will take.
-pub fn open_for(config: &TuneConfig, source: &Source) -> Result<Box<dyn Engine>, CliError> {
+pub fn open_for(config: &TuneConfig, data: &Dataset) -> Result<Box<dyn Engine>, CliError> {
     if config.device == REFERENCE {
         return open(REFERENCE);
     }
-    let (engine, pace) = choose(config, source)?;
-    let seconds = predict::of_run(&pace, config, source)?;
+    let (engine, pace) = choose(config, data)?;
+    let seconds = predict::of_run(&pace, config, data)?;
     super::note(format_args!("Expected: about {} in all", duration(seconds)));
     Ok(engine)
 }
 
 /// The engine that the settings of a run name, or the faster of GPU and processor, with its measured
 /// pace. A line on standard error says which it is and why.
-pub fn choose(config: &TuneConfig, source: &Source) -> Result<(Box<dyn Engine>, Pace), CliError> {
-    choose_by(&config.device, &mut |engine| block_on(predict::measure(engine, config, source, MEASURING)))
+pub fn choose(config: &TuneConfig, data: &Dataset) -> Result<(Box<dyn Engine>, Pace), CliError> {
+    choose_by(&config.device, &mut |engine| block_on(predict::measure(engine, config, data, MEASURING)))
 }
 
 /// The same for whatever can be timed on an engine.

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use pollster::block_on;
 use stackelberg::bilevel::Pace;
 use stackelberg::cpu::CpuEngine;
-use stackelberg::data::Source;
 use stackelberg::data::har::builtin;
 use stackelberg::engine::{Engine, EngineError, EngineInfo};
 use stackelberg::experiment::config::{Bytes, TuneConfig};
@@ -34,10 +33,10 @@ struct Row {
 }
 
 pub fn run(_: &Args) -> Result<ExitCode, CliError> {
-    let source = Source::builtin(builtin::SUBSET, None)?;
+    let data = builtin::subset()?;
     let measure = |choice: String, engine: Result<Box<dyn Engine>, EngineError>, info: EngineInfo| {
         let pace = engine.map_err(|error| error.to_string()).and_then(|mut engine| {
-            let pace = block_on(predict::measure(&mut *engine, &TuneConfig::default(), &source, MEASURING));
+            let pace = block_on(predict::measure(&mut *engine, &TuneConfig::default(), &data, MEASURING));
             pace.map_err(|error| error.to_string())
         });
         Row { choice, info, pace }

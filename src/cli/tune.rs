@@ -8,7 +8,7 @@ use pollster::block_on;
 use serde::{Deserialize, Serialize};
 use stackelberg::bilevel::hyperparameters::Hyperparameters;
 use stackelberg::bilevel::{Flow, SolveError};
-use stackelberg::data::Source;
+use stackelberg::data::Dataset;
 use stackelberg::engine::{Engine, LocalFuture, several};
 use stackelberg::experiment::archive;
 use stackelberg::experiment::config::{ConfigError, DataSource, TuneConfig};
@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     // Settings that do not fit the data leave no directory behind and wake no device.
     blueprint(&start.config, &source)?;
     if start.config.task.classifies() {
-        start.config.split.remarks(&source.windows)?.iter().for_each(super::note);
+        start.config.split.remarks(&source)?.iter().for_each(super::note);
     }
     if let Some(path) = &args.out {
         start.directory = Some(RunDir::create(path)?);
@@ -115,11 +115,11 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
 /// Runs to the end, or until a signal comes.
 fn drive(
     mut start: Start,
-    source: &Source,
+    source: &Dataset,
     engine: &mut dyn Engine,
     interrupt: Interrupt,
 ) -> Result<ExitCode, CliError> {
-    let fingerprint = format!("{:016x}", source.fingerprint);
+    let fingerprint = format!("{:016x}", source.fingerprint());
     if let (Some(saved), Some(directory)) = (&start.saved, &start.directory)
         && saved.fingerprint != fingerprint
     {
@@ -157,7 +157,7 @@ fn drive(
             fingerprint,
             tuner: (),
         },
-        model: Exported::new(tuner.session().problem(), tuner.scale()),
+        model: Exported::new(tuner.session().problem(), tuner.about(), tuner.scale()),
         directory,
         records,
         saved: done,
@@ -271,7 +271,7 @@ fn changed(before: &TuneConfig, after: &TuneConfig) -> Option<String> {
 }
 
 /// The windows that a configuration names.
-pub fn load(source: &DataSource) -> Result<Source, CliError> {
+pub fn load(source: &DataSource) -> Result<Dataset, CliError> {
     Ok(library::windows(source)?)
 }
 
@@ -377,8 +377,7 @@ mod tests {
     use super::*;
     use clap::Parser;
     use stackelberg::compile::Program;
-    use stackelberg::data::Windows;
-    use stackelberg::data::har::{CHANNELS, WINDOW};
+    use stackelberg::data::har::{self, builtin};
     use stackelberg::engine::{
         BindingId, BufferId, Command, Counters, EngineError, EngineInfo, ProgramId, Result as EngineResult, Values,
     };
@@ -437,17 +436,14 @@ mod tests {
     }
 
     /// A window for each of six activities of each of four people.
-    fn source() -> Source {
+    fn source() -> Dataset {
         let rows: Vec<(u32, u32)> =
             [1, 2, 3, 5].into_iter().flat_map(|p| (0..6).map(move |label| (p, label))).collect();
         let value = |label: u32, i: usize| ((i * (label as usize + 1)) as f32).sin();
-        let windows = Windows {
-            x: rows.iter().flat_map(|&(_, label)| (0..WINDOW * CHANNELS).map(move |i| value(label, i))).collect(),
-            labels: rows.iter().map(|r| r.1).collect(),
-            subjects: rows.iter().map(|r| r.0).collect(),
-            next: vec![],
-        };
-        Source::new(windows, "waves", false)
+        let each = builtin::subset().unwrap().example(0).len();
+        let x = rows.iter().flat_map(|&(_, label)| (0..each).map(move |i| value(label, i))).collect();
+        let (people, labels) = rows.into_iter().unzip();
+        har::dataset("waves", false, x, labels, people).unwrap()
     }
 
     #[derive(Parser)]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::files::{self, DEPTH};
-use super::{DataError, idx};
+use super::{DataError, Dataset, idx};
 
 /// A data set of images and labels in IDX files.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,8 @@ pub struct DataSet {
     pub source: &'static str,
     pub licence: &'static str,
     pub citation: &'static str,
+    /// Its classes, by label.
+    pub classes: [&'static str; 10],
     /// Images and labels for training, then for testing.
     pub files: [OfficialFile; 4],
 }
@@ -30,7 +32,6 @@ pub struct OfficialFile {
     pub packed_md5: &'static str,
 }
 
-const CLASSES: u8 = 10;
 /// Pixels along a side of their images.
 const SIDE: usize = 28;
 const TRAIN_IMAGES: &str = "train-images-idx3-ubyte";
@@ -44,6 +45,7 @@ pub const MNIST: DataSet = DataSet {
     source: "https://ossci-datasets.s3.amazonaws.com/mnist/",
     licence: "CC BY-SA 3.0",
     citation: "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Proc. IEEE 86(11), 1998",
+    classes: ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
     files: [
         OfficialFile {
             name: TRAIN_IMAGES,
@@ -82,6 +84,7 @@ pub const FASHION_MNIST: DataSet = DataSet {
     source: "https://github.com/zalandoresearch/fashion-mnist/tree/master/data/fashion",
     licence: "MIT, copyright 2017 Zalando SE",
     citation: "H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747, 2017",
+    classes: ["T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"],
     files: [
         OfficialFile {
             name: TRAIN_IMAGES,
@@ -131,7 +134,7 @@ impl DataSet {
     }
 
     /// The training and the test examples, from below a directory of data sets.
-    pub fn load(&self, directory: &Path) -> Result<[idx::Labelled; 2], DataError> {
+    pub fn load(&self, directory: &Path) -> Result<[Dataset; 2], DataError> {
         let part = |[images, labels]: [&OfficialFile; 2]| {
             let (images_name, bytes) = self.read(images, directory)?;
             let images = idx::images(&images_name, &bytes)?;
@@ -143,8 +146,8 @@ impl DataSet {
                 return Err(idx::wrong(&images_name, "bytes 8 to 15 (rows, columns)".to_owned(), problem, idx::AGAIN));
             }
             let (labels_name, bytes) = self.read(labels, directory)?;
-            let labels = idx::labels(&labels_name, &bytes, CLASSES)?;
-            idx::labelled((&images_name, images), (&labels_name, labels))
+            let labels = idx::labels(&labels_name, &bytes, self.classes.len())?;
+            idx::dataset(self.title, &self.classes, (&images_name, images), (&labels_name, labels))
         };
         let [train_images, train_labels, test_images, test_labels] = &self.files;
         Ok([part([train_images, train_labels])?, part([test_images, test_labels])?])

@@ -1,7 +1,7 @@
 //! What can be wrong with a data set.
 
 use super::har::uci_har::SIGNAL_LIMIT;
-use super::har::{CHANNEL_NAMES, CLASSES, SUBJECTS, WINDOW};
+use super::har::{CLASSES, SUBJECTS, WINDOW};
 
 /// Every way in which reading, splitting or scaling a data set can fail.
 ///
@@ -287,11 +287,27 @@ pub enum DataError {
 
     /// A channel that never changes and so cannot be scaled.
     #[error(
-        "{} has the same value throughout the training windows, so it cannot be standardised; \
-         check the data, or take more training subjects", CHANNEL_NAMES[*channel]
+        "{channel} has the same value throughout the training windows, so it cannot be standardised; \
+         check the data, or take more training subjects"
     )]
     ConstantChannel {
-        /// Index into [`CHANNEL_NAMES`].
-        channel: usize,
+        /// Its name.
+        channel: String,
+    },
+
+    /// Examples, targets and people that make no data set together.
+    #[error("{name}: {what}")]
+    Dataset {
+        /// The data set.
+        name: String,
+        /// What does not fit, with the example and the value where it is one of these.
+        what: String,
+    },
+
+    /// A data set that is to be divided by people, of whom it knows nothing.
+    #[error("{name} does not say who gave its examples, so it cannot be divided by people; divide it by share")]
+    NoPeople {
+        /// The data set.
+        name: String,
     },
 }

@@ -9,7 +9,7 @@
 //! Files may be packed with gzip, which their first bytes tell, not their names. Nothing is allocated on a
 //! header's word alone, and unpacking stops at [`LIMIT_MIB`].
 
-use super::DataError;
+use super::{DataError, Dataset, Description, Examples, Targets};
 use flate2::read::MultiGzDecoder;
 use std::io::Read;
 
@@ -29,14 +29,6 @@ pub struct Images {
     pub columns: usize,
     /// `[count, rows, columns]`, row-major.
     pub pixels: Vec<u8>,
-}
-
-/// Images with a class each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Labelled {
-    pub images: Images,
-    /// `[count]`.
-    pub labels: Vec<u8>,
 }
 
 /// Unpacks a file if it is packed; `name` is what errors call it.
@@ -63,9 +55,9 @@ pub fn images(name: &str, bytes: &[u8]) -> Result<Images, DataError> {
 }
 
 /// Reads unpacked labels, each below `classes`.
-pub fn labels(name: &str, bytes: &[u8], classes: u8) -> Result<Vec<u8>, DataError> {
+pub fn labels(name: &str, bytes: &[u8], classes: usize) -> Result<Vec<u8>, DataError> {
     let ([_], labels) = parse(name, bytes, LABELS, ["labels"])?;
-    match labels.iter().position(|&label| label >= classes) {
+    match labels.iter().position(|&label| usize::from(label) >= classes) {
         None => Ok(labels.to_vec()),
         Some(at) => Err(wrong(
             name,
@@ -76,9 +68,13 @@ pub fn labels(name: &str, bytes: &[u8], classes: u8) -> Result<Vec<u8>, DataErro
     }
 }
 
-/// Puts images and labels together; the names are what errors call the files.
-pub fn labelled(images: (&str, Images), labels: (&str, Vec<u8>)) -> Result<Labelled, DataError> {
-    let ((images_name, images), (labels_name, labels)) = (images, labels);
+/// The data set of images and their labels, of these classes; the names beside them are what errors call the files.
+pub fn dataset(
+    name: &str,
+    classes: &[&str],
+    (images_name, images): (&str, Images),
+    (labels_name, labels): (&str, Vec<u8>),
+) -> Result<Dataset, DataError> {
     if images.count != labels.len() {
         return Err(wrong(
             labels_name,
@@ -87,7 +83,10 @@ pub fn labelled(images: (&str, Images), labels: (&str, Vec<u8>)) -> Result<Label
             "take both files of one download",
         ));
     }
-    Ok(Labelled { images, labels })
+    let classes = classes.iter().map(|&class| class.to_owned()).collect();
+    let about = Description::images(name, [images.rows, images.columns], &["grey"], classes);
+    let labels = labels.into_iter().map(u32::from).collect();
+    Dataset::new(about, Examples::bytes(images.pixels, 1), Targets::Labels(labels), vec![])
 }
 
 /// The sizes of a file of this kind, and what follows them.
@@ -171,7 +170,8 @@ mod tests {
             let written = file(LABELS, &[count as u32], &classes);
             let read_labels = labels("g", &wrap(written).unwrap(), 10).unwrap();
             prop_assert_eq!(&read_labels, &classes);
-            prop_assert!(labelled(("f", read), ("g", read_labels)).is_ok());
+            let data = dataset("s", &["a"; 10], ("f", read), ("g", read_labels)).unwrap();
+            prop_assert_eq!((data.len(), &data.about().shape), (count, &vec![rows, columns, 1]));
         }
 
         #[test]
@@ -198,7 +198,10 @@ mod tests {
         says(labels("f", &file(LABELS, &[u32::MAX], &[0; 9]), 10), &["9 bytes", "say 4294967295"]);
         says(labels("f", &file(LABELS, &[3], &[1, 9, 10]), 10), &["byte 10 (label 2)", "10, but classes are 0 to 9"]);
         let two = Images { count: 2, rows: 1, columns: 1, pixels: vec![0; 2] };
-        says(labelled(("f", two), ("g", vec![1])), &["g, bytes 4..8", "1 labels, but 2 images in f", "one download"]);
+        says(
+            dataset("s", &["a"], ("f", two), ("g", vec![0])),
+            &["g, bytes 4..8", "1 labels, but 2 images in f", "one download"],
+        );
     }
 
     #[test]

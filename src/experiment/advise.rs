@@ -12,6 +12,7 @@ use crate::bilevel::{
     Blueprint, CHUNK, Counts, Directions, Flow, Host, Memory, Method, Online, Pace, Problem, RealTime, Reverse,
     SolveError,
 };
+use crate::data::Sizes;
 use crate::engine::{mebibytes, several};
 
 /// One way to a hypergradient.
@@ -82,20 +83,15 @@ struct Way {
 }
 
 impl Ways {
-    /// Those of a run on so many training and validation windows, whatever method it names. Refuses a run for which
+    /// Those of a run on data of these sizes, whatever method it names. Refuses a run for which
     /// there is none. The programs of each are compiled, which takes a good part of a second in all; the host is given
     /// its turn between them.
-    pub async fn of(
-        config: &TuneConfig,
-        training_windows: usize,
-        validation_windows: usize,
-        host: &mut dyn Host,
-    ) -> Result<Self, TuneError> {
+    pub async fn of(config: &TuneConfig, sizes: &Sizes, host: &mut dyn Host) -> Result<Self, TuneError> {
         config.check()?;
-        config.check_batch(training_windows)?;
-        let problem = problem(config, training_windows);
+        config.check_batch(sizes.train)?;
+        let problem = problem(config, sizes);
         let along = start_values(config, &problem).directions(&problem, &initial_weights(config, &problem));
-        let validation = validation_windows.min(config.validation_windows as usize);
+        let validation = sizes.validation.min(config.validation_windows as usize);
         let budget = config.memory_budget.0;
         let ways = Task { problem: &problem, along: &along, validation, budget }.ways(host).await?;
         if ways.iter().all(|way| way.choice.impossible.is_some()) {
@@ -264,11 +260,12 @@ mod tests {
     use crate::bilevel::Unattended;
     use crate::bilevel::hyperparameters::Kind;
     use crate::experiment::config::Bytes;
+    use crate::experiment::setup::with_training;
 
     const PACE: Pace = Pace { step: 0.001, adjoint: 0.0026, outer: 0.002, evaluation: 0.001 };
 
     fn ways(config: &TuneConfig) -> Result<Ways, TuneError> {
-        pollster::block_on(Ways::of(config, 500, 200, &mut Unattended))
+        pollster::block_on(Ways::of(config, &Sizes { validation: 200, ..with_training(500) }, &mut Unattended))
     }
 
     fn advice(change: impl FnOnce(&mut TuneConfig)) -> Advice {

@@ -3,8 +3,7 @@
 use super::archive::{self, Tensor};
 use super::record::Named;
 use crate::bilevel::Problem;
-use crate::data::Standardizer;
-use crate::data::har::{CHANNEL_NAMES, CLASS_NAMES};
+use crate::data::{Description, Standardizer};
 use crate::nn::{Model, Parameter};
 use safetensors::Dtype;
 use serde_json::{Value, json};
@@ -16,14 +15,15 @@ pub struct Exported {
 }
 
 impl Exported {
-    /// For networks of a problem, whose inputs were scaled so.
-    pub fn new(problem: &Problem, scale: &Standardizer) -> Self {
+    /// For networks of a problem on such data, whose inputs were scaled so.
+    pub fn new(problem: &Problem, about: &Description, scale: &Standardizer) -> Self {
+        let channels: Vec<&str> = about.channels.iter().map(|channel| &*channel.name).collect();
         let description = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "layers": problem.model.layers(),
             "input": problem.model.input(),
-            "channels": CHANNEL_NAMES,
-            "outputs": if problem.loss.takes_labels() { &CLASS_NAMES[..] } else { &CHANNEL_NAMES[..] },
+            "channels": channels,
+            "outputs": about.outputs,
             "scale": scale,
         });
         Exported { model: problem.model.clone(), description }

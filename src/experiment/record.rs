@@ -129,7 +129,7 @@ pub struct Classification {
 
 impl Classification {
     /// Scores of the counts `confusion[true][predicted]`.
-    pub fn from_confusion(names: &[&str], confusion: Vec<Vec<u64>>) -> Self {
+    pub fn from_confusion(names: &[impl AsRef<str>], confusion: Vec<Vec<u64>>) -> Self {
         let n = names.len();
         let ratio = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
         let classes: Vec<ClassScore> = (0..n)
@@ -138,7 +138,7 @@ impl Classification {
                 let predicted: u64 = confusion.iter().map(|row| row[k]).sum();
                 let hits = confusion[k][k];
                 ClassScore {
-                    name: names[k].to_owned(),
+                    name: names[k].as_ref().to_owned(),
                     precision: ratio(hits, predicted),
                     recall: ratio(hits, windows),
                     f1: ratio(2 * hits, windows + predicted),

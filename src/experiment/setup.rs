@@ -6,17 +6,14 @@ use super::record::Trivial;
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::hyperparameters::{Hyperparameters, Kind};
 use crate::bilevel::{Blueprint, Counts, Memory, Method, Problem, SessionData, Set, SolveError, Targets};
-use crate::data::har::{CHANNELS, WINDOW};
-use crate::data::{self, Split, Standardizer, Windows};
+use crate::data::{self, Dataset, Sizes, Split, Standardizer};
 use crate::nn::{Layer, zoo};
 use crate::rng::{Purpose, permute_index, split_seed, stream_key};
 
-/// The bilevel problem that a configuration states for a number of training windows.
-pub fn problem(config: &TuneConfig, training_windows: usize) -> Problem {
+/// The bilevel problem that a configuration states for data of these sizes.
+pub fn problem(config: &TuneConfig, sizes: &Sizes) -> Problem {
     let task = config.task;
-    let (filters, hidden) = (config.network.filters(), config.network.hidden());
-    let model = zoo::har_cnn(&[WINDOW, CHANNELS], filters, hidden, task.outputs(), config.dropout);
-    let mut model = model.expect("the sizes fit by construction");
+    let mut model = zoo::har_cnn(&sizes.input, config.network.filters(), config.network.hidden(), sizes.outputs, config.dropout).expect("x");
     if task.softplus() {
         model = model.then(Layer::Softplus).expect("softplus fits everywhere");
     }
@@ -25,7 +22,7 @@ pub fn problem(config: &TuneConfig, training_windows: usize) -> Problem {
         l2: true,
         weights: config.hyperparameters.contains(&Kind::ExampleWeights),
         noise: config.noise(),
-        ..Problem::new(model, task.loss(), config.optimizer.clone(), config.steps as usize, training_windows)
+        ..Problem::new(model, task.loss(), config.optimizer.clone(), config.steps as usize, sizes.train)
     }
 }
 
@@ -88,36 +85,40 @@ pub(super) fn method(
     }
 }
 
-/// Windows as a set of the bilevel problem: with the samples that follow where these were looked for, else with
-/// labels.
-pub fn set(windows: &Windows) -> Set {
-    let targets = match windows.next.is_empty() {
-        true => Targets::Labels(windows.labels.clone()),
-        false => Targets::Values(windows.next.clone()),
+/// A data set as a set of the bilevel problem.
+pub fn set(data: &Dataset) -> Set {
+    let targets = match data.targets() {
+        data::Targets::Labels(labels) => Targets::Labels(labels.clone()),
+        data::Targets::Values(values) => Targets::Values(values.clone()),
     };
-    Set { x: windows.x.clone(), targets, count: windows.len() }
+    Set { x: data.values().into_owned(), targets, count: data.len() }
 }
 
 /// How predictors that learn nothing do on the test windows, where there is something to predict.
 pub(super) fn trivial(split: &Split) -> Option<Trivial> {
-    let Split { train, test, .. } = split;
-    if test.next.is_empty() {
+    let (data::Targets::Values(train), data::Targets::Values(test)) = (split.train.targets(), split.test.targets())
+    else {
         return None;
-    }
-    let mean: [f64; CHANNELS] = std::array::from_fn(|c| {
-        train.next.iter().skip(c).step_by(CHANNELS).map(|&v| f64::from(v)).sum::<f64>() / train.len() as f64
-    });
-    let error = |predict: &dyn Fn(usize, usize) -> f64| {
-        let squares = test.next.iter().enumerate();
-        let squares = squares.map(|(k, &v)| (f64::from(v) - predict(k / CHANNELS, k % CHANNELS)).powi(2));
-        squares.sum::<f64>() / test.next.len() as f64
     };
-    let last = |window: usize, c: usize| f64::from(test.window(window)[(WINDOW - 1) * CHANNELS + c]);
+    let channels = split.test.about().outputs.len();
+    let mean = |c: usize| {
+        train.iter().skip(c).step_by(channels).map(|&v| f64::from(v)).sum::<f64>() / split.train.len() as f64
+    };
+    let mean: Vec<f64> = (0..channels).map(mean).collect();
+    let error = |predict: &dyn Fn(usize, usize) -> f64| {
+        let squares = test.iter().enumerate();
+        let squares = squares.map(|(k, &v)| (f64::from(v) - predict(k / channels, k % channels)).powi(2));
+        squares.sum::<f64>() / test.len() as f64
+    };
+    let last = |window: usize, c: usize| {
+        let window = split.test.example(window);
+        f64::from(window[window.len() - channels + c])
+    };
     Some(Trivial { last_sample: error(&last), training_mean: error(&|_, c| mean[c]) })
 }
 
 /// The fixed random choice of validation windows that the outer loss is taken on.
-pub fn outer_windows(validation: &Windows, config: &TuneConfig) -> Windows {
+pub fn outer_windows(validation: &Dataset, config: &TuneConfig) -> Dataset {
     let (all, wanted) = (validation.len(), config.validation_windows as usize);
     if wanted >= all {
         return validation.clone();
@@ -128,9 +129,9 @@ pub fn outer_windows(validation: &Windows, config: &TuneConfig) -> Windows {
 }
 
 /// The windows split and scaled as a configuration says, and whether the two fit.
-pub(super) fn scaled(config: &TuneConfig, source: &data::Source) -> Result<(Split, Standardizer), TuneError> {
+pub(super) fn scaled(config: &TuneConfig, data: &Dataset) -> Result<(Split, Standardizer), TuneError> {
     config.check()?;
-    let split = Split::new(&source.windows, &config.split)?;
+    let split = Split::by_people(data, &config.split)?;
     let (split, scale) = if config.task.classifies() { split.standardized()? } else { split.forecasting()? };
     config.check_batch(split.train.len())?;
     Ok((split, scale))
@@ -138,34 +139,38 @@ pub(super) fn scaled(config: &TuneConfig, source: &data::Source) -> Result<(Spli
 
 /// What a run on these windows would compute and hold. Refuses whatever a [`Tuner`] would refuse of
 /// the configuration, but needs no device.
-pub fn blueprint(config: &TuneConfig, source: &data::Source) -> Result<Blueprint, TuneError> {
-    let (split, _) = scaled(config, source)?;
-    planned(config, split.train.len(), split.validation.len())
+pub fn blueprint(config: &TuneConfig, data: &Dataset) -> Result<Blueprint, TuneError> {
+    let (split, _) = scaled(config, data)?;
+    planned(config, &split.sizes())
 }
 
-/// What a run on so many training and validation windows would compute and hold, within its memory budget.
-pub fn planned(
-    config: &TuneConfig,
-    training_windows: usize,
-    validation_windows: usize,
-) -> Result<Blueprint, TuneError> {
+/// What a run on data of these sizes would compute and hold, within its memory budget.
+pub fn planned(config: &TuneConfig, sizes: &Sizes) -> Result<Blueprint, TuneError> {
     config.check()?;
-    config.check_batch(training_windows)?;
-    let outer = validation_windows.min(config.validation_windows as usize);
-    let problem = problem(config, training_windows);
+    config.check_batch(sizes.train)?;
+    let outer = sizes.validation.min(config.validation_windows as usize);
+    let problem = problem(config, sizes);
     let method = method(config, &problem, &start_values(config, &problem))?;
     Ok(Blueprint::new(&problem, outer, method)?.within(config.memory_budget.0)?)
 }
 
-/// What an outer iteration on so many training windows runs with the states of a plan.
-pub(super) fn counts(config: &TuneConfig, plan: &Plan, training_windows: usize) -> Counts {
-    let problem = problem(config, training_windows);
+/// What an outer iteration on data of these sizes runs with the states of a plan.
+pub(super) fn counts(config: &TuneConfig, plan: &Plan, sizes: &Sizes) -> Counts {
+    let problem = problem(config, sizes);
     let directions = start_values(config, &problem).variables().len();
     let method = config.method.method(Memory::Budget(config.memory_budget.0), directions);
     method.counts(&problem, plan, directions)
 }
 
 /// What the session of a run is made of.
-pub(super) fn session_data(config: &TuneConfig, problem: &Problem, split: &Split, outer: &Windows) -> SessionData {
+pub(super) fn session_data(config: &TuneConfig, problem: &Problem, split: &Split, outer: &Dataset) -> SessionData {
     SessionData::new(set(&split.train), set(outer), initial_weights(config, problem), u64::from(config.seed))
+}
+
+/// The sizes of the built-in windows, but for so many to train on.
+#[cfg(test)]
+pub(super) fn with_training(train: usize) -> Sizes {
+    let data = data::har::builtin::subset().expect("the built-in data are whole");
+    let split = Split::by_people(&data, &data::SubjectSplit::default()).expect("they have the usual people");
+    Sizes { train, ..split.sizes() }
 }

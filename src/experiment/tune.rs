@@ -13,8 +13,7 @@ use super::setup::{method, outer_rate, outer_windows, problem, scaled, session_d
 use crate::bilevel::hyperparameters::Hyperparameters;
 use crate::bilevel::outer::OuterAdam;
 use crate::bilevel::{Estimate, Flow, Host, Session, Set, SolveError};
-use crate::data::har::CLASS_NAMES;
-use crate::data::{self, Standardizer};
+use crate::data::{Dataset, Description, Standardizer};
 use crate::engine::{Counters, Engine, LocalFuture};
 
 /// Result of an observer's call.
@@ -93,6 +92,8 @@ pub struct Tuner<'e> {
     config: TuneConfig,
     sets: [Set; 3],
     data: DataRecord,
+    /// What the examples are, and what is to be told of them.
+    about: Description,
     scale: Standardizer,
     trivial: Option<Trivial>,
     state: TunerState,
@@ -101,22 +102,23 @@ pub struct Tuner<'e> {
 }
 
 impl<'e> Tuner<'e> {
-    /// Prepares a run on windows as they come from a source: splits, scales, compiles, uploads. With
+    /// Prepares a run on windows as they were read: splits, scales, compiles, uploads. With
     /// a state the run goes on from there.
     pub async fn new(
         engine: &'e mut dyn Engine,
         config: &TuneConfig,
-        source: &data::Source,
+        data: &Dataset,
         resume: Option<TunerState>,
     ) -> Result<Tuner<'e>, TuneError> {
-        let (split, scale) = scaled(config, source)?;
-        let problem = problem(config, split.train.len());
+        let (split, scale) = scaled(config, data)?;
+        let problem = problem(config, &split.sizes());
         let outer = outer_windows(&split.validation, config);
         let session_data = session_data(config, &problem, &split, &outer);
+        let about = split.train.about().clone();
         let data = DataRecord {
-            name: source.name.clone(),
-            fingerprint: format!("{:016x}", source.fingerprint),
-            subset: source.subset,
+            name: about.name.clone(),
+            fingerprint: format!("{:016x}", data.fingerprint()),
+            subset: about.subset,
             training_windows: split.train.len() as u64,
             validation_windows: split.validation.len() as u64,
             test_windows: split.test.len() as u64,
@@ -135,7 +137,7 @@ impl<'e> Tuner<'e> {
         }
         let sets = [set(&split.train), set(&split.validation), set(&split.test)];
         let trivial = trivial(&split);
-        Ok(Tuner { session, config: config.clone(), sets, data, scale, trivial, state, best_weights: None })
+        Ok(Tuner { session, config: config.clone(), sets, data, about, scale, trivial, state, best_weights: None })
     }
 
     pub fn session(&self) -> &Session<'e> {
@@ -149,6 +151,11 @@ impl<'e> Tuner<'e> {
     /// How the windows were scaled.
     pub fn scale(&self) -> &Standardizer {
         &self.scale
+    }
+
+    /// What the windows are, and what is told of them.
+    pub fn about(&self) -> &Description {
+        &self.about
     }
 
     pub fn data(&self) -> &DataRecord {
@@ -304,7 +311,7 @@ impl<'e> Tuner<'e> {
             train: Score::of(&evaluations[0]),
             validation: Score::of(&evaluations[1]),
             test: Score::of(test),
-            test_classes: named.then(|| Classification::from_confusion(&CLASS_NAMES, confusion)),
+            test_classes: named.then(|| Classification::from_confusion(&self.about.outputs, confusion)),
         })
     }
 

@@ -10,7 +10,7 @@ use super::protocol::{Engine as Name, EngineState, FirstRun, FromWorker, Group, 
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::{Blueprint, Flow, Pace, SolveError};
 use crate::cpu::CpuEngine;
-use crate::data::Source;
+use crate::data::{Dataset, Sizes};
 use crate::engine::{Engine, EngineError};
 use crate::experiment::advise::Ways;
 use crate::experiment::config::{self, TuneConfig};
@@ -52,9 +52,9 @@ const FIRST_RUNS: [FirstRun; 7] = [
 pub struct Plans<'a> {
     pub settings: &'a Settings,
     pub config: TuneConfig,
-    pub source: &'a Source,
-    /// Training, validation and test windows.
-    pub windows: [usize; 3],
+    pub source: &'a Dataset,
+    /// How large its parts and examples are.
+    pub sizes: Sizes,
 }
 
 /// What an engine's pace depends on.
@@ -75,8 +75,8 @@ impl Load {
     }
 }
 
-/// What the ways to the hypergradient depend on: settings but those that make no difference, and the windows.
-type Subject = (TuneConfig, [usize; 3]);
+/// What the ways to the hypergradient depend on: settings but those that make no difference, and the sizes of the data.
+type Subject = (TuneConfig, Sizes);
 
 /// What an engine was measured to do.
 struct Measured {
@@ -219,8 +219,7 @@ impl Bench {
         if self.ways.as_ref().is_some_and(|(of, _)| *of == subject) {
             return Flow::Continue;
         }
-        let [training, validation, _] = plans.windows;
-        match Ways::of(&plans.config, training, validation, &mut Visitor { flow }).await {
+        match Ways::of(&plans.config, &plans.sizes, &mut Visitor { flow }).await {
             Ok(ways) => self.ways = Some((subject, ways)),
             Err(TuneError::Solve(SolveError::Stopped)) => return Flow::Stop,
             // A run that has none is refused, with the reason.
@@ -241,7 +240,7 @@ impl Bench {
         }
         let settings = Settings { network: full.network, steps: full.steps, ..plans.settings.clone() };
         let config = TuneConfig { network: config::Network::Paper, steps: full.steps, ..plans.config.clone() };
-        let higher = Plans { settings: &settings, config, ..*plans };
+        let higher = Plans { settings: &settings, config, source: plans.source, sizes: plans.sizes.clone() };
         let Ok(blueprint) = higher.blueprint() else { return Flow::Continue };
         match self.try_out(name, &higher, &blueprint, &flow).await {
             Ok(Flow::Stop) => return Flow::Stop,
@@ -304,7 +303,7 @@ impl Bench {
             return Ok(flow());
         }
         let evaluation =
-            setup::problem(&plans.config, plans.windows[0]).evaluation().compile().map_err(SolveError::from)?;
+            setup::problem(&plans.config, &plans.sizes).evaluation().compile().map_err(SolveError::from)?;
         let programs = [blueprint.programs.as_slice(), &[evaluation]].concat();
         let gpu = self.gpu().await.map_err(SolveError::from)?;
         let kernels = gpu.kernels(&programs).map_err(SolveError::from)?;
@@ -347,7 +346,7 @@ impl Bench {
             return;
         };
         let of =
-            |outer| predict::seconds(&known.pace, plan, &TuneConfig { outer, ..plans.config.clone() }, plans.windows);
+            |outer| predict::seconds(&known.pace, plan, &TuneConfig { outer, ..plans.config.clone() }, &plans.sizes);
         let ratio = each / (of(1) - of(0));
         let Pace { step, adjoint, outer, evaluation } = known.pace;
         known.pace =
@@ -364,7 +363,7 @@ impl Bench {
             let pace = self.pace(self.states[at].engine, load);
             let state = &mut self.states[at];
             state.step = pace.map(|pace| pace.step);
-            state.run = pace.zip(plan).map(|(pace, plan)| predict::seconds(&pace, plan, &plans.config, plans.windows));
+            state.run = pace.zip(plan).map(|(pace, plan)| predict::seconds(&pace, plan, &plans.config, &plans.sizes));
             state.advice = pace.zip(ways).map(|(pace, ways)| ways.advice(&pace).into());
         }
         self.tell();
@@ -387,7 +386,7 @@ impl Bench {
         let plan = Plan::new(run.steps as usize, usize::MAX)?;
         let usable = |name: Name| wanted.is_none_or(|wanted| wanted == name);
         let known = self.paces.iter().filter(|measured| usable(measured.engine) && measured.load == load);
-        known.map(|measured| predict::seconds(&measured.pace, &plan, &config, plans.windows)).reduce(f64::min)
+        known.map(|measured| predict::seconds(&measured.pace, &plan, &config, &plans.sizes)).reduce(f64::min)
     }
 
     fn pace(&self, name: Name, load: Load) -> Option<Pace> {
@@ -427,12 +426,11 @@ fn faster(states: &[EngineState]) -> Option<Name> {
 
 impl Plans<'_> {
     pub fn blueprint(&self) -> Result<Blueprint, TuneError> {
-        let [training, validation, _] = self.windows;
-        setup::planned(&self.config, training, validation)
+        setup::planned(&self.config, &self.sizes)
     }
 
     fn subject(&self) -> Subject {
         let TuneConfig { outer, seed, method, device, .. } = TuneConfig::default();
-        (TuneConfig { outer, seed, method, device, ..self.config.clone() }, self.windows)
+        (TuneConfig { outer, seed, method, device, ..self.config.clone() }, self.sizes.clone())
     }
 }

@@ -14,12 +14,9 @@ use super::post::Post;
 use super::protocol::*;
 use super::run::{self, Control, Job};
 use crate::bilevel::Flow;
-use crate::data::har::{CHANNEL_NAMES, CLASS_NAMES, uci_har};
-use crate::data::{self, DataError, Source, SubjectSplit, Windows};
+use crate::data::har::{builtin, uci_har};
+use crate::data::{self, DataError, Dataset, SubjectSplit};
 use crate::experiment::config::DataSource;
-
-/// Samples a second of the UCI HAR data.
-const RATE: f32 = 50.0;
 
 /// The data and the run of one page.
 #[wasm_bindgen]
@@ -50,7 +47,7 @@ enum Task {
 /// Data with what the page was told of them. A run keeps its own while others are loaded.
 #[derive(Clone)]
 struct Loaded {
-    source: Rc<Source>,
+    source: Rc<Dataset>,
     /// What a configuration calls them.
     origin: DataSource,
     info: DataInfo,
@@ -118,8 +115,7 @@ impl Studio {
             ToWorker::Open => self.tasks.borrow_mut().push_back(Task::Open),
             ToWorker::Builtin { first, rest } => self.load_builtin(&first, rest.as_deref())?,
             ToWorker::LoadZip { name, bytes } => {
-                let windows = uci_har::from_zip(&name, &bytes)?;
-                let own = Loaded::new(Source::new(windows, name.clone(), false), DataSource::Path(name))?;
+                let own = Loaded::new(uci_har::from_zip(&name, &bytes)?, DataSource::Path(name))?;
                 self.choice.set(Choice::Own);
                 self.take(own);
             }
@@ -197,7 +193,7 @@ impl Studio {
     /// Keeps the built-in data, and takes them where they are what is to be taken.
     fn load_builtin(&self, first: &[u8], rest: Option<&[u8]>) -> Result<(), Failure> {
         let origin = if rest.is_some() { DataSource::Builtin } else { DataSource::Subset };
-        let loaded = Some(Loaded::new(Source::builtin(first, rest)?, origin)?);
+        let loaded = Some(Loaded::new(builtin::dataset(first, rest)?, origin)?);
         {
             let mut builtin = self.builtin.borrow_mut();
             *(if rest.is_some() { &mut builtin.all } else { &mut builtin.first }) = loaded;
@@ -230,19 +226,16 @@ impl Studio {
 
     fn send_trace(&self, index: u32) {
         let data = self.data.borrow();
-        let Some(Source { windows, .. }) = data.as_ref().map(|data| &*data.source) else { return };
-        let at = index as usize % windows.len();
-        let channels = CHANNEL_NAMES.map(|name| Channel {
-            name: name.to_owned(),
-            unit: if name.contains("gyro") { "rad/s" } else { "g" }.to_owned(),
-        });
+        let Some(windows) = data.as_ref().map(|data| &*data.source) else { return };
+        let (about, at) = (windows.about(), index as usize % windows.len());
+        let channel = |one: &data::Channel| Channel { name: one.name.clone(), unit: one.unit.clone() };
         self.post.send(&FromWorker::Trace(Trace {
             index: at as u32,
-            person: windows.subjects[at],
-            activity: CLASS_NAMES[windows.labels[at] as usize].to_owned(),
-            rate: RATE,
-            channels: channels.into(),
-            samples: windows.window(at).to_vec(),
+            person: windows.people()[at],
+            activity: about.outputs[windows.labels()[at] as usize].clone(),
+            rate: about.recording.map_or(1.0, |recording| recording.rate_hz),
+            channels: about.channels.iter().map(channel).collect(),
+            samples: windows.example(at).into_owned(),
         }));
     }
 
@@ -271,7 +264,7 @@ impl Studio {
 
 impl Loaded {
     /// Data for the page; an error if they cannot be split.
-    fn new(source: Source, origin: DataSource) -> Result<Self, DataError> {
+    fn new(source: Dataset, origin: DataSource) -> Result<Self, DataError> {
         let info = describe(&source, &origin)?;
         Ok(Loaded { source: Rc::new(source), origin, info })
     }
@@ -284,23 +277,23 @@ impl From<DataError> for Failure {
 }
 
 /// What the page shows of a data set; an error if it has too few people for a split.
-fn describe(source: &Source, origin: &DataSource) -> Result<DataInfo, DataError> {
-    let split = data::Split::new(&source.windows, &SubjectSplit::default())?;
-    let side = |part: &Windows| Split { windows: part.len() as u32, people: part.present_subjects() };
+fn describe(source: &Dataset, origin: &DataSource) -> Result<DataInfo, DataError> {
+    let split = data::Split::by_people(source, &SubjectSplit::default())?;
+    let side = |part: &Dataset| Split { windows: part.len() as u32, people: part.present_people() };
     let of =
-        |windows: &Windows, label: usize| windows.labels.iter().filter(|&&one| one as usize == label).count() as u32;
-    let class = |(label, name): (usize, &&str)| Class {
-        name: (*name).to_owned(),
-        windows: of(&source.windows, label),
+        |windows: &Dataset, label: usize| windows.labels().iter().filter(|&&one| one as usize == label).count() as u32;
+    let class = |(label, name): (usize, &String)| Class {
+        name: name.clone(),
+        windows: of(source, label),
         training: of(&split.train, label),
     };
     Ok(DataInfo {
-        name: source.name.clone(),
+        name: source.about().name.clone(),
         source: origin.to_string(),
-        subset: source.subset,
+        subset: source.about().subset,
         train: side(&split.train),
         validation: side(&split.validation),
         test: side(&split.test),
-        classes: CLASS_NAMES.iter().enumerate().map(class).collect(),
+        classes: source.about().outputs.iter().enumerate().map(class).collect(),
     })
 }

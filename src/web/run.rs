@@ -12,7 +12,7 @@ use super::post::{Post, macrotask};
 use super::protocol::*;
 use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Flow, SolveError};
-use crate::data::Source;
+use crate::data::{Dataset, Sizes};
 use crate::engine::{EngineError, LocalFuture};
 use crate::experiment::config::{self, DataSource, Differentiation, TuneConfig};
 use crate::experiment::error::TuneError;
@@ -80,7 +80,7 @@ pub struct Job {
     pub engine: Engine,
     /// What the configuration calls the data.
     pub origin: DataSource,
-    pub source: Rc<Source>,
+    pub source: Rc<Dataset>,
     pub info: DataInfo,
     pub control: Rc<Control>,
 }
@@ -164,7 +164,7 @@ impl Job {
         if tuner.state().iteration == 0 {
             return Ok(None);
         }
-        let exported = Exported::new(tuner.session().problem(), tuner.scale());
+        let exported = Exported::new(tuner.session().problem(), tuner.about(), tuner.scale());
         if watcher.may_score(ending) {
             match tuner.conclude(ending, watcher).await {
                 Ok((result, weights)) => {
@@ -186,16 +186,17 @@ pub fn plans<'a>(
     settings: &'a Settings,
     engine: Engine,
     origin: &DataSource,
-    source: &'a Source,
+    source: &'a Dataset,
     info: &DataInfo,
 ) -> Plans<'a> {
-    let windows = [&info.train, &info.validation, &info.test].map(|side| side.windows as usize);
     let device = match engine {
         Engine::Webgpu => "auto",
         Engine::Cpu => "cpu",
     };
     let config = TuneConfig { device: device.to_owned(), ..configuration(settings, origin.clone()) };
-    Plans { settings, config, source, windows }
+    let [train, validation, test] = [&info.train, &info.validation, &info.test].map(|side| side.windows as usize);
+    let (input, outputs) = (source.about().shape.clone(), config.task.outputs(source));
+    Plans { settings, config, source, sizes: Sizes { input, outputs, train, validation, test } }
 }
 
 fn configuration(settings: &Settings, data: DataSource) -> TuneConfig {

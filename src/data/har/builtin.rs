@@ -13,8 +13,8 @@
 //! first differences (u16, wrapping), as byte planes. Byte plane k holds byte k of every number.
 
 use super::signal::{Filters, SENSORS, median3, physical};
-use super::{CHANNELS, CLASSES, HOP, SUBJECTS, WINDOW};
-use crate::data::{DataError, TEST_SUBJECTS, Windows};
+use super::{CHANNELS, CLASSES, HOP, SUBJECTS, TEST_SUBJECTS, WINDOW, Windows};
+use crate::data::{DataError, Dataset};
 use bytemuck::Zeroable;
 use flate2::{Compression, Crc, read::ZlibDecoder, write::ZlibEncoder};
 use std::io::{Read, Write};
@@ -37,23 +37,25 @@ pub const SUBSET_SUBJECTS: [u32; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 11, 14, 15, 16];
 
 /// The first piece.
 #[cfg(not(target_arch = "wasm32"))]
-pub fn subset() -> Result<Windows, DataError> {
-    decode(SUBSET)
+pub fn subset() -> Result<Dataset, DataError> {
+    dataset(SUBSET, None)
 }
 
-/// All 10,299 windows in the published order.
+/// All 10,299 windows.
 #[cfg(not(target_arch = "wasm32"))]
-pub fn full() -> Result<Windows, DataError> {
-    Ok(merge(subset()?, decode(REST)?))
+pub fn full() -> Result<Dataset, DataError> {
+    dataset(SUBSET, Some(REST))
 }
 
-/// Both pieces together in the published order: the training subjects, then the test subjects, each
-/// ascending.
-pub fn merge(mut first: Windows, second: Windows) -> Windows {
-    first.append(second);
-    let mut order: Vec<usize> = (0..first.len()).collect();
-    order.sort_by_key(|&i| (TEST_SUBJECTS.contains(&first.subjects[i]), first.subjects[i]));
-    first.select(&order)
+/// The built-in data: with the bytes of both pieces all of them, else only the first piece. All of them are in the
+/// published order: the training subjects, then the test subjects, each ascending.
+pub fn dataset(first: &[u8], rest: Option<&[u8]>) -> Result<Dataset, DataError> {
+    let mut windows = decode(first)?;
+    let Some(rest) = rest else { return windows.dataset("UCI HAR, built in, 12 of 30 people", true) };
+    windows.append(decode(rest)?);
+    let mut order: Vec<usize> = (0..windows.labels.len()).collect();
+    order.sort_by_key(|&i| (TEST_SUBJECTS.contains(&windows.subjects[i]), windows.subjects[i]));
+    Ok(windows.dataset("UCI HAR, built in", false)?.select(&order))
 }
 
 /// Consecutive windows of one activity in a recording.
@@ -79,7 +81,7 @@ fn readings(windows: u8) -> usize {
     }
 }
 
-/// Writes the runs as a file that [`decode`] reads.
+/// Writes the runs as a file that [`dataset`] reads.
 ///
 /// # Panics
 /// If a run reaches beyond its recording.
@@ -120,7 +122,7 @@ pub fn encode(runs: &[Run]) -> Vec<u8> {
 }
 
 /// The windows in a file of this module's format.
-pub fn decode(file: &[u8]) -> Result<Windows, DataError> {
+fn decode(file: &[u8]) -> Result<Windows, DataError> {
     let body = unpack(file)?;
     let mut body = Body(&body);
     let runs = body.number()?;
@@ -253,7 +255,8 @@ mod tests {
         let raw: Vec<_> = recording.iter().map(|&counts| physical(counts)).collect();
         let signal = channels(&raw);
         for (index, start) in [300, 364, 428, 10].into_iter().enumerate() {
-            assert_eq!(windows.window(index), signal[start..start + WINDOW].as_flattened());
+            let x = &windows.x[index * WINDOW * CHANNELS..][..WINDOW * CHANNELS];
+            assert_eq!(x, signal[start..start + WINDOW].as_flattened());
         }
         assert_eq!(windows.labels, [2, 2, 2, 5]);
         assert_eq!(windows.subjects, [9; 4]);
@@ -268,7 +271,9 @@ mod tests {
         let run = Run { recording: &recording, first: 0, windows: 1, label: 0, subject: 1 };
         let raw: Vec<_> = recording.iter().map(|&counts| physical(counts)).collect();
         assert_eq!(decode(&encode(&[run])).unwrap().x, channels(&raw).as_flattened());
-        assert!(decode(&encode(&[])).unwrap().is_empty());
+        assert!(decode(&encode(&[])).unwrap().x.is_empty());
+        let nothing = dataset(&encode(&[]), None).unwrap_err().to_string();
+        assert!(nothing.ends_with("it holds no example"), "{nothing}");
     }
 
     #[test]
@@ -316,13 +321,13 @@ mod tests {
     #[test]
     fn the_first_piece_has_windows_for_every_split() {
         let windows = subset().unwrap();
-        assert_eq!(windows.present_subjects(), SUBSET_SUBJECTS);
-        let split = Split::new(&windows, &SubjectSplit::default()).unwrap();
-        assert_eq!(split.validation.present_subjects(), [1, 14]);
-        assert_eq!(split.test.present_subjects(), [2, 4]);
+        assert_eq!(windows.present_people(), SUBSET_SUBJECTS);
+        let split = Split::by_people(&windows, &SubjectSplit::default()).unwrap();
+        assert_eq!(split.validation.present_people(), [1, 14]);
+        assert_eq!(split.test.present_people(), [2, 4]);
         for part in [&split.train, &split.validation, &split.test] {
             for label in 0..CLASSES as u32 {
-                assert!(part.labels.contains(&label));
+                assert!(part.labels().contains(&label));
             }
         }
         assert!(SUBSET.len() <= 1_800_000);
@@ -334,7 +339,7 @@ mod tests {
         let windows = full().unwrap();
         assert_eq!(windows.len(), 10_299);
         assert_eq!(windows.fingerprint(), 0x36a7_80bf_a121_7597, "the same bits on every platform");
-        let split = Split::new(&windows, &SubjectSplit::default()).unwrap();
+        let split = Split::by_people(&windows, &SubjectSplit::default()).unwrap();
         assert_eq!(split.train.len(), 5515);
         assert_eq!(split.validation.len(), 1837);
         assert_eq!(split.test.len(), 2947);

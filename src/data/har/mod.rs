@@ -13,6 +13,8 @@ pub mod signal;
 pub mod statistics;
 pub mod uci_har;
 
+use super::{Channel, DataError, Dataset, Description, Examples, HeldOut, Recording, Targets};
+
 /// Samples in a window (2.56 s at 50 Hz).
 pub const WINDOW: usize = 128;
 /// Samples from one window's start to the next's.
@@ -38,3 +40,53 @@ pub const CHANNEL_NAMES: [&str; CHANNELS] = [
     "total_acc_y",
     "total_acc_z",
 ];
+/// The test subjects of the published split.
+pub const TEST_SUBJECTS: [u32; 9] = [2, 4, 9, 10, 12, 13, 18, 20, 24];
+/// The training subjects that we set aside for validation.
+pub const VALIDATION_SUBJECTS: [u32; 5] = [1, 14, 21, 27, 30];
+
+/// A data set of windows `[n, WINDOW, CHANNELS]`, each with its activity, `0..CLASSES`, and its wearer.
+pub fn dataset(
+    name: impl Into<String>,
+    subset: bool,
+    x: Vec<f32>,
+    labels: Vec<u32>,
+    wearers: Vec<u32>,
+) -> Result<Dataset, DataError> {
+    let channel = |name: &str| {
+        let unit = if name.contains("gyro") { "rad/s" } else { "g" };
+        Channel { name: name.to_owned(), unit: unit.to_owned() }
+    };
+    let about = Description {
+        name: name.into(),
+        subset,
+        shape: vec![WINDOW, CHANNELS],
+        channels: CHANNEL_NAMES.map(channel).into(),
+        outputs: CLASS_NAMES.map(str::to_owned).into(),
+        recording: Some(Recording { rate_hz: signal::SAMPLE_RATE_HZ as f32, hop: HOP }),
+        held_out: HeldOut { validation: VALIDATION_SUBJECTS.into(), test: TEST_SUBJECTS.into() },
+    };
+    Dataset::new(about, Examples::Floats(x), Targets::Labels(labels), wearers)
+}
+
+/// Windows that are being read.
+#[derive(Debug, Default)]
+struct Windows {
+    /// `[n, WINDOW, CHANNELS]`.
+    x: Vec<f32>,
+    labels: Vec<u32>,
+    subjects: Vec<u32>,
+}
+
+impl Windows {
+    /// Puts the windows of `other` behind these.
+    fn append(&mut self, other: Windows) {
+        self.x.extend(other.x);
+        self.labels.extend(other.labels);
+        self.subjects.extend(other.subjects);
+    }
+
+    fn dataset(self, name: impl Into<String>, subset: bool) -> Result<Dataset, DataError> {
+        dataset(name, subset, self.x, self.labels, self.subjects)
+    }
+}

@@ -6,7 +6,7 @@
 //! of them that [`SubjectSplit`](crate::data::SubjectSplit) trains on.
 
 use super::{CHANNELS, WINDOW};
-use crate::data::Windows;
+use crate::data::Dataset;
 
 /// The statistics of one channel, in order. Quantiles interpolate linearly; *steps* are differences
 /// of neighbouring samples; autocorrelations are of the signal less its mean, divided by the one at
@@ -33,10 +33,13 @@ pub const NAMES: [&str; 15] = [
 pub const FEATURES: usize = CHANNELS * NAMES.len();
 
 /// `[n, FEATURES]`, row-major: for each window, [`NAMES`] of the first channel, of the second, …
-pub fn features(windows: &Windows) -> Vec<f32> {
-    let mut features = Vec::with_capacity(windows.len() * FEATURES);
-    for index in 0..windows.len() {
-        let window = windows.window(index);
+///
+/// # Panics
+/// If these are no windows of the shape of UCI HAR.
+pub fn features(data: &Dataset) -> Vec<f32> {
+    assert_eq!(data.about().shape, [WINDOW, CHANNELS], "the shape of a window");
+    let mut features = Vec::with_capacity(data.len() * FEATURES);
+    for window in data.values().chunks_exact(WINDOW * CHANNELS) {
         for channel in 0..CHANNELS {
             let signal = std::array::from_fn(|t| f64::from(window[t * CHANNELS + channel]));
             features.extend(of_signal(&signal).map(|value| value as f32));
@@ -133,7 +136,8 @@ mod tests {
     fn features_are_sorted_by_channel() {
         let mut x = vec![0.0; 2 * WINDOW * CHANNELS];
         x[WINDOW * CHANNELS + 4] = 128.0;
-        let features = features(&Windows { x, labels: vec![0, 1], subjects: vec![1, 1], next: vec![] });
+        let data = crate::data::har::dataset("flat", false, x, vec![0, 1], vec![1, 1]).unwrap();
+        let features = features(&data);
         assert_eq!(features.len(), 2 * FEATURES);
         let channel = FEATURES + 4 * NAMES.len()..FEATURES + 5 * NAMES.len();
         assert_eq!(features[channel.start], 1.0, "mean");

@@ -5,10 +5,10 @@
 //! ready-made features (`X_*.txt`) are not. Sizes are limited while unpacking, so a hostile zip
 //! cannot exhaust memory.
 
-use super::{CHANNEL_NAMES, CHANNELS, CLASSES, SUBJECTS, WINDOW};
+use super::{CHANNEL_NAMES, CHANNELS, CLASSES, SUBJECTS, WINDOW, Windows};
 use crate::data::files::{is_shadow, read_limited};
 use crate::data::text::{excerpt, plain, visible};
-use crate::data::{DataError, Windows};
+use crate::data::{DataError, Dataset};
 use std::borrow::Cow;
 use std::io::{Cursor, Read, Seek};
 use zip::ZipArchive;
@@ -28,9 +28,9 @@ pub(in crate::data) const SIGNAL_LIMIT: f32 = 1e6;
 /// Gives a file by its path below the data set's root, or nothing if it does not exist.
 type Reader<'a> = dyn FnMut(&str) -> Result<Option<Vec<u8>>, DataError> + 'a;
 
-/// Reads the data set from a zip's bytes; `name` is what errors call it.
-pub fn from_zip(name: &str, bytes: &[u8]) -> Result<Windows, DataError> {
-    from_archive(name, Cursor::new(bytes))
+/// Reads the data set from a zip's bytes; `name` is what it and errors call it.
+pub fn from_zip(name: &str, bytes: &[u8]) -> Result<Dataset, DataError> {
+    from_archive(name, Cursor::new(bytes))?.dataset(name, false)
 }
 
 fn from_archive(name: &str, file: impl Read + Seek) -> Result<Windows, DataError> {
@@ -270,7 +270,7 @@ fn part_windows(part: &str, read: &mut dyn FnMut(String) -> Result<Table, DataEr
             row[channel] = value;
         }
     }
-    Ok(Windows { x, labels: labels.into_iter().map(|label| label - 1).collect(), subjects, next: vec![] })
+    Ok(Windows { x, labels: labels.into_iter().map(|label| label - 1).collect(), subjects })
 }
 
 /// A text file of numbers.
@@ -354,7 +354,6 @@ impl Table {
 #[cfg(not(target_arch = "wasm32"))]
 mod paths {
     use super::*;
-    use crate::data::Source;
     use crate::data::files::{self, DEPTH};
     use std::io::BufReader;
     use std::path::{Path, PathBuf};
@@ -366,7 +365,7 @@ mod paths {
     }
 
     /// Reads the data set from a zip, or from a folder that is or holds it, packed or not, up to two folders below.
-    pub fn from_path(path: &Path) -> Result<Source, DataError> {
+    pub fn from_path(path: &Path) -> Result<Dataset, DataError> {
         let place = path.display().to_string();
         let failed = |reason| DataError::Read { path: place.clone(), reason };
         if !std::fs::metadata(path).map_err(failed)?.is_dir() {
@@ -403,11 +402,11 @@ mod paths {
         path.display().to_string().replace(std::path::MAIN_SEPARATOR, "/")
     }
 
-    fn from_zip_file(path: &Path) -> Result<Source, DataError> {
+    fn from_zip_file(path: &Path) -> Result<Dataset, DataError> {
         let place = path.display().to_string();
         let file = files::open(path)?
             .ok_or_else(|| DataError::Read { path: place.clone(), reason: std::io::ErrorKind::NotFound.into() })?;
-        Ok(named(from_archive(&place, BufReader::new(file))?, path))
+        named(from_archive(&place, BufReader::new(file))?, path)
     }
 
     /// Whether a zip holds the data set, or the published zip in which it may be.
@@ -420,8 +419,8 @@ mod paths {
         })
     }
 
-    fn named(windows: Windows, place: &Path) -> Source {
-        Source::new(windows, format!("UCI HAR, {}", place.display()), false)
+    fn named(windows: Windows, place: &Path) -> Result<Dataset, DataError> {
+        windows.dataset(format!("UCI HAR, {}", place.display()), false)
     }
 
     impl Set {
@@ -443,12 +442,12 @@ mod paths {
             files.iter().any(|(name, _)| is_ours(name)).then_some(Set { folder, files })
         }
 
-        fn read(&self) -> Result<Source, DataError> {
+        fn read(&self) -> Result<Dataset, DataError> {
             let read = &mut |file: &str| {
                 let found = self.files.iter().find(|(name, _)| name.eq_ignore_ascii_case(file));
                 found.map_or(Ok(None), |(_, path)| files::read(path, FILE_LIMIT_MIB))
             };
-            Ok(named(windows(&self.folder.display().to_string(), read)?, &self.folder))
+            named(windows(&self.folder.display().to_string(), read)?, &self.folder)
         }
     }
 }

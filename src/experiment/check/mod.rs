@@ -31,7 +31,7 @@ use super::names;
 use super::setup::{outer_windows, problem, scaled, session_data, start_values};
 use crate::bilevel::hyperparameters::{Group, Hyperparameters, Kind};
 use crate::bilevel::{CHUNK, Counts, Flow, Forward, Host, Memory, Pace, Problem, Reverse, SessionData, SolveError};
-use crate::data::{Source, Split};
+use crate::data::{Dataset, Split};
 use crate::engine::{Engine, LocalFuture};
 use crate::rng::{Purpose, Stream};
 
@@ -136,12 +136,12 @@ impl Subject {
     /// gone through, or all if `in_full`.
     pub fn new(
         config: &TuneConfig,
-        source: &Source,
+        data: &Dataset,
         point: Option<Hyperparameters>,
         along: Along,
         in_full: bool,
     ) -> Result<Self, CheckError> {
-        let (split, _) = scaled(config, source)?;
+        let (split, _) = scaled(config, data)?;
         let whole = Part::new(config, &split, point.clone(), along)?;
         let size = if in_full { Size::all(config) } else { EXACT.min(Size::all(config)) };
         let exact = Part::new(&size.of(config), &split, point.map(|point| first_steps(point, size.steps)), along)?;
@@ -227,7 +227,7 @@ impl Part {
         point: Option<Hyperparameters>,
         along: Along,
     ) -> Result<Self, CheckError> {
-        let problem = problem(config, split.train.len());
+        let problem = problem(config, &split.sizes());
         let outer = outer_windows(&split.validation, config);
         let data = session_data(config, &problem, split, &outer);
         let start = start_values(config, &problem);

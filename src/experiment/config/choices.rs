@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bilevel::Loss;
 use crate::bilevel::hyperparameters::Kind;
-use crate::data::har::{CHANNELS, CLASSES};
+use crate::data::Dataset;
 use crate::nn::functions;
 use crate::nn::optim::Optimizer;
 
@@ -61,9 +61,10 @@ impl Task {
         matches!(self, Task::Classification | Task::ClassificationMse)
     }
 
-    /// Outputs of the network.
-    pub fn outputs(self) -> usize {
-        if self.classifies() { CLASSES } else { CHANNELS }
+    /// Outputs of the network on windows with their activity.
+    pub fn outputs(self, data: &Dataset) -> usize {
+        let about = data.about();
+        if self.classifies() { about.outputs.len() } else { about.channels.len() }
     }
 
     /// Whether the outputs pass through softplus.

@@ -2,7 +2,7 @@
 //! docs/choosing.md are these texts. Tests hold them against what is computed.
 
 use super::TuneConfig;
-use crate::data::{TEST_SUBJECTS, VALIDATION_SUBJECTS};
+use crate::data::har::{TEST_SUBJECTS, VALIDATION_SUBJECTS};
 
 /// What a device is called besides `auto`.
 macro_rules! devices {
@@ -228,9 +228,10 @@ mod tests {
         let (sgd, adam, other) = (usual(&optim::Sgd), usual(&Adam(optim::Epsilon::Inside)), usual(&optim::Nesterov));
         let text = format!("of sgd {sgd}, of adam {adam}, of the others {other}.");
         assert!(HYPERPARAMETERS.contains(&text), "{text}");
+        let with_training = crate::experiment::setup::with_training;
         for (kind, start) in [(Kind::ExampleWeights, 0.5), (Kind::LrLayers, 1.0), (Kind::InitialScale, 1.0)] {
             let config = TuneConfig { hyperparameters: vec![kind], ..TuneConfig::default() };
-            let problem = crate::experiment::setup::problem(&config, 10);
+            let problem = crate::experiment::setup::problem(&config, &with_training(10));
             let point = crate::experiment::setup::start_values(&config, &problem);
             let values = point.values(kind);
             assert!(!values.is_empty() && values.iter().all(|value| (value - start).abs() < 1e-12), "{values:?}");

@@ -6,6 +6,7 @@ use super::har::{self, HarTrial, Method, Mislabelled};
 use super::{Budget, Library, Study, Trial, Work};
 use crate::bilevel::hyperparameters::{Hyperparameters, Kind};
 use crate::bilevel::{Memory, Pace, Problem, Session, SessionData, SolveError};
+use crate::data::Sizes;
 use crate::engine::Engine;
 use crate::experiment::config::{Network, TuneConfig};
 use crate::experiment::error::TuneError;
@@ -127,10 +128,9 @@ impl Work for Retrained {
         let Some(best) = best else { return Ok(Named::new()) };
 
         let (split, _) = scaled(config, &source)?;
-        let mut train = split.train;
-        train.append(split.validation.clone());
+        let train = split.train.joined(&split.validation)?;
         let long = TuneConfig { steps: self.steps, ..config.clone() };
-        let problem = problem(&long, train.len());
+        let problem = problem(&long, &Sizes { train: train.len(), ..split.sizes() });
         let point = prolonged(best.hyperparameters, &problem);
         let initial = problem.model.initial_parameters(u64::from(config.seed));
         let data = SessionData::new(set(&train), set(&split.validation), initial, u64::from(config.seed));
@@ -155,12 +155,12 @@ impl Work for Retrained {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::setup::start_values;
+    use crate::experiment::setup::{start_values, with_training};
 
     #[test]
     fn the_rate_falls_from_what_was_found_to_nothing() {
         let config = TuneConfig { steps: 50, ..TuneConfig::default() };
-        let problem = problem(&config, 100);
+        let problem = problem(&config, &with_training(100));
         let point = prolonged(start_values(&config, &problem), &problem);
         point.check(&problem).unwrap();
         assert!(point.variables().is_empty(), "nothing is tuned any more");
@@ -179,7 +179,7 @@ mod tests {
             &[0.2, 0.4],
             true,
         );
-        let problem = problem(&TuneConfig { steps: 4, batch: 2, ..config }, 3);
+        let problem = problem(&TuneConfig { steps: 4, batch: 2, ..config }, &with_training(3));
         let values = |kind: Kind| -> Vec<f64> {
             let long = prolonged(found.clone(), &problem);
             long.values(kind).into_iter().map(|value| (value * 1e6).round() / 1e6).collect()

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use super::{Library, Trial, Work};
 use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Loss, Memory, Pace, Problem, Session, SessionData, Set, SolveError, Targets};
-use crate::data::har::{CLASSES, statistics};
-use crate::data::{self, Split, SubjectSplit, Windows};
+use crate::data::har::statistics;
+use crate::data::{Dataset, Sizes, Split};
 use crate::engine::Engine;
 use crate::experiment::config::{Network, TuneConfig};
 use crate::experiment::error::TuneError;
@@ -92,9 +92,9 @@ impl Work for HarTrial {
         let training = f64::from(config.steps) * pace.step;
         Ok(match self.method {
             Method::Tune => {
-                let windows = sizes(&library.windows(&config.data)?.windows, &config.split)?;
-                let plan = planned(config, windows[0], windows[1])?.checkpoints;
-                predict::seconds(pace, &plan, config, windows)
+                let sizes = sizes(config, &*library.windows(&config.data)?)?;
+                let plan = planned(config, &sizes)?.checkpoints;
+                predict::seconds(pace, &plan, config, &sizes)
             }
             Method::RandomSearch | Method::GridSearch => f64::from(trainings_of_equal_cost(config)) * training,
             Method::Adam => training,
@@ -135,53 +135,52 @@ pub fn trainings_of_equal_cost(config: &TuneConfig) -> u32 {
     (f64::from(config.outer) * GRADIENTS_PER_STEP).round() as u32
 }
 
-/// How many training, validation and test windows there are.
-fn sizes(windows: &Windows, split: &SubjectSplit) -> Result<[usize; 3], TuneError> {
-    let (validation, test) = split.resolve(&windows.present_subjects())?;
-    let of = |people: &[u32]| windows.subjects.iter().filter(|&subject| people.contains(subject)).count();
+/// How large the parts of the data are, before windows are left out that nothing follows.
+fn sizes(config: &TuneConfig, data: &Dataset) -> Result<Sizes, TuneError> {
+    let (validation, test) = config.split.resolve(data)?;
+    let of = |people: &[u32]| data.people().iter().filter(|&person| people.contains(person)).count();
     let (validation, test) = (of(&validation), of(&test));
-    Ok([windows.len() - validation - test, validation, test])
+    let (input, outputs) = (data.about().shape.clone(), config.task.outputs(data));
+    Ok(Sizes { input, outputs, train: data.len() - validation - test, validation, test })
 }
 
-/// The source with training labels spoilt as the trial says, and which training windows are.
-fn mislabel(source: &data::Source, trial: &HarTrial) -> Result<(data::Source, Vec<bool>), TuneError> {
+/// The data with training labels spoilt as the trial says, and which training windows are.
+fn mislabel(data: &Dataset, trial: &HarTrial) -> Result<(Dataset, Vec<bool>), TuneError> {
     let (share, name) = match trial.mislabelled {
-        Mislabelled::None => return Ok((source.clone(), vec![])),
+        Mislabelled::None => return Ok((data.clone(), vec![])),
         Mislabelled::Share(share) => (share, "wrong labels"),
         Mislabelled::LeftOut(share) => (share, "windows left out"),
     };
-    let mut windows = source.windows.clone();
-    let (validation, test) = trial.config.split.resolve(&windows.present_subjects())?;
+    let (validation, test) = trial.config.split.resolve(data)?;
     let trained_on = |subject: &u32| !validation.contains(subject) && !test.contains(subject);
     let mut stream = Stream::new(u64::from(trial.config.seed), Purpose::Labels, 0);
-    let (mut wrong, mut kept) = (vec![], vec![]);
-    for at in 0..windows.len() {
-        let spoilt = trained_on(&windows.subjects[at]) && stream.uniform() < share;
-        if trained_on(&windows.subjects[at]) {
+    let (mut wrong, mut kept, mut labels) = (vec![], vec![], data.labels().to_vec());
+    for (at, person) in data.people().iter().enumerate() {
+        let spoilt = trained_on(person) && stream.uniform() < share;
+        if trained_on(person) {
             wrong.push(spoilt);
         }
         if spoilt {
-            windows.labels[at] = stream.other_label(windows.labels[at], CLASSES);
+            labels[at] = stream.other_label(labels[at], data.about().outputs.len());
         } else {
             kept.push(at);
         }
     }
-    if let Mislabelled::LeftOut(_) = trial.mislabelled {
-        windows = windows.select(&kept);
-        wrong.clear();
-    }
-    let name = format!("{}, {:.0} % {name}", source.name, 100.0 * share);
-    Ok((data::Source::new(windows, name, source.subset), wrong))
+    let named = data.clone().named(format!("{}, {:.0} % {name}", data.about().name, 100.0 * share));
+    Ok(match trial.mislabelled {
+        Mislabelled::LeftOut(_) => (named.select(&kept), vec![]),
+        _ => (named.with_labels(labels)?, wrong),
+    })
 }
 
 async fn tune(
     config: &TuneConfig,
     engine: &mut dyn Engine,
-    source: &data::Source,
+    data: &Dataset,
     wrong: &[bool],
     observer: &mut dyn Observer,
 ) -> Result<Named, TuneError> {
-    let mut tuner = Tuner::new(engine, config, source, None).await?;
+    let mut tuner = Tuner::new(engine, config, data, None).await?;
     let ending = tuner.run(observer).await?;
     if ending == Ending::Stopped {
         return Err(SolveError::Stopped.into());
@@ -277,12 +276,12 @@ fn grid(count: u32) -> Vec<Setting> {
 async fn search(
     config: &TuneConfig,
     engine: &mut dyn Engine,
-    source: &data::Source,
+    data: &Dataset,
     settings: &[Setting],
     observer: &mut dyn Observer,
 ) -> Result<Named, TuneError> {
-    let (split, _) = scaled(config, source)?;
-    let problem = problem(config, split.train.len());
+    let (split, _) = scaled(config, data)?;
+    let problem = problem(config, &split.sizes());
     let layout = problem.layout();
     let data = session_data(config, &problem, &split, &outer_windows(&split.validation, config));
     let mut session = Session::new(engine, problem, &data, Memory::Slots(1)).await?;
@@ -342,11 +341,11 @@ pub(super) async fn train_and_score(
 async fn adam(
     config: &TuneConfig,
     engine: &mut dyn Engine,
-    source: &data::Source,
+    data: &Dataset,
     observer: &mut dyn Observer,
 ) -> Result<Named, TuneError> {
-    let (split, _) = scaled(config, source)?;
-    let problem = Problem { optimizer: optim::Adam(Epsilon::Outside).into(), ..problem(config, split.train.len()) };
+    let (split, _) = scaled(config, data)?;
+    let problem = Problem { optimizer: optim::Adam(Epsilon::Outside).into(), ..problem(config, &split.sizes()) };
     let layout = problem.layout();
     let data = session_data(config, &problem, &split, &outer_windows(&split.validation, config));
     let mut lambda = vec![0.0; layout.len()];
@@ -361,21 +360,22 @@ async fn adam(
 async fn on_statistics(
     config: &TuneConfig,
     engine: &mut dyn Engine,
-    source: &data::Source,
+    data: &Dataset,
     observer: &mut dyn Observer,
 ) -> Result<Named, TuneError> {
-    let split = Split::new(&source.windows, &config.split)?;
+    let split = Split::by_people(data, &config.split)?;
     let mut features = [&split.train, &split.validation, &split.test].map(statistics::features);
     statistics::standardize(&mut features);
-    let labelled = |(x, windows): (Vec<f32>, &Windows)| Set {
+    let labelled = |(x, windows): (Vec<f32>, &Dataset)| Set {
         x,
-        targets: Targets::Labels(windows.labels.clone()),
+        targets: Targets::Labels(windows.labels().to_vec()),
         count: windows.len(),
     };
     let parts = [&split.train, &split.validation, &split.test];
     let sets: Vec<Set> = features.into_iter().zip(parts).map(labelled).collect();
     let [train, validation, test] = <[Set; 3]>::try_from(sets).unwrap_or_else(|_| unreachable!("three parts"));
-    let layers = Layer::Dense { name: "dense".into(), inputs: statistics::FEATURES, outputs: CLASSES, bias: true };
+    let outputs = data.about().outputs.len();
+    let layers = Layer::Dense { name: "dense".into(), inputs: statistics::FEATURES, outputs, bias: true };
     let model = Model::new(vec![layers], &[statistics::FEATURES]).expect("one dense layer fits");
     let problem = Problem {
         batch: 512.min(train.count),
@@ -418,24 +418,24 @@ mod tests {
 
     #[test]
     fn only_training_labels_are_spoilt() {
-        let source = data::Source::builtin(builtin::SUBSET, None).unwrap();
+        let source = builtin::subset().unwrap();
         let trial = |mislabelled| HarTrial {
             method: Method::Tune,
             config: TuneConfig { seed: 3, ..TuneConfig::quick() },
             mislabelled,
         };
         let (spoilt, wrong) = mislabel(&source, &trial(Mislabelled::Share(1.0 / 3.0))).unwrap();
-        let before = Split::new(&source.windows, &TuneConfig::quick().split).unwrap();
-        let after = Split::new(&spoilt.windows, &TuneConfig::quick().split).unwrap();
+        let before = Split::by_people(&source, &TuneConfig::quick().split).unwrap();
+        let after = Split::by_people(&spoilt, &TuneConfig::quick().split).unwrap();
         assert_eq!((&before.validation, &before.test), (&after.validation, &after.test));
-        let changed: Vec<bool> = before.train.labels.iter().zip(&after.train.labels).map(|(a, b)| a != b).collect();
+        let changed: Vec<bool> = before.train.labels().iter().zip(after.train.labels()).map(|(a, b)| a != b).collect();
         assert_eq!(changed, wrong);
         let share = changed.iter().filter(|&&c| c).count() as f64 / changed.len() as f64;
         assert!((share - 1.0 / 3.0).abs() < 0.05, "{share}");
 
         let (cut, _) = mislabel(&source, &trial(Mislabelled::LeftOut(1.0 / 3.0))).unwrap();
         let kept = wrong.iter().filter(|&&spoilt| !spoilt).count();
-        assert_eq!(Split::new(&cut.windows, &TuneConfig::quick().split).unwrap().train.len(), kept);
+        assert_eq!(Split::by_people(&cut, &TuneConfig::quick().split).unwrap().train.len(), kept);
     }
 
     #[test]

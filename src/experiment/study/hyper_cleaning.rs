@@ -6,14 +6,15 @@ use async_trait::async_trait;
 use super::{Budget, Library, Study, Trial, Work};
 use crate::bilevel::descent::{Descent, Rule};
 use crate::bilevel::projection::onto_budgeted_box;
-use crate::bilevel::{Adam, Directions, Loss, Memory, Pace, Problem, Session, SessionData, Set, Targets};
-use crate::data::DataError;
+use crate::bilevel::{Adam, Directions, Loss, Memory, Pace, Problem, Session, SessionData};
 use crate::data::catalog::MNIST;
-use crate::data::idx::Labelled;
+use crate::data::{DataError, Dataset, Standardizer};
 use crate::engine::Engine;
 use crate::experiment::error::TuneError;
 use crate::experiment::record::Named;
+use crate::experiment::setup::set;
 use crate::experiment::tune::{Observer, Watched};
+use crate::ir::numel;
 use crate::nn::optim;
 use crate::nn::{Layer, Model};
 use crate::rng::{Purpose, Stream, permute_index, split_seed, stream_key};
@@ -29,8 +30,6 @@ pub const STUDY: Study = Study {
     charts: &["test_accuracy", "f1"],
 };
 
-const CLASSES: usize = 10;
-const PIXELS: usize = 28 * 28;
 /// Learning rate at a mean weight of one.
 const RATE: f64 = 0.1;
 /// An example of less weight counts as thrown out.
@@ -99,24 +98,25 @@ fn trials(budget: Budget) -> Vec<Trial> {
 
 /// The examples of a trial.
 struct Examples {
-    train: Set,
-    validation: Set,
-    test: Set,
+    train: Dataset,
+    validation: Dataset,
+    test: Dataset,
     /// Which training labels are wrong.
     wrong: Vec<bool>,
 }
 
 /// Softmax regression on all examples at once, each with its weight.
-fn problem(examples: usize, steps: usize) -> Problem {
-    let dense = Layer::Dense { name: "dense".into(), inputs: PIXELS, outputs: CLASSES, bias: true };
-    let model = Model::new(vec![dense], &[PIXELS]).expect("one dense layer fits");
-    Problem { weights: true, ..Problem::new(model, Loss::CrossEntropy, optim::Sgd, steps, examples) }
+fn problem(train: &Dataset, steps: usize) -> Problem {
+    let (inputs, outputs) = (numel(&train.about().shape), train.about().outputs.len());
+    let dense = Layer::Dense { name: "dense".into(), inputs, outputs, bias: true };
+    let model = Model::new(vec![dense], &[inputs]).expect("one dense layer fits");
+    Problem { weights: true, ..Problem::new(model, Loss::CrossEntropy, optim::Sgd, steps, train.len()) }
 }
 
 /// Every training begins from weights of zero.
-fn session_data(problem: &Problem, train: Set, validation: Set) -> SessionData {
+fn session_data(problem: &Problem, train: &Dataset, validation: &Dataset) -> SessionData {
     let initial = vec![0.0; problem.model.parameter_count()];
-    SessionData::new(train, validation, initial, 0)
+    SessionData::new(set(train), set(validation), initial, 0)
 }
 
 /// The hyperparameter vector for a learning rate and example weights.
@@ -128,54 +128,36 @@ fn lambda(problem: &Problem, rate: f64, weights: &[f64]) -> Vec<f64> {
     lambda
 }
 
-/// Images at these places as a set.
-fn set(from: &Labelled, places: &[usize]) -> Set {
-    let image = |&at: &usize| from.images.pixels[at * PIXELS..][..PIXELS].iter().map(|&p| f32::from(p) / 255.0);
-    Set {
-        x: places.iter().flat_map(image).collect(),
-        targets: Targets::Labels(places.iter().map(|&at| u32::from(from.labels[at])).collect()),
-        count: places.len(),
-    }
-}
-
-/// Two sets of labelled examples as one.
-fn joined(a: &Set, b: &Set) -> Set {
-    let labels = |set: &Set| match &set.targets {
-        Targets::Labels(labels) => labels.clone(),
-        Targets::Values(_) => vec![],
-    };
-    Set {
-        x: [&a.x[..], &b.x].concat(),
-        targets: Targets::Labels([labels(a), labels(b)].concat()),
-        count: a.count + b.count,
-    }
-}
-
 impl Cleaning {
     /// A random choice of training images, half of them with a random wrong label; all test images.
     fn examples(&self, library: &Library) -> Result<Examples, TuneError> {
         let images = library.images(&MNIST)?;
         let [train, test] = &*images;
+        // From 0 to 1.
+        let scale = Standardizer { mean: vec![0.0], std: vec![255.0] };
         let (seed, count) = (u64::from(self.seed), self.scale.examples);
         let key = stream_key(split_seed(seed), Purpose::Validation, 0);
-        let all = train.labels.len() as u32;
-        if 2 * count > train.labels.len() {
-            let (given, wanted) = (train.labels.len(), 2 * count);
+        if 2 * count > train.len() {
+            let (given, wanted) = (train.len(), 2 * count);
             return Err(DataError::TooFew { name: MNIST.name, given, wanted }.into());
         }
+        let all = train.len() as u32;
         let chosen: Vec<usize> = (0..2 * count as u32).map(|i| permute_index(key, all, i) as usize).collect();
-        let mut spoilt = set(train, &chosen[..count]);
+        let (chosen, validation) = chosen.split_at(count);
+        let chosen = train.select(chosen);
         let key = stream_key(split_seed(seed), Purpose::Labels, 0);
         let mut stream = Stream::new(seed, Purpose::Labels, 1);
-        let mut wrong = vec![false; count];
-        if let Targets::Labels(labels) = &mut spoilt.targets {
-            for at in (0..count as u32 / 2).map(|i| permute_index(key, count as u32, i) as usize) {
-                wrong[at] = true;
-                labels[at] = stream.other_label(labels[at], CLASSES);
-            }
+        let (mut wrong, mut labels) = (vec![false; count], chosen.labels().to_vec());
+        for at in (0..count as u32 / 2).map(|i| permute_index(key, count as u32, i) as usize) {
+            wrong[at] = true;
+            labels[at] = stream.other_label(labels[at], chosen.about().outputs.len());
         }
-        let everything: Vec<usize> = (0..test.labels.len()).collect();
-        Ok(Examples { train: spoilt, validation: set(train, &chosen[count..]), test: set(test, &everything), wrong })
+        Ok(Examples {
+            train: chosen.with_labels(labels)?.scaled(&scale)?,
+            validation: train.select(validation).scaled(&scale)?,
+            test: test.clone().scaled(&scale)?,
+            wrong,
+        })
     }
 
     /// The learning rate that gives the budget of weights the mean rate.
@@ -193,9 +175,9 @@ impl Cleaning {
         observer: &mut dyn Observer,
     ) -> Result<(Vec<f64>, f64), TuneError> {
         let Scale { examples: count, steps, outer, outer_rate, .. } = self.scale;
-        let problem = problem(count, steps);
+        let problem = problem(&examples.train, steps);
         let along = Directions::new(&problem).each(problem.layout().weights);
-        let data = session_data(&problem, examples.train.clone(), examples.validation.clone());
+        let data = session_data(&problem, &examples.train, &examples.validation);
         let mut session = Session::new(engine, problem.clone(), &data, Memory::StoreAll).await?;
         let mut weights = vec![share; count];
         let mut descent = Descent::new(Rule::Adam(Adam::USUAL), outer_rate, count);
@@ -245,9 +227,9 @@ impl Work for Cleaning {
     async fn measure(&self, engine: &mut dyn Engine, library: &Library, seconds: f64) -> Result<Pace, TuneError> {
         let examples = self.examples(library)?;
         // No more steps than it takes to time one.
-        let problem = problem(self.scale.examples, 2);
+        let problem = problem(&examples.train, 2);
         let at = lambda(&problem, RATE, &vec![1.0; self.scale.examples]);
-        let data = session_data(&problem, examples.train, examples.validation);
+        let data = session_data(&problem, &examples.train, &examples.validation);
         let mut session = Session::new(engine, problem, &data, Memory::StoreAll).await?;
         Ok(session.measure(&at, seconds).await?)
     }
@@ -285,15 +267,15 @@ impl Work for Cleaning {
         // A validation example counts as much as the best training example.
         let largest = weights.iter().copied().fold(0.0, f64::max);
         weights.resize(2 * count, largest);
-        let problem = problem(2 * count, self.scale.final_steps);
-        let both = joined(&examples.train, &examples.validation);
-        let data = session_data(&problem, both, examples.validation);
+        let both = examples.train.joined(&examples.validation)?;
+        let problem = problem(&both, self.scale.final_steps);
+        let data = session_data(&problem, &both, &examples.validation);
         let at = lambda(&problem, RATE / largest, &weights);
         let mut session = Session::new(engine, problem, &data, Memory::Slots(1)).await?;
         let mut host = Watched::quiet(observer);
         let trained = session.train(&at, &mut host).await;
         host.settle(trained)?;
-        let test = session.evaluate(&examples.test, &mut host).await;
+        let test = session.evaluate(&set(&examples.test), &mut host).await;
         let test = host.settle(test)?;
         metrics.insert("test_accuracy".to_owned(), test.accuracy());
         metrics.insert("test_loss".to_owned(), test.loss);
@@ -322,6 +304,8 @@ mod tests {
             Box::pin(std::future::ready(Flow::Continue))
         }
     }
+
+    const PIXELS: usize = 28 * 28;
 
     /// Writes images of ten classes: two bright rows each, among noise.
     fn easy_digits(directory: &Path) {

@@ -6,15 +6,14 @@ use std::rc::Rc;
 
 use crate::data::catalog::DataSet;
 use crate::data::har::builtin;
-use crate::data::idx::Labelled;
-use crate::data::{self, DataError, Source};
+use crate::data::{self, DataError, Dataset};
 use crate::experiment::config::DataSource;
 
 /// The windows that a configuration names.
-pub fn windows(source: &DataSource) -> Result<Source, DataError> {
+pub fn windows(source: &DataSource) -> Result<Dataset, DataError> {
     match source {
         DataSource::Builtin => data::load(None),
-        DataSource::Subset => Source::builtin(builtin::SUBSET, None),
+        DataSource::Subset => builtin::subset(),
         DataSource::Path(path) => data::load(Some(Path::new(path))),
     }
 }
@@ -26,8 +25,8 @@ type Kept<K, T> = RefCell<Vec<(K, Rc<T>)>>;
 pub struct Library {
     /// The directory with a folder for each data set.
     directory: PathBuf,
-    windows: Kept<DataSource, Source>,
-    images: Kept<&'static str, [Labelled; 2]>,
+    windows: Kept<DataSource, Dataset>,
+    images: Kept<&'static str, [Dataset; 2]>,
 }
 
 impl Library {
@@ -37,12 +36,12 @@ impl Library {
     }
 
     /// The windows that a configuration names.
-    pub fn windows(&self, source: &DataSource) -> Result<Rc<Source>, DataError> {
+    pub fn windows(&self, source: &DataSource) -> Result<Rc<Dataset>, DataError> {
         kept(&self.windows, source.clone(), || windows(source))
     }
 
     /// The training and the test images of a data set.
-    pub fn images(&self, set: &DataSet) -> Result<Rc<[Labelled; 2]>, DataError> {
+    pub fn images(&self, set: &DataSet) -> Result<Rc<[Dataset; 2]>, DataError> {
         kept(&self.images, set.name, || set.load(&self.directory))
     }
 }

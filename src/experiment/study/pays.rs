@@ -12,8 +12,7 @@ use super::{Budget, Library, Study, Trial, Work};
 use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::outer::OuterAdam;
 use crate::bilevel::{Coordinate, Directions, Memory, Pace, Problem, Session, Transform};
-use crate::data::Split;
-use crate::data::har::CLASSES;
+use crate::data::{DataError, Split};
 use crate::engine::Engine;
 use crate::experiment::config::TuneConfig;
 use crate::experiment::error::TuneError;
@@ -162,16 +161,20 @@ impl Space {
 
 /// Gives the windows of careless annotators random other labels. Where annotators have no weight, each has labelled
 /// one window.
-fn mislabel(split: &mut Split, annotators: usize, seed: u32) {
+fn mislabel(split: &mut Split, annotators: usize, seed: u32) -> Result<(), DataError> {
     let windows = split.train.len();
     let annotators = if annotators == 0 { windows } else { annotators.min(windows) };
     let mut stream = Stream::new(u64::from(seed), Purpose::Labels, 0);
     let careless: Vec<bool> = (0..annotators).map(|_| stream.uniform() < CARELESS).collect();
-    for (at, label) in split.train.labels.iter_mut().enumerate() {
+    let classes = split.train.about().outputs.len();
+    let mut labels = split.train.labels().to_vec();
+    for (at, label) in labels.iter_mut().enumerate() {
         if careless[at % annotators] {
-            *label = stream.other_label(*label, CLASSES);
+            *label = stream.other_label(*label, classes);
         }
     }
+    split.train = split.train.clone().with_labels(labels)?;
+    Ok(())
 }
 
 /// The lowest outer loss so far and where it was found.
@@ -222,8 +225,8 @@ impl Work for Pays {
     ) -> Result<Named, TuneError> {
         let Pays { count, random, config } = self;
         let (mut split, _) = scaled(config, &*library.windows(&config.data)?)?;
-        mislabel(&mut split, count.saturating_sub(SCALARS), config.seed);
-        let problem = problem(config, split.train.len());
+        mislabel(&mut split, count.saturating_sub(SCALARS), config.seed)?;
+        let problem = problem(config, &split.sizes());
         let space = Space::new(&problem, config, *count);
         let data = session_data(config, &problem, &split, &outer_windows(&split.validation, config));
         let memory = Memory::Budget(config.memory_budget.0);
@@ -265,13 +268,13 @@ impl Work for Pays {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Source;
     use crate::data::har::builtin;
+    use crate::experiment::setup::with_training;
 
     #[test]
     fn a_space_has_as_many_variables_as_it_says_and_knows_their_derivatives() {
         let config = TuneConfig { hyperparameters: vec![Kind::ExampleWeights], ..TuneConfig::quick() };
-        let problem = problem(&config, 100);
+        let problem = problem(&config, &with_training(100));
         let layout = problem.layout();
         for count in [1, 3, 6, 50] {
             let space = Space::new(&problem, &config, count);
@@ -300,17 +303,17 @@ mod tests {
 
     #[test]
     fn annotators_are_right_or_careless_throughout() {
-        let source = Source::builtin(builtin::SUBSET, None).unwrap();
+        let source = builtin::subset().unwrap();
         let (split, _) = scaled(&TuneConfig::quick(), &source).unwrap();
         let mut spoilt = split.clone();
-        mislabel(&mut spoilt, 30, 5);
-        let wrong: Vec<bool> = split.train.labels.iter().zip(&spoilt.train.labels).map(|(a, b)| a != b).collect();
+        mislabel(&mut spoilt, 30, 5).unwrap();
+        let wrong: Vec<bool> = split.train.labels().iter().zip(spoilt.train.labels()).map(|(a, b)| a != b).collect();
         assert!((0..wrong.len()).all(|at| wrong[at] == wrong[at % 30]));
         let careless = wrong[..30].iter().filter(|&&w| w).count();
         assert!((4..=18).contains(&careless), "{careless} of 30");
         let mut each = split.clone();
-        mislabel(&mut each, 0, 5);
-        let wrong = split.train.labels.iter().zip(&each.train.labels).filter(|(a, b)| a != b).count() as f64;
+        mislabel(&mut each, 0, 5).unwrap();
+        let wrong = split.train.labels().iter().zip(each.train.labels()).filter(|(a, b)| a != b).count() as f64;
         assert!((wrong / split.train.len() as f64 - CARELESS).abs() < 0.04);
         assert_eq!((each.validation, each.test), (split.validation, split.test));
     }
