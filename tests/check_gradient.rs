@@ -57,7 +57,7 @@ impl Slope {
 }
 
 fn problem(config: &TuneConfig) -> Problem {
-    setup::problem(config, &Split::by_people(&source(), &config.split).unwrap().sizes())
+    setup::problem(config, &Split::by_people(&source(), &config.split).unwrap().sizes()).unwrap()
 }
 
 impl<E: Engine> Spoilt<E> {

@@ -31,7 +31,7 @@ pub struct Settings {
     #[arg(long, help = about("task", words::TASK))]
     task: Option<Task>,
 
-    #[arg(long, help = about("network", words::NETWORK))]
+    #[arg(long, value_name = "NAME|FILE", value_parser = str::parse::<Network>, help = about("network", words::NETWORK))]
     network: Option<Network>,
 
     #[arg(long, value_name = "T", help = about("steps", words::STEPS))]

@@ -89,7 +89,7 @@ impl Ways {
     pub async fn of(config: &TuneConfig, sizes: &Sizes, host: &mut dyn Host) -> Result<Self, TuneError> {
         config.check()?;
         config.check_batch(sizes.train)?;
-        let problem = problem(config, sizes);
+        let problem = problem(config, sizes)?;
         let along = start_values(config, &problem).directions(&problem, &initial_weights(config, &problem));
         let validation = sizes.validation.min(config.validation_windows as usize);
         let budget = config.memory_budget.0;

@@ -17,7 +17,7 @@ pub async fn measure(
     seconds: f64,
 ) -> Result<Pace, TuneError> {
     let (split, _) = scaled(config, data)?;
-    let problem = problem(config, &split.sizes());
+    let problem = problem(config, &split.sizes())?;
     let data = session_data(config, &problem, &split, &outer_windows(&split.validation, config));
     let lambda = start_values(config, &problem).arrays(&problem);
     // The fewest states: what is measured does not depend on how many are kept.

@@ -1,29 +1,30 @@
 //! From settings and windows to a bilevel problem, its data and its start values.
 
-use super::config::TuneConfig;
+use super::config::{ConfigError, TuneConfig};
 use super::error::TuneError;
 use super::record::Trivial;
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::hyperparameters::{Hyperparameters, Kind};
 use crate::bilevel::{Blueprint, Counts, Memory, Method, Problem, SessionData, Set, SolveError, Targets};
 use crate::data::{self, Dataset, Sizes, Split, Standardizer};
-use crate::nn::{Layer, zoo};
+use crate::nn::Layer;
 use crate::rng::{Purpose, permute_index, split_seed, stream_key};
 
-/// The bilevel problem that a configuration states for data of these sizes.
-pub fn problem(config: &TuneConfig, sizes: &Sizes) -> Problem {
+/// The bilevel problem that a configuration states for data of these sizes. Refuses a network that does not fit them.
+pub fn problem(config: &TuneConfig, sizes: &Sizes) -> Result<Problem, ConfigError> {
     let task = config.task;
-    let mut model = zoo::har_cnn(&sizes.input, config.network.filters(), config.network.hidden(), sizes.outputs, config.dropout).expect("x");
+    let mut model = config.network.model(&sizes.input, sizes.outputs, config.dropout)?;
+    config.check_dropout(&model)?;
     if task.softplus() {
         model = model.then(Layer::Softplus).expect("softplus fits everywhere");
     }
-    Problem {
+    Ok(Problem {
         batch: config.batch as usize,
         l2: true,
         weights: config.hyperparameters.contains(&Kind::ExampleWeights),
         noise: config.noise(),
         ..Problem::new(model, task.loss(), config.optimizer.clone(), config.steps as usize, sizes.train)
-    }
+    })
 }
 
 /// The start values of a configuration.
@@ -41,7 +42,8 @@ pub(super) fn start_values(config: &TuneConfig, problem: &Problem) -> Hyperparam
             Kind::Betas => return point.with(kind, &config.betas, is_tuned(kind)),
             Kind::Epsilon => config.epsilon,
             Kind::L2 | Kind::L2Global => config.l2,
-            Kind::Dropout => config.dropout,
+            // One rate for all of its layers, or the problem would have been refused.
+            Kind::Dropout => problem.model.places()[0].rate,
             Kind::Jitter => or(config.jitter, 0.05),
             Kind::Scaling => or(config.scaling, 0.1),
             Kind::ExampleWeights => 0.5,
@@ -149,14 +151,14 @@ pub fn planned(config: &TuneConfig, sizes: &Sizes) -> Result<Blueprint, TuneErro
     config.check()?;
     config.check_batch(sizes.train)?;
     let outer = sizes.validation.min(config.validation_windows as usize);
-    let problem = problem(config, sizes);
+    let problem = problem(config, sizes)?;
     let method = method(config, &problem, &start_values(config, &problem))?;
     Ok(Blueprint::new(&problem, outer, method)?.within(config.memory_budget.0)?)
 }
 
 /// What an outer iteration on data of these sizes runs with the states of a plan.
 pub(super) fn counts(config: &TuneConfig, plan: &Plan, sizes: &Sizes) -> Counts {
-    let problem = problem(config, sizes);
+    let problem = problem(config, sizes).expect("the plan was made for this problem");
     let directions = start_values(config, &problem).variables().len();
     let method = config.method.method(Memory::Budget(config.memory_budget.0), directions);
     method.counts(&problem, plan, directions)

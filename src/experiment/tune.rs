@@ -111,7 +111,7 @@ impl<'e> Tuner<'e> {
         resume: Option<TunerState>,
     ) -> Result<Tuner<'e>, TuneError> {
         let (split, scale) = scaled(config, data)?;
-        let problem = problem(config, &split.sizes());
+        let problem = problem(config, &split.sizes())?;
         let outer = outer_windows(&split.validation, config);
         let session_data = session_data(config, &problem, &split, &outer);
         let about = split.train.about().clone();

@@ -6,14 +6,14 @@ use std::time::Duration;
 use web_time::Instant;
 
 use super::post::{Post, Visitor, macrotask};
-use super::protocol::{Engine as Name, EngineState, FirstRun, FromWorker, Group, Network, Preparation, Settings};
+use super::protocol::{Engine as Name, EngineState, FirstRun, FromWorker, Group, Preparation, Settings};
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::{Blueprint, Flow, Pace, SolveError};
 use crate::cpu::CpuEngine;
 use crate::data::{Dataset, Sizes};
 use crate::engine::{Engine, EngineError};
 use crate::experiment::advise::Ways;
-use crate::experiment::config::{self, TuneConfig};
+use crate::experiment::config::{Network, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::predict;
 use crate::experiment::setup;
@@ -39,13 +39,13 @@ const FIRST_RUN: f64 = 40.0;
 
 /// Runs to begin with, the best first.
 const FIRST_RUNS: [FirstRun; 7] = [
-    FirstRun { network: Network::Paper, steps: 200, outer: 20 },
-    FirstRun { network: Network::Narrow, steps: 200, outer: 20 },
-    FirstRun { network: Network::Narrow, steps: 200, outer: 10 },
-    FirstRun { network: Network::Narrow, steps: 100, outer: 10 },
-    FirstRun { network: Network::Narrow, steps: 50, outer: 10 },
-    FirstRun { network: Network::Narrow, steps: 20, outer: 10 },
-    FirstRun { network: Network::Narrow, steps: 20, outer: 5 },
+    FirstRun { network: Network::PAPER, steps: 200, outer: 20 },
+    FirstRun { network: Network::NARROW, steps: 200, outer: 20 },
+    FirstRun { network: Network::NARROW, steps: 200, outer: 10 },
+    FirstRun { network: Network::NARROW, steps: 100, outer: 10 },
+    FirstRun { network: Network::NARROW, steps: 50, outer: 10 },
+    FirstRun { network: Network::NARROW, steps: 20, outer: 10 },
+    FirstRun { network: Network::NARROW, steps: 20, outer: 5 },
 ];
 
 /// A run that may be asked for, and on what data.
@@ -239,7 +239,7 @@ impl Bench {
             return Flow::Continue;
         }
         let settings = Settings { network: full.network, steps: full.steps, ..plans.settings.clone() };
-        let config = TuneConfig { network: config::Network::Paper, steps: full.steps, ..plans.config.clone() };
+        let config = TuneConfig { network: Network::PAPER, steps: full.steps, ..plans.config.clone() };
         let higher = Plans { settings: &settings, config, source: plans.source, sizes: plans.sizes.clone() };
         let Ok(blueprint) = higher.blueprint() else { return Flow::Continue };
         match self.try_out(name, &higher, &blueprint, &flow).await {

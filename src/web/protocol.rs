@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use tsify::Tsify;
 
-use crate::experiment::config::Differentiation;
+use crate::experiment::config::{Differentiation, Network};
 
 /// What the page asks of the worker.
 #[derive(Debug, Deserialize, Tsify)]
@@ -92,7 +92,8 @@ pub enum Engine {
 #[derive(Debug, Clone, Serialize, Deserialize, Tsify)]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {
-    /// Size of the network.
+    /// The network, by a name of the command line.
+    #[tsify(type = "string")]
     pub network: Network,
     /// Training steps T of one inner run.
     pub steps: u32,
@@ -107,16 +108,6 @@ pub struct Settings {
     pub hyperparameters: Vec<Group>,
     /// Seed of weights, batches and masks.
     pub seed: u32,
-}
-
-/// The two sizes of the published Conv1D network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Tsify)]
-#[serde(rename_all = "kebab-case")]
-pub enum Network {
-    /// 8 filters, 16 dense units.
-    Narrow,
-    /// 64 filters, 100 dense units.
-    Paper,
 }
 
 /// A group of hyperparameters that is tuned, or not, as one.
@@ -280,10 +271,11 @@ pub struct Choice {
 }
 
 /// A run that is worth its time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Tsify)]
+#[derive(Debug, Clone, PartialEq, Serialize, Tsify)]
 #[serde(rename_all = "camelCase")]
 pub struct FirstRun {
-    /// Size of the network.
+    /// The network, by a name of the command line.
+    #[tsify(type = "string")]
     pub network: Network,
     /// Training steps T of one inner run.
     pub steps: u32,

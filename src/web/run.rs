@@ -14,7 +14,7 @@ use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Flow, SolveError};
 use crate::data::{Dataset, Sizes};
 use crate::engine::{EngineError, LocalFuture};
-use crate::experiment::config::{self, DataSource, Differentiation, TuneConfig};
+use crate::experiment::config::{DataSource, Differentiation, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::model_file::Exported;
 use crate::experiment::names;
@@ -202,10 +202,7 @@ pub fn plans<'a>(
 fn configuration(settings: &Settings, data: DataSource) -> TuneConfig {
     TuneConfig {
         data,
-        network: match settings.network {
-            Network::Narrow => config::Network::Narrow,
-            Network::Paper => config::Network::Paper,
-        },
+        network: settings.network.clone(),
         steps: settings.steps,
         outer: settings.outer,
         batch: settings.batch,

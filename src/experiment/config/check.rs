@@ -3,8 +3,9 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::{ConfigError, DataSource, TuneConfig};
+use super::{ConfigError, DataSource, Network, TuneConfig};
 use crate::bilevel::hyperparameters::Kind;
+use crate::nn::Model;
 
 /// Training steps that a plan is made for.
 const MOST_STEPS: u32 = 1_000_000;
@@ -182,7 +183,9 @@ impl TuneConfig {
                 Some("The optimizer is sgd, which has none: name lr,l2, or take momentum.")
             }
             Kind::Betas | Kind::Epsilon if !adam => Some("Only adam has it: take optimizer adam."),
-            Kind::Dropout if self.dropout == 0.0 => Some("Dropout is switched off: start from a rate above 0."),
+            Kind::Dropout if self.dropout == 0.0 && matches!(self.network, Network::Zoo(_)) => {
+                Some("Dropout is switched off: start from a rate above 0.")
+            }
             Kind::Regularizer => {
                 Some("This network has no regularizer of its own; problems made in Rust may have one.")
             }
@@ -205,6 +208,26 @@ impl TuneConfig {
             value: self.kind_names(),
             must: format!("without {}, which this training does not have", kind.name()),
             mend: mend.to_owned(),
+        })
+    }
+
+    /// Refuses to tune the dropout of a network that has no one rate of it.
+    pub(in crate::experiment) fn check_dropout(&self, model: &Model) -> Result<(), ConfigError> {
+        let rates: Vec<f64> = model.places().iter().map(|place| place.rate).collect();
+        let mend = match rates[..] {
+            _ if !self.hyperparameters.contains(&Kind::Dropout) => return Ok(()),
+            [] => "This network has no dropout layer.".to_owned(),
+            [first, ..] if rates.iter().any(|rate| *rate != first) => {
+                format!("It is tuned as one rate, and the layers of this network have {rates:?}: give them one.")
+            }
+            [0.0, ..] => "The layers of this network drop nothing: start from a rate above 0.".to_owned(),
+            _ => return Ok(()),
+        };
+        Err(ConfigError::Value {
+            field: "hyperparameters",
+            value: self.kind_names(),
+            must: "without dropout, which this training does not have".to_owned(),
+            mend,
         })
     }
 

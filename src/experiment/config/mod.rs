@@ -4,6 +4,7 @@ mod bytes;
 mod check;
 mod choices;
 mod differentiation;
+mod network;
 mod source;
 pub mod words;
 
@@ -13,8 +14,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::bytes::Bytes;
-pub use self::choices::{Network, Task, usual_hyperparameters};
+pub use self::choices::{Task, usual_hyperparameters};
 pub use self::differentiation::Differentiation;
+pub use self::network::Network;
 pub use self::source::DataSource;
 use crate::bilevel::Noise;
 use crate::bilevel::hyperparameters::Kind;
@@ -118,7 +120,7 @@ impl Default for TuneConfig {
         TuneConfig {
             data: DataSource::Builtin,
             task: Task::Classification,
-            network: Network::Narrow,
+            network: Network::NARROW,
             steps: 200,
             outer: 20,
             batch: 64,

@@ -16,7 +16,9 @@ pub const DATA: &str = "Windows to learn from: `builtin` (the UCI HAR data, 30 p
                         path of the data set as downloaded: a folder, a zip, or a folder that holds one of them up to \
                         two levels below";
 pub const TASK: &str = "What the network is to learn of a window";
-pub const NETWORK: &str = "Network to train";
+pub const NETWORK: &str = "Network to train: `narrow` (8 filters, 16 hidden units) or `paper` (64 and 100), the Conv1D \
+                           network of the first paper; `mlp`; for images `cnn2d`; with residual blocks and batch norm \
+                           `resnet1d`, `resnet2d`; or the path of a JSON file with layers";
 pub const STEPS: &str =
     "Training steps T of the inner problem; the method says how many of them are differentiated through";
 pub const OUTER: &str = "Outer iterations: trainings, each followed by a step on the hyperparameters";
@@ -231,10 +233,17 @@ mod tests {
         let with_training = crate::experiment::setup::with_training;
         for (kind, start) in [(Kind::ExampleWeights, 0.5), (Kind::LrLayers, 1.0), (Kind::InitialScale, 1.0)] {
             let config = TuneConfig { hyperparameters: vec![kind], ..TuneConfig::default() };
-            let problem = crate::experiment::setup::problem(&config, &with_training(10));
+            let problem = crate::experiment::setup::problem(&config, &with_training(10)).unwrap();
             let point = crate::experiment::setup::start_values(&config, &problem);
             let values = point.values(kind);
             assert!(!values.is_empty() && values.iter().all(|value| (value - start).abs() < 1e-12), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn every_network_by_name_is_told_of() {
+        for entry in crate::nn::zoo::ZOO {
+            assert!(NETWORK.contains(&format!("`{}`", entry.name)), "{}", entry.name);
         }
     }
 

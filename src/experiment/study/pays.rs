@@ -226,7 +226,7 @@ impl Work for Pays {
         let Pays { count, random, config } = self;
         let (mut split, _) = scaled(config, &*library.windows(&config.data)?)?;
         mislabel(&mut split, count.saturating_sub(SCALARS), config.seed)?;
-        let problem = problem(config, &split.sizes());
+        let problem = problem(config, &split.sizes())?;
         let space = Space::new(&problem, config, *count);
         let data = session_data(config, &problem, &split, &outer_windows(&split.validation, config));
         let memory = Memory::Budget(config.memory_budget.0);
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn a_space_has_as_many_variables_as_it_says_and_knows_their_derivatives() {
         let config = TuneConfig { hyperparameters: vec![Kind::ExampleWeights], ..TuneConfig::quick() };
-        let problem = problem(&config, &with_training(100));
+        let problem = problem(&config, &with_training(100)).unwrap();
         let layout = problem.layout();
         for count in [1, 3, 6, 50] {
             let space = Space::new(&problem, &config, count);
