@@ -1,4 +1,4 @@
-import type { Engine, FirstRun, Group, Network, Settings } from "../../pkg/stackelberg.js";
+import type { Engine, FirstRun, Group, Settings } from "../../pkg/stackelberg.js";
 
 /** The whole numbers a visitor can set, with what they mean and how far they go. */
 export const numbers = [
@@ -11,7 +11,7 @@ export const numbers = [
 /** The steps K that truncated reverse mode goes back through. */
 export const lastSteps = { label: "Last steps", min: 1, max: numbers[0].max };
 
-export const networks: { value: Network; label: string; hint: string }[] = [
+export const networks: { value: string; label: string; hint: string }[] = [
   { value: "narrow", label: "Narrow", hint: "8 filters, 16 dense units" },
   { value: "paper", label: "Paper", hint: "64 filters, 100 dense units" },
 ];
