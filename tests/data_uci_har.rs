@@ -66,8 +66,12 @@ fn zipped(files: &Files) -> Vec<u8> {
 }
 
 /// The data without their name, which says where they lie.
+fn from_zip(name: &str, bytes: &[u8]) -> Result<Dataset, DataError> {
+    Ok(uci_har::from_zip(name, bytes)?.named(""))
+}
+
 fn read(files: &Files) -> Result<Dataset, DataError> {
-    Ok(uci_har::from_zip("my.zip", &zipped(files))?.named(""))
+    from_zip("my.zip", &zipped(files))
 }
 
 /// The error after `change`.
@@ -125,7 +129,7 @@ fn the_published_cut_down_zip() {
         ("UCI HAR Dataset.names".into(), b"about".to_vec()),
         ("UCI HAR Dataset.zip".into(), bytes.clone()),
     ]));
-    assert_eq!(uci_har::from_zip("outer.zip", &outer).unwrap().named(""), source.clone().named(""));
+    assert_eq!(from_zip("outer.zip", &outer).unwrap(), source.clone().named(""));
 
     let extracted = tempfile::tempdir().unwrap();
     ZipArchive::new(Cursor::new(&bytes)).unwrap().extract(extracted.path()).unwrap();
@@ -267,9 +271,9 @@ fn other_zips_are_described() {
     assert_says(&message, &["my.zip does not hold", "`holiday/0.jpg`", "and 1 more", "`train/`"]);
     assert_says(&error(|files| files.clear()), &["found nothing"]);
     let nested = zipped(&Files::from([("UCI HAR Dataset.zip".into(), zipped(&Files::new()))]));
-    let message = uci_har::from_zip("outer.zip", &nested).unwrap_err().to_string();
+    let message = from_zip("outer.zip", &nested).unwrap_err().to_string();
     assert_says(&message, &["outer.zip/UCI HAR Dataset.zip does not hold", "found nothing"]);
-    let message = uci_har::from_zip("a.csv", b"1,2,3").unwrap_err().to_string();
+    let message = from_zip("a.csv", b"1,2,3").unwrap_err().to_string();
     assert_says(&message, &["a.csv is neither a folder nor a zip"]);
 }
 
@@ -277,14 +281,14 @@ fn other_zips_are_described() {
 fn damaged_zips_are_errors() {
     let whole = zipped(&files());
     for length in (2..whole.len()).step_by(97) {
-        let message = uci_har::from_zip("my.zip", &whole[..length]).unwrap_err().to_string();
+        let message = from_zip("my.zip", &whole[..length]).unwrap_err().to_string();
         assert_says(&message, &["my.zip is damaged or incomplete", "download it again"]);
     }
     for at in (0..whole.len()).step_by(61) {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x55;
         // Damage to what is not read (dates, `X_*.txt`) does no harm; nothing may panic.
-        if let Ok(windows) = uci_har::from_zip("my.zip", &damaged) {
+        if let Ok(windows) = from_zip("my.zip", &damaged) {
             assert_eq!(windows, read(&files()).unwrap(), "byte {at}");
         }
     }
@@ -420,7 +424,7 @@ fn what_others_can_unpack_is_not_called_damaged() {
         let zip = repacked(method, flag);
         let nested = zipped(&Files::from([("a.zip".into(), zip.clone())]));
         for (bytes, place) in [(zip, "my.zip/UCI HAR"), (nested, "my.zip/a.zip/UCI HAR")] {
-            let message = uci_har::from_zip("my.zip", &bytes).unwrap_err().to_string();
+            let message = from_zip("my.zip", &bytes).unwrap_err().to_string();
             assert_says(&message, &[place, "y_train.txt is ", how, "unpack it with another tool"]);
             assert!(!message.contains("damaged") && !message.contains("download"), "{message}");
         }
@@ -438,7 +442,7 @@ fn what_others_can_unpack_is_not_called_damaged() {
         (b"<!doctype html>", "a web page, not the file"),
     ];
     for (bytes, kind) in others {
-        assert_says(&uci_har::from_zip("my.zip", bytes).unwrap_err().to_string(), &["my.zip is neither", kind]);
+        assert_says(&from_zip("my.zip", bytes).unwrap_err().to_string(), &["my.zip is neither", kind]);
     }
 }
 
@@ -450,7 +454,7 @@ fn unusual_zips_are_read() {
         large.start_file(name, SimpleFileOptions::default().large_file(true)).unwrap();
         large.write_all(&bytes).unwrap();
     }
-    assert_eq!(uci_har::from_zip("zip64.zip", &large.finish().unwrap().into_inner()).unwrap(), want);
+    assert_eq!(from_zip("zip64.zip", &large.finish().unwrap().into_inner()).unwrap(), want);
 
     let loud: Files = files().into_iter().map(|(name, bytes)| (name.to_uppercase(), bytes)).collect();
     assert_eq!(read(&loud).unwrap(), want);
