@@ -21,6 +21,7 @@ use stackelberg::data::har::statistics::{FEATURES, features};
 use stackelberg::data::{self, Dataset, Split};
 use stackelberg::ir::{Graph, NodeId, Scalar};
 use stackelberg::nn::{Layer, Model, optim};
+use stackelberg::rig::Device;
 
 const LEARNING_RATE: f64 = 0.1;
 const LOG_PENALTY: f64 = -3.0;
@@ -60,8 +61,8 @@ async fn run(arguments: &[String]) {
 
     let base = host::resident();
     host::forget_peak();
-    let mut engine = CpuEngine::new(threads);
-    let session = Session::new(&mut engine, problem, &data, made).await;
+    let engine = Device::new(CpuEngine::new(threads));
+    let session = Session::new(&engine, problem, &data, made).await;
     let mut session = session.unwrap_or_else(|error| panic!("{error}"));
     let mut last: Option<Estimate> = None;
     let (cpu, wall) = cost(repeat, async || {
@@ -76,7 +77,7 @@ async fn run(arguments: &[String]) {
     .await;
     let estimate = last.expect("at least one sweep");
     let ratio = cpu / training;
-    let arrays = session.engine().counters().peak_bytes as f64 / 1e6;
+    let arrays = session.device().counters().peak_bytes as f64 / 1e6;
     let line = format!("{method}, T = {steps}: {cpu:.3} CPU s, {wall:.3} s, {ratio:.2} trainings");
     host::print(&format!("{line}, {arrays:.1} MB of arrays, {peak:.0} MB resident"));
     let (loss, residual) = (estimate.outer_loss, estimate.residual);

@@ -10,10 +10,10 @@ use std::time::Instant;
 use stackelberg::bilevel::{Memory, Problem, Session, SessionData, Unattended};
 use stackelberg::cpu::CpuEngine;
 use stackelberg::data::{self, Split};
-use stackelberg::engine::Engine;
 use stackelberg::experiment::config::{Network, TuneConfig};
 use stackelberg::experiment::setup::{outer_windows, problem, set};
 use stackelberg::gpu::GpuEngine;
+use stackelberg::rig::Device;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -38,19 +38,19 @@ fn main() {
     };
     pollster::block_on(async {
         for memory in [Memory::StoreAll, Memory::Slots(8)] {
-            let mut engine: Box<dyn Engine> = match (device.as_str(), device.strip_prefix("cpu:")) {
-                ("cpu", _) => Box::new(CpuEngine::new(0)),
-                (_, Some(threads)) => Box::new(CpuEngine::new(threads.parse().expect("cpu:THREADS"))),
-                _ => Box::new(GpuEngine::new(&device).await.unwrap_or_else(|e| panic!("{e}"))),
+            let engine = match (device.as_str(), device.strip_prefix("cpu:")) {
+                ("cpu", _) => Device::new(CpuEngine::new(0)),
+                (_, Some(threads)) => Device::new(CpuEngine::new(threads.parse().expect("cpu:THREADS"))),
+                _ => Device::new(GpuEngine::new(&device).await.unwrap_or_else(|e| panic!("{e}"))),
             };
-            measure(&mut *engine, &problem, &data, memory, repeat).await;
+            measure(&engine, &problem, &data, memory, repeat).await;
         }
     });
 }
 
-async fn measure(engine: &mut dyn Engine, problem: &Problem, data: &SessionData, memory: Memory, repeat: usize) {
-    let adapter = engine.info().adapter.clone();
-    let session = Session::new(engine, problem.clone(), data, memory).await;
+async fn measure(device: &Device, problem: &Problem, data: &SessionData, memory: Memory, repeat: usize) {
+    let adapter = device.info().adapter;
+    let session = Session::new(device, problem.clone(), data, memory).await;
     let mut session = session.unwrap_or_else(|e| panic!("{e}"));
     let layout = problem.layout();
     let mut lambda = vec![0.0; layout.len()];
@@ -81,7 +81,7 @@ async fn measure(engine: &mut dyn Engine, problem: &Problem, data: &SessionData,
     println!(
         "  {:28} {} bytes at its peak, {} planned; {} states of {} bytes",
         "device memory",
-        session.engine().counters().peak_bytes,
+        session.device().counters().peak_bytes,
         session.predicted_bytes(),
         plan.places,
         4 * (problem.state_len() + 1)
@@ -106,12 +106,12 @@ struct Clock {
 
 impl Clock {
     fn now(session: &Session) -> Self {
-        let dispatches = session.engine().counters().dispatches;
+        let dispatches = session.device().counters().dispatches;
         Clock { cpu: processor_seconds(), wall: Instant::now(), dispatches }
     }
 
     fn elapsed(&self, session: &Session) -> Cost {
-        let dispatches = session.engine().counters().dispatches - self.dispatches;
+        let dispatches = session.device().counters().dispatches - self.dispatches;
         Cost { cpu: processor_seconds() - self.cpu, wall: self.wall.elapsed().as_secs_f64(), dispatches }
     }
 }

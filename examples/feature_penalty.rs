@@ -37,11 +37,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let initial = vec![0.0; problem.model.parameter_count()];
     let data = SessionData::new(train, validation, initial, 0);
 
-    let mut engine = support::engine();
+    let device = support::device();
     // With so little regularization the Hessian is nearly singular: damp it.
     let method = Implicit::new(Solver::ConjugateGradient, 50).damped(1e-3).until(1e-3, 10);
     pollster::block_on(async {
-        let mut session = Session::new(&mut engine, problem, &data, method).await?;
+        let mut session = Session::new(&device, problem, &data, method).await?;
         let mut outer = OuterAdam::new(point.variables().len(), 0.3);
         for k in 1..=12 {
             let estimate = session.estimate_at(&point, &mut Unattended).await?;

@@ -32,9 +32,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .tuned(&problem, Kind::Scaling, 0.1);
     let data = SessionData::new(train, validation, problem.model.initial_parameters(0), 0);
 
-    let mut engine = support::engine();
+    let device = support::device();
     pollster::block_on(async {
-        let mut session = Session::new(&mut engine, problem, &data, Memory::Budget(1 << 30)).await?;
+        let mut session = Session::new(&device, problem, &data, Memory::Budget(1 << 30)).await?;
         let mut outer = OuterAdam::new(point.variables().len(), 0.3);
         for k in 1..=6 {
             let estimate = session.estimate_at(&point, &mut Unattended).await?;

@@ -22,9 +22,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Hyperparameters::default().fixed(&problem, Kind::Lr, 0.5).tuned(&problem, Kind::ExampleWeights, 0.5);
     let data = SessionData::new(train, validation, vec![0.0; problem.model.parameter_count()], 0);
 
-    let mut engine = support::engine();
+    let device = support::device();
     pollster::block_on(async {
-        let mut session = Session::new(&mut engine, problem, &data, Memory::StoreAll).await?;
+        let mut session = Session::new(&device, problem, &data, Memory::StoreAll).await?;
         let mut outer = OuterAdam::new(point.variables().len(), 0.5);
         for k in 1..=10 {
             let estimate = session.estimate_at(&point, &mut Unattended).await?;

@@ -22,10 +22,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let initial = vec![0.0; problem.model.parameter_count()];
     let data = SessionData::new(train, validation, initial, 0);
 
-    let mut engine = support::engine();
+    let device = support::device();
     let method = Implicit::new(Solver::ConjugateGradient, 100).until(1e-3, 20);
     pollster::block_on(async {
-        let mut session = Session::new(&mut engine, problem, &data, method).await?;
+        let mut session = Session::new(&device, problem, &data, method).await?;
         let mut hoag = Hoag::new((-12.0, 6.0));
         for k in 1..=12 {
             session.set_tolerance(hoag.tolerance());

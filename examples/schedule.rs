@@ -21,9 +21,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .fixed(&problem, Kind::Momentum, 0.8);
     let data = SessionData::new(train, validation, problem.model.initial_parameters(0), 0);
 
-    let mut engine = support::engine();
+    let device = support::device();
     pollster::block_on(async {
-        let mut session = Session::new(&mut engine, problem, &data, Memory::Slots(16)).await?;
+        let mut session = Session::new(&device, problem, &data, Memory::Slots(16)).await?;
         let mut outer = OuterAdam::new(point.variables().len(), 0.15);
         let mut best = (f64::INFINITY, point.clone());
         for k in 1..=10 {

@@ -45,17 +45,16 @@ pub fn several(count: u64, one: &str) -> String {
 /// Result of an engine's call.
 pub type Result<T> = std::result::Result<T, EngineError>;
 
-/// An array on the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct BufferId(pub usize);
+slotmap::new_key_type! {
+    /// An array on the device. No other has the same, even after it was destroyed.
+    pub struct BufferId;
 
-/// A loaded program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ProgramId(pub usize);
+    /// A loaded program.
+    pub struct ProgramId;
 
-/// A loaded program with its arrays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct BindingId(pub usize);
+    /// A loaded program with its arrays.
+    pub struct BindingId;
+}
 
 /// Something recorded into a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,26 +104,32 @@ pub(crate) fn refuse<T>(message: impl Into<String>) -> Result<T> {
 }
 
 /// Whether values fit an array from an offset on, in number and type.
-pub(crate) fn check_write(buffer: BufferId, (dtype, len): (DType, usize), offset: usize, values: Values) -> Result<()> {
+pub(crate) fn check_write(label: &str, (dtype, len): (DType, usize), offset: usize, values: Values) -> Result<()> {
     if offset.checked_add(values.len()).is_none_or(|end| end > len) {
-        return refuse(format!("{} values from {offset} do not fit array {} of {len}", values.len(), buffer.0));
+        return refuse(format!("{} values from {offset} do not fit array `{label}` of {len}", values.len()));
     }
     if !values.fit(dtype) {
-        return refuse(format!("array {} holds {dtype:?}, the values given are of the other type", buffer.0));
+        return refuse(format!("array `{label}` holds {dtype:?}, the values given are of the other type"));
     }
     Ok(())
 }
 
 /// Whether an array can be copied to another.
-pub(crate) fn check_copy([from, to]: [BufferId; 2], [source, target]: [(DType, usize); 2]) -> Result<()> {
-    if from == to || source != target {
+pub(crate) fn check_copy(same: bool, labels: [&str; 2], [source, target]: [(DType, usize); 2]) -> Result<()> {
+    if same || source != target {
         return refuse(format!(
-            "array {} ({:?} × {}) cannot be copied to array {} ({:?} × {})",
-            from.0, source.0, source.1, to.0, target.0, target.1
+            "array `{}` ({:?} × {}) cannot be copied to array `{}` ({:?} × {})",
+            labels[0], source.0, source.1, labels[1], target.0, target.1
         ));
     }
     Ok(())
 }
+
+/// What every engine says of an array, a program or a binding that it does not hold.
+pub(crate) const NO_ARRAY: &str = "the array does not exist (any more)";
+pub(crate) const NO_PROGRAM: &str = "the program does not exist (any more)";
+pub(crate) const NO_BINDING: &str =
+    "the binding does not exist (any more): it ends with its program and with each of its arrays";
 
 /// Whether arrays fit a program: number, types, lengths, and no array written that is also something else.
 pub(crate) fn check_binding(
@@ -203,27 +208,42 @@ pub struct Counters {
     pub peak_bytes: u64,
 }
 
+/// What an engine holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    pub arrays: usize,
+    pub programs: usize,
+    pub bindings: usize,
+}
+
 /// An engine holds arrays, loads programs, and runs recorded commands in order.
 ///
-/// Only four things wait: loading, reading, finishing, and making the engine itself.
+/// Only four things wait: loading, reading, finishing, and making the engine itself. What they wait on does not hold
+/// the engine, so that others may use it meanwhile; see [`Device`](crate::rig::Device).
 pub trait Engine {
     fn info(&self) -> &EngineInfo;
 
     fn counters(&self) -> Counters;
 
+    fn holdings(&self) -> Holdings;
+
     /// A new array of zeros.
     fn create(&mut self, label: &str, dtype: DType, len: usize) -> Result<BufferId>;
 
+    /// Ends an array, and every binding that names it.
     fn destroy(&mut self, buffer: BufferId);
 
     /// Overwrites elements from `offset`. Takes effect before commands submitted later.
     fn write(&mut self, buffer: BufferId, offset: usize, values: Values) -> Result<()>;
 
     /// The whole content of each array, after all that was submitted; one read-back.
-    fn read<'a>(&'a mut self, buffers: &'a [BufferId]) -> LocalFuture<'a, Result<Vec<Vec<f64>>>>;
+    fn read(&mut self, buffers: &[BufferId]) -> LocalFuture<'static, Result<Vec<Vec<f64>>>>;
 
     /// Prepares a program: pipelines are made and warmed. Programs share scratch memory.
-    fn load<'a>(&'a mut self, program: &'a Program) -> LocalFuture<'a, Result<ProgramId>>;
+    fn load(&mut self, program: &Program) -> LocalFuture<'static, Result<ProgramId>>;
+
+    /// Ends a program and its bindings; with the last one the scratch memory goes.
+    fn unload(&mut self, program: ProgramId);
 
     /// Binds arrays to a program's inputs and outputs; made once, run many times.
     ///
@@ -234,7 +254,10 @@ pub trait Engine {
     fn submit(&mut self, commands: &[Command]) -> Result<()>;
 
     /// Waits until all that was submitted is done.
-    fn finish(&mut self) -> LocalFuture<'_, Result<()>>;
+    fn finish(&mut self) -> LocalFuture<'static, Result<()>>;
+
+    /// Counts the peak of memory from here on: an engine may outlive a run.
+    fn forget_peak(&mut self);
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 
 use std::future::ready;
 
+use slotmap::SlotMap;
+
 use crate::compile::{Buffer, BufferIndex, Place, Program};
 use crate::engine::{
-    self, BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, LocalFuture, ProgramId, Result,
-    Values, refuse,
+    self, BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, Holdings, LocalFuture, NO_ARRAY,
+    NO_BINDING, NO_PROGRAM, ProgramId, Result, Values, refuse,
 };
 use crate::ir::DType;
 
@@ -32,18 +34,18 @@ pub trait Arithmetic {
 
 /// The arrays of a running program.
 pub struct Memory<'a, C> {
-    arrays: &'a mut [Vec<C>],
+    arrays: &'a mut Arrays<C>,
     /// Array of each buffer of the program.
-    places: &'a [usize],
+    places: &'a [BufferId],
 }
 
 impl<C> Memory<'_, C> {
     pub fn get(&self, buffer: BufferIndex) -> &[C] {
-        &self.arrays[self.places[buffer.0 as usize]]
+        &self.arrays[self.places[buffer.0 as usize]].cells
     }
 
     pub fn get_mut(&mut self, buffer: BufferIndex) -> &mut [C] {
-        &mut self.arrays[self.places[buffer.0 as usize]]
+        &mut self.arrays[self.places[buffer.0 as usize]].cells
     }
 }
 
@@ -55,16 +57,25 @@ pub struct HostEngine<A: Arithmetic> {
     arithmetic: A,
     info: EngineInfo,
     counters: Counters,
-    /// Arrays by [`BufferId`], with the scratch slots among them.
-    arrays: Vec<Vec<A::Cell>>,
-    /// Elements of each array, whether it has its memory or not.
-    lens: Vec<usize>,
-    /// Type of each array; none for scratch and for what was destroyed.
-    dtypes: Vec<Option<DType>>,
-    /// Where the scratch slots lie, largest first; all programs share them.
-    scratch: Vec<usize>,
-    programs: Vec<Loaded<A::Ready>>,
-    bindings: Vec<Binding>,
+    /// All arrays, the scratch slots among them.
+    arrays: Arrays<A::Cell>,
+    /// The scratch slots, largest first; all programs share them.
+    scratch: Vec<BufferId>,
+    programs: SlotMap<ProgramId, Loaded<A::Ready>>,
+    bindings: SlotMap<BindingId, Binding>,
+}
+
+type Arrays<C> = SlotMap<BufferId, Array<C>>;
+
+struct Array<C> {
+    label: String,
+    /// None for scratch.
+    dtype: Option<DType>,
+    /// Elements, whether they have their memory or not.
+    len: usize,
+    cells: Vec<C>,
+    /// What ends with it.
+    bindings: Vec<BindingId>,
 }
 
 struct Loaded<R> {
@@ -75,9 +86,9 @@ struct Loaded<R> {
 }
 
 struct Binding {
-    program: usize,
+    program: ProgramId,
     /// Array of each buffer of the program.
-    places: Vec<usize>,
+    places: Vec<BufferId>,
 }
 
 impl<A: Arithmetic> HostEngine<A> {
@@ -86,49 +97,44 @@ impl<A: Arithmetic> HostEngine<A> {
             arithmetic,
             info,
             counters: Counters::default(),
-            arrays: vec![],
-            lens: vec![],
-            dtypes: vec![],
+            arrays: SlotMap::with_key(),
             scratch: vec![],
-            programs: vec![],
-            bindings: vec![],
+            programs: SlotMap::with_key(),
+            bindings: SlotMap::with_key(),
         }
     }
 
-    fn dtype(&self, id: BufferId) -> Result<DType> {
-        match self.dtypes.get(id.0) {
-            Some(Some(dtype)) => Ok(*dtype),
-            _ => refuse(format!("array {} does not exist (any more)", id.0)),
+    /// An array's label, type and length.
+    fn describe(&self, id: BufferId) -> Result<(&str, (DType, usize))> {
+        match self.arrays.get(id) {
+            Some(Array { label, dtype: Some(dtype), len, .. }) => Ok((label, (*dtype, *len))),
+            _ => refuse(NO_ARRAY),
         }
     }
 
-    /// Type and length of an array.
-    fn shape(&self, id: BufferId) -> Result<(DType, usize)> {
-        Ok((self.dtype(id)?, self.lens[id.0]))
-    }
-
-    fn allocate(&mut self, what: &str, dtype: Option<DType>, len: usize) -> Result<usize> {
-        let bytes = (len as u64).saturating_mul(4);
-        let limit = self.info.max_buffer_bytes;
-        if bytes > limit {
-            return Err(EngineError::OutOfMemory { what: what.to_owned(), bytes, limit: Some(limit) });
-        }
-        self.arrays.push(vec![]);
-        self.lens.push(len);
-        self.dtypes.push(dtype);
+    fn allocate(&mut self, label: &str, dtype: Option<DType>, len: usize) -> Result<BufferId> {
+        self.check_size(label, len)?;
         self.counters.buffers_created += 1;
-        self.count_bytes(bytes);
-        Ok(self.arrays.len() - 1)
+        self.count_bytes(4 * len as u64);
+        Ok(self.arrays.insert(Array { label: label.to_owned(), dtype, len, cells: vec![], bindings: vec![] }))
+    }
+
+    fn check_size(&self, label: &str, len: usize) -> Result<()> {
+        let (bytes, limit) = ((len as u64).saturating_mul(4), self.info.max_buffer_bytes);
+        if bytes > limit {
+            return Err(EngineError::OutOfMemory { what: label.to_owned(), bytes, limit: Some(limit) });
+        }
+        Ok(())
     }
 
     /// Gives an array its memory, zeros, once something is to be done with it: a long training begins before its last
     /// states have theirs.
-    fn hold(&mut self, at: usize) -> Result<()> {
-        let len = self.lens[at];
-        if self.arrays[at].len() < len {
-            let too_much =
-                |()| EngineError::OutOfMemory { what: "an array".to_owned(), bytes: 4 * len as u64, limit: None };
-            self.arrays[at] = bytemuck::allocation::try_zeroed_vec(len).map_err(too_much)?;
+    fn hold(&mut self, id: BufferId) -> Result<()> {
+        let Array { label, len, cells, .. } = &mut self.arrays[id];
+        if cells.len() < *len {
+            let bytes = 4 * *len as u64;
+            let too_much = |()| EngineError::OutOfMemory { what: format!("array `{label}`"), bytes, limit: None };
+            *cells = bytemuck::allocation::try_zeroed_vec(*len).map_err(too_much)?;
         }
         Ok(())
     }
@@ -136,11 +142,6 @@ impl<A: Arithmetic> HostEngine<A> {
     fn count_bytes(&mut self, bytes: u64) {
         self.counters.bytes += bytes;
         self.counters.peak_bytes = self.counters.peak_bytes.max(self.counters.bytes);
-    }
-
-    fn free(&mut self, at: usize) {
-        self.arrays[at] = vec![];
-        self.counters.bytes -= 4 * std::mem::take(&mut self.lens[at]) as u64;
     }
 
     /// Makes room for a program's scratch slots; returns where each lies. Slots are matched by size,
@@ -152,48 +153,65 @@ impl<A: Arithmetic> HostEngine<A> {
         for (position, slot) in by_size.into_iter().enumerate() {
             let len = sizes[slot].div_ceil(4);
             slots[slot] = position;
-            match self.scratch.get(position).copied() {
+            let id = match self.scratch.get(position) {
+                Some(&id) => id,
                 None => {
-                    let at = self.allocate("scratch", None, len)?;
-                    self.hold(at)?;
-                    self.scratch.push(at);
+                    let id = self.allocate("scratch", None, 0)?;
+                    self.scratch.push(id);
+                    id
                 }
-                Some(at) if self.lens[at] < len => {
-                    self.free(at);
-                    let grown = self.allocate("scratch", None, len)?;
-                    self.hold(grown)?;
-                    self.arrays.swap(at, grown);
-                    self.lens.swap(at, grown);
-                }
-                Some(_) => {}
+            };
+            let grown = len.saturating_sub(self.arrays[id].len);
+            if grown > 0 {
+                self.check_size("scratch", len)?;
+                self.count_bytes(4 * grown as u64);
+                self.arrays[id].len = len;
+                self.hold(id)?;
             }
         }
         Ok(slots)
     }
 
-    fn run(&mut self, id: BindingId) -> Result<()> {
-        let Some(Binding { program, places }) = self.bindings.get(id.0) else {
-            return refuse(format!("there is no binding {}", id.0));
-        };
-        let loaded = &mut self.programs[*program];
-        for (buffer, &place) in loaded.program.buffers.iter().zip(places) {
-            if self.lens[place] < buffer.len {
-                return refuse(format!("an array bound to `{}` was destroyed", loaded.program.name));
+    /// Ends a binding that one of its arrays or its program ends.
+    fn unbind(&mut self, id: BindingId) {
+        let Some(binding) = self.bindings.remove(id) else { return };
+        for place in binding.places {
+            if let Some(array) = self.arrays.get_mut(place) {
+                array.bindings.retain(|other| *other != id);
             }
         }
+    }
+
+    fn free(&mut self, id: BufferId) {
+        if let Some(array) = self.arrays.remove(id) {
+            self.counters.bytes -= 4 * array.len as u64;
+            array.bindings.into_iter().for_each(|binding| self.unbind(binding));
+        }
+    }
+
+    fn run(&mut self, id: BindingId) -> Result<()> {
+        let Some(Binding { program, places }) = self.bindings.get(id) else { return refuse(NO_BINDING) };
+        let loaded = &mut self.programs[*program];
         self.arithmetic.run(&mut loaded.ready, Memory { arrays: &mut self.arrays, places });
         self.counters.dispatches += loaded.program.dispatches.len() as u64;
         Ok(())
     }
 
     fn copy(&mut self, from: BufferId, to: BufferId) -> Result<()> {
-        engine::check_copy([from, to], [self.shape(from)?, self.shape(to)?])?;
-        self.hold(from.0)?;
-        self.hold(to.0)?;
-        if let Ok([source, target]) = self.arrays.get_disjoint_mut([from.0, to.0]) {
-            target.copy_from_slice(source);
+        let ((source, given), (target, wanted)) = (self.describe(from)?, self.describe(to)?);
+        engine::check_copy(from == to, [source, target], [given, wanted])?;
+        self.hold(from)?;
+        self.hold(to)?;
+        if let Some([source, target]) = self.arrays.get_disjoint_mut([from, to]) {
+            target.cells.copy_from_slice(&source.cells);
         }
         Ok(())
+    }
+
+    fn values(&mut self, id: BufferId) -> Result<Vec<f64>> {
+        let (_, (dtype, _)) = self.describe(id)?;
+        self.hold(id)?;
+        Ok(self.arrays[id].cells.iter().map(|cell| cell.value(dtype)).collect())
     }
 }
 
@@ -206,21 +224,29 @@ impl<A: Arithmetic> Engine for HostEngine<A> {
         self.counters
     }
 
+    fn holdings(&self) -> Holdings {
+        Holdings {
+            arrays: self.arrays.len() - self.scratch.len(),
+            programs: self.programs.len(),
+            bindings: self.bindings.len(),
+        }
+    }
+
     fn create(&mut self, label: &str, dtype: DType, len: usize) -> Result<BufferId> {
-        self.allocate(label, Some(dtype), len).map(BufferId)
+        self.allocate(label, Some(dtype), len)
     }
 
     fn destroy(&mut self, buffer: BufferId) {
-        if self.dtypes.get_mut(buffer.0).and_then(Option::take).is_some() {
-            self.free(buffer.0);
+        if self.describe(buffer).is_ok() {
+            self.free(buffer);
         }
     }
 
     fn write(&mut self, buffer: BufferId, offset: usize, values: Values) -> Result<()> {
-        let (dtype, len) = self.shape(buffer)?;
-        engine::check_write(buffer, (dtype, len), offset, values)?;
-        self.hold(buffer.0)?;
-        let target = &mut self.arrays[buffer.0][offset..offset + values.len()];
+        let (label, (dtype, len)) = self.describe(buffer)?;
+        engine::check_write(label, (dtype, len), offset, values)?;
+        self.hold(buffer)?;
+        let target = &mut self.arrays[buffer].cells[offset..offset + values.len()];
         let cell = |value: f64| A::Cell::new(dtype, value);
         match values {
             Values::F32(x) => target.iter_mut().zip(x).for_each(|(t, &x)| *t = cell(x.into())),
@@ -230,43 +256,52 @@ impl<A: Arithmetic> Engine for HostEngine<A> {
         Ok(())
     }
 
-    fn read<'a>(&'a mut self, buffers: &'a [BufferId]) -> LocalFuture<'a, Result<Vec<Vec<f64>>>> {
+    fn read(&mut self, buffers: &[BufferId]) -> LocalFuture<'static, Result<Vec<Vec<f64>>>> {
         self.counters.readbacks += 1;
-        let values = |&id: &BufferId| {
-            let (dtype, _) = self.shape(id)?;
-            self.hold(id.0)?;
-            Ok(self.arrays[id.0].iter().map(|cell| cell.value(dtype)).collect())
-        };
-        Box::pin(ready(buffers.iter().map(values).collect()))
+        Box::pin(ready(buffers.iter().map(|&id| self.values(id)).collect()))
     }
 
-    fn load<'a>(&'a mut self, program: &'a Program) -> LocalFuture<'a, Result<ProgramId>> {
+    fn load(&mut self, program: &Program) -> LocalFuture<'static, Result<ProgramId>> {
         let loaded = self.reserve(&program.scratch).map(|slots| {
             let ready = self.arithmetic.prepare(program);
             self.count_bytes(self.arithmetic.own_bytes(&ready));
-            self.programs.push(Loaded { program: program.clone(), ready, slots });
-            ProgramId(self.programs.len() - 1)
+            self.programs.insert(Loaded { program: program.clone(), ready, slots })
         });
         Box::pin(ready(loaded))
     }
 
+    fn unload(&mut self, program: ProgramId) {
+        let Some(loaded) = self.programs.remove(program) else { return };
+        self.counters.bytes -= self.arithmetic.own_bytes(&loaded.ready);
+        let of_it: Vec<BindingId> =
+            self.bindings.iter().filter(|(_, binding)| binding.program == program).map(|(id, _)| id).collect();
+        of_it.into_iter().for_each(|binding| self.unbind(binding));
+        if self.programs.is_empty() {
+            std::mem::take(&mut self.scratch).into_iter().for_each(|id| self.free(id));
+        }
+    }
+
     fn bind(&mut self, program: ProgramId, inputs: &[BufferId], outputs: &[BufferId]) -> Result<BindingId> {
-        let Some(Loaded { program: loaded, slots, .. }) = self.programs.get(program.0) else {
-            return refuse(format!("there is no program {}", program.0));
+        let Some(Loaded { program: loaded, slots, .. }) = self.programs.get(program) else {
+            return refuse(NO_PROGRAM);
         };
         let [takes, gives] = [&loaded.inputs, &loaded.outputs]
             .map(|list| list.iter().map(|at| &loaded.buffers[at.0 as usize]).collect::<Vec<_>>());
-        engine::check_binding(&loaded.name, [&takes, &gives], [inputs, outputs], |id| self.shape(id))?;
+        let shape = |id| self.describe(id).map(|(_, shape)| shape);
+        engine::check_binding(&loaded.name, [&takes, &gives], [inputs, outputs], shape)?;
         let place = |buffer: &Buffer| match buffer.place {
             Place::Scratch(slot) => self.scratch[slots[slot]],
-            Place::Input(input) | Place::InPlace { input, .. } => inputs[input].0,
-            Place::Output(output) => outputs[output].0,
+            Place::Input(input) | Place::InPlace { input, .. } => inputs[input],
+            Place::Output(output) => outputs[output],
         };
-        let places: Vec<usize> = loaded.buffers.iter().map(place).collect();
+        let places: Vec<BufferId> = loaded.buffers.iter().map(place).collect();
         places.iter().try_for_each(|&at| self.hold(at))?;
-        self.bindings.push(Binding { program: program.0, places });
+        let binding = self.bindings.insert(Binding { program, places });
+        for id in inputs.iter().chain(outputs) {
+            self.arrays[*id].bindings.push(binding);
+        }
         self.counters.bindings_made += 1;
-        Ok(BindingId(self.bindings.len() - 1))
+        Ok(binding)
     }
 
     fn submit(&mut self, commands: &[Command]) -> Result<()> {
@@ -280,7 +315,11 @@ impl<A: Arithmetic> Engine for HostEngine<A> {
         Ok(())
     }
 
-    fn finish(&mut self) -> LocalFuture<'_, Result<()>> {
+    fn finish(&mut self) -> LocalFuture<'static, Result<()>> {
         Box::pin(ready(Ok(())))
+    }
+
+    fn forget_peak(&mut self) {
+        self.counters.peak_bytes = self.counters.bytes;
     }
 }

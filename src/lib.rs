@@ -18,6 +18,7 @@ pub mod kernels;
 pub mod ir;
 pub mod nn;
 pub mod reference;
+pub mod rig;
 pub mod rng;
 #[cfg(target_arch = "wasm32")]
 pub mod web;

@@ -7,18 +7,18 @@ use engine_support::calls;
 use pollster::block_on;
 use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
 use stackelberg::bilevel::{
-    Coordinate, Directions, Estimate, FixedPoint, Implicit, Loss, Memory, Method, Problem, Regularizer, Session,
-    SessionData, Set, SolveError, Solver, Source, Targets, Transform, Unattended,
+    Directions, Estimate, FixedPoint, Implicit, Loss, Memory, Method, Problem, Regularizer, Session, SessionData, Set,
+    SolveError, Solver, Source, Targets, Transform, Unattended,
 };
 use stackelberg::cpu::CpuEngine;
-use stackelberg::engine::Engine;
 use stackelberg::ir::{Graph, NodeId, Scalar};
 use stackelberg::nn::optim;
 use stackelberg::nn::{Layer, Model};
 use stackelberg::reference::ReferenceEngine;
+use stackelberg::rig::Device;
 
-fn engines() -> [Box<dyn Engine>; 2] {
-    [Box::new(ReferenceEngine::new()), Box::new(CpuEngine::new(1))]
+fn engines() -> [Device; 2] {
+    [Device::new(ReferenceEngine::new()), Device::new(CpuEngine::new(1))]
 }
 
 fn dense(name: &str, inputs: usize, outputs: usize) -> Layer {
@@ -38,14 +38,14 @@ fn labels(x: &[f32], y: &[u32]) -> Set {
 }
 
 fn estimate(
-    engine: &mut dyn Engine,
+    device: &Device,
     problem: &Problem,
     data: &SessionData,
     point: &Hyperparameters,
     method: impl Into<Box<dyn Method>>,
 ) -> Result<Estimate, SolveError> {
     block_on(async {
-        let mut session = Session::new(engine, problem.clone(), data, method).await?;
+        let mut session = Session::new(device, problem.clone(), data, method).await?;
         session.estimate_at(point, &mut Unattended).await
     })
 }
@@ -64,7 +64,8 @@ fn three_classes() -> (Problem, SessionData) {
 
 #[test]
 fn engines_refuse_the_same_calls() {
-    engines().iter_mut().for_each(|engine| calls::wrong_ones_are_refused_by_name(&mut **engine));
+    calls::wrong_ones_are_refused_by_name(&mut ReferenceEngine::new());
+    calls::wrong_ones_are_refused_by_name(&mut CpuEngine::new(1));
 }
 
 #[test]
@@ -87,17 +88,17 @@ fn data_that_do_not_fit_are_named_by_set_and_example() {
         (|d| d.train.targets = Targets::Labels(vec![0]), "train_y: 1 values were given, 4 are needed"),
         (|d| d.validation.x.truncate(3), "validation_x: 3 values were given, 4 are needed"),
     ];
-    for mut engine in engines() {
-        assert!(estimate(&mut *engine, &problem, &good, &point, Memory::StoreAll).is_ok());
+    for engine in engines() {
+        assert!(estimate(&engine, &problem, &good, &point, Memory::StoreAll).is_ok());
         for (spoil, says) in &cases {
             let mut bad = good.clone();
             spoil(&mut bad);
-            let error = estimate(&mut *engine, &problem, &bad, &point, Memory::StoreAll).unwrap_err().to_string();
+            let error = estimate(&engine, &problem, &bad, &point, Memory::StoreAll).unwrap_err().to_string();
             assert!(error.contains(says), "{error} instead of {says}");
         }
         let tables = Problem { batches: Source::Table, batch: 2, ..problem.clone() };
         let rows = SessionData { batches: vec![0, 1, 2, 4], ..good.clone() };
-        let error = estimate(&mut *engine, &tables, &rows, &point, Memory::StoreAll).unwrap_err().to_string();
+        let error = estimate(&engine, &tables, &rows, &point, Memory::StoreAll).unwrap_err().to_string();
         assert!(error.contains("step 1 takes example 4, and there are 4"), "{error}");
     }
 }
@@ -106,9 +107,9 @@ fn data_that_do_not_fit_are_named_by_set_and_example() {
 fn sets_to_evaluate_are_checked_like_others() {
     let (problem, data) = three_classes();
     let point = Hyperparameters::default().tuned(&problem, Kind::Lr, 0.1);
-    for mut engine in engines() {
+    for engine in engines() {
         block_on(async {
-            let mut session = Session::new(&mut *engine, problem.clone(), &data, Memory::StoreAll).await.unwrap();
+            let mut session = Session::new(&engine, problem.clone(), &data, Memory::StoreAll).await.unwrap();
             session.train_at(&point, &mut Unattended).await.unwrap();
             let good = session.evaluate(&data.train, &mut Unattended).await.unwrap();
             assert_eq!(good.confusion.iter().sum::<u32>(), 4);
@@ -128,11 +129,13 @@ fn sets_to_evaluate_are_checked_like_others() {
 #[test]
 fn initial_weights_of_a_point_are_its_own() {
     let (problem, data) = one_weight(3, 0.5);
-    let plain = Hyperparameters::default().tuned(&problem, Kind::Lr, 0.1);
-    let scaled = plain.clone().tuned(&problem, Kind::InitialScale, 3.0);
-    for mut engine in engines() {
+    let problem = Problem { initial_scale: true, ..problem };
+    let rate = Hyperparameters::default().tuned(&problem, Kind::Lr, 0.1);
+    let plain = rate.clone().tuned(&problem, Kind::InitialScale, 1.0);
+    let scaled = rate.tuned(&problem, Kind::InitialScale, 3.0);
+    for engine in engines() {
         block_on(async {
-            let mut session = Session::new(&mut *engine, problem.clone(), &data, Memory::StoreAll).await.unwrap();
+            let mut session = Session::new(&engine, problem.clone(), &data, Memory::StoreAll).await.unwrap();
             let host = &mut Unattended;
             let first = session.estimate_at(&plain, host).await.unwrap();
             let other = session.estimate_at(&scaled, host).await.unwrap();
@@ -153,18 +156,13 @@ fn initial_weights_of_a_point_are_its_own() {
 fn directions_and_domains_that_do_not_fit_are_named() {
     let (problem, data) = one_weight(3, 0.5);
     let point = Hyperparameters::default().tuned(&problem, Kind::Lr, 0.1);
-    let mut engine = ReferenceEngine::new();
-    let mut session = block_on(Session::new(&mut engine, problem.clone(), &data, Memory::StoreAll)).unwrap();
-    for (at, says) in [
-        (Coordinate::Lambda(10_000), "moves hyperparameter 10000 of 3"),
-        (Coordinate::Initial(1), "moves initial weight 1 of 1"),
-    ] {
-        let mut along = Directions::new(&problem);
-        along.push([(Coordinate::Lambda(0), 1.0)]);
-        along.push([(at, 1.0)]);
-        let error = block_on(session.estimate_along(&point, &along, &mut Unattended)).unwrap_err().to_string();
-        assert!(error.contains(says), "{error}");
-    }
+    let engine = Device::new(ReferenceEngine::new());
+    let mut session = block_on(Session::new(&engine, problem.clone(), &data, Memory::StoreAll)).unwrap();
+    let mut along = Directions::new(&problem);
+    along.push([(0, 1.0)]);
+    along.push([(10_000, 1.0)]);
+    let error = block_on(session.estimate_along(&point, &along, &mut Unattended)).unwrap_err().to_string();
+    assert!(error.contains("moves hyperparameter 10000 of 3"), "{error}");
     let longer = Problem { steps: 4, ..problem.clone() };
     let error = block_on(session.estimate_along(&point, &Directions::arrays(&longer), &mut Unattended)).unwrap_err();
     assert!(error.to_string().contains("4 hyperparameters"), "{error}");
@@ -217,8 +215,8 @@ fn the_branch_that_a_selection_does_not_take_has_no_say() {
     };
     let data = SessionData::new(values(&[1.0, -1.0], &[0.0, 0.0]), values(&[1.0], &[0.2]), vec![0.5], 0);
     let point = Hyperparameters::default().tuned(&problem, Kind::Lr, rate);
-    for (mut engine, within) in engines().into_iter().zip([1e-7, 1e-5]) {
-        let found = estimate(&mut *engine, &problem, &data, &point, Memory::StoreAll).unwrap();
+    for (engine, within) in engines().into_iter().zip([1e-7, 1e-5]) {
+        let found = estimate(&engine, &problem, &data, &point, Memory::StoreAll).unwrap();
         assert!((found.outer_loss / loss - 1.0).abs() < within, "{found:?}");
         assert!((found.hypergradient[0] / derivative - 1.0).abs() < within, "{found:?}");
     }
@@ -237,8 +235,8 @@ fn conjugate_gradients_say_that_a_hessian_is_indefinite() {
     let problem = Problem { regularizer: Some(bend), ..problem };
     let point =
         Hyperparameters::default().fixed(&problem, Kind::Lr, 0.01).tuned(&problem, Kind::Regularizer, 6f64.ln());
-    for mut engine in engines() {
-        let mut by = |method: Box<dyn Method>| estimate(&mut *engine, &problem, &data, &point, method);
+    for engine in engines() {
+        let by = |method: Box<dyn Method>| estimate(&engine, &problem, &data, &point, method);
         for iterations in [1, 20] {
             let error = by(Implicit::new(Solver::ConjugateGradient, iterations).into()).unwrap_err().to_string();
             assert!(error.contains("negative curvature") && error.contains("normal equations"), "{error}");
@@ -258,10 +256,9 @@ fn a_series_that_grows_is_no_answer() {
     let (problem, data) = one_weight(60, 0.0);
     let problem = Problem { l2: true, ..problem };
     let point = Hyperparameters::default().fixed(&problem, Kind::Lr, 0.1).tuned(&problem, Kind::L2, 1.0);
-    for mut engine in engines() {
-        let mut by = |rate, terms| {
-            estimate(&mut *engine, &problem, &data, &point, Implicit::new(Solver::Neumann { rate }, terms))
-        };
+    for engine in engines() {
+        let by =
+            |rate, terms| estimate(&engine, &problem, &data, &point, Implicit::new(Solver::Neumann { rate }, terms));
         let exact = by(0.2, 50).unwrap();
         assert!((exact.hypergradient[0] + 8.0 / 27.0).abs() < 1e-5, "{exact:?}");
         assert!(exact.inner_gradient.unwrap() < 1e-6, "{exact:?}");
@@ -279,12 +276,11 @@ fn an_inner_problem_that_is_not_solved_shows() {
     let (problem, data) = one_weight(4, 0.0);
     let problem = Problem { l2: true, ..problem };
     let point = Hyperparameters::default().fixed(&problem, Kind::Lr, 0.02).tuned(&problem, Kind::L2, 1.0);
-    for mut engine in engines() {
-        let rough =
-            estimate(&mut *engine, &problem, &data, &point, Implicit::new(Solver::ConjugateGradient, 5)).unwrap();
+    for engine in engines() {
+        let rough = estimate(&engine, &problem, &data, &point, Implicit::new(Solver::ConjugateGradient, 5)).unwrap();
         assert!(rough.residual.unwrap() < 1e-6);
         assert!((rough.inner_gradient.unwrap() - 2.0 * 0.94f64.powi(4)).abs() < 1e-6, "{rough:?}");
-        let reverse = estimate(&mut *engine, &problem, &data, &point, Memory::StoreAll).unwrap();
+        let reverse = estimate(&engine, &problem, &data, &point, Memory::StoreAll).unwrap();
         assert!((reverse.hypergradient[0] + 0.001_293_5).abs() < 1e-6 && reverse.inner_gradient.is_none());
     }
 }

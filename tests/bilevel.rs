@@ -2,10 +2,11 @@
 //! costs.
 
 use stackelberg::bilevel::{Loss, Memory, Problem, Session, SessionData, Set, Source, Targets, Unattended};
-use stackelberg::engine::{Counters, Engine};
+use stackelberg::engine::Counters;
 use stackelberg::nn::optim;
 use stackelberg::nn::{Layer, Model, Padding};
 use stackelberg::reference::ReferenceEngine;
+use stackelberg::rig::Device;
 use stackelberg::rng::{Purpose, Stream};
 
 const TRAIN: usize = 20;
@@ -61,9 +62,9 @@ fn setup(optimizer: impl Into<optim::Dynamics>, steps: usize) -> (Problem, Sessi
 fn hypergradients_agree_with_differences() {
     for optimizer in optim::every() {
         let (problem, data, lambda) = setup(optimizer.clone(), 7);
-        let mut engine = ReferenceEngine::new();
+        let engine = Device::new(ReferenceEngine::new());
         pollster::block_on(async {
-            let mut session = Session::new(&mut engine, problem, &data, Memory::StoreAll).await.unwrap();
+            let mut session = Session::new(&engine, problem, &data, Memory::StoreAll).await.unwrap();
             let estimate = session.hypergradient(&lambda, &mut Unattended).await.unwrap();
             let mut stream = Stream::new(9, Purpose::Search, 3);
             for _ in 0..4 {
@@ -90,9 +91,9 @@ fn hypergradients_agree_with_differences() {
 fn every_checkpoint_plan_gives_the_same_bits() {
     let (problem, data, lambda) = setup(optim::Momentum, 23);
     let estimate = |memory| {
-        let mut engine = ReferenceEngine::new();
+        let engine = Device::new(ReferenceEngine::new());
         pollster::block_on(async {
-            let mut session = Session::new(&mut engine, problem.clone(), &data, memory).await.unwrap();
+            let mut session = Session::new(&engine, problem.clone(), &data, memory).await.unwrap();
             session.hypergradient(&lambda, &mut Unattended).await.unwrap()
         })
     };
@@ -107,10 +108,10 @@ fn every_checkpoint_plan_gives_the_same_bits() {
 #[test]
 fn a_session_leaves_only_scratch_memory_behind() {
     let (problem, data, lambda) = setup(optim::Momentum, 4);
-    let mut engine = ReferenceEngine::new();
-    let mut run = || {
+    let engine = Device::new(ReferenceEngine::new());
+    let run = || {
         pollster::block_on(async {
-            let mut session = Session::new(&mut engine, problem.clone(), &data, Memory::StoreAll).await.unwrap();
+            let mut session = Session::new(&engine, problem.clone(), &data, Memory::StoreAll).await.unwrap();
             session.hypergradient(&lambda, &mut Unattended).await.unwrap();
         });
         engine.counters()
@@ -124,14 +125,14 @@ fn a_session_leaves_only_scratch_memory_behind() {
 #[test]
 fn a_sweep_costs_what_the_plan_says() {
     let (problem, data, lambda) = setup(optim::Momentum, 23);
-    let mut engine = ReferenceEngine::new();
+    let engine = Device::new(ReferenceEngine::new());
     pollster::block_on(async {
-        let mut session = Session::new(&mut engine, problem, &data, Memory::Slots(3)).await.unwrap();
+        let mut session = Session::new(&engine, problem, &data, Memory::Slots(3)).await.unwrap();
         let first = session.hypergradient(&lambda, &mut Unattended).await.unwrap();
         let predicted = session.predicted_bytes();
-        let before: Counters = session.engine().counters();
+        let before: Counters = session.device().counters();
         let again = session.hypergradient(&lambda, &mut Unattended).await.unwrap();
-        let after = session.engine().counters();
+        let after = session.device().counters();
         assert!(first == again, "the same sweep gives the same bits");
         assert_eq!(after.readbacks - before.readbacks, 2, "one after the outer loss, one at the end");
         assert_eq!(after.buffers_created, before.buffers_created);
@@ -146,9 +147,9 @@ fn a_diverging_run_names_its_step() {
     let layout = problem.layout();
     // The fifth step's learning rate overflows the weights.
     lambda[layout.log_lr][4 * layers..5 * layers].fill(800.0);
-    let mut engine = ReferenceEngine::new();
+    let engine = Device::new(ReferenceEngine::new());
     pollster::block_on(async {
-        let mut session = Session::new(&mut engine, problem, &data, Memory::StoreAll).await.unwrap();
+        let mut session = Session::new(&engine, problem, &data, Memory::StoreAll).await.unwrap();
         let estimate = session.hypergradient(&lambda, &mut Unattended).await.unwrap();
         assert_eq!(estimate.bad_step, Some(4));
         assert!(estimate.hypergradient.is_empty());
@@ -158,18 +159,18 @@ fn a_diverging_run_names_its_step() {
 #[test]
 fn a_budget_too_small_says_what_would_fit() {
     let (problem, data, lambda) = setup(optim::Momentum, 23);
-    let mut engine = ReferenceEngine::new();
-    let error = |engine: &mut ReferenceEngine, budget| {
+    let engine = Device::new(ReferenceEngine::new());
+    let error = |engine: &Device, budget| {
         pollster::block_on(Session::new(engine, problem.clone(), &data, Memory::Budget(budget))).err()
     };
-    let message = error(&mut engine, 1000).expect("1000 bytes hold nothing").to_string();
+    let message = error(&engine, 1000).expect("1000 bytes hold nothing").to_string();
     let needed: u64 = message.split('(').nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    assert!(error(&mut engine, needed - 1).is_some());
-    let mut engine = ReferenceEngine::new();
+    assert!(error(&engine, needed - 1).is_some());
+    let engine = Device::new(ReferenceEngine::new());
     let mut session =
-        pollster::block_on(Session::new(&mut engine, problem.clone(), &data, Memory::Budget(needed))).unwrap();
+        pollster::block_on(Session::new(&engine, problem.clone(), &data, Memory::Budget(needed))).unwrap();
     pollster::block_on(session.hypergradient(&lambda, &mut Unattended)).unwrap();
-    assert!(session.engine().counters().peak_bytes <= needed);
+    assert!(session.device().counters().peak_bytes <= needed);
 }
 
 #[test]
@@ -179,9 +180,9 @@ fn a_batch_of_everything_holds_the_examples_in_order() {
     let mut estimate = |batches| {
         let problem = Problem { batches, ..problem.clone() };
         data.batches = (0..5).flat_map(|_| 0..TRAIN as u32).collect();
-        let mut engine = ReferenceEngine::new();
+        let engine = Device::new(ReferenceEngine::new());
         pollster::block_on(async {
-            let mut session = Session::new(&mut engine, problem, &data, Memory::StoreAll).await.unwrap();
+            let mut session = Session::new(&engine, problem, &data, Memory::StoreAll).await.unwrap();
             session.hypergradient(&lambda, &mut Unattended).await.unwrap()
         })
     };

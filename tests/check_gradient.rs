@@ -5,13 +5,14 @@ use std::ops::Range;
 
 use pollster::block_on;
 use stackelberg::bilevel::hyperparameters::Kind;
-use stackelberg::bilevel::{Flow, Function, Host, Problem, SolveError, Unattended};
+use stackelberg::bilevel::{Flow, Monitor, Problem, SolveError, Unattended, programs};
 use stackelberg::compile::{Output, Program};
 use stackelberg::cpu::CpuEngine;
 use stackelberg::data::har::builtin;
 use stackelberg::data::{Dataset, Split};
 use stackelberg::engine::{
-    BindingId, BufferId, Command, Counters, Engine, EngineInfo, LocalFuture, ProgramId, Result as EngineResult, Values,
+    BindingId, BufferId, Command, Counters, Engine, EngineInfo, Holdings, LocalFuture, ProgramId,
+    Result as EngineResult, Values,
 };
 use stackelberg::experiment::check::{
     Along, Answers, CheckError, EXACT, Edge, GradientCheck, OnDevice, Outcome, SETTLED, Size, Subject, Verdict,
@@ -21,6 +22,7 @@ use stackelberg::experiment::error::TuneError;
 use stackelberg::experiment::setup;
 use stackelberg::ir::{DType, Graph, NodeId};
 use stackelberg::reference::ReferenceEngine;
+use stackelberg::rig::{Device, Function};
 
 fn config() -> TuneConfig {
     TuneConfig { steps: 6, batch: 4, validation_windows: 16, learning_rate: 0.01, ..TuneConfig::quick() }
@@ -42,6 +44,7 @@ struct Spoilt<E> {
 
 /// A wrong slope of some hyperparameters' transform: reverse mode multiplies by it what it has found, and forward mode
 /// what it sets out from.
+#[derive(Clone)]
 struct Slope {
     wrong: Range<usize>,
     /// Length of the hyperparameter vector.
@@ -60,19 +63,19 @@ fn problem(config: &TuneConfig) -> Problem {
     setup::problem(config, &Split::by_people(&source(), &config.split).unwrap().sizes()).unwrap()
 }
 
-impl<E: Engine> Spoilt<E> {
+impl<E: Engine + 'static> Spoilt<E> {
     /// Spoils an output of a function.
-    fn new(inner: E, mut f: Function, output: &str, spoil: impl Fn(&mut Graph, NodeId) -> NodeId) -> Self {
+    fn new(inner: E, mut f: Function, output: &str, spoil: impl Fn(&mut Graph, NodeId) -> NodeId) -> Device {
         let Output { node, .. } = f.outputs.iter_mut().find(|o| o.name == output).unwrap();
         *node = spoil(&mut f.graph, *node);
-        Spoilt { inner, program: Some(f.compile().unwrap()), slope: None, labels: HashMap::new() }
+        Device::new(Spoilt { inner, program: Some(f.compile().unwrap()), slope: None, labels: HashMap::new() })
     }
 
     /// Spoils the slope of the penalties.
-    fn penalties(inner: E, config: &TuneConfig, factor: f64) -> Self {
+    fn penalties(inner: E, config: &TuneConfig, factor: f64) -> Device {
         let layout = problem(config).layout();
         let slope = Slope { wrong: layout.l2_log.clone(), len: layout.len(), factor };
-        Spoilt { inner, program: None, slope: Some(slope), labels: HashMap::new() }
+        Device::new(Spoilt { inner, program: None, slope: Some(slope), labels: HashMap::new() })
     }
 }
 
@@ -106,11 +109,14 @@ impl<E: Engine> Engine for Spoilt<E> {
         }
     }
 
-    fn read<'a>(&'a mut self, buffers: &'a [BufferId]) -> LocalFuture<'a, EngineResult<Vec<Vec<f64>>>> {
+    fn read(&mut self, buffers: &[BufferId]) -> LocalFuture<'static, EngineResult<Vec<Vec<f64>>>> {
+        let reading = self.inner.read(buffers);
+        let spoilt = |buffer: &BufferId| self.slope.clone().filter(|_| self.labels[buffer] == "lambda_cotangent");
+        let spoilt: Vec<Option<Slope>> = buffers.iter().map(spoilt).collect();
         Box::pin(async move {
-            let mut values = self.inner.read(buffers).await?;
-            for (values, buffer) in values.iter_mut().zip(buffers) {
-                if let Some(slope) = self.slope.as_ref().filter(|_| self.labels[buffer] == "lambda_cotangent") {
+            let mut values = reading.await?;
+            for (values, slope) in values.iter_mut().zip(spoilt) {
+                if let Some(slope) = slope {
                     slope.spoil(values);
                 }
             }
@@ -118,7 +124,19 @@ impl<E: Engine> Engine for Spoilt<E> {
         })
     }
 
-    fn load<'a>(&'a mut self, program: &'a Program) -> LocalFuture<'a, EngineResult<ProgramId>> {
+    fn unload(&mut self, program: ProgramId) {
+        self.inner.unload(program);
+    }
+
+    fn holdings(&self) -> Holdings {
+        self.inner.holdings()
+    }
+
+    fn forget_peak(&mut self) {
+        self.inner.forget_peak();
+    }
+
+    fn load(&mut self, program: &Program) -> LocalFuture<'static, EngineResult<ProgramId>> {
         let other = self.program.as_ref().filter(|other| other.name == program.name);
         self.inner.load(other.unwrap_or(program))
     }
@@ -131,7 +149,7 @@ impl<E: Engine> Engine for Spoilt<E> {
         self.inner.submit(commands)
     }
 
-    fn finish(&mut self) -> LocalFuture<'_, EngineResult<()>> {
+    fn finish(&mut self) -> LocalFuture<'static, EngineResult<()>> {
         self.inner.finish()
     }
 }
@@ -145,16 +163,16 @@ fn subject(config: &TuneConfig) -> Subject {
     Subject::new(config, &source(), None, Along::GROUPS, false).unwrap()
 }
 
-fn check(config: &TuneConfig, exact: &mut dyn Engine, device: Option<&mut dyn Engine>) -> GradientCheck {
+fn check(config: &TuneConfig, exact: &Device, device: Option<&Device>) -> GradientCheck {
     block_on(subject(config).check(exact, device, [1.0, 1.0], &mut Unattended)).unwrap()
 }
 
-fn f64s() -> ReferenceEngine {
-    ReferenceEngine::new()
+fn f64s() -> Device {
+    Device::new(ReferenceEngine::new())
 }
 
-fn cpu() -> CpuEngine {
-    CpuEngine::new(1)
+fn cpu() -> Device {
+    Device::new(CpuEngine::new(1))
 }
 
 fn answered(check: &GradientCheck) -> (&Answers, f64, Option<Edge>) {
@@ -179,7 +197,7 @@ const FORWARD: [&str; 2] = ["forward mode", "differences"];
 fn right_answers_agree_in_both_precisions() {
     for hyperparameters in [vec![Kind::Lr, Kind::Momentum, Kind::L2], vec![Kind::ExampleWeights, Kind::Lr]] {
         let config = TuneConfig { hyperparameters, ..config() };
-        let check = check(&config, &mut f64s(), Some(&mut cpu()));
+        let check = check(&config, &f64s(), Some(&cpu()));
         assert_eq!(check.outcome, Outcome::Passed, "{check:#?}");
         let (device, scatter, edge) = answered(&check);
         assert_eq!((check.exact.comparisons.len(), device.comparisons.len(), edge), (3, 1, None));
@@ -206,7 +224,7 @@ fn the_sizes_follow_from_the_settings() {
 #[test]
 fn progress_is_that_of_the_whole_check() {
     struct Seen(Vec<(u64, u64)>);
-    impl Host for Seen {
+    impl Monitor for Seen {
         fn progress(&mut self, done: u64, total: u64) {
             self.0.push((done, total));
         }
@@ -215,7 +233,7 @@ fn progress_is_that_of_the_whole_check() {
         }
     }
     let mut seen = Seen(vec![]);
-    block_on(subject(&small()).check(&mut f64s(), Some(&mut cpu()), [3.0, 1.0], &mut seen)).unwrap();
+    block_on(subject(&small()).check(&f64s(), Some(&cpu()), [3.0, 1.0], &mut seen)).unwrap();
     assert!(seen.0.is_sorted() && seen.0.iter().all(|(_, total)| *total == 10_000), "{:?}", seen.0);
     let (first, last) = (seen.0[0].0, seen.0.last().unwrap().0);
     assert!(first < 500 && last >= 9_999, "{first} {last}");
@@ -226,7 +244,7 @@ fn progress_is_that_of_the_whole_check() {
 #[test]
 fn a_check_can_be_ended() {
     struct Impatient(u32);
-    impl Host for Impatient {
+    impl Monitor for Impatient {
         fn progress(&mut self, _done: u64, _total: u64) {}
         fn breathe(&mut self) -> LocalFuture<'_, Flow> {
             self.0 += 1;
@@ -234,7 +252,7 @@ fn a_check_can_be_ended() {
         }
     }
     let mut host = Impatient(0);
-    let outcome = block_on(subject(&small()).check(&mut f64s(), Some(&mut cpu()), [1.0, 1.0], &mut host));
+    let outcome = block_on(subject(&small()).check(&f64s(), Some(&cpu()), [1.0, 1.0], &mut host));
     assert!(matches!(outcome, Err(CheckError::Tune(TuneError::Solve(SolveError::Stopped)))), "{outcome:?}");
     assert_eq!(host.0, 20);
 }
@@ -243,19 +261,19 @@ fn a_check_can_be_ended() {
 fn a_wrong_adjoint_fails() {
     let config = small();
     let longer = |g: &mut Graph, node: NodeId| g.scale(node, 1.02);
-    let adjoint = || problem(&config).step_adjoint();
-    let mut spoilt = Spoilt::new(cpu(), adjoint(), "lambda_cotangent", longer);
-    let wrong = check(&config, &mut f64s(), Some(&mut spoilt));
+    let adjoint = || programs::step_adjoint(&problem(&config));
+    let spoilt = Spoilt::new(CpuEngine::new(1), adjoint(), "lambda_cotangent", longer);
+    let wrong = check(&config, &f64s(), Some(&spoilt));
     assert_eq!(verdict(&wrong.exact, REVERSE), Verdict::Agree);
     assert_eq!((wrong.outcome, verdict(answered(&wrong).0, MODES)), (Outcome::Failed, Verdict::Disagree), "{wrong:#?}");
     // In f64, a hundred-millionth shows between the modes.
     let little = |g: &mut Graph, node: NodeId| g.scale(node, 1.0 + 1e-8);
-    let mut spoilt = Spoilt::new(f64s(), adjoint(), "next_cotangent", little);
-    let wrong = check(&config, &mut spoilt, None);
+    let spoilt = Spoilt::new(ReferenceEngine::new(), adjoint(), "next_cotangent", little);
+    let wrong = check(&config, &spoilt, None);
     assert_eq!((wrong.outcome, verdict(&wrong.exact, MODES)), (Outcome::Failed, Verdict::Disagree), "{wrong:#?}");
     // A wrong sign shows against differences, too.
-    let mut spoilt = Spoilt::new(f64s(), adjoint(), "next_cotangent", |g, node| g.neg(node));
-    let wrong = check(&config, &mut spoilt, None);
+    let spoilt = Spoilt::new(ReferenceEngine::new(), adjoint(), "next_cotangent", |g, node| g.neg(node));
+    let wrong = check(&config, &spoilt, None);
     assert_eq!(verdict(&wrong.exact, REVERSE), Verdict::Disagree);
     assert_eq!(verdict(&wrong.exact, FORWARD), Verdict::Agree);
 }
@@ -263,9 +281,10 @@ fn a_wrong_adjoint_fails() {
 #[test]
 fn an_error_of_both_modes_shows_in_differences_alone() {
     let config = small();
-    let gradient = problem(&config).outer_gradient(config.validation_windows as usize);
-    let mut spoilt = Spoilt::new(f64s(), gradient, "gradient", |g, node| g.scale(node, 1.001));
-    let wrong = check(&config, &mut spoilt, None);
+    let gradient =
+        programs::outer_gradient(&Problem { validation: config.validation_windows as usize, ..problem(&config) });
+    let spoilt = Spoilt::new(ReferenceEngine::new(), gradient, "gradient", |g, node| g.scale(node, 1.001));
+    let wrong = check(&config, &spoilt, None);
     assert_eq!(verdict(&wrong.exact, MODES), Verdict::Agree, "{wrong:#?}");
     for pair in [REVERSE, FORWARD] {
         assert_eq!(verdict(&wrong.exact, pair), Verdict::Disagree, "{wrong:#?}");
@@ -276,7 +295,7 @@ fn an_error_of_both_modes_shows_in_differences_alone() {
 #[test]
 fn a_wrong_slope_of_the_smallest_derivatives_shows_along_them_alone() {
     let config = small();
-    let wrong = check(&config, &mut Spoilt::penalties(f64s(), &config, 1.1), None);
+    let wrong = check(&config, &mut Spoilt::penalties(ReferenceEngine::new(), &config, 1.1), None);
     assert_eq!(verdict(&wrong.exact, MODES), Verdict::Agree, "{wrong:#?}");
     // The penalties' derivatives are thousands of times smaller than the others, which are right.
     assert_eq!(wrong.outcome, Outcome::Failed);
@@ -288,7 +307,7 @@ fn a_wrong_slope_of_the_smallest_derivatives_shows_along_them_alone() {
 #[test]
 fn a_derivative_of_zero_is_no_matter() {
     let config = TuneConfig { steps: 1, ..small() };
-    let check = check(&config, &mut f64s(), Some(&mut cpu()));
+    let check = check(&config, &f64s(), Some(&cpu()));
     assert_eq!(check.outcome, Outcome::Passed, "{check:#?}");
     assert!(check.exact.answers.iter().all(|answer| answer.values[1] == 0.0), "{check:#?}");
 }
@@ -297,7 +316,7 @@ fn a_derivative_of_zero_is_no_matter() {
 #[test]
 fn past_the_edge_of_stability_the_gradient_is_exact_and_of_no_use() {
     let config = TuneConfig { steps: 100, learning_rate: 0.05, momentum: 0.95, batch: 16, ..small() };
-    let check = check(&config, &mut f64s(), Some(&mut cpu()));
+    let check = check(&config, &f64s(), Some(&cpu()));
     assert_eq!(check.outcome, Outcome::Edge, "{check:#?}");
     if let Some(OnDevice::Answered { edge, .. }) = check.device {
         assert!(edge.is_some());
@@ -307,6 +326,6 @@ fn past_the_edge_of_stability_the_gradient_is_exact_and_of_no_use() {
 #[test]
 fn what_diverges_is_not_checked() {
     let config = TuneConfig { learning_rate: 1e6, ..small() };
-    let outcome = block_on(subject(&config).check(&mut f64s(), None, [1.0, 1.0], &mut Unattended));
+    let outcome = block_on(subject(&config).check(&f64s(), None, [1.0, 1.0], &mut Unattended));
     assert!(matches!(outcome, Err(CheckError::Diverged)), "{outcome:?}");
 }

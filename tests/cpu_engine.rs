@@ -15,6 +15,7 @@ use stackelberg::compile::{Core, Output, Program, compile};
 use stackelberg::cpu::CpuEngine;
 use stackelberg::interp::bound;
 use stackelberg::ir::{DType, Scalar};
+use stackelberg::rig::Device;
 use stackelberg::rng::{Purpose, Stream};
 
 /// Filters and hidden units of the narrow and of the full network.
@@ -212,13 +213,13 @@ fn sweeps(filters: usize, hidden: usize, threads: usize, memory: Memory) -> Esti
     lambda[layout.log_lr].fill(0.01f64.ln());
     lambda[layout.scalars].fill(0.5);
     lambda[layout.l2_log].fill(1e-3f64.ln());
-    let mut engine = CpuEngine::new(threads);
+    let device = Device::new(CpuEngine::new(threads));
     block_on(async {
-        let mut session = Session::new(&mut engine, problem, &data, memory).await.unwrap();
+        let mut session = Session::new(&device, problem, &data, memory).await.unwrap();
         let first = session.hypergradient(&lambda, &mut Unattended).await.unwrap();
-        let before = session.engine().counters();
+        let before = device.counters();
         let again = session.hypergradient(&lambda, &mut Unattended).await.unwrap();
-        let after = session.engine().counters();
+        let after = device.counters();
         assert!(first == again, "the same sweep gives the same bits");
         assert_eq!(after.readbacks - before.readbacks, 2, "one after the outer loss, one at the end");
         assert_eq!(after.buffers_created, before.buffers_created);

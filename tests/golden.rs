@@ -11,6 +11,7 @@ use stackelberg::gpu::GpuEngine;
 use stackelberg::interp::eval;
 use stackelberg::ir::{DType, NodeId};
 use stackelberg::reference::ReferenceEngine;
+use stackelberg::rig::Device;
 
 /// The cases kept in the repository.
 fn bundled() -> PathBuf {
@@ -135,7 +136,7 @@ fn spoilt(array: &Array) -> Vec<Array> {
 
 #[test]
 fn arrays_that_do_not_fit_are_errors() {
-    let mut engine = ReferenceEngine::new();
+    let engine = Device::new(ReferenceEngine::new());
     let mut errors = 0;
     for case in directories(&bundled()).into_values().map(|path| Case::load(&path).unwrap()) {
         let function = case_graph(&case).unwrap().is_some();
@@ -149,7 +150,7 @@ fn arrays_that_do_not_fit_are_errors() {
             case.inputs.insert(name.to_owned(), array);
             let refused = match function {
                 true => case_graph(&case).is_err(),
-                false => pollster::block_on(golden::run(&case, &mut engine, Memory::StoreAll)).is_err(),
+                false => pollster::block_on(golden::run(&case, &engine, Memory::StoreAll)).is_err(),
             };
             errors += usize::from(refused);
             refused
@@ -174,14 +175,14 @@ fn a_missing_output_has_not_passed() {
     assert!(serde_json::to_value(&comparison).unwrap()["rel_err"].is_null());
 }
 
-fn run_all(engine: &mut dyn Engine, choose: impl Fn(&Case) -> bool, check: impl Fn(&Case, &str, &[f64])) -> usize {
+fn run_all(device: &Device, choose: impl Fn(&Case) -> bool, check: impl Fn(&Case, &str, &[f64])) -> usize {
     let mut count = 0;
     for case in cases() {
         if !golden::is_supported(&case) || case.is_no_test() || !choose(&case) {
             continue;
         }
         count += 1;
-        let outputs = pollster::block_on(golden::run(&case, engine, Memory::StoreAll)).unwrap();
+        let outputs = pollster::block_on(golden::run(&case, device, Memory::StoreAll)).unwrap();
         for name in case.outputs.keys() {
             let ours = outputs.get(name).unwrap_or_else(|| panic!("{}: no output {name}", case.name));
             check(&case, name, ours);
@@ -192,23 +193,23 @@ fn run_all(engine: &mut dyn Engine, choose: impl Fn(&Case) -> bool, check: impl 
 
 #[test]
 fn supported_cases_in_f64() {
-    assert!(run_all(&mut ReferenceEngine::new(), quick, exact) >= 40);
+    assert!(run_all(&Device::new(ReferenceEngine::new()), quick, exact) >= 40);
 }
 
 #[test]
 #[ignore = "minutes of processor time"]
 fn large_supported_cases_in_f64() {
-    run_all(&mut ReferenceEngine::new(), |case| !quick(case), exact);
+    run_all(&Device::new(ReferenceEngine::new()), |case| !quick(case), exact);
 }
 
 /// Holds an engine to the cases' own tolerances and prints the ratios to a float32 run's error.
-fn within_tolerance(engine: &mut dyn Engine, choose: impl Fn(&Case) -> bool) {
+fn within_tolerance(device: &Device, choose: impl Fn(&Case) -> bool) {
     let (mut ratios, mut failures) = (vec![], vec![]);
     for case in cases() {
         if !golden::is_supported(&case) || case.is_no_test() || !choose(&case) {
             continue;
         }
-        let outputs = pollster::block_on(golden::run(&case, engine, Memory::StoreAll)).unwrap();
+        let outputs = pollster::block_on(golden::run(&case, device, Memory::StoreAll)).unwrap();
         for c in golden::compare(&case, &outputs) {
             if c.ratio > 0.0 {
                 ratios.push((c.ratio, format!("{} {}", case.name, c.name)));
@@ -228,20 +229,20 @@ fn within_tolerance(engine: &mut dyn Engine, choose: impl Fn(&Case) -> bool) {
 
 #[test]
 fn supported_cases_on_the_processor() {
-    within_tolerance(&mut CpuEngine::new(0), |_| true);
+    within_tolerance(&Device::new(CpuEngine::new(0)), |_| true);
 }
 
 #[test]
 fn supported_cases_on_the_gpu() {
-    let Some(mut engine) = gpu() else { return };
-    within_tolerance(&mut engine, quick);
+    let Some(device) = gpu() else { return };
+    within_tolerance(&device, quick);
 }
 
 #[test]
 #[ignore = "minutes of processor time"]
 fn large_supported_cases_on_the_gpu() {
-    let Some(mut engine) = gpu() else { return };
-    within_tolerance(&mut engine, |case| !quick(case));
+    let Some(device) = gpu() else { return };
+    within_tolerance(&device, |case| !quick(case));
 }
 
 /// The outputs whose error on a GPU is the largest beside that of the float32 reference, computed here
@@ -276,7 +277,7 @@ fn the_largest_ratios_are_those_of_single_precision() {
             x("x").iter().map(|x| f64::from(f64::from(x * std::f32::consts::LOG2_E).exp2() as f32)).collect()
         }),
     ];
-    let mut engine = gpu();
+    let engine = gpu();
     for (name, output, emulate) in emulations {
         let places = [Some(bundled()), shared()].into_iter().flatten();
         let Some(folder) = places.map(|place| place.join(name)).find(|folder| folder.is_dir()) else {
@@ -291,8 +292,8 @@ fn the_largest_ratios_are_those_of_single_precision() {
         println!("{name} {output}: {ours:.3e} in f32, reference {reference:.1e}, ratio {:.1}", ours / reference);
         assert!(ours / reference > 5.0, "{name} {output} needs no explanation");
         // Other drivers may join and reorder sums.
-        if let Some(engine) = engine.as_mut().filter(|engine| engine.info().software) {
-            let outputs = pollster::block_on(golden::run(&case, engine, Memory::StoreAll)).unwrap();
+        if let Some(device) = engine.as_ref().filter(|device| device.info().software) {
+            let outputs = pollster::block_on(golden::run(&case, device, Memory::StoreAll)).unwrap();
             let error = relative_error(&outputs[output], expected);
             println!("  {error:.3e} on the GPU");
             assert!(error < 2.0 * ours, "{name} {output}: {error:e} on the GPU, {ours:e} computed here");
@@ -301,11 +302,11 @@ fn the_largest_ratios_are_those_of_single_precision() {
 }
 
 /// The machine's adapter, software ones included; CI must have one.
-fn gpu() -> Option<GpuEngine> {
+fn gpu() -> Option<Device> {
     match pollster::block_on(GpuEngine::new("auto")) {
         Ok(engine) => {
             println!("on {}", engine.info().adapter);
-            Some(engine)
+            Some(Device::new(engine))
         }
         Err(error) if ["CI", "REQUIRE_GPU"].iter().all(|name| std::env::var_os(name).is_none()) => {
             println!("skipped: {error}");

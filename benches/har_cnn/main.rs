@@ -27,15 +27,17 @@ use std::fmt::Display;
 use serde_json::{Value, json};
 use stackelberg::autodiff::{grad, hvp};
 use stackelberg::bilevel::{
-    Estimate, Loss, Memory, ParameterMap, Problem, Session, SessionData, Set, Source, Targets, TrainingLoss, Unattended,
+    Estimate, Loss, Memory, ParameterMap, Problem, Session, SessionData, Set, Source, Targets, TrainingLoss,
+    Unattended, programs,
 };
 use stackelberg::compile::{Output, Program, compile};
 use stackelberg::cpu::CpuEngine;
-use stackelberg::engine::{BindingId, BufferId, Command, Engine, ProgramId, Values};
+use stackelberg::engine::{BindingId, BufferId, Command, ProgramId, Values};
 use stackelberg::gpu::GpuEngine;
 use stackelberg::ir::{DType, Graph, NodeId};
 use stackelberg::nn::{Model, optim, reading::Predicting, zoo};
 use stackelberg::reference::ReferenceEngine;
+use stackelberg::rig::Device;
 use web_time::Instant;
 
 const BATCH: usize = 64;
@@ -59,18 +61,18 @@ fn main() {
 async fn run(arguments: &[String]) {
     let option = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1).cloned());
     let number = |name: &str, default| option(name).map_or(default, |n| n.parse().unwrap_or_else(|_| panic!("{name}")));
-    let device = option("--device").unwrap_or_else(|| "cpu".to_owned());
+    let choice = option("--device").unwrap_or_else(|| "cpu".to_owned());
     let base = host::resident();
     let steps = option("--T").unwrap_or_else(|| "20".to_owned());
     let mut bench = Bench {
-        engine: open(&device).await,
-        device,
+        device: open(&choice).await,
+        choice,
         repeat: number("--repeat", 5),
         round: number("--round", 0),
         json: option("--json"),
         base,
     };
-    say!("{} on {}", bench.device, bench.engine.info().adapter);
+    say!("{} on {}", bench.choice, bench.device.info().adapter);
     for work in option("--work").unwrap_or_else(|| "w1,w3,w2".to_owned()).split(',') {
         match work {
             "w1" => bench.training_step().await,
@@ -85,12 +87,12 @@ async fn run(arguments: &[String]) {
     }
 }
 
-async fn open(device: &str) -> Box<dyn Engine> {
+async fn open(device: &str) -> Device {
     match (device, device.strip_prefix("cpu:")) {
-        ("reference", _) => Box::new(ReferenceEngine::new()),
-        ("cpu", _) => Box::new(CpuEngine::new(0)),
-        (_, Some(threads)) => Box::new(CpuEngine::new(threads.parse().expect("cpu:THREADS"))),
-        _ => Box::new(GpuEngine::new(device).await.unwrap_or_else(|error| panic!("{error}"))),
+        ("reference", _) => Device::new(ReferenceEngine::new()),
+        ("cpu", _) => Device::new(CpuEngine::new(0)),
+        (_, Some(threads)) => Device::new(CpuEngine::new(threads.parse().expect("cpu:THREADS"))),
+        _ => Device::new(GpuEngine::new(device).await.unwrap_or_else(|error| panic!("{error}"))),
     }
 }
 
@@ -196,8 +198,8 @@ fn check(what: &str, got: f64, wanted: f64, tolerance: f64) {
 // ---- measuring ----
 
 struct Bench {
-    engine: Box<dyn Engine>,
-    device: String,
+    device: Device,
+    choice: String,
     repeat: usize,
     round: usize,
     json: Option<String>,
@@ -238,7 +240,7 @@ fn row(name: impl Display, cost: Cost, times: usize, unit: &str) {
 impl Bench {
     fn put(&self, work: &str, variant: &str, mut values: Value) {
         let Some(path) = &self.json else { return };
-        let variant = [self.device.as_str(), variant].join(" ").trim().to_owned();
+        let variant = [self.choice.as_str(), variant].join(" ").trim().to_owned();
         for (key, value) in [
             ("peer", json!("stackelberg")),
             ("work", json!(work)),
@@ -256,7 +258,8 @@ impl Bench {
         let problem = problem(STEPS);
         let data = data(&problem);
         let Targets::Labels(labels) = &data.train.targets else { unreachable!("windows have labels") };
-        let mut arrays = Arrays::new(&mut *self.engine, &problem.step().compile().expect("the step compiles")).await;
+        let mut arrays =
+            Arrays::new(&self.device, &programs::step(&problem).compile().expect("the step compiles")).await;
         let [layer_of, is_kernel] = ParameterMap::values(&problem.model);
         arrays.write("layer_of", Values::U32(&layer_of));
         arrays.write("is_kernel", Values::U32(&is_kernel));
@@ -304,10 +307,10 @@ impl Bench {
         let direction = parameters(model, 301, true);
         let Targets::Labels(labels) = &data.train.targets else { unreachable!("windows have labels") };
         let [layer_of, is_kernel] = ParameterMap::values(model);
-        let engine = &mut *self.engine;
-        let mut measure = async |name: &str, outputs: &[(&str, NodeId)], read: &str| {
+        let device = &self.device;
+        let measure = async |name: &str, outputs: &[(&str, NodeId)], read: &str| {
             let outputs: Vec<Output> = outputs.iter().map(|(name, id)| Output::new(name, *id)).collect();
-            let mut arrays = Arrays::new(engine, &compile(name, &g, &outputs).expect("the graph compiles")).await;
+            let mut arrays = Arrays::new(device, &compile(name, &g, &outputs).expect("the graph compiles")).await;
             arrays.write("theta", Values::F32(&data.initial));
             arrays.write("along", Values::F32(&direction));
             arrays.write("l2_log", Values::F64(&[(2.0 * L2).ln(); 4]));
@@ -344,7 +347,7 @@ impl Bench {
         let mut first: Option<Estimate> = None;
         for (name, memory) in [("Revolve, 8 slots", Memory::Slots(8)), ("store all", Memory::StoreAll)] {
             host::forget_peak();
-            let session = Session::new(&mut *self.engine, problem.clone(), &data, memory).await;
+            let session = Session::new(&self.device, problem.clone(), &data, memory).await;
             let mut session = session.unwrap_or_else(|error| panic!("{error}"));
             let mut estimate = None;
             let cost_of_sweep = cost(self.repeat, async || {
@@ -353,7 +356,7 @@ impl Bench {
             })
             .await;
             let peak = host::peak() - self.base;
-            let counted = session.engine().counters().bytes as f64 / f64::from(1 << 20);
+            let counted = session.device().counters().bytes as f64 / f64::from(1 << 20);
             let training = cost(self.repeat, async || {
                 session.train(&lambda, &mut Unattended).await.unwrap_or_else(|error| panic!("{error}"));
             })
@@ -397,27 +400,27 @@ impl Bench {
 }
 
 /// A program's arrays by name.
-struct Arrays<'e> {
-    engine: &'e mut dyn Engine,
+struct Arrays {
+    device: Device,
     program: Program,
     loaded: ProgramId,
     buffers: HashMap<String, BufferId>,
 }
 
-impl<'e> Arrays<'e> {
-    async fn new(engine: &'e mut dyn Engine, program: &Program) -> Self {
-        let loaded = engine.load(program).await.unwrap_or_else(|error| panic!("{error}"));
+impl Arrays {
+    async fn new(device: &Device, program: &Program) -> Self {
+        let loaded = device.load(program).await.unwrap_or_else(|error| panic!("{error}"));
         let mut buffers = HashMap::new();
         for index in program.inputs.iter().chain(&program.outputs) {
             let buffer = program.buffer(*index);
-            let array = || engine.create(&buffer.name, buffer.dtype, buffer.len).unwrap_or_else(|e| panic!("{e}"));
+            let array = || device.create(&buffer.name, buffer.dtype, buffer.len).unwrap_or_else(|e| panic!("{e}"));
             buffers.entry(buffer.name.clone()).or_insert_with(array);
         }
-        Arrays { engine, program: program.clone(), loaded, buffers }
+        Arrays { device: device.clone(), program: program.clone(), loaded, buffers }
     }
 
     fn write(&mut self, name: &str, values: Values) {
-        self.engine.write(self.buffers[name], 0, values).unwrap_or_else(|error| panic!("{error}"));
+        self.device.write(self.buffers[name], 0, values).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// Binds every port to the array of its name, or of the name that `others` gives.
@@ -428,21 +431,22 @@ impl<'e> Arrays<'e> {
         };
         let inputs: Vec<BufferId> = self.program.inputs.iter().copied().map(array).collect();
         let outputs: Vec<BufferId> = self.program.outputs.iter().copied().map(array).collect();
-        self.engine.bind(self.loaded, &inputs, &outputs).unwrap_or_else(|error| panic!("{error}"))
+        self.device.bind(self.loaded, &inputs, &outputs).unwrap_or_else(|error| panic!("{error}"))
     }
 
     async fn run(&mut self, commands: &[Command]) {
-        self.engine.submit(commands).unwrap_or_else(|error| panic!("{error}"));
-        self.engine.finish().await.unwrap_or_else(|error| panic!("{error}"));
+        self.device.submit(commands).unwrap_or_else(|error| panic!("{error}"));
+        self.device.finish().await.unwrap_or_else(|error| panic!("{error}"));
     }
 
     async fn read(&mut self, name: &str) -> Vec<f64> {
-        self.engine.read(&[self.buffers[name]]).await.unwrap_or_else(|error| panic!("{error}")).remove(0)
+        self.device.read(&[self.buffers[name]]).await.unwrap_or_else(|error| panic!("{error}")).remove(0)
     }
 }
 
-impl Drop for Arrays<'_> {
+impl Drop for Arrays {
     fn drop(&mut self) {
-        self.buffers.values().for_each(|&array| self.engine.destroy(array));
+        self.buffers.values().for_each(|&array| self.device.destroy(array));
+        self.device.unload(self.loaded);
     }
 }

@@ -25,9 +25,9 @@ use stackelberg::bilevel::{
 };
 use stackelberg::cpu::CpuEngine;
 use stackelberg::data::{self, Split};
-use stackelberg::engine::Engine;
 use stackelberg::experiment::config::TuneConfig;
 use stackelberg::experiment::setup::{outer_windows, problem, set};
+use stackelberg::rig::Device;
 
 const SLOTS: usize = 16;
 const LAST: usize = 20;
@@ -224,8 +224,8 @@ impl Bench {
 
     async fn training(&self, steps: usize, weights: bool) -> Training {
         let (problem, data, lambda) = self.problem(steps, weights);
-        let mut engine = CpuEngine::new(self.threads);
-        let session = Session::new(&mut engine, problem, &data, Memory::Slots(1)).await;
+        let engine = Device::new(CpuEngine::new(self.threads));
+        let session = Session::new(&engine, problem, &data, Memory::Slots(1)).await;
         let mut session = session.unwrap_or_else(|error| panic!("{error}"));
         let run = async || {
             session.train(&lambda, &mut Unattended).await.unwrap_or_else(|error| panic!("{error}"));
@@ -246,8 +246,8 @@ impl Bench {
         let along = asked.directions(&problem);
         let before = host::resident();
         host::forget_peak();
-        let mut engine = CpuEngine::new(self.threads);
-        let mut session = Session::new(&mut engine, problem, &data, method).await.unwrap_or_else(|e| panic!("{e}"));
+        let engine = Device::new(CpuEngine::new(self.threads));
+        let mut session = Session::new(&engine, problem, &data, method).await.unwrap_or_else(|e| panic!("{e}"));
         let mut estimate = None;
         let sweep = async || {
             let sweep = session.estimate(&lambda, &along, &mut Unattended).await;

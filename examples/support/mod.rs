@@ -9,11 +9,12 @@ use stackelberg::bilevel::{Set, Targets};
 use stackelberg::cpu::CpuEngine;
 use stackelberg::data::har::{builtin, statistics};
 use stackelberg::data::{Dataset, Split, Standardizer, SubjectSplit, catalog};
+use stackelberg::rig::Device;
 use stackelberg::rng::{Purpose, Stream};
 
 /// The processor's engine on all cores; a GPU's is made by `gpu::GpuEngine`.
-pub fn engine() -> CpuEngine {
-    CpuEngine::new(std::thread::available_parallelism().map_or(1, usize::from))
+pub fn device() -> Device {
+    Device::new(CpuEngine::new(std::thread::available_parallelism().map_or(1, usize::from)))
 }
 
 /// The built-in activity data, split by people.

@@ -3,26 +3,13 @@
 use std::fmt::Write as _;
 
 use super::checkpoint::Plan;
+use super::inner::Inner;
 use super::method::Room;
-use super::problem::{CHUNK, Function, Problem, Source};
-use super::{Method, ParameterMap, SolveError};
+use super::programs::{self, BAD_STEP, OUTER_LAMBDA};
+use super::{Method, Problem, SolveError};
 use crate::compile::Program;
 use crate::ir::DType;
-
-/// An array that a session keeps on the device.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Array {
-    pub name: String,
-    pub dtype: DType,
-    /// Elements, of four bytes each.
-    pub len: usize,
-}
-
-impl Array {
-    pub(super) fn new(name: &str, dtype: DType, len: usize) -> Self {
-        Array { name: name.to_owned(), dtype, len }
-    }
-}
+use crate::rig::{Array, Function};
 
 /// The functions and programs of a problem with a method, and the memory its sweeps take.
 pub struct Blueprint {
@@ -44,21 +31,22 @@ impl Blueprint {
     /// Checks and compiles a problem whose outer loss is taken on `validation` examples, and plans its memory. A
     /// [`Memory`](super::Memory) alone stands for reverse mode.
     pub fn new(problem: &Problem, validation: usize, method: impl Into<Box<dyn Method>>) -> Result<Self, SolveError> {
-        Self::of(problem, validation, &*method.into())
+        Self::of(&Problem { validation, ..problem.clone() }, &*method.into())
     }
 
-    /// The same for a method that is still to be used.
-    pub fn of(problem: &Problem, validation: usize, method: &dyn Method) -> Result<Self, SolveError> {
-        problem.check()?;
-        let mut functions = vec![problem.step()];
-        functions.extend(method.functions(problem));
-        functions.push(problem.outer_gradient(validation));
+    /// The same for any inner problem and a method that is still to be used.
+    pub fn of(inner: &dyn Inner, method: &dyn Method) -> Result<Self, SolveError> {
+        inner.check()?;
+        let mut functions = vec![programs::step(inner)];
+        functions.extend(method.functions(inner));
+        functions.push(programs::outer_gradient(inner));
+        functions.push(programs::begin(inner));
         let programs: Vec<Program> = functions.iter().map(Function::compile).collect::<Result<_, _>>()?;
-        let mut arrays = arrays(problem, validation);
-        arrays.extend(method.arrays(problem));
-        let state = 4 * (problem.state_len() as u64 + 1);
+        let mut arrays = arrays(inner, &functions);
+        arrays.extend(method.arrays(inner));
+        let state = 4 * (inner.state_len() as u64 + 1);
         let scratch = shared_scratch_bytes(&programs);
-        let checkpoints = method.plan(problem, Room { fixed: fixed(&arrays, scratch), state })?;
+        let checkpoints = method.plan(inner, Room { fixed: fixed(&arrays, scratch), state })?;
         Ok(Blueprint { functions, programs, arrays, scratch, state, checkpoints })
     }
 
@@ -106,42 +94,29 @@ fn shared_scratch_bytes(programs: &[Program]) -> u64 {
     (0..slots).map(|slot| largest(slot) as u64).sum()
 }
 
-/// Every array of a problem but the training states.
-fn arrays(problem: &Problem, validation: usize) -> Vec<Array> {
-    let (d, layout) = (problem.model.parameter_count(), problem.layout());
-    let example: usize = problem.model.input().iter().product();
-    let outputs: usize = problem.model.output().iter().product();
-    let targets = |count: usize| if problem.loss.takes_labels() { count } else { count * outputs };
-    let mut list = vec![];
-    let mut declare = |name: &str, dtype, len| list.push(Array::new(name, dtype, len));
-    declare("lambda", DType::F32, layout.len());
-    declare("gradient", DType::F32, problem.state_len());
-    declare("losses", DType::F32, problem.steps);
-    declare("bad_step", DType::U32, 1);
-    declare("value", DType::F32, 1);
-    declare("chunk", DType::U32, 1);
-    // One chunk of whichever set is evaluated.
-    declare("set_x", DType::F32, CHUNK * example);
-    declare("set_y", problem.loss.target_type(), targets(CHUNK));
-    declare("limit", DType::U32, 1);
-    if problem.loss.takes_labels() {
-        declare("confusion", DType::F32, outputs * outputs);
+/// Every array that sweeps need but the training states and a method's own.
+fn arrays(inner: &dyn Inner, functions: &[Function]) -> Vec<Array> {
+    let (lambda, weights) = (inner.lambda_len(), inner.weights());
+    let mut list = vec![
+        Array::new("lambda", DType::F32, lambda),
+        Array::new("given", DType::F32, weights),
+        Array::new("gradient", DType::F32, inner.state_len()),
+        Array::new(BAD_STEP, DType::U32, 1),
+        Array::new("value", DType::F32, 1),
+        Array::new("chunk", DType::U32, 1),
+    ];
+    for function in functions {
+        match function.name {
+            "step" => {
+                let records = programs::records(function).into_iter();
+                list.extend(records.map(|name| Array::new(name, DType::F32, inner.steps())));
+            }
+            "outer_gradient" if programs::sees_lambda(function) => {
+                list.push(Array::new(OUTER_LAMBDA, DType::F32, lambda));
+            }
+            _ => {}
+        }
     }
-    for name in ParameterMap::INPUTS {
-        declare(name, DType::U32, d);
-    }
-    for (name, count) in [("train", problem.train), ("validation", validation)] {
-        declare(&format!("{name}_x"), DType::F32, count * example);
-        declare(&format!("{name}_y"), problem.loss.target_type(), targets(count));
-    }
-    if problem.batches == Source::Table {
-        declare("batches", DType::U32, problem.steps * problem.batch);
-    }
-    if problem.masked() == Some(Source::Table) {
-        declare("masks", DType::F32, problem.steps * problem.mask_len());
-    }
-    if problem.takes_seed() {
-        declare("seed", DType::U32, 2);
-    }
+    list.extend(inner.arrays());
     list
 }

@@ -1,68 +1,50 @@
-//! What a hypergradient is taken in: directions in the space of the hyperparameter vector and the
-//! initial weights.
+//! What a hypergradient is taken in: directions in the space of the hyperparameter vector.
 //!
-//! The variables u that somebody tunes move the general arrays, λ = a(u), and perhaps the initial
-//! weights. Each is one column of that map's Jacobian: a method that goes backwards multiplies its
-//! cotangent with the columns, one that goes forwards starts from them.
+//! The variables u that somebody tunes move the vector, λ = a(u). Each is one column of that map's Jacobian: a method
+//! that goes backwards multiplies its cotangent with the columns, one that goes forwards starts from them.
 
 use std::ops::Range;
 
+use super::inner::{Acting, Inner, Through};
 use super::{Problem, SolveError};
-
-/// Something that a direction may move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coordinate {
-    /// An entry of the hyperparameter vector (see [`Layout`](super::Layout)).
-    Lambda(usize),
-    /// An initial weight.
-    Initial(usize),
-}
 
 /// A list of directions, each with few entries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Directions {
+    /// Length of the hyperparameter vector.
     lambda: usize,
-    weights: usize,
     /// Where each direction's entries end.
     ends: Vec<usize>,
-    /// The first entry that the problem does not have.
-    beyond: Option<Coordinate>,
-    entries: Vec<(Coordinate, f64)>,
+    /// Places in the vector, with factors.
+    entries: Vec<(usize, f64)>,
 }
 
 impl Directions {
     /// No direction yet.
-    pub fn new(problem: &Problem) -> Self {
-        let (lambda, weights) = (problem.layout().len(), problem.model.parameter_count());
-        Directions { lambda, weights, ends: vec![], beyond: None, entries: vec![] }
+    pub fn new(inner: &dyn Inner) -> Self {
+        Directions { lambda: inner.lambda_len(), ends: vec![], entries: vec![] }
     }
 
     /// Every entry of the hyperparameter vector by itself.
-    pub fn arrays(problem: &Problem) -> Self {
-        Self::new(problem).each(0..problem.layout().len())
+    pub fn arrays(inner: &dyn Inner) -> Self {
+        Self::new(inner).each(0..inner.lambda_len())
     }
 
     /// Adds a direction.
-    pub fn push(&mut self, entries: impl IntoIterator<Item = (Coordinate, f64)>) {
-        let first = self.entries.len();
+    pub fn push(&mut self, entries: impl IntoIterator<Item = (usize, f64)>) {
         self.entries.extend(entries);
-        let lacks = |at: &Coordinate| match *at {
-            Coordinate::Lambda(i) => i >= self.lambda,
-            Coordinate::Initial(i) => i >= self.weights,
-        };
-        self.beyond = self.beyond.or_else(|| self.entries[first..].iter().map(|(at, _)| *at).find(lacks));
         self.ends.push(self.entries.len());
     }
 
     /// Adds a direction for each entry of a range of the hyperparameter vector.
     pub fn each(mut self, range: Range<usize>) -> Self {
-        range.for_each(|i| self.push([(Coordinate::Lambda(i), 1.0)]));
+        range.for_each(|i| self.push([(i, 1.0)]));
         self
     }
 
     /// Adds one direction that moves a range of the hyperparameter vector together.
     pub fn shared(mut self, range: Range<usize>) -> Self {
-        self.push(range.map(|i| (Coordinate::Lambda(i), 1.0)));
+        self.push(range.map(|i| (i, 1.0)));
         self
     }
 
@@ -70,7 +52,7 @@ impl Directions {
     pub fn log_lr_layers(mut self, problem: &Problem) -> Self {
         let (table, layers) = (problem.layout().log_lr, problem.model.parameter_layers());
         for layer in 0..layers {
-            self.push(table.clone().skip(layer).step_by(layers).map(|i| (Coordinate::Lambda(i), 1.0)));
+            self.push(table.clone().skip(layer).step_by(layers).map(|i| (i, 1.0)));
         }
         self
     }
@@ -81,18 +63,6 @@ impl Directions {
         table.step_by(layers).fold(self, |directions, row| directions.shared(row..row + layers))
     }
 
-    /// Adds a direction for each initial weight.
-    pub fn initial_weights(mut self) -> Self {
-        (0..self.weights).for_each(|i| self.push([(Coordinate::Initial(i), 1.0)]));
-        self
-    }
-
-    /// Adds the logarithm σ of the scale of the initial weights w₀ = e^σ ξ, times a factor.
-    pub fn initial_scale(mut self, initial: &[f32], factor: f64) -> Self {
-        self.push(initial.iter().enumerate().map(|(i, &w)| (Coordinate::Initial(i), factor * f64::from(w))));
-        self
-    }
-
     pub fn len(&self) -> usize {
         self.ends.len()
     }
@@ -101,53 +71,40 @@ impl Directions {
         self.ends.is_empty()
     }
 
-    /// The entries of one direction.
-    pub fn entries(&self, direction: usize) -> &[(Coordinate, f64)] {
+    /// The entries of one direction: places in the hyperparameter vector, with factors.
+    pub fn entries(&self, direction: usize) -> &[(usize, f64)] {
         let start = direction.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.entries[start..self.ends[direction]]
     }
 
     /// Whether some direction moves an entry of a range of the hyperparameter vector.
-    pub fn move_lambda(&self, range: Range<usize>) -> bool {
-        self.entries.iter().any(|(at, _)| matches!(at, Coordinate::Lambda(i) if range.contains(i)))
+    pub fn moves(&self, range: &Range<usize>) -> bool {
+        self.entries.iter().any(|(at, _)| range.contains(at))
     }
 
-    /// Whether some direction moves initial weights.
-    pub fn move_initial(&self) -> bool {
-        self.entries.iter().any(|(at, _)| matches!(at, Coordinate::Initial(_)))
+    /// The first part of the hyperparameter vector that acts in one of these ways and that some direction moves.
+    pub fn moved(&self, inner: &dyn Inner, ways: &[Through]) -> Option<Acting> {
+        inner.lambda().into_iter().find(|part| ways.contains(&part.through) && self.moves(&part.range))
     }
 
-    /// The derivative along each direction, from those in the hyperparameter vector and, where they
-    /// are moved, the initial weights (a training state's cotangent begins with them).
-    pub fn pull_back(&self, lambda: &[f64], initial: &[f64]) -> Vec<f64> {
-        let term = |&(at, factor): &(Coordinate, f64)| match at {
-            Coordinate::Lambda(i) => factor * lambda[i],
-            Coordinate::Initial(i) => factor * initial[i],
-        };
-        (0..self.len()).map(|k| self.entries(k).iter().map(term).sum()).collect()
+    /// The derivative along each direction, from those in the hyperparameter vector.
+    pub fn pull_back(&self, lambda: &[f64]) -> Vec<f64> {
+        (0..self.len()).map(|k| self.entries(k).iter().map(|&(at, factor)| factor * lambda[at]).sum()).collect()
     }
 
-    /// A direction as two full vectors: tangents of the hyperparameters and of a state that begins
-    /// with the weights.
-    pub(super) fn write(&self, direction: usize, lambda: &mut [f64], state: &mut [f64]) {
-        for &(at, factor) in self.entries(direction) {
-            match at {
-                Coordinate::Lambda(i) => lambda[i] += factor,
-                Coordinate::Initial(i) => state[i] += factor,
+    /// Adds a direction to a full vector: a tangent of the hyperparameters.
+    pub fn write(&self, direction: usize, lambda: &mut [f64]) {
+        self.entries(direction).iter().for_each(|&(at, factor)| lambda[at] += factor);
+    }
+
+    /// Whether they were made for a hyperparameter vector of this length.
+    pub(super) fn check(&self, inner: &dyn Inner) -> Result<(), SolveError> {
+        let wanted = inner.lambda_len();
+        let what = match self.entries.iter().find(|(at, _)| *at >= self.lambda) {
+            _ if self.lambda != wanted => {
+                format!("they were made for {} hyperparameters, and this problem has {wanted}", self.lambda)
             }
-        }
-    }
-
-    /// Whether they were made for a problem of this size.
-    pub(super) fn check(&self, problem: &Problem) -> Result<(), SolveError> {
-        let has = [problem.layout().len(), problem.model.parameter_count()];
-        let what = match self.beyond {
-            _ if [self.lambda, self.weights] != has => format!(
-                "they were made for a problem of {} hyperparameters and {} weights, and this one has {} and {}",
-                self.lambda, self.weights, has[0], has[1]
-            ),
-            Some(Coordinate::Lambda(i)) => format!("one moves hyperparameter {i} of {}, counted from 0", has[0]),
-            Some(Coordinate::Initial(i)) => format!("one moves initial weight {i} of {}, counted from 0", has[1]),
+            Some((at, _)) => format!("one moves hyperparameter {at} of {wanted}, counted from 0"),
             None => return Ok(()),
         };
         Err(SolveError::Data { set: "directions".to_owned(), what })

@@ -1,8 +1,10 @@
 //! Why there is no result.
 
 use super::checkpoint::Plan;
+use super::snapshot::SnapshotError;
 use crate::compile::CompileError;
 use crate::engine::{EngineError, mebibytes};
+use crate::rig::RigError;
 
 /// Why a sweep ended without a result.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,10 @@ pub enum SolveError {
     Length { what: String, given: usize, wanted: usize },
     #[error("stopped")]
     Stopped,
+    #[error("a method asks for what it has not declared: {0}")]
+    Method(RigError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
 }
 
 /// A method that cannot see a hyperparameter says so; it never answers zero.
@@ -57,4 +63,16 @@ pub struct Refusal {
     pub reason: String,
     /// The method that can.
     pub instead: &'static str,
+}
+
+impl From<RigError> for SolveError {
+    fn from(error: RigError) -> Self {
+        match error {
+            RigError::Engine(error) => error.into(),
+            RigError::Compile(error) => error.into(),
+            RigError::Length { array, given, wanted } => SolveError::Length { what: array, given, wanted },
+            RigError::Stopped => SolveError::Stopped,
+            RigError::NoArray(_) | RigError::NoProgram(_) => SolveError::Method(error),
+        }
+    }
 }

@@ -6,8 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::problem::Problem;
-use super::{Coordinate, Directions, Estimate, Noise, SolveError, Transform};
+use super::{Directions, Estimate, Noise, Problem, SolveError, Transform};
 use crate::nn::optim::Optimizer;
 
 /// A kind of hyperparameter.
@@ -110,7 +109,7 @@ impl Kind {
     pub fn count(self, problem: &Problem) -> usize {
         let (layout, layers) = (problem.layout(), problem.model.parameter_layers());
         match self {
-            Kind::Lr | Kind::InitialScale => 1,
+            Kind::Lr => 1,
             Kind::LrLayers => layers,
             Kind::LrSchedule => problem.steps,
             Kind::Momentum | Kind::Betas | Kind::Epsilon => self.scalars(problem).len(),
@@ -122,7 +121,8 @@ impl Kind {
             }
             Kind::ExampleWeights => layout.weights.len(),
             Kind::Regularizer => layout.regularizer.len(),
-            Kind::InitialWeights => problem.model.parameter_count(),
+            Kind::InitialScale => layout.initial_scale_log.len(),
+            Kind::InitialWeights => layout.initial_weights.len(),
         }
     }
 
@@ -168,7 +168,7 @@ impl Kind {
 
     /// Whether a problem that has it needs to be told its value.
     fn is_required(self) -> bool {
-        !matches!(self, Kind::LrLayers | Kind::LrSchedule | Kind::L2Global | Kind::InitialScale | Kind::InitialWeights)
+        !matches!(self, Kind::LrLayers | Kind::LrSchedule | Kind::L2Global)
     }
 
     fn holds(self) -> Holds {
@@ -180,7 +180,7 @@ impl Kind {
         }
     }
 
-    /// The entries of the hyperparameter vector that its k-th value moves; none for initial weights.
+    /// The entries of the hyperparameter vector that its k-th value moves.
     fn entries(self, problem: &Problem, k: usize) -> Box<dyn Iterator<Item = usize>> {
         let (layout, layers) = (problem.layout(), problem.model.parameter_layers());
         let only = |i: usize| Box::new(std::iter::once(i));
@@ -197,7 +197,8 @@ impl Kind {
             }
             Kind::ExampleWeights => only(layout.weights.start + k),
             Kind::Regularizer => only(layout.regularizer.start + k),
-            Kind::InitialScale | Kind::InitialWeights => Box::new(std::iter::empty()),
+            Kind::InitialScale => only(layout.initial_scale_log.start),
+            Kind::InitialWeights => only(layout.initial_weights.start + k),
         }
     }
 }
@@ -318,33 +319,13 @@ impl Hyperparameters {
         lambda
     }
 
-    /// The initial weights, where a group sets them: its own or those given, scaled.
-    pub fn initial(&self, given: &[f32]) -> Option<Vec<f32>> {
-        let group = |kind: Kind| self.groups.iter().find(|group| group.kind == kind);
-        let (scale, weights) = (group(Kind::InitialScale), group(Kind::InitialWeights));
-        if scale.is_none() && weights.is_none() {
-            return None;
-        }
-        let factor = scale.map_or(1.0, |group| group.held(0).0.exp());
-        let weights = weights.map(|group| group.constrained().collect());
-        let weights: Vec<f64> = weights.unwrap_or_else(|| given.iter().map(|&w| f64::from(w)).collect());
-        Some(weights.into_iter().map(|w| (factor * w) as f32).collect())
-    }
-
-    /// What the tuned groups' unconstrained values move, one after another; `initial` are the weights
-    /// that the training begins with.
-    pub fn directions(&self, problem: &Problem, initial: &[f32]) -> Directions {
+    /// What the tuned groups' unconstrained values move, one after another.
+    pub fn directions(&self, problem: &Problem) -> Directions {
         let mut directions = Directions::new(problem);
-        let scale = self.groups.iter().find(|group| group.kind == Kind::InitialScale);
-        let scale = scale.map_or(1.0, |group| group.held(0).0.exp());
         for group in self.groups.iter().filter(|g| g.tuned) {
             for k in 0..group.values.len() {
                 let (_, slope) = group.held(k);
-                match group.kind {
-                    Kind::InitialScale => directions = directions.initial_scale(initial, slope),
-                    Kind::InitialWeights => directions.push([(Coordinate::Initial(k), slope * scale)]),
-                    kind => directions.push(kind.entries(problem, k).map(|i| (Coordinate::Lambda(i), slope))),
-                }
+                directions.push(group.kind.entries(problem, k).map(|i| (i, slope)));
             }
         }
         directions
@@ -368,7 +349,11 @@ impl Hyperparameters {
 
     /// Moves the variables by a step of an outer optimiser, which takes them with the loss (NaN where the
     /// training diverged) and the hypergradient found at them, and says whether it accepted that point.
-    pub(super) fn advance(&mut self, estimate: &Estimate, step: impl FnOnce(&mut [f64], f64, &[f64]) -> bool) -> bool {
+    pub(in crate::bilevel) fn advance(
+        &mut self,
+        estimate: &Estimate,
+        step: impl FnOnce(&mut [f64], f64, &[f64]) -> bool,
+    ) -> bool {
         let loss = if estimate.bad_step.is_some() { f64::NAN } else { estimate.outer_loss };
         let mut variables = self.variables();
         let accepted = step(&mut variables, loss, &estimate.hypergradient);
@@ -399,6 +384,8 @@ mod tests {
             weights: true,
             noise: vec![Noise::Scaling, Noise::Dropout, Noise::Jitter],
             regularizer: Some(Regularizer::new(3, |g, w, _| g.sum_all(w))),
+            initial_weights: true,
+            initial_scale: true,
             ..Problem::new(zoo::har_cnn(&[128, 9], 2, 3, 6, 0.5).unwrap(), Loss::CrossEntropy, optimizer, 5, 7)
         }
     }
@@ -414,7 +401,7 @@ mod tests {
         })
     }
 
-    /// Directions are the derivatives of the arrays and of the initial weights.
+    /// Directions are the derivatives of the arrays.
     #[test]
     fn directions_are_differences() {
         let transforms = [None, Some(Transform::Within { low: -0.5, high: 0.9 }), Some(Transform::Above { low: 0.1 })];
@@ -425,9 +412,7 @@ mod tests {
             let problem = problem(optimizer);
             let point = all(&problem, transform);
             point.check(&problem).unwrap();
-            let given = problem.model.initial_parameters(1);
-            let initial = point.initial(&given).unwrap();
-            let directions = point.directions(&problem, &initial);
+            let directions = point.directions(&problem);
             let variables = point.variables();
             assert_eq!(directions.len(), variables.len());
             let at = |k: usize, step: f64| {
@@ -435,20 +420,16 @@ mod tests {
                 let mut variables = variables.clone();
                 variables[k] += step;
                 moved.set_variables(&variables);
-                (moved.arrays(&problem), moved.initial(&given).unwrap())
+                moved.arrays(&problem)
             };
             for k in (0..variables.len()).filter(|k| k % 13 == 0 || *k < 30) {
-                let (mut lambda, mut state) = (vec![0.0; problem.layout().len()], vec![0.0; initial.len()]);
-                directions.write(k, &mut lambda, &mut state);
+                let mut lambda = vec![0.0; problem.layout().len()];
+                directions.write(k, &mut lambda);
                 let h = 1e-5;
-                let ((up, up_initial), (down, down_initial)) = (at(k, h), at(k, -h));
+                let (up, down) = (at(k, h), at(k, -h));
                 for (i, slope) in lambda.iter().enumerate() {
                     let difference = (up[i] - down[i]) / (2.0 * h);
                     assert!((difference - slope).abs() < 1e-8 * slope.abs().max(1.0), "{k} {i}: {difference} {slope}");
-                }
-                for (i, slope) in state.iter().enumerate() {
-                    let difference = f64::from(up_initial[i] - down_initial[i]) / (2.0 * h);
-                    assert!((difference - slope).abs() < 0.02, "{k} {i}: {difference} {slope}");
                 }
             }
         }

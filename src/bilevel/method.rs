@@ -3,7 +3,10 @@
 use async_trait::async_trait;
 
 use super::checkpoint::Plan;
-use super::{Array, Directions, Function, Host, Problem, Refusal, Runner, SolveError};
+use super::inner::Inner;
+use super::methods::Reverse;
+use super::{Directions, Refusal, SolveError, Trajectory};
+use crate::rig::{Array, Function, Monitor};
 
 /// How much memory the training states may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub struct Estimate {
     pub bad_step: Option<usize>,
     /// Derivative of the outer loss along each direction that was asked for.
     pub hypergradient: Vec<f64>,
+    /// Its share that does not pass through the training, ∂E/∂λ, where the outer loss sees λ.
+    pub direct: Option<Vec<f64>>,
     /// ‖residual‖ over ‖right-hand side‖ where a linear system was solved.
     pub residual: Option<f64>,
     /// ‖∇_w L‖ over all training examples at the final weights, where the method takes these for a stationary point:
@@ -61,7 +66,7 @@ pub struct Estimate {
 
 impl Estimate {
     /// Whether there is nothing to differentiate.
-    pub(super) fn diverged(&self) -> bool {
+    pub fn diverged(&self) -> bool {
         self.bad_step.is_some() || !self.outer_loss.is_finite()
     }
 }
@@ -87,35 +92,36 @@ pub trait Method {
     fn name(&self) -> &'static str;
 
     /// Why it cannot see one of the directions, and who can.
-    fn refusal(&self, problem: &Problem, along: &Directions) -> Option<Refusal>;
+    fn refusal(&self, inner: &dyn Inner, along: &Directions) -> Option<Refusal>;
 
     /// The programs it needs besides the training step and the outer gradient.
-    fn functions(&self, problem: &Problem) -> Vec<Function>;
+    fn functions(&self, inner: &dyn Inner) -> Vec<Function>;
 
     /// The arrays it needs besides the problem's own.
-    fn arrays(&self, problem: &Problem) -> Vec<Array>;
+    fn arrays(&self, inner: &dyn Inner) -> Vec<Array>;
 
     /// The training states it keeps.
-    fn plan(&self, problem: &Problem, _room: Room) -> Result<Plan, SolveError> {
-        Ok(Plan::training(problem.steps))
+    fn plan(&self, inner: &dyn Inner, _room: Room) -> Result<Plan, SolveError> {
+        Ok(Plan::training(inner.steps()))
     }
 
     /// What an estimate along so many directions will run with the states of a plan, or at most where it
     /// ends at a tolerance.
-    fn counts(&self, _problem: &Problem, plan: &Plan, _directions: usize) -> Counts {
+    fn counts(&self, _inner: &dyn Inner, plan: &Plan, _directions: usize) -> Counts {
         Counts { steps: plan.steps_run(), adjoints: plan.adjoints_run(), ..Counts::default() }
     }
 
     /// How exactly the next estimates are to be solved, where the method solves anything to a tolerance.
     fn set_tolerance(&mut self, _tolerance: f64) {}
 
-    /// Trains with these hyperparameters and differentiates the outer loss along the directions.
+    /// Trains with these hyperparameters and differentiates the outer loss along the directions, as it depends on them
+    /// through the training; the session adds what it sees of them directly.
     async fn estimate(
         &mut self,
-        runner: &mut Runner<'_>,
+        trajectory: &mut Trajectory,
         lambda: &[f64],
         along: &Directions,
-        host: &mut dyn Host,
+        monitor: &mut dyn Monitor,
     ) -> Result<Estimate, SolveError>;
 }
 
@@ -128,6 +134,6 @@ impl<M: Method + 'static> From<M> for Box<dyn Method> {
 /// A memory limit alone means reverse mode.
 impl From<Memory> for Box<dyn Method> {
     fn from(memory: Memory) -> Self {
-        Box::new(super::Reverse { memory })
+        Box::new(Reverse { memory })
     }
 }

@@ -1,57 +1,42 @@
 //! Bilevel problems and their hypergradients.
 //!
-//! A [`Problem`] is what is trained, and on what; a [`Method`] is a way to differentiate the outer loss
-//! through that training; a [`Session`] is both on an engine. What is differentiated in is a list of
-//! [`Directions`].
+//! An [`Inner`] problem is what is trained, a [`Method`] a way to differentiate the outer loss through that training, a
+//! [`Session`] both on a device. What is differentiated in is a list of [`Directions`]. [`Problem`] is the inner problem
+//! of most: a model trained on examples.
 
-mod adam;
 mod blueprint;
 pub mod checkpoint;
-pub mod descent;
 mod directions;
 mod error;
-mod fixed_point;
-mod forward;
-mod hoag;
 pub mod hyperparameters;
-mod implicit;
-mod linear;
-mod loss;
+pub mod inner;
 mod method;
-mod noise;
-mod online;
+mod methods;
 pub mod outer;
 mod pace;
-mod pacing;
-mod problem;
-mod products;
+pub mod programs;
 pub mod projection;
-mod reverse;
-mod runner;
 mod session;
-mod sets;
+mod snapshot;
+mod supervised;
+mod trajectory;
 mod transform;
-mod truncated;
 
-pub use adam::Adam;
-pub use blueprint::{Array, Blueprint};
-pub use directions::{Coordinate, Directions};
+pub use blueprint::Blueprint;
+pub use directions::Directions;
 pub use error::{Refusal, SolveError};
-pub use fixed_point::FixedPoint;
-pub use forward::Forward;
-pub use hoag::Hoag;
-pub use implicit::{Implicit, Until};
-pub use linear::Solver;
-pub use loss::{Loss, ParameterMap, Regularizer, TrainingLoss};
+pub use inner::Inner;
 pub use method::{Counts, Estimate, Memory, Method, Room};
-pub use noise::Noise;
-pub use online::{Online, RealTime};
+pub use methods::{FixedPoint, Forward, Implicit, Online, RealTime, Reverse, Solver, Truncated, Until};
+pub use outer::{Adam, Hoag};
 pub use pace::Pace;
-pub use pacing::{Flow, Host, Unattended};
-pub use problem::{CHUNK, Function, Layout, Problem, Source};
-pub use reverse::Reverse;
-pub use runner::Runner;
 pub use session::Session;
-pub use sets::{SessionData, Set, SetEvaluation, Targets};
+pub use snapshot::{Snapshot, SnapshotError};
+pub use supervised::{
+    CHUNK, Layout, Loss, Noise, ParameterMap, Problem, Regularizer, SessionData, Set, SetEvaluation, Source, Targets,
+    TrainingLoss,
+};
+pub use trajectory::Trajectory;
 pub use transform::Transform;
-pub use truncated::Truncated;
+
+pub use crate::rig::{Device, Flow, Monitor, Unattended};

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
-use super::pacing::SEGMENT_SECONDS;
 use super::{CHUNK, Counts, Session, SolveError};
 use crate::engine::{BindingId, Command};
+use crate::rig::SEGMENT_SECONDS;
 
 /// Seconds that the parts of a run take on an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,28 +56,29 @@ const PRODUCT: f64 = 2.0;
 /// How often a program is timed where that takes no longer than a fifth of a second.
 const TRIES: usize = 3;
 
-impl Session<'_> {
+impl Session {
     /// Times the parts of a run with these hyperparameters, within about so many seconds: the least time of several
     /// tries, as far as these go. A training step is run in any case; where one alone takes longer than its share, or
     /// the session's method has no adjoint, the other parts are only estimated from it.
     pub async fn measure(&mut self, lambda: &[f64], seconds: f64) -> Result<Pace, SolveError> {
-        self.runner.begin(lambda)?;
-        let last = self.plan().places - 1;
-        let step = self.runner.bind_step("step", 0, last, &[])?;
+        self.trajectory.begin(lambda)?;
+        let last = self.trajectory.last_place();
+        let step = self.trajectory.bind_step("step", [0, last], &[])?;
         let share = 0.4 * seconds;
         let first = self.time(step, 0.0, 1).await?;
-        if first > share || !self.runner.is_loaded("step_adjoint") {
+        if first > share || !self.trajectory.rig().is_loaded("step_adjoint") {
             return Ok(Pace::of_step(first));
         }
         // The longer program first: a browser makes fast code only of what has run for a while.
-        let adjoint = self.runner.bind_adjoint(0, 0)?;
+        let cotangents = self.trajectory.cotangents()?;
+        let adjoint = self.trajectory.bind_adjoint(0, cotangents)?;
         let adjoint = self.time(adjoint, share, usize::MAX).await?;
         let step = first.min(self.time(step, share, usize::MAX).await?);
-        // Chunks are counted on the device, so they are submitted one at a time, as in a run.
-        let outer = self.runner.bind_outer()?;
+        let state = self.trajectory.final_state();
+        let outer = self.trajectory.rig().bind("outer_gradient", &[("state", state)])?;
         let outer = self.time(outer, 0.1 * seconds, 1).await?;
         self.require_evaluation().await?;
-        let binding = self.runner.bind("evaluation", &[("state", self.runner.final_state())])?;
+        let binding = self.trajectory.rig().bind("evaluation", &[("state", state)])?;
         let evaluation = self.time(binding, 0.1 * seconds, 1).await?;
         Ok(Pace { step, adjoint, outer, evaluation })
     }
@@ -85,13 +86,14 @@ impl Session<'_> {
     /// The least seconds of one run of a binding, of submissions that grow to a segment's length, or to `most` runs. In
     /// a browser the first runs of a program are many times slower than the others.
     async fn time(&mut self, binding: BindingId, seconds: f64, most: usize) -> Result<f64, SolveError> {
+        let device = self.device();
         let begin = Instant::now();
         let (mut least, mut count, mut tries) = (f64::INFINITY, 1, 0);
         loop {
-            self.runner.clear_sums()?;
+            self.trajectory.clear_sums()?;
             let start = Instant::now();
-            self.runner.engine.submit(&vec![Command::Run(binding); count])?;
-            self.runner.engine.finish().await?;
+            device.submit(&vec![Command::Run(binding); count])?;
+            device.finish().await?;
             let taken = start.elapsed().as_secs_f64();
             least = least.min(taken / count as f64);
             if taken < SEGMENT_SECONDS {

@@ -1,51 +1,47 @@
-//! A problem on an engine, with the method that differentiates it.
+//! An inner problem on a device, with the method that differentiates it.
 
+use std::rc::Rc;
+
+use super::blueprint::Blueprint;
 use super::checkpoint::Plan;
-use super::hyperparameters::Hyperparameters;
-use super::problem::{CHUNK, Problem};
-use super::{
-    Blueprint, Directions, Estimate, Host, Method, Runner, SessionData, Set, SetEvaluation, SolveError, Targets, sets,
-};
-use crate::engine::{Engine, Values};
+use super::inner::{Inner, Through};
+use super::snapshot::Snapshot;
+use super::{Directions, Estimate, Method, Problem, Refusal, SolveError, Trajectory};
+use crate::engine::Values;
+use crate::rig::{Device, Monitor};
 
-/// A problem ready to run.
-pub struct Session<'e> {
-    pub(super) runner: Runner<'e>,
+/// An inner problem ready to train. Several may be on one device and take turns; dropping one gives back all that it
+/// has there.
+pub struct Session<P = Problem> {
+    pub(super) trajectory: Trajectory,
+    inner: Rc<P>,
     method: Box<dyn Method>,
-    /// The initial weights where a point of hyperparameters has none of its own.
-    initial: Vec<f32>,
-    /// Whether those on the device are a point's own.
-    own_initial: bool,
     predicted_bytes: u64,
 }
 
-impl<'e> Session<'e> {
-    /// Compiles the programs of a problem and a method, plans memory, and puts the data on the device.
+impl<P: Inner + 'static> Session<P> {
+    /// Compiles the programs of a problem and a method, plans memory, and makes the arrays, which hold zeros: the
+    /// problem's own are then to be [filled](Session::fill), and with them `given`, the weights that it begins with.
     /// A [`Memory`](super::Memory) alone stands for reverse mode.
-    pub async fn new(
-        engine: &'e mut dyn Engine,
-        problem: Problem,
-        data: &SessionData,
-        method: impl Into<Box<dyn Method>>,
-    ) -> Result<Session<'e>, SolveError> {
-        let method = method.into();
-        problem.check()?;
-        data.check(&problem)?;
-        let blueprint = Blueprint::of(&problem, data.validation.count, &*method)?;
+    pub async fn open(device: &Device, inner: P, method: impl Into<Box<dyn Method>>) -> Result<Session<P>, SolveError> {
+        let (inner, method) = (Rc::new(inner), method.into());
+        let blueprint = Blueprint::of(&*inner, &*method)?;
         let predicted_bytes = blueprint.bytes();
-        let mut runner = Runner::new(engine, problem.clone(), blueprint, data.validation.count).await?;
-        sets::write(&mut runner, &problem, data)?;
-        Ok(Session { runner, method, initial: data.initial.clone(), own_initial: false, predicted_bytes })
+        let trajectory = Trajectory::new(device, inner.clone(), blueprint).await?;
+        Ok(Session { trajectory, inner, method, predicted_bytes })
     }
 
+    /// What is trained.
+    pub fn inner(&self) -> &P {
+        &self.inner
+    }
+
+    /// Which states a sweep keeps.
     pub fn plan(&self) -> &Plan {
-        self.runner.plan()
+        self.trajectory.plan()
     }
 
-    pub fn problem(&self) -> &Problem {
-        self.runner.problem()
-    }
-
+    /// What differentiates.
     pub fn method(&self) -> &dyn Method {
         &*self.method
     }
@@ -60,8 +56,14 @@ impl<'e> Session<'e> {
         self.predicted_bytes
     }
 
-    pub fn engine(&self) -> &dyn Engine {
-        &*self.runner.engine
+    /// Where it runs.
+    pub fn device(&self) -> Device {
+        self.trajectory.device().clone()
+    }
+
+    /// Writes one of the problem's arrays whole.
+    pub fn fill(&mut self, name: &str, values: Values) -> Result<(), SolveError> {
+        self.trajectory.fill(name, values)
     }
 
     /// Trains, takes the outer loss, and differentiates it along the directions.
@@ -69,137 +71,93 @@ impl<'e> Session<'e> {
         &mut self,
         lambda: &[f64],
         along: &Directions,
-        host: &mut dyn Host,
+        monitor: &mut dyn Monitor,
     ) -> Result<Estimate, SolveError> {
-        along.check(self.problem())?;
-        if let Some(refusal) = self.method.refusal(self.runner.problem(), along) {
+        along.check(&*self.inner)?;
+        if let Some(refusal) = self.method.refusal(&*self.inner, along).or_else(|| self.start_refused(along)) {
             return Err(refusal.into());
         }
-        self.method.estimate(&mut self.runner, lambda, along, host).await
-    }
-
-    /// The same at a point of hyperparameters, along what its tuned groups move.
-    pub async fn estimate_at(&mut self, point: &Hyperparameters, host: &mut dyn Host) -> Result<Estimate, SolveError> {
-        let along = self.directions_at(point);
-        self.estimate_along(point, &along, host).await
-    }
-
-    /// The same along directions of one's own.
-    pub async fn estimate_along(
-        &mut self,
-        point: &Hyperparameters,
-        along: &Directions,
-        host: &mut dyn Host,
-    ) -> Result<Estimate, SolveError> {
-        let lambda = self.begin_at(point)?;
-        self.estimate(&lambda, along, host).await
-    }
-
-    /// What the tuned groups of a point move.
-    pub fn directions_at(&self, point: &Hyperparameters) -> Directions {
-        let initial = point.initial(&self.initial);
-        point.directions(self.problem(), initial.as_deref().unwrap_or(&self.initial))
-    }
-
-    /// Trains at a point of hyperparameters and takes the outer loss; no derivative.
-    pub async fn train_at(&mut self, point: &Hyperparameters, host: &mut dyn Host) -> Result<Estimate, SolveError> {
-        let lambda = self.begin_at(point)?;
-        self.train(&lambda, host).await
-    }
-
-    /// Sets the initial weights of a point; gives its hyperparameter vector.
-    fn begin_at(&mut self, point: &Hyperparameters) -> Result<Vec<f64>, SolveError> {
-        point.check(self.problem())?;
-        let own = point.initial(&self.initial);
-        if own.is_some() || self.own_initial {
-            self.own_initial = own.is_some();
-            let weights = own.unwrap_or_else(|| self.initial.clone());
-            self.runner.write_state(self.runner.initial_state(), &weights)?;
+        let mut estimate = self.method.estimate(&mut self.trajectory, lambda, along, monitor).await?;
+        // A diverged training has no derivative at all.
+        if !estimate.hypergradient.is_empty() {
+            estimate.direct = self.trajectory.direct().map(|direct| along.pull_back(direct));
+            for (sum, direct) in estimate.hypergradient.iter_mut().zip(estimate.direct.iter().flatten()) {
+                *sum += direct;
+            }
         }
-        Ok(point.arrays(self.problem()))
+        Ok(estimate)
+    }
+
+    /// What a training begins with is no function of the hyperparameters once it goes on from another state.
+    fn start_refused(&self, along: &Directions) -> Option<Refusal> {
+        let part = along.moved(&*self.inner, &[Through::Start]).filter(|_| self.trajectory.carried() > 0)?;
+        Some(Refusal {
+            method: self.method.name(),
+            what: part.what,
+            reason: "the training goes on from a state that it was given".to_owned(),
+            instead: "a training from its beginning",
+        })
     }
 
     /// The same in every entry of the hyperparameter vector.
-    pub async fn hypergradient(&mut self, lambda: &[f64], host: &mut dyn Host) -> Result<Estimate, SolveError> {
-        let along = Directions::arrays(self.problem());
-        self.estimate(lambda, &along, host).await
+    pub async fn hypergradient(&mut self, lambda: &[f64], monitor: &mut dyn Monitor) -> Result<Estimate, SolveError> {
+        let along = Directions::arrays(&*self.inner);
+        self.estimate(lambda, &along, monitor).await
     }
 
     /// Trains and takes the outer loss; no derivative.
-    pub async fn train(&mut self, lambda: &[f64], host: &mut dyn Host) -> Result<Estimate, SolveError> {
-        self.runner.train_only(lambda, host).await
+    pub async fn train(&mut self, lambda: &[f64], monitor: &mut dyn Monitor) -> Result<Estimate, SolveError> {
+        self.trajectory.train_only(lambda, monitor).await
+    }
+
+    /// Takes so many training steps on from where the training is, at first from its beginning; no outer loss. A later
+    /// sweep of T steps begins behind them.
+    pub async fn advance(&mut self, lambda: &[f64], steps: usize, monitor: &mut dyn Monitor) -> Result<(), SolveError> {
+        self.trajectory.advance(lambda, steps, monitor).await
+    }
+
+    /// The outer loss where the training is now.
+    pub async fn outer_loss(&mut self, monitor: &mut dyn Monitor) -> Result<Estimate, SolveError> {
+        self.trajectory.outer_loss(monitor).await
+    }
+
+    /// Goes back to the training's beginning.
+    pub fn begin_anew(&mut self) -> Result<(), SolveError> {
+        self.trajectory.begin_anew()
+    }
+
+    /// The whole state of the training, as the last sweep or step left it.
+    pub async fn save(&mut self) -> Result<Snapshot, SolveError> {
+        let (state, time) = self.trajectory.state(self.trajectory.last_place());
+        let values = self.trajectory.read(&[state, time]).await?;
+        Ok(Snapshot {
+            parts: self.inner.state(),
+            state: values[0].iter().map(|&value| value as f32).collect(),
+            steps: values[1][0] as u32,
+        })
+    }
+
+    /// Makes a state the one that the training goes on from: saved here, by another session of the same problem (a
+    /// fork), or read from a file.
+    pub fn load(&mut self, snapshot: &Snapshot) -> Result<(), SolveError> {
+        let (given, wanted) = (snapshot.state.len(), (&*self.inner as &dyn Inner).state_len());
+        if given != wanted {
+            return Err(SolveError::Length { what: "a snapshot's state".to_owned(), given, wanted });
+        }
+        self.trajectory.put(&snapshot.state, snapshot.steps)
     }
 
     /// An array by the name that the blueprint gives it, as the last sweep left it.
     pub async fn array(&mut self, name: &str) -> Result<Option<Vec<f64>>, SolveError> {
-        if !self.runner.holds(name) {
-            return Ok(None);
-        }
-        let array = self.runner.array(name);
-        Ok(self.runner.read(&[array]).await?.pop())
+        let Ok(array) = self.trajectory.array(name) else { return Ok(None) };
+        Ok(self.trajectory.read(&[array]).await?.pop())
     }
 
     /// The final weights of the last sweep.
     pub async fn final_weights(&mut self) -> Result<Vec<f64>, SolveError> {
-        let last = [self.runner.final_state()];
-        let mut state = self.runner.read(&last).await?.remove(0);
-        state.truncate(self.problem().model.parameter_count());
+        let last = [self.trajectory.final_state()];
+        let mut state = self.trajectory.read(&last).await?.remove(0);
+        state.truncate(self.inner.weights());
         Ok(state)
-    }
-
-    /// Sets the weights that the next sweeps begin with, where a point of hyperparameters has none of its own.
-    pub fn set_initial_weights(&mut self, weights: &[f32]) -> Result<(), SolveError> {
-        sets::check_weights("initial weights", weights, &self.problem().model)?;
-        self.initial = weights.to_vec();
-        self.own_initial = false;
-        self.runner.write_state(self.runner.initial_state(), weights)
-    }
-
-    /// Puts weights in the place of the final ones of the last sweep, to be evaluated.
-    pub fn set_final_weights(&mut self, weights: &[f32]) -> Result<(), SolveError> {
-        sets::check_weights("weights", weights, &self.problem().model)?;
-        self.runner.write_state(self.runner.final_state(), weights)
-    }
-
-    /// Loss, and confusion counts where examples are labelled, at the final weights of the last sweep. The set
-    /// passes through the device a chunk at a time, so its size costs no memory there.
-    pub async fn evaluate(&mut self, set: &Set, host: &mut dyn Host) -> Result<SetEvaluation, SolveError> {
-        set.check(self.problem(), "evaluated")?;
-        let labelled = self.problem().loss.takes_labels();
-        self.require_evaluation().await?;
-        let runner = &mut self.runner;
-        let binding = runner.bind("evaluation", &[("state", runner.final_state())])?;
-        let outputs: usize = runner.problem().model.output().iter().product();
-        let classes = if labelled { outputs } else { 0 };
-        runner.clear_sums()?;
-        if labelled {
-            runner.write("confusion", Values::F32(&vec![0.0; classes * classes]))?;
-        }
-        let example = set.x.len() / set.count;
-        for (k, x) in set.x.chunks(CHUNK * example).enumerate() {
-            let (first, count) = (k * CHUNK, CHUNK.min(set.count - k * CHUNK));
-            runner.write("set_x", Values::F32(x))?;
-            match &set.targets {
-                Targets::Labels(labels) => runner.write("set_y", Values::U32(&labels[first..][..count]))?,
-                Targets::Values(values) => {
-                    runner.write("set_y", Values::F32(&values[first * outputs..][..count * outputs]))?;
-                }
-            }
-            runner.write("limit", Values::U32(&[count as u32]))?;
-            runner.submit_and_breathe(binding, host).await?;
-        }
-        let sums: &[&str] = if labelled { &["value", "confusion"] } else { &["value"] };
-        let sums: Vec<_> = sums.iter().map(|name| runner.array(name)).collect();
-        let values = runner.read(&sums).await?;
-        let confusion = values.get(1).map(|counts| counts.iter().map(|&n| n as u32).collect()).unwrap_or_default();
-        Ok(SetEvaluation { loss: values[0][0] / set.count as f64, confusion, classes })
-    }
-
-    pub(super) async fn require_evaluation(&mut self) -> Result<(), SolveError> {
-        if self.runner.is_loaded("evaluation") {
-            return Ok(());
-        }
-        let function = self.problem().evaluation();
-        self.runner.require(function).await
     }
 }

@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let ways = block_on(Ways::of(&config, &sizes, &mut Unattended))?;
     let (engine, pace) = device::choose(&config, &source)?;
     let advice = ways.advice(&pace);
-    super::print(&if args.json { json(&advice, &engine.info().into()) } else { table(&advice, config.outer) })?;
+    super::print(&if args.json { json(&advice, &(&engine.info()).into()) } else { table(&advice, config.outer) })?;
     Ok(ExitCode::SUCCESS)
 }
 

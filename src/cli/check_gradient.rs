@@ -9,8 +9,8 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pollster::block_on;
 use serde::Serialize;
-use stackelberg::bilevel::{Flow, Host};
-use stackelberg::engine::{Engine, LocalFuture, several};
+use stackelberg::bilevel::{Flow, Monitor};
+use stackelberg::engine::{LocalFuture, several};
 use stackelberg::experiment::check::{
     Along, Answer, Answers, Comparison, Edge, GradientCheck, MODES, OnDevice, Outcome, SCATTER, SETTLED, STEEP, Size,
     Subject, Verdict,
@@ -19,6 +19,7 @@ use stackelberg::experiment::config::Differentiation;
 use stackelberg::experiment::predict;
 use stackelberg::experiment::record::DeviceRecord;
 use stackelberg::reference::ReferenceEngine;
+use stackelberg::rig::Device;
 
 use super::device::{self, duration};
 use super::settings::{Base, Settings};
@@ -79,10 +80,9 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let in_full = config.device == device::REFERENCE;
     let subject = Subject::new(&config, &source, point, Along::EACH, in_full)?;
     let begin = Instant::now();
-    let mut exact = ReferenceEngine::new();
-    let pace_in_f64 =
-        block_on(predict::measure(&mut exact, &subject.exact_config(&config), &source, device::MEASURING))?;
-    let mut chosen = if in_full { None } else { Some(device::choose(&config, &source)?) };
+    let exact = Device::new(ReferenceEngine::new());
+    let pace_in_f64 = block_on(predict::measure(&exact, &subject.exact_config(&config), &source, device::MEASURING))?;
+    let chosen = if in_full { None } else { Some(device::choose(&config, &source)?) };
     let pace = chosen.as_ref().map_or(pace_in_f64, |(_, pace)| *pace);
     let seconds = subject.seconds(&pace_in_f64, &pace);
     // What has been prepared to be measured is prepared again for each of the modes.
@@ -91,14 +91,11 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let all = preparing + seconds[0] + there;
     super::note(format!("Expected: about {} in all, {} of it in f64", duration(all), duration(seconds[0])));
     let mut bar = Bar::new();
-    let device: Option<&mut dyn Engine> = match &mut chosen {
-        Some((engine, _)) => Some(&mut **engine),
-        None => None,
-    };
-    let check = block_on(subject.check(&mut exact, device, seconds, &mut bar));
+    let device = chosen.as_ref().map(|(device, _)| device);
+    let check = block_on(subject.check(&exact, device, seconds, &mut bar));
     bar.0.finish_and_clear();
     let check = check?;
-    let device = chosen.as_ref().map(|(engine, _)| DeviceRecord::from(engine.info()));
+    let device = chosen.as_ref().map(|(device, _)| DeviceRecord::from(&device.info()));
     let report = Report { device: device.as_ref(), configured: subject.sizes()[1], check: &check };
     super::print(&if args.json { json(&report) } else { table(&report) })?;
     Ok(match check.outcome {
@@ -120,7 +117,7 @@ impl Bar {
     }
 }
 
-impl Host for Bar {
+impl Monitor for Bar {
     fn progress(&mut self, done: u64, total: u64) {
         self.0.set_length(total);
         self.0.set_position(done);

@@ -4,12 +4,13 @@ use pollster::block_on;
 use stackelberg::bilevel::Pace;
 use stackelberg::cpu::CpuEngine;
 use stackelberg::data::Dataset;
-use stackelberg::engine::{Engine, EngineError, EngineInfo, mebibytes};
+use stackelberg::engine::{EngineError, EngineInfo, mebibytes};
 use stackelberg::experiment::config::{Bytes, TuneConfig};
 use stackelberg::experiment::error::TuneError;
 use stackelberg::experiment::predict;
 use stackelberg::gpu::{GpuEngine, adapters};
 use stackelberg::reference::ReferenceEngine;
+use stackelberg::rig::Device;
 
 use super::CliError;
 
@@ -30,21 +31,21 @@ pub fn choice(text: &str) -> Result<String, std::convert::Infallible> {
 pub const MEASURING: f64 = 0.4;
 
 /// The engine that `choice` means, without measuring: an adapter before the processor.
-pub fn open(choice: &str) -> Result<Box<dyn Engine>, CliError> {
-    let engine: Box<dyn Engine> = match choice {
-        REFERENCE => Box::new(ReferenceEngine::new()),
-        CPU => Box::new(CpuEngine::new(0)),
+pub fn open(choice: &str) -> Result<Device, CliError> {
+    let engine = match choice {
+        REFERENCE => Device::new(ReferenceEngine::new()),
+        CPU => Device::new(CpuEngine::new(0)),
         empty if empty.trim().is_empty() => {
             return Err(no_device(choice, "it is empty, as a variable that is not set is".to_owned()));
         }
-        AUTO if block_on(adapters()).first().is_none_or(|best| best.software) => Box::new(CpuEngine::new(0)),
+        AUTO if block_on(adapters()).first().is_none_or(|best| best.software) => Device::new(CpuEngine::new(0)),
         _ => match block_on(GpuEngine::new(choice)) {
-            Err(EngineError::NoAdapter { .. }) if choice == AUTO => Box::new(CpuEngine::new(0)),
+            Err(EngineError::NoAdapter { .. }) if choice == AUTO => Device::new(CpuEngine::new(0)),
             Err(EngineError::NoAdapter { reason, .. }) => return Err(no_device(choice, reason)),
-            engine => Box::new(engine?),
+            engine => Device::new(engine?),
         },
     };
-    super::note(format_args!("Device: {}", describe(engine.info())));
+    super::note(format_args!("Device: {}", describe(&engine.info())));
     Ok(engine)
 }
 
@@ -55,7 +56,7 @@ fn no_device(choice: &str, reason: String) -> CliError {
 }
 
 /// The engine for a run (see [`choose`]); another line on standard error says how long it will take.
-pub fn open_for(config: &TuneConfig, data: &Dataset) -> Result<Box<dyn Engine>, CliError> {
+pub fn open_for(config: &TuneConfig, data: &Dataset) -> Result<Device, CliError> {
     if config.device == REFERENCE {
         return open(REFERENCE);
     }
@@ -67,32 +68,32 @@ pub fn open_for(config: &TuneConfig, data: &Dataset) -> Result<Box<dyn Engine>, 
 
 /// The engine that the settings of a run name, or the faster of GPU and processor, with its measured
 /// pace. A line on standard error says which it is and why.
-pub fn choose(config: &TuneConfig, data: &Dataset) -> Result<(Box<dyn Engine>, Pace), CliError> {
+pub fn choose(config: &TuneConfig, data: &Dataset) -> Result<(Device, Pace), CliError> {
     choose_by(&config.device, &mut |engine| block_on(predict::measure(engine, config, data, MEASURING)))
 }
 
 /// The same for whatever can be timed on an engine.
 pub fn choose_by(
     choice: &str,
-    measure: &mut dyn FnMut(&mut dyn Engine) -> Result<Pace, TuneError>,
-) -> Result<(Box<dyn Engine>, Pace), CliError> {
+    measure: &mut dyn FnMut(&Device) -> Result<Pace, TuneError>,
+) -> Result<(Device, Pace), CliError> {
     if choice != AUTO {
-        let mut engine = open(choice)?;
-        let pace = measure(&mut *engine)?;
+        let engine = open(choice)?;
+        let pace = measure(&engine)?;
         return Ok((engine, pace));
     }
-    let mut measured: Vec<(Box<dyn Engine>, Pace)> = vec![];
-    for mut engine in everything() {
-        match measure(&mut *engine) {
+    let mut measured: Vec<(Device, Pace)> = vec![];
+    for engine in everything() {
+        match measure(&engine) {
             Ok(pace) => measured.push((engine, pace)),
-            Err(error) => super::note(format_args!("{} cannot take this run: {error}", describe(engine.info()))),
+            Err(error) => super::note(format_args!("{} cannot take this run: {error}", describe(&engine.info()))),
         }
     }
-    let others: Vec<String> = measured.iter().map(|(engine, pace)| at_pace(engine.info(), pace)).collect();
+    let others: Vec<String> = measured.iter().map(|(engine, pace)| at_pace(&engine.info(), pace)).collect();
     let fastest = (0..measured.len()).min_by(|&a, &b| measured[a].1.step.total_cmp(&measured[b].1.step));
     let Some(fastest) = fastest else {
-        let mut engine = open(AUTO)?;
-        let pace = measure(&mut *engine)?;
+        let engine = open(AUTO)?;
+        let pace = measure(&engine)?;
         return Ok((engine, pace));
     };
     let beside: Vec<&str> = (0..others.len()).filter(|&at| at != fastest).map(|at| others[at].as_str()).collect();
@@ -103,13 +104,13 @@ pub fn choose_by(
 
 /// Every engine that `auto` chooses from; where they are equally fast, the first is taken. A software adapter is a
 /// processor that takes the longer way, so it is neither prepared nor timed.
-fn everything() -> Vec<Box<dyn Engine>> {
-    let processor: Box<dyn Engine> = Box::new(CpuEngine::new(0));
+fn everything() -> Vec<Device> {
+    let processor = Device::new(CpuEngine::new(0));
     if block_on(adapters()).first().is_none_or(|best| best.software) {
         return vec![processor];
     }
     match block_on(GpuEngine::new(AUTO)) {
-        Ok(gpu) => vec![Box::new(gpu), processor],
+        Ok(gpu) => vec![Device::new(gpu), processor],
         Err(error) => {
             super::note(format_args!("Note: the GPU cannot be used: {error}"));
             vec![processor]

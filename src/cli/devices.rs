@@ -7,10 +7,11 @@ use pollster::block_on;
 use stackelberg::bilevel::Pace;
 use stackelberg::cpu::CpuEngine;
 use stackelberg::data::har::builtin;
-use stackelberg::engine::{Engine, EngineError, EngineInfo};
+use stackelberg::engine::{EngineError, EngineInfo};
 use stackelberg::experiment::config::{Bytes, TuneConfig};
 use stackelberg::experiment::predict;
 use stackelberg::gpu::{GpuEngine, adapters};
+use stackelberg::rig::Device;
 
 use super::CliError;
 use super::device::{self, MEASURING};
@@ -34,9 +35,9 @@ struct Row {
 
 pub fn run(_: &Args) -> Result<ExitCode, CliError> {
     let data = builtin::subset()?;
-    let measure = |choice: String, engine: Result<Box<dyn Engine>, EngineError>, info: EngineInfo| {
-        let pace = engine.map_err(|error| error.to_string()).and_then(|mut engine| {
-            let pace = block_on(predict::measure(&mut *engine, &TuneConfig::default(), &data, MEASURING));
+    let measure = |choice: String, engine: Result<Device, EngineError>, info: EngineInfo| {
+        let pace = engine.map_err(|error| error.to_string()).and_then(|engine| {
+            let pace = block_on(predict::measure(&engine, &TuneConfig::default(), &data, MEASURING));
             pace.map_err(|error| error.to_string())
         });
         Row { choice, info, pace }
@@ -44,11 +45,11 @@ pub fn run(_: &Args) -> Result<ExitCode, CliError> {
     let mut rows = vec![];
     for (index, info) in block_on(adapters()).into_iter().enumerate() {
         let choice = index.to_string();
-        let engine = block_on(GpuEngine::new(&choice)).map(|engine| Box::new(engine) as Box<dyn Engine>);
+        let engine = block_on(GpuEngine::new(&choice)).map(Device::new);
         rows.push(measure(choice, engine, info));
     }
-    let processor = Box::new(CpuEngine::new(0));
-    let info = processor.info().clone();
+    let processor = Device::new(CpuEngine::new(0));
+    let info = processor.info();
     rows.push(measure(device::CPU.to_owned(), Ok(processor), info));
     super::print(&list(&rows))?;
     Ok(ExitCode::SUCCESS)

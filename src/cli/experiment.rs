@@ -12,13 +12,14 @@ use clap::ValueEnum;
 use pollster::block_on;
 use stackelberg::bilevel::{Flow, Pace, SolveError};
 use stackelberg::data::DataError;
-use stackelberg::engine::{Engine, EngineError, LocalFuture, several};
+use stackelberg::engine::{EngineError, LocalFuture, several};
 use stackelberg::experiment::config::words;
 use stackelberg::experiment::error::TuneError;
 use stackelberg::experiment::record::DeviceRecord;
 use stackelberg::experiment::study::summary::{self, Summary};
 use stackelberg::experiment::study::{self, Budget, Labels, Library, Outcome, STUDIES, Study, Trial};
 use stackelberg::experiment::tune::{Event, Observed, Observer};
+use stackelberg::rig::Device;
 
 use super::device::{self, MEASURING, duration};
 use super::interrupt::Interrupt;
@@ -110,14 +111,14 @@ fn list(args: &Args, library: &Library) -> Result<ExitCode, CliError> {
     super::print(&text)?;
     super::note("\nTiming training steps for how long each study takes here; Ctrl-C ends it");
     let first = (STUDIES[0].trials)(Budget::Quick).remove(0);
-    let (mut engine, pace) = engine(&args.device, &first, library)?;
+    let (device, pace) = engine(&args.device, &first, library)?;
     let mut paces = BTreeMap::from([(first.work.problem(), pace)]);
     let width = STUDIES.iter().map(|study| study.name.len()).max().unwrap_or(0);
     // Quick ones are known quickly.
     for &budget in Budget::value_variants() {
         for Study { name, trials, .. } in &STUDIES {
             let trials = trials(budget);
-            let time = match seconds(&trials, &mut *engine, &mut paces, library) {
+            let time = match seconds(&trials, &device, &mut paces, library) {
                 Ok(seconds) => format!("about {}", duration(seconds)),
                 Err(TuneError::Data(DataError::NotThere { name, .. })) => {
                     let directory = shell::path(&args.place.directory);
@@ -136,7 +137,7 @@ fn list(args: &Args, library: &Library) -> Result<ExitCode, CliError> {
 /// Seconds that trials take; paces not known yet are measured.
 fn seconds(
     trials: &[Trial],
-    engine: &mut dyn Engine,
+    device: &Device,
     paces: &mut BTreeMap<String, Pace>,
     library: &Library,
 ) -> Result<f64, TuneError> {
@@ -152,7 +153,7 @@ fn seconds(
                 work.load(library)?;
                 let pace = match paces.entry(work.problem()) {
                     Entry::Occupied(known) => *known.get(),
-                    Entry::Vacant(place) => *place.insert(block_on(work.measure(engine, library, MEASURING))?),
+                    Entry::Vacant(place) => *place.insert(block_on(work.measure(device, library, MEASURING))?),
                 };
                 *other.insert(work.seconds(&pace, library)?)
             }
@@ -162,8 +163,8 @@ fn seconds(
 }
 
 /// The engine of this choice for trials like this one.
-fn engine(choice: &str, trial: &Trial, library: &Library) -> Result<(Box<dyn Engine>, Pace), CliError> {
-    device::choose_by(choice, &mut |engine| block_on(trial.work.measure(engine, library, MEASURING)))
+fn engine(choice: &str, trial: &Trial, library: &Library) -> Result<(Device, Pace), CliError> {
+    device::choose_by(choice, &mut |device| block_on(trial.work.measure(device, library, MEASURING)))
 }
 
 /// A study under way.
@@ -206,7 +207,7 @@ impl Runner {
         let mut failed = 0;
         if let Some(first) = left.first() {
             first.work.load(library)?;
-            let (mut engine, _) = engine(device, first, library)?;
+            let (on, _) = engine(device, first, library)?;
             let begun = Instant::now();
             for (at, trial) in left.iter().enumerate() {
                 let (place, id) = (all - left.len() + at + 1, trial.id());
@@ -214,7 +215,7 @@ impl Runner {
                     return Ok(Ended::Stopped);
                 }
                 stop.watch();
-                let outcome = self.trial(trial, &mut *engine, library, stop);
+                let outcome = self.trial(trial, &on, library, stop);
                 stop.look_away();
                 let outcome = match outcome {
                     Ok(Some(outcome)) => outcome,
@@ -255,13 +256,13 @@ impl Runner {
     fn trial(
         &self,
         trial: &Trial,
-        engine: &mut dyn Engine,
+        device: &Device,
         library: &Library,
         stop: &Interrupt,
     ) -> Result<Option<Outcome>, TuneError> {
         let begun = Instant::now();
         let mut watch = Watch { stop: stop.clone() };
-        let mut metrics = match block_on(trial.work.run(engine, library, &mut watch)) {
+        let mut metrics = match block_on(trial.work.run(device, library, &mut watch)) {
             Ok(metrics) => metrics,
             Err(TuneError::Solve(SolveError::Stopped)) => return Ok(None),
             Err(error) => return Err(error),
@@ -273,7 +274,7 @@ impl Runner {
             metrics,
             seconds: begun.elapsed().as_secs_f64(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            device: DeviceRecord::from(engine.info()),
+            device: DeviceRecord::from(&device.info()),
         }))
     }
 }
@@ -350,7 +351,7 @@ mod tests {
             String::new()
         }
 
-        async fn measure(&self, _: &mut dyn Engine, _: &Library, _: f64) -> Result<Pace, TuneError> {
+        async fn measure(&self, _: &Device, _: &Library, _: f64) -> Result<Pace, TuneError> {
             Ok(Pace { step: 1.0, adjoint: 1.0, outer: 1.0, evaluation: 1.0 })
         }
 
@@ -358,7 +359,7 @@ mod tests {
             Ok(1.0)
         }
 
-        async fn run(&self, _: &mut dyn Engine, _: &Library, _: &mut dyn Observer) -> Result<Named, TuneError> {
+        async fn run(&self, _: &Device, _: &Library, _: &mut dyn Observer) -> Result<Named, TuneError> {
             match self.0 {
                 true => Err(TuneError::Resume("a reason".to_owned())),
                 false => Ok([("test_loss".to_owned(), 1.0), ("auc".to_owned(), f64::NAN)].into()),
@@ -418,7 +419,7 @@ mod tests {
             metrics: Named::new(),
             seconds: 0.0,
             version: String::new(),
-            device: DeviceRecord::from(stackelberg::reference::ReferenceEngine::new().info()),
+            device: DeviceRecord::from(&Device::new(stackelberg::reference::ReferenceEngine::new()).info()),
         };
         journal.append(outcome.clone()).unwrap();
         assert!(matches!(Journal::read(path.clone(), &STUDY).unwrap().locked(), Err(JournalError::Busy { .. })));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use stackelberg::bilevel::hyperparameters::Hyperparameters;
 use stackelberg::bilevel::{Flow, SolveError};
 use stackelberg::data::Dataset;
-use stackelberg::engine::{Engine, LocalFuture, several};
+use stackelberg::engine::{LocalFuture, several};
 use stackelberg::experiment::archive;
 use stackelberg::experiment::config::{ConfigError, DataSource, TuneConfig};
 use stackelberg::experiment::error::TuneError;
@@ -18,6 +18,7 @@ use stackelberg::experiment::record::{DataRecord, DeviceRecord, Ending, OuterRec
 use stackelberg::experiment::setup::blueprint;
 use stackelberg::experiment::study::library;
 use stackelberg::experiment::tune::{Event, Observed, Observer, Tuner, TunerState};
+use stackelberg::rig::Device;
 
 use super::device::CPU;
 use super::interrupt::Interrupt;
@@ -108,17 +109,12 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     if let Some(path) = &args.out {
         start.directory = Some(RunDir::create(path)?);
     }
-    let mut engine = device::open_for(&start.config, &source)?;
-    drive(start, &source, &mut *engine, Interrupt::listen())
+    let device = device::open_for(&start.config, &source)?;
+    drive(start, &source, &device, Interrupt::listen())
 }
 
 /// Runs to the end, or until a signal comes.
-fn drive(
-    mut start: Start,
-    source: &Dataset,
-    engine: &mut dyn Engine,
-    interrupt: Interrupt,
-) -> Result<ExitCode, CliError> {
+fn drive(mut start: Start, source: &Dataset, on: &Device, interrupt: Interrupt) -> Result<ExitCode, CliError> {
     let fingerprint = format!("{:016x}", source.fingerprint());
     if let (Some(saved), Some(directory)) = (&start.saved, &start.directory)
         && saved.fingerprint != fingerprint
@@ -126,7 +122,7 @@ fn drive(
         let data = start.config.data.to_string();
         return Err(RunDirError::OtherData { directory: directory.path().to_owned(), data }.into());
     }
-    let device = DeviceRecord::from(engine.info());
+    let device = DeviceRecord::from(&on.info());
     if let Some(saved) = start.saved.as_ref().filter(|saved| saved.device != device) {
         let before = &saved.device.adapter;
         let driver = &saved.device.driver;
@@ -138,7 +134,7 @@ fn drive(
     let Start { config, directory, saved, records } = start;
     let state = saved.map(|saved| saved.tuner);
     let done = records.len() as u32;
-    let mut tuner = block_on(Tuner::new(engine, &config, source, state))?;
+    let mut tuner = block_on(Tuner::new(on, &config, source, state))?;
     interrupt.watch();
     let DataRecord { name, training_windows, validation_windows, test_windows, .. } = tuner.data();
     super::note(format_args!(
@@ -379,7 +375,8 @@ mod tests {
     use stackelberg::compile::Program;
     use stackelberg::data::har::{self, builtin};
     use stackelberg::engine::{
-        BindingId, BufferId, Command, Counters, EngineError, EngineInfo, ProgramId, Result as EngineResult, Values,
+        BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, Holdings, ProgramId,
+        Result as EngineResult, Values,
     };
     use stackelberg::ir::DType;
     use stackelberg::reference::ReferenceEngine;
@@ -411,11 +408,11 @@ mod tests {
             self.inner.write(buffer, offset, values)
         }
 
-        fn read<'a>(&'a mut self, buffers: &'a [BufferId]) -> LocalFuture<'a, EngineResult<Vec<Vec<f64>>>> {
+        fn read(&mut self, buffers: &[BufferId]) -> LocalFuture<'static, EngineResult<Vec<Vec<f64>>>> {
             self.inner.read(buffers)
         }
 
-        fn load<'a>(&'a mut self, program: &'a Program) -> LocalFuture<'a, EngineResult<ProgramId>> {
+        fn load(&mut self, program: &Program) -> LocalFuture<'static, EngineResult<ProgramId>> {
             self.inner.load(program)
         }
 
@@ -430,8 +427,20 @@ mod tests {
             self.inner.submit(commands)
         }
 
-        fn finish(&mut self) -> LocalFuture<'_, EngineResult<()>> {
+        fn finish(&mut self) -> LocalFuture<'static, EngineResult<()>> {
             self.inner.finish()
+        }
+
+        fn unload(&mut self, program: ProgramId) {
+            self.inner.unload(program);
+        }
+
+        fn holdings(&self) -> Holdings {
+            self.inner.holdings()
+        }
+
+        fn forget_peak(&mut self) {
+            self.inner.forget_peak();
         }
     }
 
@@ -452,7 +461,7 @@ mod tests {
         args: Args,
     }
 
-    fn run_with(engine: &mut dyn Engine, command: &str, directory: &Path) -> Result<ExitCode, CliError> {
+    fn run_with(device: &Device, command: &str, directory: &Path) -> Result<ExitCode, CliError> {
         let args =
             Line::parse_from(command.split_whitespace().map(String::from).chain([directory.display().to_string()]))
                 .args;
@@ -463,7 +472,7 @@ mod tests {
         if let Some(path) = &args.out {
             start.directory = Some(RunDir::create(path)?);
         }
-        drive(start, &source(), engine, Interrupt::default())
+        drive(start, &source(), device, Interrupt::default())
     }
 
     #[test]
@@ -471,22 +480,21 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (whole, broken) = (root.path().join("whole"), root.path().join("broken"));
         let command = "tune --steps 2 --outer 3 --batch 4 --device reference --out";
-        let sound = || Fragile { inner: ReferenceEngine::new(), dispatches: u64::MAX };
-        let mut one = sound();
-        run_with(&mut one, command, &whole).unwrap();
+        let fragile = |dispatches| Device::new(Fragile { inner: ReferenceEngine::new(), dispatches });
+        let one = fragile(u64::MAX);
+        run_with(&one, command, &whole).unwrap();
 
         // As many as two iterations take, of which the scoring of the start values is no part: the second is under way.
         let records = std::fs::read_to_string(whole.join(run_dir::METRICS)).unwrap();
         let taken = |line: &str| serde_json::from_str::<OuterRecord>(line).unwrap().dispatches;
         let dispatches = records.lines().take(2).map(taken).sum();
-        let mut fragile = Fragile { inner: ReferenceEngine::new(), dispatches };
-        let error = run_with(&mut fragile, command, &broken).unwrap_err();
+        let error = run_with(&fragile(dispatches), command, &broken).unwrap_err();
         assert!(error.to_string().contains("the device was lost: someone pulled it out"), "{error}");
         let help = miette::Diagnostic::help(&error).unwrap().to_string();
         assert!(help.contains("saved: ") && help.contains("tune --resume"), "{help}");
 
-        let mut other = sound();
-        run_with(&mut other, "tune --resume", &broken).unwrap();
+        let other = fragile(u64::MAX);
+        run_with(&other, "tune --resume", &broken).unwrap();
         assert!(other.counters().dispatches < one.counters().dispatches, "what was saved is not repeated");
         let model = |directory: &Path| std::fs::read(directory.join(run_dir::MODEL)).unwrap();
         assert_eq!(model(&whole), model(&broken));

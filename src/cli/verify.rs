@@ -11,10 +11,10 @@ use safetensors::Dtype;
 use serde::Serialize;
 use serde_json::json;
 use stackelberg::bilevel::Memory;
-use stackelberg::engine::Engine;
 use stackelberg::experiment::archive::{self, Tensor};
 use stackelberg::experiment::config::words;
 use stackelberg::experiment::golden::{self, Case, Comparison};
+use stackelberg::rig::Device;
 
 use super::{CliError, device, files};
 
@@ -76,16 +76,16 @@ struct Verdict {
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let mut out = args.out.as_deref().map(Out::new).transpose()?;
     let (directories, mistaken) = expand(&args.cases)?;
-    let mut engine = device::open(&args.device)?;
+    let device = device::open(&args.device)?;
     let mut verdicts = vec![];
     for directory in &directories {
-        let verdict = verify(directory, &mut *engine, out.as_mut())?;
+        let verdict = verify(directory, &device, out.as_mut())?;
         if !args.json && verdict.status != Status::NoTest {
             super::print(&row(&verdict))?;
         }
         verdicts.push(verdict);
     }
-    let report = Report { engine: &*engine, verdicts: &verdicts };
+    let report = Report { device: &device, verdicts: &verdicts };
     super::print(&if args.json { report.json() } else { report.closing() })?;
     let failed = mistaken || report.count(Status::Failed) > 0 || args.strict && report.count(Status::Unsupported) > 0;
     Ok(if failed { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS })
@@ -151,7 +151,7 @@ impl Out {
 }
 
 /// Runs one case. What is wrong with it is its verdict; an error ends the whole run.
-fn verify(directory: &Path, engine: &mut dyn Engine, out: Option<&mut Out>) -> Result<Verdict, CliError> {
+fn verify(directory: &Path, device: &Device, out: Option<&mut Out>) -> Result<Verdict, CliError> {
     let verdict = |name: &str, status, outputs| Verdict { name: name.to_owned(), status, outputs, error: None };
     let failed = |name: &str, error: String| Verdict { error: Some(error), ..verdict(name, Status::Failed, vec![]) };
     let case = match Case::load(directory) {
@@ -175,7 +175,7 @@ fn verify(directory: &Path, engine: &mut dyn Engine, out: Option<&mut Out>) -> R
         folder.check(name)?;
     }
     // Should a case break an assertion all the same, the others still count.
-    let run = || block_on(golden::run(&case, engine, Memory::StoreAll));
+    let run = || block_on(golden::run(&case, device, Memory::StoreAll));
     let outputs = match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(outputs)) => outputs,
         Ok(Err(error)) => return Ok(failed(&case.name, error.to_string())),
@@ -187,7 +187,7 @@ fn verify(directory: &Path, engine: &mut dyn Engine, out: Option<&mut Out>) -> R
         }
     };
     if let Some((name, folder)) = out {
-        folder.write(&[(name, pack(&case, engine, &outputs))])?;
+        folder.write(&[(name, pack(&case, device, &outputs))])?;
     }
     let outputs = golden::compare(&case, &outputs);
     let status = match outputs.iter().all(|o| o.passed) {
@@ -199,7 +199,7 @@ fn verify(directory: &Path, engine: &mut dyn Engine, out: Option<&mut Out>) -> R
 }
 
 /// Outputs as F64 tensors with the shapes of the case.
-fn pack(case: &Case, engine: &dyn Engine, outputs: &BTreeMap<String, Vec<f64>>) -> Vec<u8> {
+fn pack(case: &Case, device: &Device, outputs: &BTreeMap<String, Vec<f64>>) -> Vec<u8> {
     let tensor = |(name, values): (&String, &Vec<f64>)| Tensor {
         name: name.clone(),
         shape: match case.expected.get(name) {
@@ -209,7 +209,7 @@ fn pack(case: &Case, engine: &dyn Engine, outputs: &BTreeMap<String, Vec<f64>>) 
         dtype: Dtype::F64,
         bytes: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
     };
-    let info = engine.info();
+    let info = device.info();
     let description = json!({ "case": case.name, "engine": info.engine, "device": info.adapter });
     archive::pack(&description, &outputs.iter().map(tensor).collect::<Vec<_>>())
 }
@@ -238,7 +238,7 @@ fn row(verdict: &Verdict) -> String {
 }
 
 struct Report<'a> {
-    engine: &'a dyn Engine,
+    device: &'a Device,
     verdicts: &'a [Verdict],
 }
 
@@ -248,7 +248,7 @@ impl Report<'_> {
     }
 
     fn json(&self) -> String {
-        let info = self.engine.info();
+        let info = self.device.info();
         let (documents, cases): (Vec<&Verdict>, Vec<&Verdict>) =
             self.verdicts.iter().partition(|v| v.status == Status::NoTest);
         let object = json!({
@@ -270,7 +270,7 @@ impl Report<'_> {
             text.push_str("\nDocuments, no tests (a correct engine may differ):\n");
             self.verdicts.iter().filter(|v| v.status == Status::NoTest).for_each(|v| text.push_str(&row(v)));
         }
-        let info = self.engine.info();
+        let info = self.device.info();
         let [passed, failed, unsupported] =
             [Status::Passed, Status::Failed, Status::Unsupported].map(|status| self.count(status));
         let _ = writeln!(

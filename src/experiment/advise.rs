@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::config::{Differentiation, TuneConfig};
 use super::error::TuneError;
-use super::setup::{initial_weights, problem, start_values};
+use super::setup::{problem, start_values};
 use crate::bilevel::{
-    Blueprint, CHUNK, Counts, Directions, Flow, Host, Memory, Method, Online, Pace, Problem, RealTime, Reverse,
+    Blueprint, CHUNK, Counts, Directions, Flow, Memory, Method, Monitor, Online, Pace, Problem, RealTime, Reverse,
     SolveError,
 };
 use crate::data::Sizes;
@@ -86,11 +86,11 @@ impl Ways {
     /// Those of a run on data of these sizes, whatever method it names. Refuses a run for which
     /// there is none. The programs of each are compiled, which takes a good part of a second in all; the host is given
     /// its turn between them.
-    pub async fn of(config: &TuneConfig, sizes: &Sizes, host: &mut dyn Host) -> Result<Self, TuneError> {
+    pub async fn of(config: &TuneConfig, sizes: &Sizes, host: &mut dyn Monitor) -> Result<Self, TuneError> {
         config.check()?;
         config.check_batch(sizes.train)?;
         let problem = problem(config, sizes)?;
-        let along = start_values(config, &problem).directions(&problem, &initial_weights(config, &problem));
+        let along = start_values(config, &problem).directions(&problem);
         let validation = sizes.validation.min(config.validation_windows as usize);
         let budget = config.memory_budget.0;
         let ways = Task { problem: &problem, along: &along, validation, budget }.ways(host).await?;
@@ -148,7 +148,7 @@ impl Task<'_> {
         method: impl Into<Box<dyn Method>>,
         remark: &str,
     ) -> Result<Way, SolveError> {
-        let (method, problem) = (method.into(), Problem { steps, ..self.problem.clone() });
+        let (method, problem) = (method.into(), Problem { steps, validation: self.validation, ..self.problem.clone() });
         let mut choice = Choice {
             name: name.to_owned(),
             setting: setting.map(|setting| setting.to_string()),
@@ -158,7 +158,7 @@ impl Task<'_> {
             impossible: method.refusal(self.problem, self.along).map(|refusal| refusal.to_string()),
             remark: remark.to_owned(),
         };
-        let blueprint = match Blueprint::of(&problem, self.validation, &*method) {
+        let blueprint = match Blueprint::of(&problem, &*method) {
             Ok(blueprint) => blueprint,
             Err(error @ SolveError::Budget { .. }) => {
                 choice.impossible = Some(error.to_string());
@@ -174,7 +174,7 @@ impl Task<'_> {
         Ok(Way { choice, counts: method.counts(&problem, &blueprint.checkpoints, self.along.len()) })
     }
 
-    async fn ways(&self, host: &mut dyn Host) -> Result<Vec<Way>, SolveError> {
+    async fn ways(&self, host: &mut dyn Monitor) -> Result<Vec<Way>, SolveError> {
         let steps = self.problem.steps;
         let (part, count) = (steps.div_ceil(PART), self.along.len());
         let memory = Memory::Budget(self.budget);
@@ -217,7 +217,7 @@ impl Task<'_> {
     }
 }
 
-async fn give_turn(host: &mut dyn Host) -> Result<(), SolveError> {
+async fn give_turn(host: &mut dyn Monitor) -> Result<(), SolveError> {
     if host.breathe().await == Flow::Stop { Err(SolveError::Stopped) } else { Ok(()) }
 }
 

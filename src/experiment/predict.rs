@@ -6,22 +6,17 @@ use super::setup::{counts, outer_windows, planned, problem, scaled, session_data
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::{CHUNK, Memory, Pace, Session};
 use crate::data::{Dataset, Sizes};
-use crate::engine::Engine;
+use crate::rig::Device;
 
 /// Runs the parts of the configured run on an engine within about so many seconds (a training step in any case), and
 /// leaves nothing on it but pipelines.
-pub async fn measure(
-    engine: &mut dyn Engine,
-    config: &TuneConfig,
-    data: &Dataset,
-    seconds: f64,
-) -> Result<Pace, TuneError> {
+pub async fn measure(device: &Device, config: &TuneConfig, data: &Dataset, seconds: f64) -> Result<Pace, TuneError> {
     let (split, _) = scaled(config, data)?;
     let problem = problem(config, &split.sizes())?;
     let data = session_data(config, &problem, &split, &outer_windows(&split.validation, config));
     let lambda = start_values(config, &problem).arrays(&problem);
     // The fewest states: what is measured does not depend on how many are kept.
-    let mut session = Session::new(engine, problem, &data, Memory::Slots(1)).await?;
+    let mut session = Session::new(device, problem, &data, Memory::Slots(1)).await?;
     Ok(session.measure(&lambda, seconds).await?)
 }
 
@@ -68,14 +63,14 @@ mod tests {
     fn measuring_gives_times_and_leaves_no_arrays() {
         let source = builtin::subset().unwrap();
         let config = TuneConfig { batch: 4, validation_windows: 8, dropout: 0.0, ..TuneConfig::default() };
-        let mut engine = ReferenceEngine::new();
-        let mut measured = |seconds| pollster::block_on(measure(&mut engine, &config, &source, seconds)).unwrap();
+        let device = Device::new(ReferenceEngine::new());
+        let measured = |seconds| pollster::block_on(measure(&device, &config, &source, seconds)).unwrap();
         let Pace { step, adjoint, outer, evaluation } = measured(1.0);
         assert!([step, adjoint, outer, evaluation].iter().all(|&seconds| seconds > 0.0));
         // No time at all is enough for one step.
         let hasty = measured(0.0);
         assert_eq!(hasty.adjoint, 2.6 * hasty.step);
-        let counters = engine.counters();
+        let counters = device.counters();
         assert!(counters.bytes < counters.peak_bytes);
     }
 }

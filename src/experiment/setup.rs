@@ -23,6 +23,8 @@ pub fn problem(config: &TuneConfig, sizes: &Sizes) -> Result<Problem, ConfigErro
         l2: true,
         weights: config.hyperparameters.contains(&Kind::ExampleWeights),
         noise: config.noise(),
+        initial_weights: config.hyperparameters.contains(&Kind::InitialWeights),
+        initial_scale: config.hyperparameters.contains(&Kind::InitialScale),
         ..Problem::new(model, task.loss(), config.optimizer.clone(), config.steps as usize, sizes.train)
     })
 }
@@ -79,7 +81,7 @@ pub(super) fn method(
     problem: &Problem,
     start: &Hyperparameters,
 ) -> Result<Box<dyn Method>, TuneError> {
-    let along = start.directions(problem, &initial_weights(config, problem));
+    let along = start.directions(problem);
     let method = config.method.method(Memory::Budget(config.memory_budget.0), along.len());
     match method.refusal(problem, &along) {
         Some(refusal) => Err(SolveError::from(refusal).into()),

@@ -12,9 +12,10 @@ use super::record::{
 use super::setup::{method, outer_rate, outer_windows, problem, scaled, session_data, set, start_values, trivial};
 use crate::bilevel::hyperparameters::Hyperparameters;
 use crate::bilevel::outer::OuterAdam;
-use crate::bilevel::{Estimate, Flow, Host, Session, Set, SolveError};
+use crate::bilevel::{Estimate, Flow, Monitor, Session, Set, SolveError};
 use crate::data::{Dataset, Description, Standardizer};
-use crate::engine::{Counters, Engine, LocalFuture};
+use crate::engine::{Counters, LocalFuture};
+use crate::rig::Device;
 
 /// Result of an observer's call.
 pub type Observed = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -87,8 +88,8 @@ pub struct Best {
 const MOST_REJECTIONS: u32 = 12;
 
 /// A run on an engine.
-pub struct Tuner<'e> {
-    session: Session<'e>,
+pub struct Tuner {
+    session: Session,
     config: TuneConfig,
     sets: [Set; 3],
     data: DataRecord,
@@ -101,15 +102,15 @@ pub struct Tuner<'e> {
     best_weights: Option<Vec<f32>>,
 }
 
-impl<'e> Tuner<'e> {
+impl Tuner {
     /// Prepares a run on windows as they were read: splits, scales, compiles, uploads. With
     /// a state the run goes on from there.
     pub async fn new(
-        engine: &'e mut dyn Engine,
+        device: &Device,
         config: &TuneConfig,
         data: &Dataset,
         resume: Option<TunerState>,
-    ) -> Result<Tuner<'e>, TuneError> {
+    ) -> Result<Tuner, TuneError> {
         let (split, scale) = scaled(config, data)?;
         let problem = problem(config, &split.sizes())?;
         let outer = outer_windows(&split.validation, config);
@@ -130,7 +131,7 @@ impl<'e> Tuner<'e> {
             Some(state) => resumable(state, &start)?,
             None => first_state(config, start),
         };
-        let session = Session::new(engine, problem, &session_data, method).await?;
+        let session = Session::new(device, problem, &session_data, method).await?;
         let (bytes, budget) = (session.predicted_bytes(), config.memory_budget.0);
         if bytes > budget {
             return Err(SolveError::OverBudget { budget, bytes }.into());
@@ -140,7 +141,7 @@ impl<'e> Tuner<'e> {
         Ok(Tuner { session, config: config.clone(), sets, data, about, scale, trivial, state, best_weights: None })
     }
 
-    pub fn session(&self) -> &Session<'e> {
+    pub fn session(&self) -> &Session {
         &self.session
     }
 
@@ -221,7 +222,7 @@ impl<'e> Tuner<'e> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             configuration: self.config.clone(),
             seed: self.config.seed,
-            device: DeviceRecord::from(self.session.engine().info()),
+            device: DeviceRecord::from(&self.session.device().info()),
             data: self.data.clone(),
             ending,
             iterations: self.state.iteration,
@@ -238,14 +239,14 @@ impl<'e> Tuner<'e> {
 
     /// One outer iteration: train, differentiate, step.
     async fn iterate(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError> {
-        let (begin, before) = (Instant::now(), self.session.engine().counters());
+        let (begin, before) = (Instant::now(), self.session.device().counters());
         let iteration = self.state.iteration + 1;
         let point = self.state.next.clone();
         let mut host = Watched { observer, iteration: Some(iteration), failed: None };
         let estimate = self.session.estimate_at(&point, &mut host).await;
         let estimate = host.settle(estimate)?;
         let seconds = begin.elapsed().as_secs_f64();
-        let after = self.session.engine().counters();
+        let after = self.session.device().counters();
         observed(observer.event(Event::InnerLosses { iteration, losses: &estimate.inner_losses }))?;
         if self.state.start.is_none() {
             let start = self.evaluate(&point, observer).await?;
@@ -411,7 +412,7 @@ impl<'a> Watched<'a> {
     }
 }
 
-impl Host for Watched<'_> {
+impl Monitor for Watched<'_> {
     fn progress(&mut self, done: u64, total: u64) {
         let Some(iteration) = self.iteration else { return };
         if let Err(error) = self.observer.event(Event::Progress { iteration, done, total }) {

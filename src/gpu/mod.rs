@@ -4,6 +4,7 @@
 mod device;
 mod pipeline;
 mod run;
+mod staging;
 mod wait;
 
 pub use device::adapters;

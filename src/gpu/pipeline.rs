@@ -1,67 +1,151 @@
 //! Compute pipelines, one for each WGSL text, made once.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
-use crate::engine::{EngineError, Result};
+use slotmap::SlotMap;
+
+use crate::engine::{EngineError, LocalFuture, Result};
 use crate::gpu::device::Device;
 use crate::kernels::{self, Kernel};
 
+/// Pipelines that no program uses but that stay made: the same run may be asked for again, and drivers take long.
+const IDLE: usize = 256;
+
+slotmap::new_key_type! {
+    pub struct PipelineId;
+}
+
 /// A pipeline and the layout of its one bind group.
+#[derive(Clone)]
 pub struct Pipeline {
     pub pipeline: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
 }
 
+/// What became of something that is made while others go on.
+#[derive(Clone, Default)]
+pub struct Fate(Rc<Cell<bool>>);
+
+impl Fate {
+    /// Whether the device refused it.
+    pub fn refused(&self) -> bool {
+        self.0.get()
+    }
+
+    pub fn refuse(&self) {
+        self.0.set(true);
+    }
+}
+
+struct Entry {
+    made: Pipeline,
+    text: String,
+    fate: Fate,
+    /// Programs that use it.
+    users: usize,
+    /// When it was asked for last.
+    asked: u64,
+}
+
 /// The pipelines of a device.
 #[derive(Default)]
 pub struct Pipelines {
-    by_text: HashMap<String, usize>,
-    all: Vec<Pipeline>,
+    by_text: HashMap<String, PipelineId>,
+    all: SlotMap<PipelineId, Entry>,
+    /// Times that pipelines were asked for.
+    clock: u64,
 }
 
 impl Pipelines {
-    pub fn get(&self, at: usize) -> &Pipeline {
-        &self.all[at]
+    pub fn get(&self, id: PipelineId) -> &Pipeline {
+        &self.all[id].made
     }
 
     pub fn has(&self, kernel: &Kernel) -> bool {
-        self.by_text.contains_key(&kernel.wgsl)
+        self.by_text.get(&kernel.wgsl).is_some_and(|&id| !self.all[id].fate.refused())
     }
 
-    /// Positions of the kernels' pipelines; those that are new are made, checked and warmed
-    /// together. Each kernel comes with the label that errors name.
-    pub async fn load(&mut self, device: &Device, kernels: &[(&str, &Kernel)]) -> Result<Vec<usize>> {
+    /// The kernels' pipelines, used once more each, and what to wait for before they run: those that are new are made,
+    /// checked and warmed together. Each kernel comes with the label that errors name.
+    pub fn load(
+        &mut self,
+        device: &Rc<Device>,
+        kernels: &[(&str, &Kernel)],
+    ) -> (Vec<PipelineId>, LocalFuture<'static, Result<()>>) {
+        self.forget(|entry| entry.fate.refused());
+        self.clock += 1;
         let scope = device.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let fate = Fate::default();
         let mut made: Vec<Made> = vec![];
-        let mut positions = vec![];
-        for &(label, kernel) in kernels {
-            let known = self.by_text.get(&kernel.wgsl).copied();
-            let position = known.unwrap_or(self.all.len());
-            if known.is_none() {
+        let ids = kernels.iter().map(|&(label, kernel)| {
+            let id = *self.by_text.entry(kernel.wgsl.clone()).or_insert_with(|| {
                 let (module, pipeline) = make(&device.device, label, kernel);
-                made.push((module, label, kernel));
-                self.by_text.insert(kernel.wgsl.clone(), position);
-                self.all.push(pipeline);
-            }
-            positions.push(position);
-        }
-        let first = self.all.len() - made.len();
-        let outcome = match scope.pop().await {
-            Some(error) => Err(explain(&made, &error.to_string()).await),
-            None if made.is_empty() => Ok(()),
-            None => warm(device, &self.all[first..], &made),
+                made.push(Made {
+                    module,
+                    pipeline: pipeline.clone(),
+                    label: label.to_owned(),
+                    wgsl: kernel.wgsl.clone(),
+                    bindings: kernel.bindings.len(),
+                });
+                let (text, fate) = (kernel.wgsl.clone(), fate.clone());
+                self.all.insert(Entry { made: pipeline, text, fate, users: 0, asked: 0 })
+            });
+            self.all[id].users += 1;
+            self.all[id].asked = self.clock;
+            id
+        });
+        let ids = ids.collect();
+        let (error, device) = (scope.pop(), device.clone());
+        let done = async move {
+            let outcome = match error.await {
+                Some(error) => Err(explain(&made, &error.to_string()).await),
+                None if made.is_empty() => Ok(()),
+                None => warm(&device, &made),
+            };
+            // A lost device explains more than what it refused.
+            device.check().and(outcome).inspect_err(|_| fate.refuse())
         };
-        // A lost device explains more than what it refused.
-        if let Err(error) = device.check().and(outcome) {
-            self.by_text.retain(|_, position| *position < first);
-            self.all.truncate(first);
-            return Err(error);
+        (ids, Box::pin(done))
+    }
+
+    /// Says that a program does not use them any more.
+    pub fn release(&mut self, ids: impl Iterator<Item = PipelineId>) {
+        for id in ids {
+            if let Some(entry) = self.all.get_mut(id) {
+                entry.users -= 1;
+            }
         }
-        Ok(positions)
+        let mut idle: Vec<u64> = self.all.values().filter(|entry| entry.users == 0).map(|entry| entry.asked).collect();
+        if idle.len() > IDLE {
+            idle.sort_unstable();
+            let oldest = idle[idle.len() - IDLE - 1];
+            self.forget(|entry| entry.users == 0 && entry.asked <= oldest);
+        }
+    }
+
+    fn forget(&mut self, which: impl Fn(&Entry) -> bool) {
+        let by_text = &mut self.by_text;
+        self.all.retain(|_, entry| {
+            let goes = which(entry);
+            if goes {
+                by_text.remove(&entry.text);
+            }
+            !goes
+        });
     }
 }
 
-type Made<'a> = (wgpu::ShaderModule, &'a str, &'a Kernel);
+/// A pipeline under way.
+struct Made {
+    module: wgpu::ShaderModule,
+    pipeline: Pipeline,
+    label: String,
+    wgsl: String,
+    /// Arrays that it takes.
+    bindings: usize,
+}
 
 fn make(device: &wgpu::Device, label: &str, kernel: &Kernel) -> (wgpu::ShaderModule, Pipeline) {
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -101,15 +185,15 @@ fn make(device: &wgpu::Device, label: &str, kernel: &Kernel) -> (wgpu::ShaderMod
 
 /// Runs one workgroup of each pipeline on arrays of one element (accesses are checked), so that drivers compile now and
 /// not in the first step. Browsers warn of a dispatch of none.
-fn warm(device: &Device, pipelines: &[Pipeline], made: &[Made]) -> Result<()> {
+fn warm(device: &Device, made: &[Made]) -> Result<()> {
     let dummies: Result<Vec<wgpu::Buffer>> =
         (0..kernels::MAX_BINDINGS).map(|_| device.buffer("warm", 16, wgpu::BufferUsages::STORAGE)).collect();
     let dummies = dummies?;
     let mut encoder = device.device.create_command_encoder(&Default::default());
     let mut pass = encoder.begin_compute_pass(&Default::default());
-    for (pipeline, (_, _, kernel)) in pipelines.iter().zip(made) {
+    for Made { pipeline, bindings, .. } in made {
         let entries: Vec<wgpu::BindGroupEntry> = (0u32..)
-            .zip(&dummies[..kernel.bindings.len()])
+            .zip(&dummies[..*bindings])
             .map(|(binding, dummy)| wgpu::BindGroupEntry { binding, resource: dummy.as_entire_binding() })
             .collect();
         let group = device.device.create_bind_group(&wgpu::BindGroupDescriptor {
@@ -127,16 +211,16 @@ fn warm(device: &Device, pipelines: &[Pipeline], made: &[Made]) -> Result<()> {
 }
 
 /// The error of the first module that has one, with the lines it points at.
-async fn explain(made: &[Made<'_>], fallback: &str) -> EngineError {
-    for (module, label, kernel) in made {
+async fn explain(made: &[Made], fallback: &str) -> EngineError {
+    for Made { module, label, wgsl, .. } in made {
         let messages = module.get_compilation_info().await.messages;
         let errors = messages.iter().filter(|m| m.message_type == wgpu::CompilationMessageType::Error);
-        let texts: Vec<String> = errors.map(|message| point(message, &kernel.wgsl)).collect();
+        let texts: Vec<String> = errors.map(|message| point(message, wgsl)).collect();
         if !texts.is_empty() {
-            return EngineError::Shader { label: (*label).to_owned(), message: texts.join("\n") };
+            return EngineError::Shader { label: label.clone(), message: texts.join("\n") };
         }
     }
-    let labels: Vec<&str> = made.iter().map(|(_, label, _)| *label).collect();
+    let labels: Vec<&str> = made.iter().map(|made| made.label.as_str()).collect();
     EngineError::Shader { label: labels.join("`, `"), message: fallback.to_owned() }
 }
 
@@ -157,7 +241,7 @@ mod tests {
 
     #[test]
     fn shader_errors_show_the_line() {
-        let Ok(device) = pollster::block_on(Device::open("auto")) else {
+        let Ok(device) = pollster::block_on(Device::open("auto")).map(Rc::new) else {
             assert!(std::env::var_os("CI").is_none(), "this test needs a GPU adapter");
             eprintln!("SKIPPED, no GPU adapter");
             return;
@@ -169,13 +253,25 @@ mod tests {
         };
         let (good, bad) = (kernel("let x = 1u;"), kernel("let x = 1u + 1.5f;"));
         let mut pipelines = Pipelines::default();
-        let kernels = [("good", &good), ("mix", &bad)];
-        let error = pollster::block_on(pipelines.load(&device, &kernels)).unwrap_err().to_string();
+        let (_, done) = pipelines.load(&device, &[("good", &good), ("mix", &bad)]);
+        let error = pollster::block_on(done).unwrap_err().to_string();
         assert!(error.contains("`mix`") && error.contains("line 3"), "{error}");
         assert!(error.contains("    3 |     let x = 1u + 1.5f;"), "{error}");
         // The table holds only what works, each once.
-        let positions = pollster::block_on(pipelines.load(&device, &[("good", &good), ("same", &good)]));
-        assert_eq!(positions.unwrap(), [0, 0]);
+        let (ids, done) = pipelines.load(&device, &[("good", &good), ("same", &good)]);
+        pollster::block_on(done).unwrap();
+        assert_eq!(ids[0], ids[1]);
         assert_eq!(pipelines.all.len(), 1);
+        // What nobody uses stays for a while, the latest longest.
+        pipelines.release(ids.into_iter());
+        assert!(pipelines.has(&good));
+        for k in 2..IDLE + 2 {
+            let other = kernel(&format!("let x = {k}u;"));
+            let (ids, done) = pipelines.load(&device, &[("other", &other)]);
+            pollster::block_on(done).unwrap();
+            pipelines.release(ids.into_iter());
+        }
+        assert_eq!(pipelines.all.len(), IDLE);
+        assert!(!pipelines.has(&good) && pipelines.has(&kernel("let x = 2u;")));
     }
 }

@@ -1,16 +1,19 @@
 //! The engine: arrays, loaded programs, bindings, and the recording of commands.
 
 use std::collections::HashSet;
+use std::future::ready;
+use std::rc::Rc;
 
-use futures_channel::oneshot;
+use slotmap::SlotMap;
 
 use super::device::Device;
-use super::pipeline::Pipelines;
+use super::pipeline::{Fate, PipelineId, Pipelines};
+use super::staging::{Part, Reading, Staging};
 use super::wait;
 use crate::compile::{Buffer, BufferIndex, Core, Dispatch, Place, Program};
 use crate::engine::{
-    self, BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, LocalFuture, ProgramId, Result,
-    Values, refuse,
+    self, BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, Holdings, LocalFuture, NO_ARRAY,
+    NO_BINDING, NO_PROGRAM, ProgramId, Result, Values, refuse,
 };
 use crate::ir::{DType, numel};
 use crate::kernels::{self, Binding, Kernel, KernelError, Target, Tile};
@@ -21,25 +24,24 @@ const ARRAY: wgpu::BufferUsages =
 
 /// Runs programs through wgpu, natively and in the browser.
 pub struct GpuEngine {
-    device: Device,
+    device: Rc<Device>,
     pipelines: Pipelines,
-    /// By [`BufferId`]; `None` once destroyed. Identifiers are not used again.
-    arrays: Vec<Option<Array>>,
+    arrays: SlotMap<BufferId, Array>,
     /// Scratch memory shared by all programs, largest slots first.
     scratch: Vec<wgpu::Buffer>,
-    programs: Vec<Loaded>,
-    bindings: Vec<Bound>,
-    /// Where arrays are read through; grown when it must.
-    staging: Option<wgpu::Buffer>,
+    programs: SlotMap<ProgramId, Loaded>,
+    bindings: SlotMap<BindingId, Bound>,
+    staging: Staging,
     counters: Counters,
 }
 
 struct Array {
+    label: String,
     buffer: wgpu::Buffer,
     dtype: DType,
     len: usize,
-    /// Bindings that name it: they end with it.
-    bindings: Vec<usize>,
+    /// What ends with it.
+    bindings: Vec<BindingId>,
 }
 
 struct Loaded {
@@ -49,23 +51,23 @@ struct Loaded {
     /// Position in the engine's scratch memory of each slot of the program.
     slots: Vec<usize>,
     kernels: Vec<Launch>,
+    fate: Fate,
 }
 
 /// What is left of a kernel once its pipeline is made.
 struct Launch {
-    pipeline: usize,
+    pipeline: PipelineId,
     grid: [u32; 2],
     bindings: Vec<Binding>,
 }
 
 /// A program with its arrays.
 struct Bound {
-    program: usize,
+    program: ProgramId,
     inputs: Vec<BufferId>,
     outputs: Vec<BufferId>,
-    /// One bind group a kernel; empty once one of its arrays is destroyed.
+    /// One bind group a kernel.
     groups: Vec<wgpu::BindGroup>,
-    alive: bool,
 }
 
 impl GpuEngine {
@@ -75,26 +77,22 @@ impl GpuEngine {
     /// [`adapters`]: super::adapters
     pub async fn new(choice: &str) -> Result<Self> {
         Ok(Self {
-            device: Device::open(choice).await?,
+            device: Rc::new(Device::open(choice).await?),
             pipelines: Pipelines::default(),
-            arrays: vec![],
+            arrays: SlotMap::with_key(),
             scratch: vec![],
-            programs: vec![],
-            bindings: vec![],
-            staging: None,
+            programs: SlotMap::with_key(),
+            bindings: SlotMap::with_key(),
+            staging: Staging::default(),
             counters: Counters::default(),
         })
     }
 
     /// Takes the device away, as a driver's reset or an unplugged GPU would; for tests of what
     /// happens then. Every later call fails with [`EngineError::DeviceLost`].
-    pub async fn lose_device(&mut self) {
-        self.device.lose().await;
-    }
-
-    /// Counts the peak of memory from here on: an engine may outlive a run.
-    pub fn forget_peak(&mut self) {
-        self.counters.peak_bytes = self.counters.bytes;
+    pub fn lose_device(&mut self) -> LocalFuture<'static, ()> {
+        let device = self.device.clone();
+        Box::pin(async move { device.lose().await })
     }
 
     fn target(&self) -> Target {
@@ -115,10 +113,7 @@ impl GpuEngine {
     }
 
     fn array(&self, id: BufferId) -> Result<&Array> {
-        match self.arrays.get(id.0) {
-            Some(Some(array)) => Ok(array),
-            _ => refuse(format!("array {} does not exist (any more)", id.0)),
-        }
+        self.arrays.get(id).map_or_else(|| refuse(NO_ARRAY), Ok)
     }
 
     /// Makes room for a program's scratch slots; returns where each lies. Slots are matched by size,
@@ -145,16 +140,16 @@ impl GpuEngine {
         }
         let smaller = std::mem::replace(&mut self.scratch[position], buffer);
         self.free(smaller);
-        for at in 0..self.bindings.len() {
-            let bound = &self.bindings[at];
-            if bound.alive && self.programs[bound.program].slots.contains(&position) {
-                self.bindings[at].groups = self.groups(bound.program, &bound.inputs, &bound.outputs)?;
-            }
+        let uses = |bound: &Bound| self.programs[bound.program].slots.contains(&position);
+        let bound: Vec<BindingId> = self.bindings.iter().filter(|(_, bound)| uses(bound)).map(|(id, _)| id).collect();
+        for id in bound {
+            let Bound { program, inputs, outputs, .. } = &self.bindings[id];
+            self.bindings[id].groups = self.groups(*program, inputs, outputs)?;
         }
         Ok(())
     }
 
-    fn groups(&self, program: usize, inputs: &[BufferId], outputs: &[BufferId]) -> Result<Vec<wgpu::BindGroup>> {
+    fn groups(&self, program: ProgramId, inputs: &[BufferId], outputs: &[BufferId]) -> Result<Vec<wgpu::BindGroup>> {
         let loaded = &self.programs[program];
         let resolve = |place: Place| {
             Ok(match place {
@@ -210,35 +205,57 @@ impl GpuEngine {
         self.pipelines.has(kernel)
     }
 
-    /// Makes the pipeline of a kernel and waits until it can run.
-    pub async fn prepare(&mut self, label: &str, kernel: &Kernel) -> Result<()> {
-        self.pipelines.load(&self.device, &[(label, kernel)]).await?;
-        self.wait_for_all().await
+    /// Makes the pipeline of a kernel; done when it can run.
+    pub fn prepare(&mut self, label: &str, kernel: &Kernel) -> LocalFuture<'static, Result<()>> {
+        let (made, done) = self.pipelines.load(&self.device, &[(label, kernel)]);
+        self.pipelines.release(made.into_iter());
+        let device = self.device.clone();
+        Box::pin(async move {
+            done.await?;
+            wait::for_all(&device).await
+        })
     }
 
     /// As [`Engine::load`], with this tile for every contraction instead of the one that suits its
     /// shape; to test and measure tiles.
-    pub async fn load_tiled(&mut self, program: &Program, tile: Tile) -> Result<ProgramId> {
+    pub fn load_tiled(&mut self, program: &Program, tile: Tile) -> LocalFuture<'static, Result<ProgramId>> {
         let target = self.target();
         self.load_with(program, |dispatch| match dispatch.core {
             Core::Contract { .. } => kernels::kernel_with_tile(program, dispatch, tile),
             _ => kernels::kernel(program, dispatch, target),
         })
-        .await
     }
 
-    async fn load_with(
+    fn load_with(
         &mut self,
         program: &Program,
         kernel: impl Fn(&Dispatch) -> std::result::Result<Kernel, KernelError>,
-    ) -> Result<ProgramId> {
+    ) -> LocalFuture<'static, Result<ProgramId>> {
+        match self.begin_loading(program, kernel) {
+            Ok((id, fate, done)) => Box::pin(async move {
+                done.await.inspect_err(|_| fate.refuse())?;
+                Ok(id)
+            }),
+            Err(error) => Box::pin(ready(Err(error))),
+        }
+    }
+
+    fn begin_loading(
+        &mut self,
+        program: &Program,
+        kernel: impl Fn(&Dispatch) -> std::result::Result<Kernel, KernelError>,
+    ) -> Result<(ProgramId, Fate, LocalFuture<'static, Result<()>>)> {
         self.device.check()?;
+        let refused: Vec<ProgramId> =
+            self.programs.iter().filter(|(_, loaded)| loaded.fate.refused()).map(|(id, _)| id).collect();
+        refused.into_iter().for_each(|id| self.unload(id));
         let made = kernels_of(program, kernel)?;
-        let wanted: Vec<(&str, &Kernel)> = made.iter().map(|(label, kernel)| (*label, kernel)).collect();
-        let pipelines = self.pipelines.load(&self.device, &wanted).await?;
         let slots = self.reserve(&program.scratch)?;
+        let wanted: Vec<(&str, &Kernel)> = made.iter().map(|(label, kernel)| (*label, kernel)).collect();
+        let (pipelines, done) = self.pipelines.load(&self.device, &wanted);
         let buffers = |indices: &[BufferIndex]| indices.iter().map(|index| program.buffer(*index).clone()).collect();
-        self.programs.push(Loaded {
+        let fate = Fate::default();
+        let id = self.programs.insert(Loaded {
             name: program.name.clone(),
             inputs: buffers(&program.inputs),
             outputs: buffers(&program.outputs),
@@ -248,8 +265,19 @@ impl GpuEngine {
                 .zip(made)
                 .map(|(pipeline, (_, Kernel { grid, bindings, .. }))| Launch { pipeline, grid, bindings })
                 .collect(),
+            fate: fate.clone(),
         });
-        Ok(ProgramId(self.programs.len() - 1))
+        Ok((id, fate, done))
+    }
+
+    /// Ends a binding that one of its arrays or its program ends.
+    fn unbind(&mut self, id: BindingId) {
+        let Some(bound) = self.bindings.remove(id) else { return };
+        for place in bound.inputs.iter().chain(&bound.outputs) {
+            if let Some(array) = self.arrays.get_mut(*place) {
+                array.bindings.retain(|other| *other != id);
+            }
+        }
     }
 
     /// Records commands; consecutive runs share one compute pass.
@@ -264,11 +292,7 @@ impl GpuEngine {
             }
             let mut pass = encoder.begin_compute_pass(&Default::default());
             while let Some(Command::Run(binding)) = rest.first() {
-                let bound = match self.bindings.get(binding.0) {
-                    Some(bound) if bound.alive => bound,
-                    Some(_) => return refuse(format!("an array of binding {} was destroyed", binding.0)),
-                    None => return refuse(format!("binding {} does not exist", binding.0)),
-                };
+                let Some(bound) = self.bindings.get(*binding) else { return refuse(NO_BINDING) };
                 for (launch, group) in self.programs[bound.program].kernels.iter().zip(&bound.groups) {
                     pass.set_pipeline(&self.pipelines.get(launch.pipeline).pipeline);
                     pass.set_bind_group(0, group, &[]);
@@ -283,66 +307,38 @@ impl GpuEngine {
 
     fn record_copy(&self, encoder: &mut wgpu::CommandEncoder, from: BufferId, to: BufferId) -> Result<()> {
         let (source, target) = (self.array(from)?, self.array(to)?);
-        engine::check_copy([from, to], [source, target].map(|array| (array.dtype, array.len)))?;
+        let shapes = [source, target].map(|array| (array.dtype, array.len));
+        engine::check_copy(from == to, [&source.label, &target.label], shapes)?;
         encoder.copy_buffer_to_buffer(&source.buffer, 0, &target.buffer, 0, source.buffer.size());
         Ok(())
     }
 
-    async fn read_arrays(&mut self, ids: &[BufferId]) -> Result<Vec<Vec<f64>>> {
+    /// Copies arrays to where they can be read.
+    fn begin_reading(&mut self, ids: &[BufferId]) -> Result<Reading> {
         self.device.check()?;
+        let mut parts = vec![];
         let mut total = 0;
         for id in ids {
-            total += self.array(*id)?.buffer.size();
+            let Array { buffer, dtype, len, .. } = self.array(*id)?;
+            parts.push(Part { offset: total, dtype: *dtype, len: *len });
+            total += buffer.size();
         }
-        if total == 0 {
-            return Ok(vec![]);
-        }
-        if self.staging.as_ref().is_none_or(|staging| staging.size() < total) {
-            if let Some(smaller) = self.staging.take() {
-                self.free(smaller);
+        let buffer = match self.staging.take(total) {
+            Some(buffer) => buffer,
+            None => {
+                self.staging.drain().for_each(|smaller| self.free(smaller));
+                let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+                self.allocate("read-back", total, usage)?
             }
-            let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-            self.staging = Some(self.allocate("read-back", total, usage)?);
-        }
-        let Some(staging) = &self.staging else { return Ok(vec![]) };
+        };
         let mut encoder = self.device.device.create_command_encoder(&Default::default());
-        let mut ranges = vec![];
-        let mut offset = 0;
-        for id in ids {
-            let array = self.array(*id)?;
-            encoder.copy_buffer_to_buffer(&array.buffer, 0, staging, offset, array.buffer.size());
-            ranges.push((offset, array.dtype, array.len));
-            offset += array.buffer.size();
+        for (id, part) in ids.iter().zip(&parts) {
+            let source = &self.array(*id)?.buffer;
+            encoder.copy_buffer_to_buffer(source, 0, &buffer, part.offset, source.size());
         }
         self.device.queue.submit([encoder.finish()]);
-        let (sender, receiver) = oneshot::channel();
-        staging.map_async(wgpu::MapMode::Read, 0..total, move |result| {
-            let _ = sender.send(result);
-        });
-        let mapped = wait::answer(&self.device.device, receiver).await;
-        self.device.check()?;
-        if !matches!(mapped, Some(Ok(()))) {
-            return refuse("the read-back was not answered");
-        }
         self.counters.readbacks += 1;
-        let values = match staging.get_mapped_range(0..total) {
-            Ok(view) => {
-                ranges.into_iter().map(|(offset, dtype, len)| floats(&view[offset as usize..], dtype, len)).collect()
-            }
-            Err(error) => return refuse(format!("the read-back failed: {error}")),
-        };
-        staging.unmap();
-        Ok(values)
-    }
-
-    async fn wait_for_all(&mut self) -> Result<()> {
-        self.device.check()?;
-        let (sender, receiver) = oneshot::channel();
-        self.device.queue.on_submitted_work_done(move || {
-            let _ = sender.send(());
-        });
-        wait::answer(&self.device.device, receiver).await;
-        self.device.check()
+        Ok(self.staging.reading(buffer, total, parts))
     }
 }
 
@@ -357,15 +353,6 @@ fn kernels_of(
         Err(error) => Err(EngineError::Shader { label: dispatch.label.clone(), message: error.to_string() }),
     });
     made.collect()
-}
-
-/// The first `len` elements of mapped memory.
-fn floats(bytes: &[u8], dtype: DType, len: usize) -> Vec<f64> {
-    let words = bytes.chunks_exact(4).take(len).map(|word| [word[0], word[1], word[2], word[3]]);
-    match dtype {
-        DType::F32 => words.map(|word| f64::from(f32::from_le_bytes(word))).collect(),
-        DType::U32 => words.map(|word| f64::from(u32::from_le_bytes(word))).collect(),
-    }
 }
 
 /// Values as the bytes of an array of a type, which they fit.
@@ -387,53 +374,69 @@ impl Engine for GpuEngine {
         self.counters
     }
 
+    fn holdings(&self) -> Holdings {
+        Holdings { arrays: self.arrays.len(), programs: self.programs.len(), bindings: self.bindings.len() }
+    }
+
     fn create(&mut self, label: &str, dtype: DType, len: usize) -> Result<BufferId> {
         let buffer = self.allocate(label, len as u64 * 4, ARRAY)?;
-        self.arrays.push(Some(Array { buffer, dtype, len, bindings: vec![] }));
-        Ok(BufferId(self.arrays.len() - 1))
+        Ok(self.arrays.insert(Array { label: label.to_owned(), buffer, dtype, len, bindings: vec![] }))
     }
 
     fn destroy(&mut self, id: BufferId) {
-        let Some(array) = self.arrays.get_mut(id.0).and_then(Option::take) else { return };
+        let Some(array) = self.arrays.remove(id) else { return };
         self.free(array.buffer);
-        for at in array.bindings {
-            let program = self.bindings[at].program;
-            self.bindings[at] = Bound { program, inputs: vec![], outputs: vec![], groups: vec![], alive: false };
-        }
+        array.bindings.into_iter().for_each(|binding| self.unbind(binding));
     }
 
     fn write(&mut self, buffer: BufferId, offset: usize, values: Values) -> Result<()> {
         self.device.check()?;
         let array = self.array(buffer)?;
-        engine::check_write(buffer, (array.dtype, array.len), offset, values)?;
+        engine::check_write(&array.label, (array.dtype, array.len), offset, values)?;
         let bytes = bytes(values, array.dtype);
         self.device.queue.write_buffer(&array.buffer, offset as u64 * 4, &bytes);
         self.device.check()
     }
 
-    fn read<'a>(&'a mut self, buffers: &'a [BufferId]) -> LocalFuture<'a, Result<Vec<Vec<f64>>>> {
-        Box::pin(self.read_arrays(buffers))
+    fn read(&mut self, buffers: &[BufferId]) -> LocalFuture<'static, Result<Vec<Vec<f64>>>> {
+        if buffers.is_empty() {
+            return Box::pin(ready(Ok(vec![])));
+        }
+        match self.begin_reading(buffers) {
+            Ok(reading) => Box::pin(reading.values(self.device.clone())),
+            Err(error) => Box::pin(ready(Err(error))),
+        }
     }
 
-    fn load<'a>(&'a mut self, program: &'a Program) -> LocalFuture<'a, Result<ProgramId>> {
+    fn load(&mut self, program: &Program) -> LocalFuture<'static, Result<ProgramId>> {
         let target = self.target();
-        Box::pin(self.load_with(program, move |dispatch| kernels::kernel(program, dispatch, target)))
+        self.load_with(program, |dispatch| kernels::kernel(program, dispatch, target))
+    }
+
+    fn unload(&mut self, program: ProgramId) {
+        let of_it: Vec<BindingId> =
+            self.bindings.iter().filter(|(_, bound)| bound.program == program).map(|(id, _)| id).collect();
+        of_it.into_iter().for_each(|binding| self.unbind(binding));
+        let Some(loaded) = self.programs.remove(program) else { return };
+        self.pipelines.release(loaded.kernels.iter().map(|launch| launch.pipeline));
+        if self.programs.is_empty() {
+            let unused = std::mem::take(&mut self.scratch).into_iter().chain(self.staging.drain());
+            unused.for_each(|buffer| self.free(buffer));
+        }
     }
 
     fn bind(&mut self, program: ProgramId, inputs: &[BufferId], outputs: &[BufferId]) -> Result<BindingId> {
         self.device.check()?;
-        let Some(loaded) = self.programs.get(program.0) else {
-            return refuse(format!("program {} does not exist", program.0));
-        };
+        let Some(loaded) = self.programs.get(program) else { return refuse(NO_PROGRAM) };
         self.fit(loaded, inputs, outputs)?;
-        let groups = self.groups(program.0, inputs, outputs)?;
-        let (inputs, outputs) = (inputs.to_vec(), outputs.to_vec());
-        for id in inputs.iter().chain(&outputs) {
-            self.arrays[id.0].as_mut().expect("it fits").bindings.push(self.bindings.len());
+        let groups = self.groups(program, inputs, outputs)?;
+        let bound = Bound { program, inputs: inputs.to_vec(), outputs: outputs.to_vec(), groups };
+        let id = self.bindings.insert(bound);
+        for array in inputs.iter().chain(outputs) {
+            self.arrays[*array].bindings.push(id);
         }
-        self.bindings.push(Bound { program: program.0, inputs, outputs, groups, alive: true });
         self.counters.bindings_made += 1;
-        Ok(BindingId(self.bindings.len() - 1))
+        Ok(id)
     }
 
     fn submit(&mut self, commands: &[Command]) -> Result<()> {
@@ -445,7 +448,12 @@ impl Engine for GpuEngine {
         self.device.check()
     }
 
-    fn finish(&mut self) -> LocalFuture<'_, Result<()>> {
-        Box::pin(self.wait_for_all())
+    fn finish(&mut self) -> LocalFuture<'static, Result<()>> {
+        let device = self.device.clone();
+        Box::pin(async move { wait::for_all(&device).await })
+    }
+
+    fn forget_peak(&mut self) {
+        self.counters.peak_bytes = self.counters.bytes;
     }
 }

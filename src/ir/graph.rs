@@ -56,6 +56,16 @@ impl Graph {
         self.node(id).dtype
     }
 
+    /// Whether a node's value is computed from that of another.
+    pub fn depends(&self, node: NodeId, on: NodeId) -> bool {
+        let mut depends = vec![false; node.index() + 1];
+        for position in on.index()..=node.index() {
+            depends[position] =
+                position == on.index() || self.nodes[position].args.iter().any(|arg| depends[arg.index()]);
+        }
+        depends[node.index()]
+    }
+
     /// Names and nodes of the inputs, in order.
     pub fn inputs(&self) -> &[(String, NodeId)] {
         &self.inputs

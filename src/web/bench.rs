@@ -1,6 +1,8 @@
 //! What the worker computes with: its engines, what they were measured to do, and the pipelines that stay from one run
 //! to the next. The one place that owns them.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use web_time::Instant;
@@ -18,6 +20,7 @@ use crate::experiment::error::TuneError;
 use crate::experiment::predict;
 use crate::experiment::setup;
 use crate::gpu::GpuEngine;
+use crate::rig::Device;
 
 /// Seconds that one measurement may take.
 pub const MEASURING: f64 = 0.25;
@@ -90,8 +93,7 @@ struct Measured {
 pub struct Bench {
     post: Post,
     /// Opened when it is first needed, and kept for its pipelines.
-    gpu: Option<GpuEngine>,
-    cpu: Option<CpuEngine>,
+    gpu: Option<Rc<RefCell<GpuEngine>>>,
     states: Vec<EngineState>,
     paces: Vec<Measured>,
     /// Ways to the hypergradient of what was looked at last.
@@ -103,7 +105,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(post: Post) -> Self {
-        Bench { post, gpu: None, cpu: None, states: vec![], paces: vec![], ways: None, first_run: None, lost: None }
+        Bench { post, gpu: None, states: vec![], paces: vec![], ways: None, first_run: None, lost: None }
     }
 
     /// Finds out which engines there are. `adapter` names the GPU where the browser tells, or is empty.
@@ -120,7 +122,7 @@ impl Bench {
         };
         let gpu = match self.gpu().await {
             Ok(gpu) => {
-                let info = gpu.info();
+                let info = gpu.borrow().info().clone();
                 state(Name::Webgpu, if adapter.is_empty() { &info.adapter } else { adapter }, info.software)
             }
             Err(error) => EngineState { problem: Some(error.to_string()), ..state(Name::Webgpu, "", false) },
@@ -130,30 +132,30 @@ impl Bench {
     }
 
     /// An engine to run on, made or opened if it must be.
-    pub async fn engine(&mut self, name: Name) -> Result<&mut dyn Engine, EngineError> {
+    pub async fn engine(&mut self, name: Name) -> Result<Device, EngineError> {
         match name {
             Name::Webgpu => {
-                let gpu = self.gpu().await?;
-                gpu.forget_peak();
-                Ok(gpu)
+                let device = Device::shared(&self.gpu().await?);
+                device.forget_peak();
+                Ok(device)
             }
             // It has nothing worth keeping, so each run has a new one.
-            Name::Cpu => Ok(self.cpu.insert(CpuEngine::new(1))),
+            Name::Cpu => Ok(Device::new(CpuEngine::new(1))),
         }
     }
 
-    async fn gpu(&mut self) -> Result<&mut GpuEngine, EngineError> {
-        if self.gpu.is_none() {
-            self.gpu = Some(GpuEngine::new("auto").await?);
+    async fn gpu(&mut self) -> Result<Rc<RefCell<GpuEngine>>, EngineError> {
+        if let Some(gpu) = &self.gpu {
+            return Ok(gpu.clone());
         }
-        Ok(self.gpu.as_mut().expect("opened above"))
+        let gpu = Rc::new(RefCell::new(GpuEngine::new("auto").await?));
+        Ok(self.gpu.insert(gpu).clone())
     }
 
     /// Gives an engine up, with whatever went wrong on it.
     pub fn close(&mut self, name: Name) {
-        match name {
-            Name::Webgpu => self.gpu = None,
-            Name::Cpu => self.cpu = None,
+        if name == Name::Webgpu {
+            self.gpu = None;
         }
     }
 
@@ -274,7 +276,7 @@ impl Bench {
                 return Ok(Flow::Continue);
             }
             let engine = self.engine(name).await.map_err(SolveError::from)?;
-            let pace = predict::measure(engine, &plans.config, plans.source, MEASURING).await?;
+            let pace = predict::measure(&engine, &plans.config, plans.source, MEASURING).await?;
             match known {
                 Some(at) => {
                     let measured = &mut self.paces[at];
@@ -309,8 +311,8 @@ impl Bench {
             .map_err(SolveError::from)?;
         let programs = [blueprint.programs.as_slice(), &[evaluation]].concat();
         let gpu = self.gpu().await.map_err(SolveError::from)?;
-        let kernels = gpu.kernels(&programs).map_err(SolveError::from)?;
-        let missing: Vec<_> = kernels.iter().filter(|(_, kernel)| !gpu.is_prepared(kernel)).collect();
+        let kernels = gpu.borrow().kernels(&programs).map_err(SolveError::from)?;
+        let missing: Vec<_> = kernels.iter().filter(|(_, kernel)| !gpu.borrow().is_prepared(kernel)).collect();
         let total = kernels.len();
         let tell = |bench: &mut Self, done: usize| {
             bench.state(name).shaders = Some(Preparation { done: done as u32, total: total as u32 });
@@ -322,7 +324,8 @@ impl Bench {
             if flow() == Flow::Stop {
                 return Ok(Flow::Stop);
             }
-            self.gpu().await.map_err(SolveError::from)?.prepare(label, kernel).await.map_err(SolveError::from)?;
+            let made = gpu.borrow_mut().prepare(label, kernel);
+            made.await.map_err(SolveError::from)?;
             tell(self, total - missing.len() + at + 1);
         }
         Ok(Flow::Continue)
@@ -334,7 +337,7 @@ impl Bench {
             return Ok(pace);
         }
         let engine = self.engine(name).await.map_err(SolveError::from)?;
-        predict::measure(engine, &plans.config, plans.source, MEASURING).await
+        predict::measure(&engine, &plans.config, plans.source, MEASURING).await
     }
 
     /// Seconds that an engine will take for the run that was looked at last.

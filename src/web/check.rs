@@ -3,12 +3,13 @@
 use super::bench::{Bench, MEASURING, Plans};
 use super::post::{Post, macrotask};
 use super::protocol::{CheckPart, CheckReport, Edge, Engine, FromWorker, Outcome, Verdict};
-use crate::bilevel::{Flow, Host, SolveError};
+use crate::bilevel::{Flow, Monitor, SolveError};
 use crate::engine::LocalFuture;
 use crate::experiment::check::{self, Along, Answers, CheckError, GradientCheck, OnDevice, Size, Subject};
 use crate::experiment::error::TuneError;
 use crate::experiment::predict;
 use crate::reference::ReferenceEngine;
+use crate::rig::Device;
 
 /// Checks on the settings of a run, posts the outcome or why there is none. Ends early if `flow` says so.
 pub async fn run(engine: Engine, plans: &Plans<'_>, bench: &mut Bench, post: &Post, flow: impl Fn() -> Flow) {
@@ -31,9 +32,9 @@ async fn attempt(
     flow: impl Fn() -> Flow,
 ) -> Result<GradientCheck, CheckError> {
     let subject = Subject::new(&plans.config, plans.source, None, Along::GROUPS, false)?;
-    let mut exact = ReferenceEngine::new();
+    let exact = Device::new(ReferenceEngine::new());
     let less = subject.exact_config(&plans.config);
-    let pace_in_f64 = predict::measure(&mut exact, &less, plans.source, MEASURING).await?;
+    let pace_in_f64 = predict::measure(&exact, &less, plans.source, MEASURING).await?;
     let seconds = subject.seconds(&pace_in_f64, &bench.measured(engine, plans).await?);
     let [exact_size, size] = subject.sizes();
     let told = |share: f64| {
@@ -46,7 +47,7 @@ async fn attempt(
     };
     told(0.0);
     let device = bench.engine(engine).await.map_err(SolveError::from)?;
-    subject.check(&mut exact, Some(device), seconds, &mut Watching { told, flow, percent: 0 }).await
+    subject.check(&exact, Some(&device), seconds, &mut Watching { told, flow, percent: 0 }).await
 }
 
 /// Tells how far the check is, a percent at a time, and lets messages through.
@@ -56,7 +57,7 @@ struct Watching<T, F> {
     percent: u64,
 }
 
-impl<T: Fn(f64), F: Fn() -> Flow> Host for Watching<T, F> {
+impl<T: Fn(f64), F: Fn() -> Flow> Monitor for Watching<T, F> {
     fn progress(&mut self, done: u64, total: u64) {
         let percent = 100 * done / total.max(1);
         if percent > self.percent {

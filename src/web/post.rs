@@ -7,7 +7,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::MessageChannel;
 
 use super::protocol::FromWorker;
-use crate::bilevel::{Flow, Host};
+use crate::bilevel::{Flow, Monitor};
 use crate::engine::LocalFuture;
 
 /// Where messages to the page go.
@@ -38,7 +38,7 @@ pub struct Visitor<F> {
     pub flow: F,
 }
 
-impl<F: Fn() -> Flow> Host for Visitor<F> {
+impl<F: Fn() -> Flow> Monitor for Visitor<F> {
     fn progress(&mut self, _done: u64, _total: u64) {}
 
     fn breathe(&mut self) -> LocalFuture<'_, Flow> {

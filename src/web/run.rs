@@ -159,7 +159,7 @@ impl Job {
         bench.forecast(plans, Some(&blueprint.checkpoints));
         watcher.each = watcher.each.or(bench.expected(engine).map(|run| run / f64::from(plans.config.outer)));
         let device = bench.engine(engine).await.map_err(SolveError::from)?;
-        let mut tuner = Tuner::new(device, &plans.config, plans.source, watcher.state.clone()).await?;
+        let mut tuner = Tuner::new(&device, &plans.config, plans.source, watcher.state.clone()).await?;
         let ending = tuner.run(watcher).await?;
         if tuner.state().iteration == 0 {
             return Ok(None);

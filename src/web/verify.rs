@@ -6,14 +6,14 @@ use wasm_bindgen::prelude::*;
 
 use crate::bilevel::Memory;
 use crate::cpu::CpuEngine;
-use crate::engine::Engine;
 use crate::experiment::golden::{self, Case};
 use crate::gpu::GpuEngine;
+use crate::rig::Device;
 
 /// An engine that runs reference cases, one after the other.
 #[wasm_bindgen]
 pub struct Verifier {
-    engine: Box<dyn Engine>,
+    device: Device,
 }
 
 #[wasm_bindgen]
@@ -21,17 +21,17 @@ impl Verifier {
     /// Opens the engine of a name, as the page's address gives it: `webgpu` or `cpu`.
     pub async fn open(engine: &str) -> Result<Verifier, JsError> {
         console_error_panic_hook::set_once();
-        let engine: Box<dyn Engine> = match engine {
-            "webgpu" => Box::new(GpuEngine::new("auto").await?),
-            "cpu" => Box::new(CpuEngine::new(1)),
+        let device = match engine {
+            "webgpu" => Device::new(GpuEngine::new("auto").await?),
+            "cpu" => Device::new(CpuEngine::new(1)),
             other => return Err(JsError::new(&format!("there is no engine `{other}`"))),
         };
-        Ok(Verifier { engine })
+        Ok(Verifier { device })
     }
 
     /// The engine that runs, so that a test can tell that no other did.
     pub fn engine(&self) -> String {
-        self.engine.info().engine.clone()
+        self.device.info().engine
     }
 
     /// Runs a case given by the contents of its two files; gives the comparisons of its outputs as
@@ -41,7 +41,7 @@ impl Verifier {
         if !golden::is_supported(&case) {
             return Ok(None);
         }
-        let outputs = golden::run(&case, &mut *self.engine, Memory::StoreAll).await?;
+        let outputs = golden::run(&case, &self.device, Memory::StoreAll).await?;
         Ok(Some(serde_json::to_string(&golden::compare(&case, &outputs))?))
     }
 }

@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use crate::support::{Loaded, close, draws, run};
 use stackelberg::autodiff::jvp;
-use stackelberg::bilevel::{Function, Loss, Problem};
+use stackelberg::bilevel::{Loss, Problem, programs};
 use stackelberg::compile::Output;
 use stackelberg::interp;
 use stackelberg::ir::{DType, Graph, NodeId, numel};
 use stackelberg::nn::optim;
 use stackelberg::nn::{Model, zoo};
+use stackelberg::rig::Function;
 
 fn problem(model: Model, optimizer: impl Into<optim::Dynamics>, batch: usize) -> Problem {
     Problem { batch, l2: true, ..Problem::new(model, Loss::CrossEntropy, optimizer, 20, 100) }
@@ -18,7 +19,7 @@ fn problem(model: Model, optimizer: impl Into<optim::Dynamics>, batch: usize) ->
 
 /// Tangents of state and hyperparameters before a step to that of the state after it.
 fn tangent(problem: &Problem) -> Function {
-    let mut f = problem.step();
+    let mut f = programs::step(problem);
     let seeds = ["state", "lambda"].map(|name| {
         let (_, x) = f.graph.inputs().iter().find(|(input, _)| input == name).unwrap().clone();
         let shape = f.graph.shape(x).to_vec();
@@ -32,10 +33,10 @@ fn tangent(problem: &Problem) -> Function {
 
 fn functions(problem: &Problem) -> [(&'static str, Function); 5] {
     [
-        ("step", problem.step()),
+        ("step", programs::step(problem)),
         ("tangent", tangent(problem)),
-        ("adjoint", problem.step_adjoint()),
-        ("outer gradient", problem.outer_gradient(300)),
+        ("adjoint", programs::step_adjoint(problem)),
+        ("outer gradient", programs::outer_gradient(&Problem { validation: 300, ..problem.clone() })),
         ("evaluation", problem.evaluation()),
     ]
 }
@@ -45,7 +46,7 @@ fn inputs(g: &Graph) -> Vec<Vec<f64>> {
     let inputs = g.inputs().iter().map(|(name, id)| {
         let n = numel(g.shape(*id));
         let values = (0..n).map(|k| match name.as_str() {
-            "train_y" | "set_y" => (k % 6) as f64,
+            "train_y" | "validation_y" | "set_y" => (k % 6) as f64,
             "layer_of" => (k * 4 / n) as f64,
             "is_kernel" => f64::from(u8::from(k % 9 != 0)),
             "seed" | "time" => (k + 3) as f64,

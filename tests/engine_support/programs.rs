@@ -1,5 +1,6 @@
 //! The main job's programs, with inputs to run them on, and the same in f64.
 
+use stackelberg::bilevel::programs::{outer_gradient, step, step_adjoint};
 use stackelberg::bilevel::{Loss, Problem};
 use stackelberg::compile::{BufferIndex, Program};
 use stackelberg::engine::Engine;
@@ -20,7 +21,8 @@ pub fn problem(filters: usize, hidden: usize, batch: usize) -> Problem {
 
 /// Step, adjoint, chunk of an outer gradient, chunk of an evaluation.
 pub fn programs(problem: &Problem) -> Vec<Program> {
-    let functions = [problem.step(), problem.step_adjoint(), problem.outer_gradient(140), problem.evaluation()];
+    let problem = &Problem { validation: 140, ..problem.clone() };
+    let functions = [step(problem), step_adjoint(problem), outer_gradient(problem), problem.evaluation()];
     functions.iter().map(|function| function.compile().unwrap()).collect()
 }
 

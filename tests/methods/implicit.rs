@@ -7,6 +7,7 @@ use stackelberg::bilevel::{
 use stackelberg::nn::optim;
 use stackelberg::nn::{Layer, Model};
 use stackelberg::reference::ReferenceEngine;
+use stackelberg::rig::Device;
 use stackelberg::rng::{Purpose, Stream};
 
 use crate::problems::{CLEANING, Case, LeastSquares, QUADRATIC, RIDGE, against_each_other, estimate, relative_error};
@@ -140,9 +141,9 @@ fn a_solution_is_the_next_start() {
     let case = many_examples(optim::Momentum, 60, &[0.6]);
     let along = penalty(&case);
     let twice = |method: Box<dyn stackelberg::bilevel::Method>| -> [Estimate; 2] {
-        let mut engine = ReferenceEngine::new();
+        let engine = Device::new(ReferenceEngine::new());
         pollster::block_on(async {
-            let mut session = Session::new(&mut engine, case.problem.clone(), &case.data, method).await.unwrap();
+            let mut session = Session::new(&engine, case.problem.clone(), &case.data, method).await.unwrap();
             let first = session.estimate(&case.lambda, &along, &mut Unattended).await.unwrap();
             [first, session.estimate(&case.lambda, &along, &mut Unattended).await.unwrap()]
         })
@@ -160,10 +161,10 @@ fn a_solution_is_the_next_start() {
 
 #[test]
 fn what_does_not_move_the_solution_is_refused() {
-    let case = RIDGE.case(optim::Momentum, 5, 0.1, &[0.5]);
+    let case = RIDGE.case(optim::Momentum, 5, 0.1, &[0.5]).starting();
     let layout = case.problem.layout();
     let none = || Directions::new(&case.problem);
-    let unseen = [none().shared(layout.log_lr.clone()), none().each(layout.scalars.clone()), none().initial_weights()];
+    let unseen = [none().shared(layout.log_lr), none().each(layout.scalars), none().each(layout.initial_weights)];
     for (along, what) in unseen.into_iter().zip(["learning rate", "momentum", "initial weights"]) {
         let Err(SolveError::Refused(refusal)) = estimate(&case, conjugate(2), &along) else { panic!("{what}") };
         let message = refusal.to_string();
@@ -196,9 +197,9 @@ fn hoag_finds_the_best_penalty_with_less_work() {
     let place = case.problem.layout().l2_log.start;
     let run = |fixed: Option<f64>| {
         let method = Implicit::new(Solver::ConjugateGradient, 16).until(fixed.unwrap_or(1.0), 200);
-        let mut engine = ReferenceEngine::new();
+        let engine = Device::new(ReferenceEngine::new());
         pollster::block_on(async {
-            let mut session = Session::new(&mut engine, case.problem.clone(), &case.data, method).await.unwrap();
+            let mut session = Session::new(&engine, case.problem.clone(), &case.data, method).await.unwrap();
             let (mut hoag, mut lambda, mut steps) = (Hoag::new((-6.0, 6.0)), case.lambda.clone(), 0);
             let mut last = f64::NAN;
             for _ in 0..150 {

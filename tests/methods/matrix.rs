@@ -1,11 +1,12 @@
 //! Method × problem × dynamics. A new method is a new row of `methods`.
 
 use stackelberg::bilevel::{
-    Blueprint, Coordinate, Counts, Directions, FixedPoint, Forward, Implicit, Memory, Method, Problem, Reverse,
-    Session, SolveError, Solver, Truncated, Unattended,
+    Blueprint, Counts, Directions, FixedPoint, Forward, Implicit, Memory, Method, Problem, Reverse, Session,
+    SolveError, Solver, Truncated, Unattended,
 };
 use stackelberg::nn::optim;
 use stackelberg::reference::ReferenceEngine;
+use stackelberg::rig::Device;
 
 use crate::problems::{CLEANING, Case, LeastSquares, QUADRATIC, RIDGE, SKEWED, estimate, relative_error, scalars};
 
@@ -66,10 +67,10 @@ fn foreseen(row: &Row, case: &Case, along: &Directions) -> Counts {
 
 /// Fourth-order differences of the outer loss along every direction.
 fn differences(case: &Case, along: &Directions) -> Vec<f64> {
-    let mut engine = ReferenceEngine::new();
+    let engine = Device::new(ReferenceEngine::new());
     pollster::block_on(async {
         let memory = Memory::Slots(1);
-        let mut session = Session::new(&mut engine, case.problem.clone(), &case.data, memory).await.unwrap();
+        let mut session = Session::new(&engine, case.problem.clone(), &case.data, memory).await.unwrap();
         let mut differences = vec![];
         for k in 0..along.len() {
             let mut at = [0.0; 4];
@@ -77,8 +78,7 @@ fn differences(case: &Case, along: &Directions) -> Vec<f64> {
             for (loss, step) in at.iter_mut().zip([h, -h, 2.0 * h, -2.0 * h]) {
                 let mut moved = case.lambda.clone();
                 for &(place, factor) in along.entries(k) {
-                    let Coordinate::Lambda(i) = place else { unreachable!("in λ alone") };
-                    moved[i] += step * factor;
+                    moved[place] += step * factor;
                 }
                 *loss = session.train(&moved, &mut Unattended).await.unwrap().outer_loss;
             }
@@ -140,8 +140,9 @@ fn near(got: &[f64], wanted: &[f64], what: &str) {
 #[test]
 fn exact_methods_agree_to_rounding() {
     for optimizer in optim::every() {
-        let case = SKEWED.case(optimizer.clone(), 12, 0.1, scalars(&*optimizer));
-        let along = dynamics(&case.problem).initial_weights().initial_scale(&case.data.initial, 1.0);
+        let case = SKEWED.case(optimizer.clone(), 12, 0.1, scalars(&*optimizer)).starting();
+        let layout = case.problem.layout();
+        let along = dynamics(&case.problem).each(layout.initial_weights).each(layout.initial_scale_log);
         let exact = methods().into_iter().filter(|row| row.truth == Truth::Unrolled);
         let answers: Vec<_> =
             exact.map(|row| (row.name, estimate(&case, (row.make)(&case.problem), &along).unwrap())).collect();

@@ -5,9 +5,10 @@ use stackelberg::bilevel::{
     Unattended,
 };
 use stackelberg::cpu::CpuEngine;
-use stackelberg::engine::{Counters, Engine};
+use stackelberg::engine::Counters;
 use stackelberg::nn::optim;
 use stackelberg::reference::ReferenceEngine;
+use stackelberg::rig::Device;
 
 use crate::engine_support::gpu;
 use crate::network::narrow;
@@ -20,8 +21,8 @@ fn revolve_with_16_slots_goes_through_a_thousand_steps_in_2860() {
     let mut case = narrow(1000);
     case.problem.batch = 2;
     let along = Directions::new(&case.problem).shared(case.problem.layout().log_lr).each(case.problem.layout().l2_log);
-    let mut engine = CpuEngine::new(0);
-    let mut with = |memory| estimate_on(&mut engine, &case, Reverse { memory }, &along).unwrap();
+    let engine = Device::new(CpuEngine::new(0));
+    let with = |memory| estimate_on(&engine, &case, Reverse { memory }, &along).unwrap();
     let (revolve, stored) = (with(Memory::Slots(16)), with(Memory::StoreAll));
     assert_eq!((revolve.counts.steps, revolve.counts.adjoints), (2860 + 1, 1000));
     assert_eq!((stored.counts.steps, stored.counts.adjoints), (1000, 1000));
@@ -51,35 +52,30 @@ fn methods(directions: usize) -> Vec<(&'static str, Box<dyn Method>)> {
 }
 
 /// An outer iteration each: the counters after it.
-fn counters_of_iterations(
-    engine: &mut dyn Engine,
-    case: &Case,
-    method: Box<dyn Method>,
-    count: usize,
-) -> Vec<Counters> {
+fn counters_of_iterations(device: &Device, case: &Case, method: Box<dyn Method>, count: usize) -> Vec<Counters> {
     let layout = case.problem.layout();
     let along = Directions::new(&case.problem).each(layout.l2_log.clone()).each(layout.weights.clone());
     let places = layout.l2_log.chain(layout.weights);
     let mut lambda = case.lambda.clone();
     pollster::block_on(async {
-        let mut session = Session::new(engine, case.problem.clone(), &case.data, method).await.unwrap();
+        let mut session = Session::new(device, case.problem.clone(), &case.data, method).await.unwrap();
         let mut counters = vec![];
         for _ in 0..count {
             let estimate = session.estimate(&lambda, &along, &mut Unattended).await.unwrap();
             let moved = places.clone().zip(&estimate.hypergradient);
             moved.for_each(|(place, h)| lambda[place] -= 1e-3 * h);
-            counters.push(session.engine().counters());
+            counters.push(session.device().counters());
         }
         counters
     })
 }
 
 /// What could grow is what is counted: arrays, their bytes, bindings.
-fn nothing_is_added(engine: &mut dyn Engine) {
+fn nothing_is_added(device: &Device) {
     let case = RIDGE.case(optim::Momentum, 5, 0.1, scalars(&optim::Momentum));
     let layout = case.problem.layout();
     for (name, method) in methods(layout.l2_log.len() + layout.weights.len()) {
-        let counters = counters_of_iterations(engine, &case, method, 100);
+        let counters = counters_of_iterations(device, &case, method, 100);
         let held = |c: &Counters| (c.bytes, c.buffers_created, c.bindings_made);
         let (first, last) = (&counters[0], &counters[99]);
         assert_eq!(held(first), held(last), "{name}: bytes, arrays made, bindings made");
@@ -91,13 +87,13 @@ fn nothing_is_added(engine: &mut dyn Engine) {
 
 #[test]
 fn a_hundred_outer_iterations_add_nothing_on_the_processor() {
-    nothing_is_added(&mut CpuEngine::new(0));
+    nothing_is_added(&Device::new(CpuEngine::new(0)));
 }
 
 #[test]
 fn a_hundred_outer_iterations_add_nothing_on_the_gpu() {
-    let Some(mut engine) = gpu() else { return };
-    nothing_is_added(&mut engine);
+    let Some(engine) = gpu() else { return };
+    nothing_is_added(&Device::new(engine));
 }
 
 /// The bytes of every method are foreseen, which is what choosing one goes by.
@@ -107,9 +103,9 @@ fn the_plan_foresees_the_bytes_of_every_method() {
     let layout = case.problem.layout();
     let along = Directions::new(&case.problem).each(layout.l2_log.clone()).each(layout.weights.clone());
     for (name, method) in methods(along.len()) {
-        let mut engine = ReferenceEngine::new();
+        let engine = Device::new(ReferenceEngine::new());
         pollster::block_on(async {
-            let mut session = Session::new(&mut engine, case.problem.clone(), &case.data, method).await.unwrap();
+            let mut session = Session::new(&engine, case.problem.clone(), &case.data, method).await.unwrap();
             let estimate = session.estimate(&case.lambda, &along, &mut Unattended).await.unwrap();
             assert_eq!(estimate.peak_bytes, session.predicted_bytes(), "{name}");
         });

@@ -3,9 +3,9 @@
 
 use stackelberg::bilevel::{Directions, Forward, Loss, Memory, Problem, Reverse, SessionData, Set, Targets};
 use stackelberg::cpu::CpuEngine;
-use stackelberg::engine::Engine;
 use stackelberg::nn::{optim, zoo};
 use stackelberg::reference::ReferenceEngine;
+use stackelberg::rig::Device;
 use stackelberg::rng::{Purpose, Stream};
 
 use crate::problems::{Case, estimate_on, relative_error};
@@ -25,6 +25,7 @@ pub fn narrow(steps: usize) -> Case {
         batch: 6,
         l2: true,
         weights: true,
+        initial_scale: true,
         ..Problem::new(model, Loss::CrossEntropy, optim::Momentum, steps, 18)
     };
     let layout = problem.layout();
@@ -32,6 +33,7 @@ pub fn narrow(steps: usize) -> Case {
     lambda[layout.scalars].fill(0.8);
     lambda[layout.l2_log].fill(-5.0);
     lambda[layout.weights].fill(0.9);
+    lambda[layout.initial_scale_log].fill(0.0);
     let data = SessionData::new(windows(18, 1), windows(12, 2), problem.model.initial_parameters(4), 8);
     Case { problem, data, lambda }
 }
@@ -40,26 +42,26 @@ pub fn narrow(steps: usize) -> Case {
 fn along(case: &Case) -> Directions {
     let layout = case.problem.layout();
     let along = Directions::new(&case.problem).each(layout.l2_log).shared(layout.log_lr).each(layout.scalars);
-    along.each(layout.weights.start..layout.weights.start + 1).initial_scale(&case.data.initial, 1.0)
+    along.each(layout.weights.start..layout.weights.start + 1).each(layout.initial_scale_log)
 }
 
-fn forward_against_reverse(engine: &mut dyn Engine, steps: usize) -> f64 {
+fn forward_against_reverse(device: &Device, steps: usize) -> f64 {
     let case = narrow(steps);
     let along = along(&case);
-    let reverse = estimate_on(engine, &case, Reverse { memory: Memory::StoreAll }, &along).unwrap();
-    let forward = estimate_on(engine, &case, Forward::for_directions(along.len()), &along).unwrap();
+    let reverse = estimate_on(device, &case, Reverse { memory: Memory::StoreAll }, &along).unwrap();
+    let forward = estimate_on(device, &case, Forward::for_directions(along.len()), &along).unwrap();
     assert_eq!(forward.inner_losses, reverse.inner_losses);
     relative_error(&forward.hypergradient, &reverse.hypergradient)
 }
 
 #[test]
 fn forward_is_reverse_on_the_activity_network() {
-    let error = forward_against_reverse(&mut ReferenceEngine::new(), 4);
+    let error = forward_against_reverse(&Device::new(ReferenceEngine::new()), 4);
     assert!(error < 1e-10, "{error:e} in double precision");
 }
 
 #[test]
 fn forward_is_reverse_in_single_precision() {
-    let error = forward_against_reverse(&mut CpuEngine::new(0), 50);
+    let error = forward_against_reverse(&Device::new(CpuEngine::new(0)), 50);
     assert!(error < 1e-3, "{error:e} in single precision");
 }

@@ -5,11 +5,11 @@ use stackelberg::bilevel::{
     FixedPoint, Forward, Implicit, Loss, Memory, Method, Noise, Problem, Regularizer, Reverse, Session, SessionData,
     Set, SolveError, Solver, Targets, Unattended,
 };
-use stackelberg::engine::Engine;
 use stackelberg::ir::{Graph, NodeId, Scalar};
 use stackelberg::nn::optim::{self, Dynamics, Epsilon};
 use stackelberg::nn::{Layer, Model};
 use stackelberg::reference::ReferenceEngine;
+use stackelberg::rig::Device;
 use stackelberg::rng::{Purpose, Stream};
 
 use crate::problems::{RIDGE, estimate, relative_error};
@@ -85,13 +85,13 @@ fn every_kind_of_hyperparameter_is_differentiated() {
         let (problem, data) = noisy(optimizer.clone());
         let point = every_kind(&problem);
         let variables = point.variables();
-        let (mut engine, mut other) = (ReferenceEngine::new(), ReferenceEngine::new());
+        let [engine, other] = [(); 2].map(|()| Device::new(ReferenceEngine::new()));
         pollster::block_on(async {
             let reverse = Reverse { memory: Memory::StoreAll };
-            let mut session = Session::new(&mut engine, problem.clone(), &data, reverse).await.unwrap();
+            let mut session = Session::new(&engine, problem.clone(), &data, reverse).await.unwrap();
             let estimate = session.estimate_at(&point, &mut Unattended).await.unwrap();
             let forward = Forward::for_directions(variables.len());
-            let mut forward = Session::new(&mut other, problem.clone(), &data, forward).await.unwrap();
+            let mut forward = Session::new(&other, problem.clone(), &data, forward).await.unwrap();
             let tangents = forward.estimate_at(&point, &mut Unattended).await.unwrap();
             assert!(relative_error(&tangents.hypergradient, &estimate.hypergradient) < 1e-12);
 
@@ -122,9 +122,9 @@ fn every_kind_of_hyperparameter_is_differentiated() {
 fn noise_belongs_to_the_seed() {
     let (problem, data) = noisy(optim::Momentum);
     let loss = |problem: &Problem, data: &SessionData, point: &Hyperparameters| {
-        let mut engine = ReferenceEngine::new();
+        let engine = Device::new(ReferenceEngine::new());
         pollster::block_on(async {
-            let mut session = Session::new(&mut engine, problem.clone(), data, Memory::StoreAll).await.unwrap();
+            let mut session = Session::new(&engine, problem.clone(), data, Memory::StoreAll).await.unwrap();
             session.train_at(point, &mut Unattended).await.unwrap().outer_loss
         })
     };
@@ -150,9 +150,9 @@ fn noise_is_refused_by_implicit_methods() {
     point.groups.iter_mut().for_each(|g| g.tuned = g.kind == Kind::L2);
     let methods: [Box<dyn Method>; 2] = [Implicit::new(Solver::ConjugateGradient, 3).into(), FixedPoint::new(3).into()];
     for method in methods {
-        let mut engine = ReferenceEngine::new();
+        let engine = Device::new(ReferenceEngine::new());
         let answer = pollster::block_on(async {
-            let mut session = Session::new(&mut engine, problem.clone(), &data, method).await.unwrap();
+            let mut session = Session::new(&engine, problem.clone(), &data, method).await.unwrap();
             session.estimate_at(&point, &mut Unattended).await
         });
         let Err(SolveError::Refused(refusal)) = answer else { panic!("answered") };
@@ -233,14 +233,14 @@ fn the_outer_loss_may_be_another() {
 fn engines_draw_the_same_noise() {
     let (problem, data) = noisy(optim::Momentum);
     let point = every_kind(&problem);
-    let run = |engine: &mut dyn Engine| {
+    let run = |device: &Device| {
         pollster::block_on(async {
-            let mut session = Session::new(engine, problem.clone(), &data, Memory::StoreAll).await.unwrap();
+            let mut session = Session::new(device, problem.clone(), &data, Memory::StoreAll).await.unwrap();
             session.estimate_at(&point, &mut Unattended).await.unwrap()
         })
     };
-    let exact = run(&mut ReferenceEngine::new());
-    let single = run(&mut stackelberg::cpu::CpuEngine::new(1));
+    let exact = run(&Device::new(ReferenceEngine::new()));
+    let single = run(&Device::new(stackelberg::cpu::CpuEngine::new(1)));
     let error = relative_error(&single.hypergradient, &exact.hypergradient);
     // Some hundred units of single precision; another draw would change the first digit.
     assert!(error < 1e-5 && (single.outer_loss - exact.outer_loss).abs() < 1e-6, "{error:e}");

@@ -7,6 +7,7 @@ use stackelberg::bilevel::{
 };
 use stackelberg::nn::optim;
 use stackelberg::reference::ReferenceEngine;
+use stackelberg::rig::Device;
 
 use crate::problems::{Case, SKEWED, estimate, relative_error, scalars};
 
@@ -20,9 +21,9 @@ fn all_that_lasts(case: &Case) -> Directions {
 
 /// Two estimates in a row.
 fn twice(case: &Case, method: impl Into<Box<dyn Method>>) -> [Estimate; 2] {
-    let (mut engine, along) = (ReferenceEngine::new(), all_that_lasts(case));
+    let (engine, along) = (Device::new(ReferenceEngine::new()), all_that_lasts(case));
     pollster::block_on(async {
-        let mut session = Session::new(&mut engine, case.problem.clone(), &case.data, method).await.unwrap();
+        let mut session = Session::new(&engine, case.problem.clone(), &case.data, method).await.unwrap();
         let first = session.estimate(&case.lambda, &along, &mut Unattended).await.unwrap();
         [first, session.estimate(&case.lambda, &along, &mut Unattended).await.unwrap()]
     })
@@ -70,10 +71,10 @@ fn one_term_follows_the_training() {
     let case = SKEWED.case(optim::Sgd, 1, 0.1, &[]);
     let layout = case.problem.layout();
     let along = Directions::new(&case.problem).each(layout.l2_log).each(layout.weights);
-    let mut engine = ReferenceEngine::new();
+    let engine = Device::new(ReferenceEngine::new());
     let values = pollster::block_on(async {
         let method = Online::new(Implicit::t1_t2(0.1));
-        let mut session = Session::new(&mut engine, case.problem.clone(), &case.data, method).await.unwrap();
+        let mut session = Session::new(&engine, case.problem.clone(), &case.data, method).await.unwrap();
         session.estimate(&case.lambda, &along, &mut Unattended).await.unwrap();
         session.estimate(&case.lambda, &along, &mut Unattended).await.unwrap()
     });
@@ -90,10 +91,10 @@ fn a_training_that_diverged_is_taken_again() {
     let along = all_that_lasts(&case);
     let mut wild = case.lambda.clone();
     wild[case.problem.layout().log_lr].fill(300.0);
-    let mut engine = ReferenceEngine::new();
+    let engine = Device::new(ReferenceEngine::new());
     let (bad, good, fresh) = pollster::block_on(async {
         let method = Online::new(Reverse { memory: ALL_STATES });
-        let mut session = Session::new(&mut engine, case.problem.clone(), &case.data, method).await.unwrap();
+        let mut session = Session::new(&engine, case.problem.clone(), &case.data, method).await.unwrap();
         session.estimate(&case.lambda, &along, &mut Unattended).await.unwrap();
         let bad = session.estimate(&wild, &along, &mut Unattended).await.unwrap();
         let good = session.estimate(&case.lambda, &along, &mut Unattended).await.unwrap();
@@ -105,8 +106,8 @@ fn a_training_that_diverged_is_taken_again() {
 
 #[test]
 fn what_has_no_part_in_later_estimates_is_refused() {
-    let case = SKEWED.case(optim::Sgd, 6, 0.1, &[]);
-    let initial = Directions::new(&case.problem).initial_weights();
+    let case = SKEWED.case(optim::Sgd, 6, 0.1, &[]).starting();
+    let initial = Directions::new(&case.problem).each(case.problem.layout().initial_weights);
     let refused = |method: Box<dyn Method>, along| match estimate(&case, method, along) {
         Err(SolveError::Refused(refusal)) => refusal.to_string(),
         other => panic!("{other:?}"),

@@ -1,12 +1,12 @@
 //! Least-squares problems in f64 with their points, and what is differentiated in.
 
 use stackelberg::bilevel::{
-    Coordinate, Directions, Estimate, Loss, Method, Problem, Session, SessionData, Set, SolveError, Targets, Unattended,
+    Directions, Estimate, Loss, Method, Problem, Session, SessionData, Set, SolveError, Targets, Unattended,
 };
-use stackelberg::engine::Engine;
 use stackelberg::nn::optim;
 use stackelberg::nn::{Layer, Model};
 use stackelberg::reference::ReferenceEngine;
+use stackelberg::rig::Device;
 
 /// A problem at a point.
 #[derive(Clone)]
@@ -14,6 +14,17 @@ pub struct Case {
     pub problem: Problem,
     pub data: SessionData,
     pub lambda: Vec<f64>,
+}
+
+impl Case {
+    /// The same with its initial weights, and a factor on them, as hyperparameters.
+    pub fn starting(self) -> Case {
+        let problem = Problem { initial_weights: true, initial_scale: true, ..self.problem };
+        let mut lambda = self.lambda;
+        lambda.push(0.0);
+        lambda.extend(self.data.initial.iter().map(|&w| f64::from(w)));
+        Case { problem, lambda, ..self }
+    }
 }
 
 /// Linear regression without bias on all examples at once: the inner loss is
@@ -68,7 +79,7 @@ pub const QUADRATIC: LeastSquares = LeastSquares {
 pub fn against_each_other(problem: &Problem) -> Directions {
     let first = problem.layout().weights.start;
     let mut along = Directions::new(problem);
-    along.push([(Coordinate::Lambda(first), 0.5), (Coordinate::Lambda(first + 1), -0.5)]);
+    along.push([(first, 0.5), (first + 1, -0.5)]);
     along
 }
 
@@ -117,17 +128,17 @@ pub fn scalars(optimizer: &dyn optim::Optimizer) -> &'static [f64] {
 
 /// What a method answers, in f64.
 pub fn estimate(case: &Case, method: impl Into<Box<dyn Method>>, along: &Directions) -> Result<Estimate, SolveError> {
-    estimate_on(&mut ReferenceEngine::new(), case, method, along)
+    estimate_on(&Device::new(ReferenceEngine::new()), case, method, along)
 }
 
 pub fn estimate_on(
-    engine: &mut dyn Engine,
+    device: &Device,
     case: &Case,
     method: impl Into<Box<dyn Method>>,
     along: &Directions,
 ) -> Result<Estimate, SolveError> {
     pollster::block_on(async {
-        let mut session = Session::new(engine, case.problem.clone(), &case.data, method).await?;
+        let mut session = Session::new(device, case.problem.clone(), &case.data, method).await?;
         session.estimate(&case.lambda, along, &mut Unattended).await
     })
 }

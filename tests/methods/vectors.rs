@@ -25,8 +25,9 @@ fn truncated(last: usize) -> Truncated {
 
 #[test]
 fn v1_a_scalar_quadratic_by_gradient_descent() {
-    let case = QUADRATIC.case(optim::Sgd, 5, 0.1, &[]);
-    let along = against_each_other(&case.problem).shared(case.problem.layout().log_lr).initial_weights();
+    let case = QUADRATIC.case(optim::Sgd, 5, 0.1, &[]).starting();
+    let layout = case.problem.layout();
+    let along = against_each_other(&case.problem).shared(layout.log_lr).each(layout.initial_weights);
     for method in [Box::<dyn Method>::from(REVERSE), Forward { width: 2 }.into()] {
         let answer = estimate(&case, method, &along).unwrap();
         close(0.5 * answer.outer_loss, 0.1271289888);
@@ -48,9 +49,10 @@ fn v1_a_scalar_quadratic_by_gradient_descent() {
 
 #[test]
 fn v2_the_same_with_momentum() {
-    let case = QUADRATIC.case(optim::Momentum, 5, 0.1, &[0.9]);
+    let case = QUADRATIC.case(optim::Momentum, 5, 0.1, &[0.9]).starting();
     let layout = case.problem.layout();
-    let along = against_each_other(&case.problem).shared(layout.log_lr).each(layout.scalars).initial_weights();
+    let along = against_each_other(&case.problem).shared(layout.log_lr).each(layout.scalars);
+    let along = along.each(layout.initial_weights);
     let answer = estimate(&case, REVERSE, &along).unwrap();
     printed(0.5 * answer.outer_loss, 0.70248582461, 11);
     let [by_lambda, by_log_rate, by_momentum, by_start] = answer.hypergradient[..] else { panic!("four directions") };
@@ -113,10 +115,10 @@ fn v4_adam_heavy_ball_and_nesterov() {
         (optim::Nesterov.into(), &[0.8], &NESTEROV, 1.1054948155346962),
     ];
     for (optimizer, scalars, derivatives, loss) in rows {
-        let case = SKEWED.case(optimizer, 6, 0.1, scalars);
+        let case = SKEWED.case(optimizer, 6, 0.1, scalars).starting();
         let layout = case.problem.layout();
         let along = Directions::new(&case.problem).shared(layout.log_lr).each(layout.scalars).each(layout.l2_log);
-        let answer = estimate(&case, REVERSE, &along.initial_weights()).unwrap();
+        let answer = estimate(&case, REVERSE, &along.each(layout.initial_weights)).unwrap();
         close(0.01 * answer.outer_loss, loss);
         assert_eq!(answer.hypergradient.len(), derivatives.len());
         for (k, (&got, &wanted)) in answer.hypergradient.iter().zip(derivatives).enumerate() {
@@ -132,7 +134,7 @@ pub const CLEANING_AT_SOLUTION: [f64; 3] = [-0.1953125, -0.1953125, 0.4296875];
 pub fn logits(case: &Case) -> Directions {
     let mut along = Directions::new(&case.problem);
     for i in case.problem.layout().weights {
-        along.push([(stackelberg::bilevel::Coordinate::Lambda(i), 0.375)]);
+        along.push([(i, 0.375)]);
     }
     along
 }
@@ -162,17 +164,18 @@ fn the_error_of_truncation_falls_with_the_contraction() {
 
 #[test]
 fn truncation_refuses_what_acts_before_it() {
-    let case = RIDGE.case(optim::Sgd, 9, 0.1, &[]);
+    let case = RIDGE.case(optim::Sgd, 9, 0.1, &[]).starting();
+    let initial = || Directions::new(&case.problem).each(case.problem.layout().initial_weights);
     let refusal = |along: Directions| match estimate(&case, truncated(4), &along) {
         Err(SolveError::Refused(refusal)) => refusal.to_string(),
         other => panic!("{other:?}"),
     };
     let none = || Directions::new(&case.problem);
-    assert!(refusal(none().initial_weights()).contains("reverse mode"));
+    assert!(refusal(initial()).contains("reverse mode"));
     assert!(refusal(none().log_lr_steps(&case.problem)).contains("only the last 4 of 9 steps"));
     // A rate that all steps share is seen in the last ones.
     assert!(estimate(&case, truncated(4), &none().shared(case.problem.layout().log_lr)).is_ok());
-    assert!(estimate(&case, truncated(9), &none().initial_weights()).is_ok());
+    assert!(estimate(&case, truncated(9), &initial()).is_ok());
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use super::verdict::norm;
 use super::{Answer, CheckError, Line, Part, Portion};
 use crate::bilevel::hyperparameters::Hyperparameters;
-use crate::bilevel::{Directions, Estimate, Forward, Host, Method, Reverse, Session, SolveError};
-use crate::engine::Engine;
+use crate::bilevel::{Directions, Estimate, Forward, Method, Monitor, Reverse, Session, SolveError};
+use crate::rig::Device;
 use crate::rng::{Purpose, Stream};
 
 /// Points of a measurement of noise; two less are its degrees of freedom.
@@ -80,20 +80,20 @@ impl Noise {
 impl Part {
     pub(super) async fn session<'e>(
         &self,
-        engine: &'e mut dyn Engine,
+        device: &Device,
         method: impl Method + 'static,
-    ) -> Result<Session<'e>, CheckError> {
-        Ok(Session::new(engine, self.problem.clone(), &self.data, method).await?)
+    ) -> Result<Session, CheckError> {
+        Ok(Session::new(device, self.problem.clone(), &self.data, method).await?)
     }
 
     /// Reverse mode, and the noise of what it says.
     pub(super) async fn reverse(
         &self,
-        engine: &mut dyn Engine,
+        device: &Device,
         precision: Precision,
         host: &mut Portion<'_>,
     ) -> Result<(Answer, f64, Noise), CheckError> {
-        let mut session = self.session(engine, Reverse { memory: self.memory }).await?;
+        let mut session = self.session(device, Reverse { memory: self.memory }).await?;
         let share = 1.0 / (1 + POINTS) as f64;
         let here = self.estimate(&mut session, &self.point, &mut host.part(0.0, share)).await?;
         let mut stream = Stream::new(self.seed, Purpose::Search, 1);
@@ -113,11 +113,11 @@ impl Part {
 
     pub(super) async fn forward(
         &self,
-        engine: &mut dyn Engine,
+        device: &Device,
         noise: &Noise,
-        host: &mut dyn Host,
+        host: &mut dyn Monitor,
     ) -> Result<Answer, CheckError> {
-        let mut session = self.session(engine, Forward::for_directions(self.lines.len())).await?;
+        let mut session = self.session(device, Forward::for_directions(self.lines.len())).await?;
         let estimate = self.estimate(&mut session, &self.point, host).await?;
         Ok(answer(&session, estimate.hypergradient, noise))
     }
@@ -125,11 +125,11 @@ impl Part {
     /// Trains and differentiates along the lines.
     async fn estimate(
         &self,
-        session: &mut Session<'_>,
+        session: &mut Session,
         point: &Hyperparameters,
-        host: &mut dyn Host,
+        host: &mut dyn Monitor,
     ) -> Result<Estimate, CheckError> {
-        let columns = session.directions_at(point);
+        let columns = point.directions(session.problem());
         let mut along = Directions::new(&self.problem);
         for line in &self.lines {
             let moving = line.along.iter().enumerate().filter(|(_, factor)| **factor != 0.0);
@@ -141,7 +141,7 @@ impl Part {
 
     pub(super) async fn differences(
         &self,
-        session: &mut Session<'_>,
+        session: &mut Session,
         loss: f64,
         noise: &Noise,
         host: &mut Portion<'_>,
@@ -156,14 +156,14 @@ impl Part {
             uncertainty.push(found.uncertainty);
             steps.push(found.step);
         }
-        let engine = session.engine().info().engine.clone();
+        let engine = session.device().info().engine;
         Ok(Answer { method: "differences".to_owned(), engine, values, uncertainty, steps })
     }
 
     /// The central difference that is worth most, by the loss at the point and its noise.
     async fn difference(
         &self,
-        session: &mut Session<'_>,
+        session: &mut Session,
         line: &Line,
         [loss, noise]: [f64; 2],
         host: &mut Portion<'_>,
@@ -213,7 +213,7 @@ struct Difference {
 }
 
 fn answer(session: &Session, values: Vec<f64>, noise: &Noise) -> Answer {
-    let engine = session.engine().info().engine.clone();
+    let engine = session.device().info().engine;
     let method = session.method().name().to_owned();
     Answer { method, engine, values, uncertainty: noise.derivatives.clone(), steps: vec![] }
 }

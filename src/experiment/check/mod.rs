@@ -30,9 +30,10 @@ use super::error::TuneError;
 use super::names;
 use super::setup::{outer_windows, problem, scaled, session_data, start_values};
 use crate::bilevel::hyperparameters::{Group, Hyperparameters, Kind};
-use crate::bilevel::{CHUNK, Counts, Flow, Forward, Host, Memory, Pace, Problem, Reverse, SessionData, SolveError};
+use crate::bilevel::{CHUNK, Counts, Flow, Forward, Memory, Monitor, Pace, Problem, Reverse, SessionData, SolveError};
 use crate::data::{Dataset, Split};
-use crate::engine::{Engine, LocalFuture};
+use crate::engine::LocalFuture;
+use crate::rig::Device;
 use crate::rng::{Purpose, Stream};
 
 /// Why nothing could be checked.
@@ -168,10 +169,10 @@ impl Subject {
     /// of the whole check, by the seconds that its parts are said to take.
     pub async fn check(
         &self,
-        exact: &mut dyn Engine,
-        device: Option<&mut dyn Engine>,
+        exact: &Device,
+        device: Option<&Device>,
         seconds: [f64; 2],
-        host: &mut dyn Host,
+        host: &mut dyn Monitor,
     ) -> Result<GradientCheck, CheckError> {
         let seconds = [seconds[0], if device.is_some() { seconds[1] } else { 0.0 }];
         let share = seconds[0] / (seconds[0] + seconds[1]).max(f64::MIN_POSITIVE);
@@ -194,7 +195,7 @@ fn first_steps(mut point: Hyperparameters, steps: u32) -> Hyperparameters {
 
 /// Passes the progress of a part on as that of the whole, in ten thousandths.
 struct Portion<'a> {
-    host: &'a mut dyn Host,
+    host: &'a mut dyn Monitor,
     from: f64,
     to: f64,
 }
@@ -208,7 +209,7 @@ impl Portion<'_> {
     }
 }
 
-impl Host for Portion<'_> {
+impl Monitor for Portion<'_> {
     fn progress(&mut self, done: u64, total: u64) {
         const ALL: f64 = 10_000.0;
         let share = self.from + done as f64 / total.max(1) as f64 * (self.to - self.from);
@@ -257,15 +258,15 @@ impl Part {
         sweeps * reverse + forward + if f64s { differences } else { 0.0 }
     }
 
-    async fn in_f64(&self, engine: &mut dyn Engine, host: &mut Portion<'_>) -> Result<Answers, CheckError> {
-        let (reverse, outer_loss, noise) = self.reverse(engine, Precision::Double, &mut host.part(0.0, 0.3)).await?;
-        let forward = self.forward(engine, &noise, &mut host.part(0.3, 0.4)).await?;
-        let mut session = self.session(engine, Reverse { memory: self.memory }).await?;
+    async fn in_f64(&self, device: &Device, host: &mut Portion<'_>) -> Result<Answers, CheckError> {
+        let (reverse, outer_loss, noise) = self.reverse(device, Precision::Double, &mut host.part(0.0, 0.3)).await?;
+        let forward = self.forward(device, &noise, &mut host.part(0.3, 0.4)).await?;
+        let mut session = self.session(device, Reverse { memory: self.memory }).await?;
         let differences = self.differences(&mut session, outer_loss, &noise, &mut host.part(0.4, 1.0)).await?;
         Ok(Answers::new(self.size, outer_loss, vec![reverse, forward, differences], Deviation::exact))
     }
 
-    async fn in_single(&self, device: &mut dyn Engine, host: &mut Portion<'_>) -> Result<OnDevice, CheckError> {
+    async fn in_single(&self, device: &Device, host: &mut Portion<'_>) -> Result<OnDevice, CheckError> {
         let diverged = OnDevice::Diverged { size: self.size };
         let found = self.reverse(device, Precision::Single, &mut host.part(0.0, 0.8)).await;
         let (reverse, outer_loss, noise) = match found {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::setup::{self, floats};
 use super::{Case, RunError};
 use crate::bilevel::{Directions, Implicit, Layout, Memory, Problem, Session, SessionData, Solver, Unattended};
-use crate::engine::Engine;
 use crate::nn::optim;
+use crate::rig::Device;
 
 type Outputs = BTreeMap<String, Vec<f64>>;
 
@@ -20,14 +20,14 @@ const MOMENTUM: f64 = 0.95;
 const STANDSTILL: f64 = -1000.0;
 
 /// Each solver's answer at the given weights, and the weights themselves by training from zero.
-pub(super) async fn run(case: &Case, engine: &mut dyn Engine) -> Result<Outputs, RunError> {
+pub(super) async fn run(case: &Case, device: &Device) -> Result<Outputs, RunError> {
     let (problem, data, rate) = setup(case)?;
     let mut outputs = Outputs::new();
     for (name, solver, iterations) in solvers(case, rate, problem.model.parameter_count())? {
         let layout = problem.layout();
         let along = Directions::new(&problem).each(layout.l2_log.clone()).each(layout.weights.clone());
         let lambda = point(case, &layout, STANDSTILL)?;
-        let mut session = Session::new(&mut *engine, problem.clone(), &data, Implicit::new(solver, iterations)).await?;
+        let mut session = Session::new(device, problem.clone(), &data, Implicit::new(solver, iterations)).await?;
         let estimate = session.estimate(&lambda, &along, &mut Unattended).await?;
         let solution = session.array("solution").await?.unwrap_or_default();
         let mut gradient = session.array("gradient").await?.unwrap_or_default();
@@ -40,7 +40,7 @@ pub(super) async fn run(case: &Case, engine: &mut dyn Engine) -> Result<Outputs,
         outputs.insert("outer_grad_w".to_owned(), gradient);
         outputs.insert("val_loss".to_owned(), vec![estimate.outer_loss]);
     }
-    outputs.insert("w_star64".to_owned(), solve(case, engine, problem, data, rate).await?);
+    outputs.insert("w_star64".to_owned(), solve(case, device, problem, data, rate).await?);
     Ok(outputs)
 }
 
@@ -92,7 +92,7 @@ fn point(case: &Case, layout: &Layout, log_lr: f64) -> Result<Vec<f64>, RunError
 /// The inner problem's solution, by momentum on all examples.
 async fn solve(
     case: &Case,
-    engine: &mut dyn Engine,
+    device: &Device,
     problem: Problem,
     mut data: SessionData,
     rate: f64,
@@ -100,7 +100,7 @@ async fn solve(
     let problem = Problem { optimizer: optim::Momentum.into(), steps: STEPS, ..problem };
     data.initial.fill(0.0);
     let lambda = point(case, &problem.layout(), rate.ln())?;
-    let mut session = Session::new(engine, problem, &data, Memory::Slots(1)).await?;
+    let mut session = Session::new(device, problem, &data, Memory::Slots(1)).await?;
     let mut weights = vec![0.0; data.initial.len()];
     for _ in 0..MOST_ROUNDS {
         session.train(&lambda, &mut Unattended).await?;

@@ -16,8 +16,9 @@ pub use graphs::{CaseGraph, case_graph};
 
 use crate::bilevel::{Memory, SolveError};
 use crate::compile::{Output, compile};
-use crate::engine::{Command, Engine, Values};
+use crate::engine::{Command, Values};
 use crate::ir::{DType, numel};
+use crate::rig::Device;
 
 /// Why a case gave no outputs.
 #[derive(Debug, thiserror::Error)]
@@ -38,48 +39,45 @@ pub fn is_supported(case: &Case) -> bool {
 
 /// Runs a case on an engine; outputs by the names of `case.json`. Training states are kept as
 /// `memory` says.
-pub async fn run(case: &Case, engine: &mut dyn Engine, memory: Memory) -> Result<BTreeMap<String, Vec<f64>>, RunError> {
+pub async fn run(case: &Case, device: &Device, memory: Memory) -> Result<BTreeMap<String, Vec<f64>>, RunError> {
     case.check_keys()?;
     if let Some(function) = case_graph(case)? {
-        return Ok(run_graph(&case.name, function, engine).await?);
+        return Ok(run_graph(&case.name, function, device).await?);
     }
     match case.kind.as_str() {
-        "hypergrad_truncated" => training::run_truncated(case, engine, memory).await,
-        "implicit" => implicit::run(case, engine).await,
-        "outer_loop" => training::run_outer(case, engine, memory).await,
-        _ => training::run(case, engine, memory).await,
+        "hypergrad_truncated" => training::run_truncated(case, device, memory).await,
+        "implicit" => implicit::run(case, device).await,
+        "outer_loop" => training::run_outer(case, device, memory).await,
+        _ => training::run(case, device, memory).await,
     }
 }
 
-async fn run_graph(
-    name: &str,
-    function: CaseGraph,
-    engine: &mut dyn Engine,
-) -> Result<BTreeMap<String, Vec<f64>>, SolveError> {
+async fn run_graph(name: &str, function: CaseGraph, device: &Device) -> Result<BTreeMap<String, Vec<f64>>, SolveError> {
     let CaseGraph { graph, inputs, outputs } = function;
     let wanted: Vec<Output> =
         outputs.iter().map(|(name, node)| Output { name: name.clone(), node: *node, in_place: None }).collect();
-    let program = engine.load(&compile(name, &graph, &wanted)?).await?;
+    let program = device.load(&compile(name, &graph, &wanted)?).await?;
     let mut arguments = vec![];
     for ((name, _), array) in graph.inputs().iter().zip(&inputs) {
-        let buffer = engine.create(name, array.dtype, array.data.len())?;
+        let buffer = device.create(name, array.dtype, array.data.len())?;
         match array.dtype {
-            DType::F32 => engine.write(buffer, 0, Values::F64(&array.data))?,
+            DType::F32 => device.write(buffer, 0, Values::F64(&array.data))?,
             DType::U32 => {
                 let words: Vec<u32> = array.data.iter().map(|&x| x as u32).collect();
-                engine.write(buffer, 0, Values::U32(&words))?;
+                device.write(buffer, 0, Values::U32(&words))?;
             }
         }
         arguments.push(buffer);
     }
     let mut results = vec![];
     for (name, node) in &outputs {
-        results.push(engine.create(name, graph.dtype(*node), numel(graph.shape(*node)))?);
+        results.push(device.create(name, graph.dtype(*node), numel(graph.shape(*node)))?);
     }
-    let binding = engine.bind(program, &arguments, &results)?;
-    engine.submit(&[Command::Run(binding)])?;
-    let values = engine.read(&results).await?;
-    arguments.iter().chain(&results).for_each(|&buffer| engine.destroy(buffer));
+    let binding = device.bind(program, &arguments, &results)?;
+    device.submit(&[Command::Run(binding)])?;
+    let values = device.read(&results).await?;
+    arguments.iter().chain(&results).for_each(|&buffer| device.destroy(buffer));
+    device.unload(program);
     Ok(outputs.into_iter().map(|(name, _)| name).zip(values).collect())
 }
 

@@ -60,6 +60,7 @@ impl Setup {
             masks: has("masks").then_some(Source::Table),
             l2: has("l2_log"),
             weights: has("ex_w"),
+            initial_weights: case.kind.starts_with("hypergrad"),
             ..Problem::new(model, loss, optimizer(case)?, steps, train)
         };
         if problem.steps == 0 || problem.batch == 0 {
@@ -79,7 +80,9 @@ impl Setup {
             batches: case.input("idx")?.data.iter().map(|&i| i as u32).collect(),
             masks: case.inputs.get("masks").map(|m| floats(&m.data)).unwrap_or_default(),
         };
-        let lambda = hyperparameters(case, &problem)?;
+        let mut lambda = hyperparameters(case, &problem)?;
+        let start = &mut lambda[problem.layout().initial_weights];
+        start.iter_mut().zip(&data.initial).for_each(|(place, &weight)| *place = weight.into());
         Ok(Setup { problem, data, lambda })
     }
 }

@@ -5,17 +5,17 @@ use std::ops::Range;
 
 use super::setup::Setup;
 use super::{Case, RunError};
-use crate::bilevel::descent::{Descent, Rule};
+use crate::bilevel::outer::{Descent, Rule};
 use crate::bilevel::{Adam, Directions, Estimate, Memory, Problem, Reverse, Session, Truncated, Unattended};
-use crate::engine::Engine;
+use crate::rig::Device;
 
 type Outputs = BTreeMap<String, Vec<f64>>;
 
 /// One training run, with its exact hypergradient unless the case is about training alone.
-pub(super) async fn run(case: &Case, engine: &mut dyn Engine, memory: Memory) -> Result<Outputs, RunError> {
+pub(super) async fn run(case: &Case, device: &Device, memory: Memory) -> Result<Outputs, RunError> {
     let Setup { problem, data, lambda } = Setup::new(case)?;
-    let along = Directions::arrays(&problem).initial_weights();
-    let mut session = Session::new(engine, problem, &data, Reverse { memory }).await?;
+    let along = Directions::arrays(&problem);
+    let mut session = Session::new(device, problem, &data, Reverse { memory }).await?;
     let mut outputs = Outputs::new();
     let estimate = match case.kind.as_str() {
         "train" => session.train(&lambda, &mut Unattended).await?,
@@ -32,7 +32,7 @@ pub(super) async fn run(case: &Case, engine: &mut dyn Engine, memory: Memory) ->
 }
 
 /// The hypergradient through the last K steps, for several K and for all steps.
-pub(super) async fn run_truncated(case: &Case, engine: &mut dyn Engine, memory: Memory) -> Result<Outputs, RunError> {
+pub(super) async fn run_truncated(case: &Case, device: &Device, memory: Memory) -> Result<Outputs, RunError> {
     let Setup { problem, data, lambda } = Setup::new(case)?;
     let steps = problem.steps;
     let depths: Vec<usize> = serde_json::from_value(case.meta["K"].clone())
@@ -44,11 +44,9 @@ pub(super) async fn run_truncated(case: &Case, engine: &mut dyn Engine, memory: 
         }
         let layout = problem.layout();
         let first = (steps - last) * problem.model.parameter_layers();
-        let mut along = Directions::new(&problem).each(first..layout.len());
-        if last == steps {
-            along = along.initial_weights();
-        }
-        let mut session = Session::new(&mut *engine, problem.clone(), &data, Truncated { last, memory }).await?;
+        let end = if last == steps { layout.len() } else { layout.initial_weights.start };
+        let along = Directions::new(&problem).each(first..end);
+        let mut session = Session::new(device, problem.clone(), &data, Truncated { last, memory }).await?;
         let estimate = session.estimate(&lambda, &along, &mut Unattended).await?;
         gradients(&format!("K{last}."), &problem, &lambda, first, &estimate.hypergradient, &mut outputs);
         outputs.insert("val_loss".to_owned(), vec![estimate.outer_loss]);
@@ -57,7 +55,7 @@ pub(super) async fn run_truncated(case: &Case, engine: &mut dyn Engine, memory: 
 }
 
 /// Outer descent on the log learning rate and the log penalties, each training from the start.
-pub(super) async fn run_outer(case: &Case, engine: &mut dyn Engine, memory: Memory) -> Result<Outputs, RunError> {
+pub(super) async fn run_outer(case: &Case, device: &Device, memory: Memory) -> Result<Outputs, RunError> {
     let Setup { problem, data, mut lambda } = Setup::new(case)?;
     let outer = &case.meta["outer_loop"];
     let number = |key: &str| {
@@ -75,7 +73,7 @@ pub(super) async fn run_outer(case: &Case, engine: &mut dyn Engine, memory: Memo
     let mut variables = vec![lambda[layout.log_lr.start]];
     variables.extend(&lambda[layout.l2_log.clone()]);
     let mut descent = Descent::new(rule, rate, variables.len());
-    let mut session = Session::new(engine, problem, &data, Reverse { memory }).await?;
+    let mut session = Session::new(device, problem, &data, Reverse { memory }).await?;
     let mut outputs = Outputs::new();
     let mut record = |name: &str, values: &[f64]| outputs.entry(name.to_owned()).or_default().extend(values);
     for step in 0..=steps {
@@ -96,7 +94,7 @@ pub(super) async fn run_outer(case: &Case, engine: &mut dyn Engine, memory: Memo
 }
 
 /// The hypergradient under every parametrisation that cases list. It begins at entry `first` of the
-/// hyperparameter vector, a row of the learning rates, and may go on with the initial weights.
+/// hyperparameter vector, a row of the learning rates, and may end before the initial weights.
 fn gradients(
     prefix: &str,
     problem: &Problem,
@@ -109,8 +107,7 @@ fn gradients(
         return;
     }
     let (layout, layers) = (problem.layout(), problem.model.parameter_layers());
-    let (arrays, initial) = hypergradient.split_at(layout.len() - first);
-    let part = |range: Range<usize>| arrays[range.start.max(first) - first..range.end - first].to_vec();
+    let part = |range: Range<usize>| hypergradient[range.start.max(first) - first..range.end - first].to_vec();
     let full = part(layout.log_lr);
     let mut insert = |name: &str, values: Vec<f64>| outputs.insert(format!("{prefix}{name}"), values);
     insert("d_log_lr", vec![full.iter().sum()]);
@@ -119,15 +116,17 @@ fn gradients(
     insert("d_log_lr_full", full);
     for (position, scalar) in layout.scalars.zip(problem.optimizer.scalars()) {
         let name = scalar.name;
-        let (value, derivative) = (lambda[position], arrays[position - first]);
+        let (value, derivative) = (lambda[position], hypergradient[position - first]);
         insert(&format!("d_{name}"), vec![derivative]);
         if name != "epsilon" {
             insert(&format!("d_{name}_logit"), vec![derivative * value * (1.0 - value)]);
         }
     }
+    let whole = hypergradient.len() + first == problem.layout().len();
     insert("d_l2_log", part(layout.l2_log));
     insert("d_ex_w", part(layout.weights));
-    if !initial.is_empty() {
+    if whole {
+        let initial = part(layout.initial_weights);
         for p in problem.model.parameters() {
             insert(&format!("d_w0.{}", p.name), initial[p.offset..p.offset + p.len()].to_vec());
         }

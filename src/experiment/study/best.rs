@@ -7,12 +7,12 @@ use super::{Budget, Library, Study, Trial, Work};
 use crate::bilevel::hyperparameters::{Hyperparameters, Kind};
 use crate::bilevel::{Memory, Pace, Problem, Session, SessionData, SolveError};
 use crate::data::Sizes;
-use crate::engine::Engine;
 use crate::experiment::config::{Network, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::record::{Ending, Named, Score};
 use crate::experiment::setup::{problem, scaled, set};
 use crate::experiment::tune::{Observer, Tuner, Watched};
+use crate::rig::Device;
 
 pub const STUDY: Study = Study {
     name: "har-best",
@@ -103,23 +103,18 @@ impl Work for Retrained {
         self.tuning().problem()
     }
 
-    async fn measure(&self, engine: &mut dyn Engine, library: &Library, seconds: f64) -> Result<Pace, TuneError> {
-        self.tuning().measure(engine, library, seconds).await
+    async fn measure(&self, device: &Device, library: &Library, seconds: f64) -> Result<Pace, TuneError> {
+        self.tuning().measure(device, library, seconds).await
     }
 
     fn seconds(&self, pace: &Pace, library: &Library) -> Result<f64, TuneError> {
         Ok(self.tuning().seconds(pace, library)? + f64::from(self.steps) * pace.step)
     }
 
-    async fn run(
-        &self,
-        engine: &mut dyn Engine,
-        library: &Library,
-        observer: &mut dyn Observer,
-    ) -> Result<Named, TuneError> {
+    async fn run(&self, device: &Device, library: &Library, observer: &mut dyn Observer) -> Result<Named, TuneError> {
         let config = &self.config;
         let source = library.windows(&config.data)?;
-        let mut tuner = Tuner::new(engine, config, &source, None).await?;
+        let mut tuner = Tuner::new(device, config, &source, None).await?;
         if tuner.run(observer).await? == Ending::Stopped {
             return Err(SolveError::Stopped.into());
         }
@@ -134,7 +129,7 @@ impl Work for Retrained {
         let point = prolonged(best.hyperparameters, &problem);
         let initial = problem.model.initial_parameters(u64::from(config.seed));
         let data = SessionData::new(set(&train), set(&split.validation), initial, u64::from(config.seed));
-        let mut session = Session::new(engine, problem, &data, Memory::Slots(1)).await?;
+        let mut session = Session::new(device, problem, &data, Memory::Slots(1)).await?;
         let mut host = Watched::quiet(observer);
         let trained = session.train_at(&point, &mut host).await;
         let trained = host.settle(trained)?;

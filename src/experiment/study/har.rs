@@ -7,7 +7,6 @@ use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Loss, Memory, Pace, Problem, Session, SessionData, Set, SolveError, Targets};
 use crate::data::har::statistics;
 use crate::data::{Dataset, Sizes, Split};
-use crate::engine::Engine;
 use crate::experiment::config::{Network, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::predict;
@@ -16,6 +15,7 @@ use crate::experiment::setup::{outer_windows, planned, problem, scaled, session_
 use crate::experiment::tune::{Observer, Tuner, Watched};
 use crate::nn::optim::{self, Epsilon};
 use crate::nn::{Layer, Model};
+use crate::rig::Device;
 use crate::rng::{Purpose, Stream};
 
 /// What studies name as their data.
@@ -82,9 +82,9 @@ impl Work for HarTrial {
         }
     }
 
-    async fn measure(&self, engine: &mut dyn Engine, library: &Library, seconds: f64) -> Result<Pace, TuneError> {
+    async fn measure(&self, device: &Device, library: &Library, seconds: f64) -> Result<Pace, TuneError> {
         let source = library.windows(&self.config.data)?;
-        predict::measure(engine, &self.config, &source, seconds).await
+        predict::measure(device, &self.config, &source, seconds).await
     }
 
     fn seconds(&self, pace: &Pace, library: &Library) -> Result<f64, TuneError> {
@@ -103,25 +103,20 @@ impl Work for HarTrial {
         })
     }
 
-    async fn run(
-        &self,
-        engine: &mut dyn Engine,
-        library: &Library,
-        observer: &mut dyn Observer,
-    ) -> Result<Named, TuneError> {
+    async fn run(&self, device: &Device, library: &Library, observer: &mut dyn Observer) -> Result<Named, TuneError> {
         let config = &self.config;
         let (source, wrong) = mislabel(&*library.windows(&config.data)?, self)?;
         match self.method {
-            Method::Tune => tune(config, engine, &source, &wrong, observer).await,
+            Method::Tune => tune(config, device, &source, &wrong, observer).await,
             Method::RandomSearch => {
                 let trainings = trainings_of_equal_cost(config);
-                search(config, engine, &source, &random_settings(config, trainings), observer).await
+                search(config, device, &source, &random_settings(config, trainings), observer).await
             }
             Method::GridSearch => {
-                search(config, engine, &source, &grid(trainings_of_equal_cost(config)), observer).await
+                search(config, device, &source, &grid(trainings_of_equal_cost(config)), observer).await
             }
-            Method::Adam => adam(config, engine, &source, observer).await,
-            Method::Statistics => on_statistics(config, engine, &source, observer).await,
+            Method::Adam => adam(config, device, &source, observer).await,
+            Method::Statistics => on_statistics(config, device, &source, observer).await,
         }
     }
 }
@@ -175,12 +170,12 @@ fn mislabel(data: &Dataset, trial: &HarTrial) -> Result<(Dataset, Vec<bool>), Tu
 
 async fn tune(
     config: &TuneConfig,
-    engine: &mut dyn Engine,
+    device: &Device,
     data: &Dataset,
     wrong: &[bool],
     observer: &mut dyn Observer,
 ) -> Result<Named, TuneError> {
-    let mut tuner = Tuner::new(engine, config, data, None).await?;
+    let mut tuner = Tuner::new(device, config, data, None).await?;
     let ending = tuner.run(observer).await?;
     if ending == Ending::Stopped {
         return Err(SolveError::Stopped.into());
@@ -275,7 +270,7 @@ fn grid(count: u32) -> Vec<Setting> {
 /// Trains with each setting and scores the one with the lowest outer loss.
 async fn search(
     config: &TuneConfig,
-    engine: &mut dyn Engine,
+    device: &Device,
     data: &Dataset,
     settings: &[Setting],
     observer: &mut dyn Observer,
@@ -284,7 +279,7 @@ async fn search(
     let problem = problem(config, &split.sizes())?;
     let layout = problem.layout();
     let data = session_data(config, &problem, &split, &outer_windows(&split.validation, config));
-    let mut session = Session::new(engine, problem, &data, Memory::Slots(1)).await?;
+    let mut session = Session::new(device, problem, &data, Memory::Slots(1)).await?;
     let mut best = (f64::INFINITY, vec![]);
     for setting in settings {
         let mut lambda = vec![0.0; layout.len()];
@@ -320,7 +315,7 @@ pub(super) fn sets(split: &Split) -> [Set; 2] {
 
 /// Trains and scores on the validation and test sets.
 pub(super) async fn train_and_score(
-    session: &mut Session<'_>,
+    session: &mut Session,
     lambda: &[f64],
     [validation, test]: &[Set; 2],
     observer: &mut dyn Observer,
@@ -340,7 +335,7 @@ pub(super) async fn train_and_score(
 
 async fn adam(
     config: &TuneConfig,
-    engine: &mut dyn Engine,
+    device: &Device,
     data: &Dataset,
     observer: &mut dyn Observer,
 ) -> Result<Named, TuneError> {
@@ -352,14 +347,14 @@ async fn adam(
     lambda[layout.log_lr.clone()].fill(1e-3f64.ln());
     lambda[layout.scalars.clone()].copy_from_slice(&[0.9, 0.999, 1e-8]);
     lambda[layout.l2_log.clone()].fill(config.l2.ln());
-    let mut session = Session::new(engine, problem, &data, Memory::Slots(1)).await?;
+    let mut session = Session::new(device, problem, &data, Memory::Slots(1)).await?;
     train_and_score(&mut session, &lambda, &sets(&split), observer).await
 }
 
 /// Softmax regression by momentum over 600 steps of 512 windows, with one of three penalties.
 async fn on_statistics(
     config: &TuneConfig,
-    engine: &mut dyn Engine,
+    device: &Device,
     data: &Dataset,
     observer: &mut dyn Observer,
 ) -> Result<Named, TuneError> {
@@ -385,7 +380,7 @@ async fn on_statistics(
     let layout = problem.layout();
     let initial = vec![0.0; problem.model.parameter_count()];
     let data = SessionData::new(train, validation.clone(), initial, u64::from(config.seed));
-    let mut session = Session::new(engine, problem, &data, Memory::Slots(1)).await?;
+    let mut session = Session::new(device, problem, &data, Memory::Slots(1)).await?;
     let sets = [validation, test];
     let mut best: Option<Named> = None;
     for penalty in [1e-4f64, 1e-3, 1e-2] {

@@ -4,12 +4,11 @@
 use async_trait::async_trait;
 
 use super::{Budget, Library, Study, Trial, Work};
-use crate::bilevel::descent::{Descent, Rule};
+use crate::bilevel::outer::{Descent, Rule};
 use crate::bilevel::projection::onto_budgeted_box;
 use crate::bilevel::{Adam, Directions, Loss, Memory, Pace, Problem, Session, SessionData};
 use crate::data::catalog::MNIST;
 use crate::data::{DataError, Dataset, Standardizer};
-use crate::engine::Engine;
 use crate::experiment::error::TuneError;
 use crate::experiment::record::Named;
 use crate::experiment::setup::set;
@@ -17,6 +16,7 @@ use crate::experiment::tune::{Observer, Watched};
 use crate::ir::numel;
 use crate::nn::optim;
 use crate::nn::{Layer, Model};
+use crate::rig::Device;
 use crate::rng::{Purpose, Stream, permute_index, split_seed, stream_key};
 
 pub const STUDY: Study = Study {
@@ -170,7 +170,7 @@ impl Cleaning {
     async fn learn(
         &self,
         share: f64,
-        engine: &mut dyn Engine,
+        device: &Device,
         examples: &Examples,
         observer: &mut dyn Observer,
     ) -> Result<(Vec<f64>, f64), TuneError> {
@@ -178,7 +178,7 @@ impl Cleaning {
         let problem = problem(&examples.train, steps);
         let along = Directions::new(&problem).each(problem.layout().weights);
         let data = session_data(&problem, &examples.train, &examples.validation);
-        let mut session = Session::new(engine, problem.clone(), &data, Memory::StoreAll).await?;
+        let mut session = Session::new(device, problem.clone(), &data, Memory::StoreAll).await?;
         let mut weights = vec![share; count];
         let mut descent = Descent::new(Rule::Adam(Adam::USUAL), outer_rate, count);
         let mut outer_loss = f64::NAN;
@@ -224,13 +224,13 @@ impl Work for Cleaning {
         format!("MNIST {}", self.scale.examples)
     }
 
-    async fn measure(&self, engine: &mut dyn Engine, library: &Library, seconds: f64) -> Result<Pace, TuneError> {
+    async fn measure(&self, device: &Device, library: &Library, seconds: f64) -> Result<Pace, TuneError> {
         let examples = self.examples(library)?;
         // No more steps than it takes to time one.
         let problem = problem(&examples.train, 2);
         let at = lambda(&problem, RATE, &vec![1.0; self.scale.examples]);
         let data = session_data(&problem, &examples.train, &examples.validation);
-        let mut session = Session::new(engine, problem, &data, Memory::StoreAll).await?;
+        let mut session = Session::new(device, problem, &data, Memory::StoreAll).await?;
         Ok(session.measure(&at, seconds).await?)
     }
 
@@ -245,12 +245,7 @@ impl Work for Cleaning {
         Ok(learning + last)
     }
 
-    async fn run(
-        &self,
-        engine: &mut dyn Engine,
-        library: &Library,
-        observer: &mut dyn Observer,
-    ) -> Result<Named, TuneError> {
+    async fn run(&self, device: &Device, library: &Library, observer: &mut dyn Observer) -> Result<Named, TuneError> {
         let examples = self.examples(library)?;
         let count = self.scale.examples;
         let mut metrics = Named::new();
@@ -258,7 +253,7 @@ impl Work for Cleaning {
             Weights::Equal => vec![1.0; count],
             Weights::Oracle => examples.wrong.iter().map(|&wrong| if wrong { 0.0 } else { 1.0 }).collect(),
             Weights::Learned { share } => {
-                let (weights, outer_loss) = self.learn(share, engine, &examples, observer).await?;
+                let (weights, outer_loss) = self.learn(share, device, &examples, observer).await?;
                 metrics.insert("outer_loss".to_owned(), outer_loss);
                 metrics.extend(found(&weights, &examples.wrong));
                 weights
@@ -271,7 +266,7 @@ impl Work for Cleaning {
         let problem = problem(&both, self.scale.final_steps);
         let data = session_data(&problem, &both, &examples.validation);
         let at = lambda(&problem, RATE / largest, &weights);
-        let mut session = Session::new(engine, problem, &data, Memory::Slots(1)).await?;
+        let mut session = Session::new(device, problem, &data, Memory::Slots(1)).await?;
         let mut host = Watched::quiet(observer);
         let trained = session.train(&at, &mut host).await;
         host.settle(trained)?;
@@ -333,12 +328,12 @@ mod tests {
         easy_digits(directory.path());
         let library = Library::new(directory.path().to_owned());
         let scale = Scale { examples: 200, steps: 60, outer: 25, outer_rate: 0.02, final_steps: 200 };
-        let mut engine = CpuEngine::new(1);
+        let device = Device::new(CpuEngine::new(1));
         let mut outcome = |weights| {
             let trial = Cleaning { scale, weights, seed: 3 };
             trial.load(&library).unwrap();
             assert_eq!(trial.examples(&library).unwrap().wrong.iter().filter(|&&wrong| wrong).count(), 100);
-            pollster::block_on(trial.run(&mut engine, &library, &mut Nobody)).unwrap()
+            pollster::block_on(trial.run(&device, &library, &mut Nobody)).unwrap()
         };
         let [spoilt, oracle, learned] =
             [Weights::Equal, Weights::Oracle, Weights::Learned { share: 0.2 }].map(&mut outcome);

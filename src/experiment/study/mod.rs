@@ -25,7 +25,7 @@ use super::error::TuneError;
 use super::record::{DeviceRecord, Named};
 use super::tune::Observer;
 use crate::bilevel::Pace;
-use crate::engine::Engine;
+use crate::rig::Device;
 pub use library::Library;
 
 /// All studies, in the order in which `experiment all` runs them.
@@ -94,18 +94,13 @@ pub trait Work {
     fn problem(&self) -> String;
 
     /// Times the parts of its training on an engine, within about so many seconds.
-    async fn measure(&self, engine: &mut dyn Engine, library: &Library, seconds: f64) -> Result<Pace, TuneError>;
+    async fn measure(&self, device: &Device, library: &Library, seconds: f64) -> Result<Pace, TuneError>;
 
     /// Seconds that it takes at this pace.
     fn seconds(&self, pace: &Pace, library: &Library) -> Result<f64, TuneError>;
 
     /// Does it.
-    async fn run(
-        &self,
-        engine: &mut dyn Engine,
-        library: &Library,
-        observer: &mut dyn Observer,
-    ) -> Result<Named, TuneError>;
+    async fn run(&self, device: &Device, library: &Library, observer: &mut dyn Observer) -> Result<Named, TuneError>;
 }
 
 impl Trial {

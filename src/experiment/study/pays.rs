@@ -11,15 +11,15 @@ use super::har::{self, sets, train_and_score, trainings_of_equal_cost};
 use super::{Budget, Library, Study, Trial, Work};
 use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::outer::OuterAdam;
-use crate::bilevel::{Coordinate, Directions, Memory, Pace, Problem, Session, Transform};
+use crate::bilevel::{Directions, Memory, Pace, Problem, Session, Transform};
 use crate::data::{DataError, Split};
-use crate::engine::Engine;
 use crate::experiment::config::TuneConfig;
 use crate::experiment::error::TuneError;
 use crate::experiment::predict;
 use crate::experiment::record::Named;
 use crate::experiment::setup::{outer_windows, problem, scaled, session_data};
 use crate::experiment::tune::{Observer, Watched};
+use crate::rig::Device;
 use crate::rng::{Purpose, Stream};
 
 pub const STUDY: Study = Study {
@@ -153,7 +153,7 @@ impl Space {
         let mut directions = Directions::new(problem);
         for (variable, &u) in self.variables.iter().zip(point) {
             let derivative = variable.held(u)[1];
-            directions.push(variable.places.iter().map(|&at| (Coordinate::Lambda(at), derivative)));
+            directions.push(variable.places.iter().map(|&at| (at, derivative)));
         }
         directions
     }
@@ -203,9 +203,9 @@ impl Work for Pays {
         "UCI HAR, narrow network with example weights".to_owned()
     }
 
-    async fn measure(&self, engine: &mut dyn Engine, library: &Library, seconds: f64) -> Result<Pace, TuneError> {
+    async fn measure(&self, device: &Device, library: &Library, seconds: f64) -> Result<Pace, TuneError> {
         let source = library.windows(&self.config.data)?;
-        predict::measure(engine, &self.config, &source, seconds).await
+        predict::measure(device, &self.config, &source, seconds).await
     }
 
     fn seconds(&self, pace: &Pace, _library: &Library) -> Result<f64, TuneError> {
@@ -217,12 +217,7 @@ impl Work for Pays {
         })
     }
 
-    async fn run(
-        &self,
-        engine: &mut dyn Engine,
-        library: &Library,
-        observer: &mut dyn Observer,
-    ) -> Result<Named, TuneError> {
+    async fn run(&self, device: &Device, library: &Library, observer: &mut dyn Observer) -> Result<Named, TuneError> {
         let Pays { count, random, config } = self;
         let (mut split, _) = scaled(config, &*library.windows(&config.data)?)?;
         mislabel(&mut split, count.saturating_sub(SCALARS), config.seed)?;
@@ -230,7 +225,7 @@ impl Work for Pays {
         let space = Space::new(&problem, config, *count);
         let data = session_data(config, &problem, &split, &outer_windows(&split.validation, config));
         let memory = Memory::Budget(config.memory_budget.0);
-        let mut session = Session::new(engine, problem.clone(), &data, memory).await?;
+        let mut session = Session::new(device, problem.clone(), &data, memory).await?;
         let mut best = Best { loss: f64::INFINITY, point: space.centre() };
         let mut metrics = Named::new();
         let tries = if *random { trainings_of_equal_cost(config) } else { config.outer };
@@ -291,7 +286,6 @@ mod tests {
                 let moved = space.lambda(&moved);
                 let mut derivative = vec![0.0; lambda.len()];
                 for &(at, value) in along.entries(k) {
-                    let Coordinate::Lambda(at) = at else { panic!("no initial weight") };
                     derivative[at] = value;
                 }
                 for at in 0..lambda.len() {

@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Estimate;
 use super::adam::{Adam, Moments};
-use super::hyperparameters::Hyperparameters;
+use crate::bilevel::Estimate;
+use crate::bilevel::hyperparameters::Hyperparameters;
 
 /// An outer loss above the best one by more than this share of its size is a step over the edge of
 /// stability, to be taken back. Below it lies the roughness that the loss of a short training has anyway.

@@ -4,9 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Array;
-use super::problem::{Function, Problem};
+use crate::bilevel::inner::Inner;
 use crate::ir::{DType, Graph, NodeId};
+use crate::rig::{Array, Function};
 
 /// How the linear system of implicit differentiation is solved.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,17 +60,17 @@ impl Solver {
         if let Solver::Neumann { rate } = self { rate } else { 0.0 }
     }
 
-    pub(super) fn functions(self, problem: &Problem) -> Vec<Function> {
+    pub(super) fn functions(self, inner: &dyn Inner) -> Vec<Function> {
         let functions: &[fn(&mut Vectors) -> &'static str] = match self {
             Solver::ConjugateGradient => &[cg_start, cg_step, residual_norm],
             Solver::NormalEquations => &[cgnr_start, cgnr_step, cgnr_turn, residual_norm],
             Solver::Neumann { .. } => &[richardson, residual_norm],
         };
-        functions.iter().map(|build| Vectors::function(problem, *build)).collect()
+        functions.iter().map(|build| Vectors::function(inner, *build)).collect()
     }
 
-    pub(super) fn arrays(self, problem: &Problem) -> Vec<Array> {
-        let d = problem.model.parameter_count();
+    pub(super) fn arrays(self, inner: &dyn Inner) -> Vec<Array> {
+        let d = inner.weights();
         let vectors = ["solution", "residual", "direction", "product"].map(|name| Array::new(name, DType::F32, d));
         let scalars = [("square", 1), ("norms", 3), ("settings", 2)].map(|(name, n)| Array::new(name, DType::F32, n));
         vectors.into_iter().chain(scalars).collect()
@@ -90,10 +90,10 @@ struct Vectors {
 }
 
 impl Vectors {
-    fn function(problem: &Problem, build: fn(&mut Vectors) -> &'static str) -> Function {
+    fn function(inner: &dyn Inner, build: fn(&mut Vectors) -> &'static str) -> Function {
         let mut f = Function::new("");
-        let (g, d) = (&mut f.graph, problem.model.parameter_count());
-        let gradient = g.input("gradient", &[problem.state_len()], DType::F32);
+        let (g, d) = (&mut f.graph, inner.weights());
+        let gradient = g.input("gradient", &[inner.state_len()], DType::F32);
         let gradient = g.segment(gradient, 0, d);
         let product = g.input("product", &[d], DType::F32);
         let chunk = g.input("chunk", &[1], DType::U32);

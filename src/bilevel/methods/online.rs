@@ -4,11 +4,12 @@
 
 use async_trait::async_trait;
 
-use super::checkpoint::Plan;
-use super::method::Room;
-use super::{
-    Array, Counts, Directions, Estimate, Forward, Function, Host, Method, Problem, Refusal, Runner, SolveError,
-};
+use super::forward::Forward;
+use crate::bilevel::checkpoint::Plan;
+use crate::bilevel::inner::{Inner, Through};
+use crate::bilevel::method::Room;
+use crate::bilevel::{Counts, Directions, Estimate, Method, Refusal, SolveError, Trajectory};
+use crate::rig::{Array, Function, Monitor};
 
 /// Any method on a training that goes on: warm restarts with reverse or forward mode, truncated online
 /// reverse mode, T1–T2 with [`Implicit::t1_t2`](super::Implicit::t1_t2).
@@ -43,10 +44,10 @@ impl RealTime {
     }
 }
 
-fn initial_weights_refused(method: &'static str, along: &Directions) -> Option<Refusal> {
-    along.move_initial().then(|| Refusal {
+fn start_refused(method: &'static str, inner: &dyn Inner, along: &Directions) -> Option<Refusal> {
+    along.moved(inner, &[Through::Start]).map(|part| Refusal {
         method,
-        what: "the initial weights",
+        what: part.what,
         reason: "only the first of its estimates begins with them".to_owned(),
         instead: "reverse mode",
     })
@@ -58,37 +59,37 @@ impl Method for Online {
         "online differentiation"
     }
 
-    fn refusal(&self, problem: &Problem, along: &Directions) -> Option<Refusal> {
-        initial_weights_refused(self.name(), along).or_else(|| self.method.refusal(problem, along))
+    fn refusal(&self, inner: &dyn Inner, along: &Directions) -> Option<Refusal> {
+        start_refused(self.name(), inner, along).or_else(|| self.method.refusal(inner, along))
     }
 
-    fn functions(&self, problem: &Problem) -> Vec<Function> {
-        self.method.functions(problem)
+    fn functions(&self, inner: &dyn Inner) -> Vec<Function> {
+        self.method.functions(inner)
     }
 
-    fn arrays(&self, problem: &Problem) -> Vec<Array> {
-        self.method.arrays(problem)
+    fn arrays(&self, inner: &dyn Inner) -> Vec<Array> {
+        self.method.arrays(inner)
     }
 
-    fn plan(&self, problem: &Problem, room: Room) -> Result<Plan, SolveError> {
-        self.method.plan(problem, room)
+    fn plan(&self, inner: &dyn Inner, room: Room) -> Result<Plan, SolveError> {
+        self.method.plan(inner, room)
     }
 
-    fn counts(&self, problem: &Problem, plan: &Plan, directions: usize) -> Counts {
-        self.method.counts(problem, plan, directions)
+    fn counts(&self, inner: &dyn Inner, plan: &Plan, directions: usize) -> Counts {
+        self.method.counts(inner, plan, directions)
     }
 
     async fn estimate(
         &mut self,
-        runner: &mut Runner<'_>,
+        trajectory: &mut Trajectory,
         lambda: &[f64],
         along: &Directions,
-        host: &mut dyn Host,
+        monitor: &mut dyn Monitor,
     ) -> Result<Estimate, SolveError> {
         if std::mem::take(&mut self.goes_on) {
-            runner.carry_on()?;
+            trajectory.carry_on()?;
         }
-        let estimate = self.method.estimate(runner, lambda, along, host).await?;
+        let estimate = self.method.estimate(trajectory, lambda, along, monitor).await?;
         self.goes_on = !estimate.diverged();
         Ok(estimate)
     }
@@ -100,7 +101,7 @@ impl Method for RealTime {
         "real-time forward mode"
     }
 
-    fn refusal(&self, _problem: &Problem, along: &Directions) -> Option<Refusal> {
+    fn refusal(&self, inner: &dyn Inner, along: &Directions) -> Option<Refusal> {
         let width = self.forward.width;
         let too_many = (along.len() > width).then(|| Refusal {
             method: self.name(),
@@ -111,33 +112,33 @@ impl Method for RealTime {
             ),
             instead: "one made for them, or online reverse mode",
         });
-        too_many.or_else(|| initial_weights_refused(self.name(), along))
+        too_many.or_else(|| start_refused(self.name(), inner, along))
     }
 
-    fn functions(&self, problem: &Problem) -> Vec<Function> {
-        self.forward.functions(problem)
+    fn functions(&self, inner: &dyn Inner) -> Vec<Function> {
+        self.forward.functions(inner)
     }
 
-    fn arrays(&self, problem: &Problem) -> Vec<Array> {
-        self.forward.arrays(problem)
+    fn arrays(&self, inner: &dyn Inner) -> Vec<Array> {
+        self.forward.arrays(inner)
     }
 
-    fn counts(&self, problem: &Problem, plan: &Plan, directions: usize) -> Counts {
-        self.forward.counts(problem, plan, directions)
+    fn counts(&self, inner: &dyn Inner, plan: &Plan, directions: usize) -> Counts {
+        self.forward.counts(inner, plan, directions)
     }
 
     async fn estimate(
         &mut self,
-        runner: &mut Runner<'_>,
+        trajectory: &mut Trajectory,
         lambda: &[f64],
         along: &Directions,
-        host: &mut dyn Host,
+        monitor: &mut dyn Monitor,
     ) -> Result<Estimate, SolveError> {
         let goes_on = std::mem::take(&mut self.goes_on);
         if goes_on {
-            runner.carry_on()?;
+            trajectory.carry_on()?;
         }
-        let estimate = self.forward.sweep(runner, lambda, along, goes_on, host).await?;
+        let estimate = self.forward.sweep(trajectory, lambda, along, goes_on, monitor).await?;
         self.goes_on = !estimate.diverged();
         Ok(estimate)
     }

@@ -1,7 +1,8 @@
 //! The data of a problem, on their way to an engine.
 
-use super::problem::Source;
-use super::{ParameterMap, Problem, Runner, SolveError};
+use super::ParameterMap;
+use super::problem::{Problem, Source};
+use crate::bilevel::{Session, SolveError};
 use crate::engine::Values;
 use crate::ir::numel;
 use crate::nn::Model;
@@ -147,26 +148,26 @@ impl SetEvaluation {
 }
 
 /// Writes the data, which fit, into the arrays that a problem declares for them.
-pub(super) fn write(runner: &mut Runner, problem: &Problem, data: &SessionData) -> Result<(), SolveError> {
+pub(super) fn fill(session: &mut Session, data: &SessionData) -> Result<(), SolveError> {
     for (name, set) in [("train", &data.train), ("validation", &data.validation)] {
-        runner.write(&format!("{name}_x"), Values::F32(&set.x))?;
+        session.fill(&format!("{name}_x"), Values::F32(&set.x))?;
         let targets = match &set.targets {
             Targets::Labels(labels) => Values::U32(labels),
             Targets::Values(values) => Values::F32(values),
         };
-        runner.write(&format!("{name}_y"), targets)?;
+        session.fill(&format!("{name}_y"), targets)?;
     }
-    for (name, values) in ParameterMap::INPUTS.into_iter().zip(ParameterMap::values(&problem.model)) {
-        runner.write(name, Values::U32(&values))?;
+    for (name, values) in ParameterMap::INPUTS.into_iter().zip(ParameterMap::values(&session.problem().model)) {
+        session.fill(name, Values::U32(&values))?;
     }
-    if runner.holds("batches") {
-        runner.write_exactly("batches", problem.steps * problem.batch, Values::U32(&data.batches))?;
+    if session.problem().batches == Source::Table {
+        session.fill("batches", Values::U32(&data.batches))?;
     }
-    if runner.holds("masks") {
-        runner.write_exactly("masks", problem.steps * problem.mask_len(), Values::F32(&data.masks))?;
+    if session.problem().masked() == Some(Source::Table) {
+        session.fill("masks", Values::F32(&data.masks))?;
     }
-    if runner.holds("seed") {
-        runner.write("seed", Values::U32(&split_seed(data.seed)))?;
+    if session.problem().takes_seed() {
+        session.fill("seed", Values::U32(&split_seed(data.seed)))?;
     }
-    runner.write_state(runner.initial_state(), &data.initial)
+    session.fill("given", Values::F32(&data.initial))
 }

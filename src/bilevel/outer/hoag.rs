@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Estimate;
-use super::hyperparameters::Hyperparameters;
+use crate::bilevel::Estimate;
+use crate::bilevel::hyperparameters::Hyperparameters;
 
 /// Factor on the tolerance from one accepted point to the next.
 const SHARPENING: f64 = 0.9;
@@ -17,7 +17,7 @@ const WORSE: f64 = 0.2;
 const SLACK: f64 = 0.25;
 
 /// The outer optimiser, and how exactly it wants to know the next hypergradient: hand
-/// [`Hoag::tolerance`] to [`Session::set_tolerance`](super::Session::set_tolerance) before each estimate.
+/// [`Hoag::tolerance`] to [`Session::set_tolerance`](crate::bilevel::Session::set_tolerance) before each estimate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hoag {
     /// The variables are kept between these.

@@ -3,14 +3,15 @@
 
 use async_trait::async_trait;
 
-use super::checkpoint::Plan;
 use super::linear::{Solver, Stage};
-use super::pacing::Progress;
-use super::problem::CHUNK;
-use super::runner::Work;
-use super::{Array, Counts, Directions, Estimate, Function, Host, Method, Problem, Refusal, Runner, SolveError};
+use super::products;
+use crate::bilevel::checkpoint::Plan;
+use crate::bilevel::inner::{Inner, Objective, Through};
+use crate::bilevel::trajectory::work;
+use crate::bilevel::{Counts, Directions, Estimate, Method, Refusal, SolveError, Trajectory};
 use crate::engine::{BufferId, Values, several};
 use crate::ir::DType;
+use crate::rig::{Array, Function, Monitor, Progress, Quiet, Rig};
 
 /// Trains, takes the end for a stationary point of the loss over all training examples, and solves one
 /// linear system there. The estimate's residual says how well.
@@ -89,51 +90,51 @@ impl Implicit {
     /// Trains, again and again where the inner problem is to be solved to a tolerance.
     async fn train(
         &mut self,
-        runner: &mut Runner<'_>,
+        trajectory: &mut Trajectory,
         lambda: &[f64],
-        host: &mut dyn Host,
+        monitor: &mut dyn Monitor,
     ) -> Result<Estimate, SolveError> {
         let Some(Until { tolerance, trainings }) = self.until else {
-            return runner.train_only(lambda, host).await;
+            return trajectory.train_only(lambda, monitor).await;
         };
         if std::mem::take(&mut self.goes_on) {
-            runner.carry_on()?;
+            trajectory.carry_on()?;
         }
         let first = match self.first_gradient {
             Some(first) => first,
             None => {
-                runner.begin(lambda)?;
-                *self.first_gradient.insert(inner_gradient(runner, runner.initial_state(), host).await?)
+                trajectory.begin(lambda)?;
+                *self.first_gradient.insert(length_of_gradient(trajectory, trajectory.initial_state(), monitor).await?)
             }
         };
         let mut steps = 0;
         for training in 1.. {
-            let estimate = runner.train_only(lambda, host).await?;
-            steps += runner.counts.steps;
-            runner.counts.steps = steps;
+            let estimate = trajectory.train_only(lambda, monitor).await?;
+            steps += trajectory.counts().steps;
+            trajectory.counts().steps = steps;
             if estimate.diverged() {
-                return Ok(runner.counted(estimate));
+                return Ok(trajectory.counted(estimate));
             }
-            let last = runner.final_state();
-            if training >= trainings || inner_gradient(runner, last, host).await? <= tolerance * first {
+            let last = trajectory.final_state();
+            if training >= trainings || length_of_gradient(trajectory, last, monitor).await? <= tolerance * first {
                 self.goes_on = true;
                 return Ok(estimate);
             }
-            runner.carry_on()?;
+            trajectory.carry_on()?;
         }
         unreachable!("trainings are counted")
     }
 
     /// Iterates until the residual is small enough; gives it.
-    async fn solve(&self, runner: &mut Runner<'_>, host: &mut dyn Host) -> Result<f64, SolveError> {
+    async fn solve(&self, trajectory: &mut Trajectory, monitor: &mut dyn Monitor) -> Result<f64, SolveError> {
         let (block, enough) = self.until.map_or((self.iterations, 0.0), |until| (BLOCK, until.tolerance));
         let mut left = self.iterations;
         loop {
             let now = block.min(left);
             left -= now;
-            self.stages(runner, self.solver.iteration(), now, host).await?;
-            self.stages(runner, &[Solver::CHECK], 1, host).await?;
-            let norms = runner.read(&[runner.array("norms")]).await?.remove(0);
+            self.stages(trajectory, self.solver.iteration(), now, monitor).await?;
+            self.stages(trajectory, &[Solver::CHECK], 1, monitor).await?;
+            let norms = trajectory.read(&[trajectory.array("norms")?]).await?.remove(0);
             let residual = (norms[0] / norms[1].max(f64::MIN_POSITIVE)).sqrt();
             if left == 0 || residual <= enough {
                 return self.judged(residual, norms[2] > 0.0);
@@ -165,101 +166,101 @@ impl Implicit {
 
     async fn train_and_solve(
         &mut self,
-        runner: &mut Runner<'_>,
+        trajectory: &mut Trajectory,
         lambda: &[f64],
         along: &Directions,
-        host: &mut dyn Host,
+        monitor: &mut dyn Monitor,
     ) -> Result<Estimate, SolveError> {
-        let mut estimate = self.train(runner, lambda, host).await?;
+        let mut estimate = self.train(trajectory, lambda, monitor).await?;
         if estimate.diverged() {
             return Ok(estimate);
         }
-        let d = runner.problem().model.parameter_count();
-        let zeros = vec![0.0; d];
-        estimate.inner_gradient = Some(inner_gradient(runner, runner.final_state(), host).await?);
-        runner.write("norms", Values::F64(&[0.0; 3]))?;
-        runner.write("product", Values::F64(&zeros))?;
-        runner.write("chunk", Values::U32(&[0]))?;
-        runner.write("settings", Values::F64(&[self.solver.rate(), self.damping]))?;
+        let last = trajectory.final_state();
+        estimate.inner_gradient = Some(length_of_gradient(trajectory, last, monitor).await?);
+        trajectory.rig().clear("norms")?;
+        clear_product(trajectory)?;
+        trajectory.fill("settings", Values::F64(&[self.solver.rate(), self.damping]))?;
         if !(self.warm_start && self.solved) {
-            runner.write("solution", Values::F64(&zeros))?;
+            trajectory.rig().clear("solution")?;
         }
         self.solved = false;
-        self.stages(runner, self.solver.start(), 1, host).await?;
-        estimate.residual = Some(self.solve(runner, host).await?);
-        estimate.hypergradient = along.pull_back(&mixed(runner, host).await?, &[]);
+        self.stages(trajectory, self.solver.start(), 1, monitor).await?;
+        estimate.residual = Some(self.solve(trajectory, monitor).await?);
+        estimate.hypergradient = along.pull_back(&mixed(trajectory, monitor).await?);
         self.solved = true;
-        Ok(runner.counted(estimate))
+        Ok(trajectory.counted(estimate))
     }
 
     /// Repeats some stages: all chunks of a product, then the program that uses it.
     async fn stages(
         &self,
-        runner: &mut Runner<'_>,
+        trajectory: &mut Trajectory,
         stages: &[Stage],
         times: usize,
-        host: &mut dyn Host,
+        monitor: &mut dyn Monitor,
     ) -> Result<(), SolveError> {
-        let chunks = runner.problem().train.div_ceil(CHUNK);
-        let state = runner.final_state();
+        let chunks = chunks(trajectory.inner());
+        let state = trajectory.final_state();
         let total = times * stages.len() * (chunks + 1);
-        let binding = |runner: &mut Runner<'_>, k: usize| {
+        let binding = |rig: &mut Rig, k: usize| {
             let stage = stages[k / (chunks + 1) % stages.len()];
-            match k % (chunks + 1) {
-                last if last == chunks => runner.bind(stage.then, &[]),
-                _ => runner.bind("hessian_product", &[("state", state), ("direction", runner.array(stage.along))]),
+            if k % (chunks + 1) == chunks {
+                return rig.bind(stage.then, &[]);
             }
+            let direction = rig.array(stage.along)?;
+            rig.bind("hessian_product", &[("state", state), ("direction", direction)])
         };
-        runner.counts.products += (times * stages.len()) as u64;
-        runner.repeat(Work::Product, total, Progress { done: 0, total: total as u64 }, host, binding).await
+        trajectory.counts().products += (times * stages.len()) as u64;
+        let progress = &mut Progress { done: 0, total: total as u64 };
+        trajectory.repeat(work::PRODUCT, total, progress, monitor, binding).await
     }
 }
 
+/// The chunks of the inner loss; none where it has no stationary point, which is refused before.
+fn chunks(inner: &dyn Inner) -> usize {
+    inner.objective().map_or(0, Objective::chunks)
+}
+
+/// Makes room for the sum over the chunks of a product.
+fn clear_product(trajectory: &mut Trajectory) -> Result<(), SolveError> {
+    trajectory.rig().clear("product")?;
+    trajectory.fill("chunk", Values::U32(&[0]))
+}
+
 /// Length of the gradient of the inner loss over all training examples.
-async fn inner_gradient(runner: &mut Runner<'_>, state: BufferId, host: &mut dyn Host) -> Result<f64, SolveError> {
-    let product = runner.array("product");
-    runner.write("product", Values::F64(&vec![0.0; runner.problem().model.parameter_count()]))?;
-    runner.write("chunk", Values::U32(&[0]))?;
-    let binding = runner.bind("inner_gradient", &[("state", state)])?;
-    for _ in 0..runner.problem().train.div_ceil(CHUNK) {
-        runner.submit_and_breathe(binding, host).await?;
-    }
-    let gradient = runner.read(&[product]).await?.remove(0);
+async fn length_of_gradient(
+    trajectory: &mut Trajectory,
+    state: BufferId,
+    monitor: &mut dyn Monitor,
+) -> Result<f64, SolveError> {
+    clear_product(trajectory)?;
+    let binding = trajectory.rig().bind("inner_gradient", &[("state", state)])?;
+    let (chunks, progress) = (chunks(trajectory.inner()), &mut Progress::default());
+    trajectory.repeat(work::PRODUCT, chunks, progress, &mut Quiet(monitor), |_, _| Ok(binding)).await?;
+    let gradient = trajectory.read(&[trajectory.array("product")?]).await?.remove(0);
     Ok(gradient.iter().map(|g| g * g).sum::<f64>().sqrt())
 }
 
 /// −Mᵀ·solution.
-async fn mixed(runner: &mut Runner<'_>, host: &mut dyn Host) -> Result<Vec<f64>, SolveError> {
-    let zeros = vec![0.0; runner.problem().layout().len()];
-    runner.write("lambda_cotangent", Values::F64(&zeros))?;
-    let (state, solution) = (runner.final_state(), runner.array("solution"));
-    let binding = runner.bind("mixed_product", &[("state", state), ("direction", solution)])?;
-    for _ in 0..runner.problem().train.div_ceil(CHUNK) {
-        runner.submit_and_breathe(binding, host).await?;
-    }
-    Ok(runner.read(&[runner.array("lambda_cotangent")]).await?.remove(0))
+async fn mixed(trajectory: &mut Trajectory, monitor: &mut dyn Monitor) -> Result<Vec<f64>, SolveError> {
+    trajectory.rig().clear("lambda_cotangent")?;
+    trajectory.fill("chunk", Values::U32(&[0]))?;
+    let (state, solution) = (trajectory.final_state(), trajectory.array("solution")?);
+    let binding = trajectory.rig().bind("mixed_product", &[("state", state), ("direction", solution)])?;
+    let (chunks, progress) = (chunks(trajectory.inner()), &mut Progress::default());
+    trajectory.repeat(work::PRODUCT, chunks, progress, &mut Quiet(monitor), |_, _| Ok(binding)).await?;
+    Ok(trajectory.read(&[trajectory.array("lambda_cotangent")?]).await?.remove(0))
 }
 
 /// What implicit methods cannot see: whatever does not move the stationary point.
-pub(super) fn refusal(method: &'static str, problem: &Problem, along: &Directions) -> Option<Refusal> {
-    let layout = problem.layout();
-    let unmoved = "the stationary point of the inner loss does not depend on it";
-    let random = "a training with dropout or other noise has no stationary point";
-    let instead = "reverse mode, or forward mode for a few";
-    if problem.masked().is_some() || !problem.noise.is_empty() {
-        let instead = "reverse mode (or train without dropout and noise)";
-        return Some(Refusal { method, what: "any hyperparameter", reason: random.to_owned(), instead });
+pub(super) fn refusal(method: &'static str, inner: &dyn Inner, along: &Directions) -> Option<Refusal> {
+    if let Err(none) = inner.objective() {
+        let (reason, instead) = (none.reason.to_owned(), none.instead);
+        return Some(Refusal { method, what: "any hyperparameter", reason, instead });
     }
-    let (what, reason) = if along.move_lambda(layout.log_lr) {
-        ("the learning rate", unmoved)
-    } else if along.move_lambda(layout.scalars) {
-        ("momentum, decay rates or ε", unmoved)
-    } else if along.move_initial() {
-        ("the initial weights", unmoved)
-    } else {
-        return None;
-    };
-    Some(Refusal { method, what, reason: reason.to_owned(), instead })
+    let part = along.moved(inner, &[Through::Steps, Through::Step, Through::Start])?;
+    let reason = "the stationary point of the inner loss does not depend on it".to_owned();
+    Some(Refusal { method, what: part.what, reason, instead: "reverse mode, or forward mode for a few" })
 }
 
 #[async_trait(?Send)]
@@ -268,13 +269,14 @@ impl Method for Implicit {
         NAME
     }
 
-    fn refusal(&self, problem: &Problem, along: &Directions) -> Option<Refusal> {
-        refusal(self.name(), problem, along)
+    fn refusal(&self, inner: &dyn Inner, along: &Directions) -> Option<Refusal> {
+        refusal(self.name(), inner, along)
     }
 
-    fn functions(&self, problem: &Problem) -> Vec<Function> {
-        let mut functions = vec![problem.hessian_product(), problem.mixed_product(), problem.inner_gradient()];
-        functions.extend(self.solver.functions(problem));
+    fn functions(&self, inner: &dyn Inner) -> Vec<Function> {
+        let Ok(objective) = inner.objective() else { return vec![] };
+        let mut functions = products::all(inner, objective);
+        functions.extend(self.solver.functions(inner));
         functions
     }
 
@@ -284,26 +286,26 @@ impl Method for Implicit {
         }
     }
 
-    fn arrays(&self, problem: &Problem) -> Vec<Array> {
-        let mut arrays = self.solver.arrays(problem);
-        arrays.push(Array::new("lambda_cotangent", DType::F32, problem.layout().len()));
+    fn arrays(&self, inner: &dyn Inner) -> Vec<Array> {
+        let mut arrays = self.solver.arrays(inner);
+        arrays.push(Array::new("lambda_cotangent", DType::F32, inner.lambda_len()));
         arrays
     }
 
-    fn counts(&self, problem: &Problem, _plan: &Plan, _directions: usize) -> Counts {
+    fn counts(&self, inner: &dyn Inner, _plan: &Plan, _directions: usize) -> Counts {
         let checks = if self.until.is_some() { self.iterations.div_ceil(BLOCK).max(1) } else { 1 };
         let products = self.solver.start().len() + self.iterations * self.solver.iteration().len() + checks;
-        let steps = self.until.map_or(1, |until| until.trainings) * problem.steps;
+        let steps = self.until.map_or(1, |until| until.trainings) * inner.steps();
         Counts { steps: steps as u64, products: products as u64, ..Counts::default() }
     }
 
     async fn estimate(
         &mut self,
-        runner: &mut Runner<'_>,
+        trajectory: &mut Trajectory,
         lambda: &[f64],
         along: &Directions,
-        host: &mut dyn Host,
+        monitor: &mut dyn Monitor,
     ) -> Result<Estimate, SolveError> {
-        self.train_and_solve(runner, lambda, along, host).await
+        self.train_and_solve(trajectory, lambda, along, monitor).await
     }
 }

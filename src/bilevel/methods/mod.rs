@@ -1,0 +1,18 @@
+//! Ways to differentiate through a training, each in a file.
+
+mod fixed_point;
+mod forward;
+mod implicit;
+mod linear;
+mod online;
+mod products;
+mod reverse;
+mod truncated;
+
+pub use fixed_point::FixedPoint;
+pub use forward::Forward;
+pub use implicit::{Implicit, Until};
+pub use linear::Solver;
+pub use online::{Online, RealTime};
+pub use reverse::Reverse;
+pub use truncated::Truncated;

@@ -1,0 +1,114 @@
+//! Reverse mode (Franceschi et al. 2017, algorithm 1; algorithms.md A.3): the whole training run is
+//! differentiated backwards. Its time does not depend on the number of hyperparameters.
+
+use async_trait::async_trait;
+
+use crate::bilevel::checkpoint::Plan;
+use crate::bilevel::inner::{Inner, Through};
+use crate::bilevel::method::Room;
+use crate::bilevel::{Directions, Estimate, Memory, Method, Refusal, SolveError, Trajectory, programs};
+use crate::engine::Values;
+use crate::ir::DType;
+use crate::rig::{Array, Function, Monitor, Progress};
+
+/// Exact for all hyperparameters; keeps training states or, within a byte budget, computes them again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reverse {
+    pub memory: Memory,
+}
+
+#[async_trait(?Send)]
+impl Method for Reverse {
+    fn name(&self) -> &'static str {
+        "reverse mode"
+    }
+
+    fn refusal(&self, _inner: &dyn Inner, _along: &Directions) -> Option<Refusal> {
+        None
+    }
+
+    fn functions(&self, inner: &dyn Inner) -> Vec<Function> {
+        functions(inner)
+    }
+
+    fn arrays(&self, inner: &dyn Inner) -> Vec<Array> {
+        arrays(inner)
+    }
+
+    fn plan(&self, inner: &dyn Inner, room: Room) -> Result<Plan, SolveError> {
+        plan(self.memory, inner.steps(), inner.steps(), room)
+    }
+
+    async fn estimate(
+        &mut self,
+        trajectory: &mut Trajectory,
+        lambda: &[f64],
+        along: &Directions,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Estimate, SolveError> {
+        sweep(trajectory, lambda, along, monitor).await
+    }
+}
+
+/// The programs of a backward sweep.
+pub(super) fn functions(inner: &dyn Inner) -> Vec<Function> {
+    let starts = inner.lambda().iter().any(|part| part.through == Through::Start);
+    let mut functions = vec![programs::step_adjoint(inner)];
+    functions.extend(starts.then(|| programs::begin_adjoint(inner)));
+    functions
+}
+
+/// The arrays of a backward sweep, besides the outer gradient that it begins with.
+pub(super) fn arrays(inner: &dyn Inner) -> Vec<Array> {
+    vec![
+        Array::new("lambda_cotangent", DType::F32, inner.lambda_len()),
+        Array::new("cotangent", DType::F32, inner.state_len()),
+    ]
+}
+
+/// The plan that differentiates the last steps of a training within a memory limit.
+pub(super) fn plan(memory: Memory, steps: usize, last: usize, room: Room) -> Result<Plan, SolveError> {
+    match memory {
+        Memory::StoreAll => Ok(Plan::of_last(steps, last, usize::MAX).expect("any number of states may be kept")),
+        Memory::Slots(slots) => Ok(Plan::revolve_last(steps, last, slots.clamp(1, last))),
+        Memory::Budget(budget) => {
+            Plan::of_last(steps, last, room.places(budget)).ok_or_else(|| room.too_small(budget, steps, last))
+        }
+    }
+}
+
+/// Runs the session's plan there and back.
+pub(super) async fn sweep(
+    trajectory: &mut Trajectory,
+    lambda: &[f64],
+    along: &Directions,
+    monitor: &mut dyn Monitor,
+) -> Result<Estimate, SolveError> {
+    let Plan { steps, last, .. } = *trajectory.plan();
+    let total = trajectory.plan().actions_run();
+    let mut actions = trajectory.plan().actions();
+    let mut estimate = trajectory.train(lambda, actions.by_ref().take(steps), total, monitor).await?;
+    if estimate.diverged() {
+        return Ok(estimate);
+    }
+    trajectory.fill("lambda_cotangent", Values::F64(&vec![0.0; lambda.len()]))?;
+    // The outer loss has been taken.
+    let way_back = actions.skip(1);
+    let start = trajectory.run(way_back, &mut Progress { done: steps as u64 + 1, total }, monitor).await?;
+    if last == steps && trajectory.starts(along) {
+        trajectory.pull_back_start(start)?;
+    }
+    // What is known of the state that the way back ends at is differentiated here.
+    let mut known = trajectory.known(lambda, steps - last);
+    known.retain(|known| along.moves(&(known.at..known.at + 1)));
+    let mut reads = vec![trajectory.array("lambda_cotangent")?];
+    if !known.is_empty() {
+        reads.push(start);
+    }
+    let mut values = trajectory.read(&reads).await?;
+    for known in known {
+        values[0][known.at] += known.derivative * values[1][known.slot];
+    }
+    estimate.hypergradient = along.pull_back(&values[0]);
+    Ok(trajectory.counted(estimate))
+}

@@ -1,0 +1,139 @@
+//! The supervised problem as an inner problem.
+
+use super::ParameterMap;
+use super::problem::{CHUNK, Problem, Source};
+use crate::bilevel::SolveError;
+use crate::bilevel::inner::{Acting, At, Inner, Known, LOSSES, NoObjective, Objective, Part, Step, Through};
+use crate::ir::{DType, Graph, NodeId, Scalar, numel};
+use crate::rig::Array;
+
+impl Inner for Problem {
+    fn check(&self) -> Result<(), SolveError> {
+        Problem::check(self)
+    }
+
+    fn steps(&self) -> usize {
+        self.steps
+    }
+
+    fn state(&self) -> Vec<Part> {
+        let parameters = self.model.parameters().iter();
+        let mut parts: Vec<Part> = parameters
+            .map(|p| Part { name: p.name.clone(), range: p.offset..p.offset + p.len(), shape: p.shape.clone() })
+            .collect();
+        let slots = self.model.parameter_count()..self.state_len();
+        if !slots.is_empty() {
+            parts.push(Part { name: "optimizer".to_owned(), shape: vec![slots.len()], range: slots });
+        }
+        parts
+    }
+
+    fn weights(&self) -> usize {
+        self.model.parameter_count()
+    }
+
+    fn lambda(&self) -> Vec<Acting> {
+        let layout = self.layout();
+        let part = |name, what, range, through| Acting { name, what, range, through };
+        vec![
+            part("log_lr", "the learning rate", layout.log_lr, Through::Steps),
+            part("scalars", "momentum, decay rates or ε", layout.scalars, Through::Step),
+            part("l2_log", "the penalties", layout.l2_log, Through::Loss),
+            part("weights", "the example weights", layout.weights, Through::Loss),
+            part("regularizer", "the regularizer", layout.regularizer, Through::Loss),
+            part("noise_log", "the noise", layout.noise_log, Through::Step),
+            part("initial_scale_log", "the initial weights", layout.initial_scale_log, Through::Start),
+            part("initial_weights", "the initial weights", layout.initial_weights, Through::Start),
+        ]
+    }
+
+    fn arrays(&self) -> Vec<Array> {
+        let example = numel(self.model.input());
+        let outputs = numel(self.model.output());
+        let targets = |count: usize| if self.loss.takes_labels() { count } else { count * outputs };
+        let mut list = vec![];
+        let mut declare = |name: &str, dtype, len| list.push(Array::new(name, dtype, len));
+        // One chunk of whichever set is evaluated.
+        declare("set_x", DType::F32, CHUNK * example);
+        declare("set_y", self.loss.target_type(), targets(CHUNK));
+        declare("limit", DType::U32, 1);
+        if self.loss.takes_labels() {
+            declare("confusion", DType::F32, outputs * outputs);
+        }
+        for name in ParameterMap::INPUTS {
+            declare(name, DType::U32, self.model.parameter_count());
+        }
+        for (name, count) in [("train", self.train), ("validation", self.validation)] {
+            declare(&format!("{name}_x"), DType::F32, count * example);
+            declare(&format!("{name}_y"), self.loss.target_type(), targets(count));
+        }
+        if self.batches == Source::Table {
+            declare("batches", DType::U32, self.steps * self.batch);
+        }
+        if self.masked() == Some(Source::Table) {
+            declare("masks", DType::F32, self.steps * self.mask_len());
+        }
+        if self.takes_seed() {
+            declare("seed", DType::U32, 2);
+        }
+        list
+    }
+
+    fn begin(&self, g: &mut Graph, lambda: NodeId, given: NodeId) -> NodeId {
+        let layout = self.layout();
+        let mut weights = given;
+        if self.initial_weights {
+            weights = g.segment(lambda, layout.initial_weights.start, layout.initial_weights.len());
+        }
+        if self.initial_scale {
+            let log = g.segment(lambda, layout.initial_scale_log.start, 1);
+            let factor = g.scalar(Scalar::Exp, &[log]);
+            weights = g.mul(factor, weights);
+        }
+        match self.state_len() - self.model.parameter_count() {
+            0 => weights,
+            others => {
+                let others = g.full(&[others], 0.0);
+                g.concat(&[weights, others])
+            }
+        }
+    }
+
+    fn step(&self, g: &mut Graph, at: &At) -> Step {
+        let (state, loss) = self.advance(g, at);
+        Step { state, records: vec![(LOSSES, loss)] }
+    }
+
+    fn outer(&self, g: &mut Graph, state: NodeId, _lambda: NodeId, chunk: NodeId) -> NodeId {
+        self.outer_share(g, state, chunk)
+    }
+
+    fn outer_chunks(&self) -> usize {
+        self.validation.div_ceil(CHUNK)
+    }
+
+    fn objective(&self) -> Result<&dyn Objective, NoObjective> {
+        if self.masked().is_some() || !self.noise.is_empty() {
+            return Err(NoObjective {
+                reason: "a training with dropout or other noise has no stationary point",
+                instead: "reverse mode (or train without dropout and noise)",
+            });
+        }
+        Ok(self)
+    }
+
+    fn is_autonomous(&self) -> bool {
+        self.batch == self.train
+    }
+
+    /// Adam's bias corrections 1 − βᵗ.
+    fn known(&self, lambda: &[f64], steps: usize) -> Vec<Known> {
+        let (scalars, steps) = (self.layout().scalars, steps as i32);
+        let corrections = self.optimizer.corrections(self.model.parameter_count()).into_iter();
+        let known = |(k, slot)| {
+            let at = scalars.start + k;
+            Known { slot, at, derivative: -f64::from(steps) * lambda[at].powi(steps - 1) }
+        };
+        corrections.filter(|_| steps > 0).map(known).collect()
+    }
+}

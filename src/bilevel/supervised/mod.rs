@@ -1,0 +1,15 @@
+//! The supervised problem: a model, its training on examples, and its loss on others.
+
+mod inner;
+mod loss;
+mod losses;
+mod noise;
+mod problem;
+mod session;
+mod sets;
+mod step;
+
+pub use loss::{Loss, ParameterMap, Regularizer, TrainingLoss};
+pub use noise::Noise;
+pub use problem::{CHUNK, Layout, Problem, Source};
+pub use sets::{SessionData, Set, SetEvaluation, Targets};

@@ -1,0 +1,121 @@
+//! What a session of the supervised problem knows besides: data, points of hyperparameters, evaluations.
+
+use super::problem::{CHUNK, Problem};
+use super::sets::{self, SessionData, Set, SetEvaluation, Targets};
+use crate::bilevel::hyperparameters::Hyperparameters;
+use crate::bilevel::trajectory::work;
+use crate::bilevel::{Directions, Estimate, Method, Session, SolveError};
+use crate::engine::Values;
+use crate::ir::numel;
+use crate::rig::{Device, Monitor, Progress, Quiet};
+
+impl Session<Problem> {
+    /// Compiles the programs of a problem and a method, plans memory, and puts the data on the device.
+    /// A [`Memory`](crate::bilevel::Memory) alone stands for reverse mode.
+    pub async fn new(
+        device: &Device,
+        problem: Problem,
+        data: &SessionData,
+        method: impl Into<Box<dyn Method>>,
+    ) -> Result<Session, SolveError> {
+        let problem = Problem { validation: data.validation.count, ..problem };
+        problem.check()?;
+        data.check(&problem)?;
+        let mut session = Session::open(device, problem, method).await?;
+        sets::fill(&mut session, data)?;
+        Ok(session)
+    }
+
+    /// What is trained, and on what.
+    pub fn problem(&self) -> &Problem {
+        self.inner()
+    }
+
+    /// Trains at a point of hyperparameters, and differentiates the outer loss along what its tuned groups move.
+    pub async fn estimate_at(
+        &mut self,
+        point: &Hyperparameters,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Estimate, SolveError> {
+        let along = point.directions(self.problem());
+        self.estimate_along(point, &along, monitor).await
+    }
+
+    /// The same along directions of one's own.
+    pub async fn estimate_along(
+        &mut self,
+        point: &Hyperparameters,
+        along: &Directions,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Estimate, SolveError> {
+        point.check(self.problem())?;
+        let lambda = point.arrays(self.problem());
+        self.estimate(&lambda, along, monitor).await
+    }
+
+    /// Trains at a point of hyperparameters and takes the outer loss; no derivative.
+    pub async fn train_at(
+        &mut self,
+        point: &Hyperparameters,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Estimate, SolveError> {
+        point.check(self.problem())?;
+        let lambda = point.arrays(self.problem());
+        self.train(&lambda, monitor).await
+    }
+
+    /// Sets the weights that the training begins with, where they are no hyperparameters, and begins there.
+    pub fn set_initial_weights(&mut self, weights: &[f32]) -> Result<(), SolveError> {
+        sets::check_weights("initial weights", weights, &self.problem().model)?;
+        self.fill("given", Values::F32(weights))?;
+        self.begin_anew()
+    }
+
+    /// Puts weights in the place of the final ones of the last sweep, to be evaluated.
+    pub fn set_final_weights(&mut self, weights: &[f32]) -> Result<(), SolveError> {
+        sets::check_weights("weights", weights, &self.problem().model)?;
+        let place = format!("state {}", self.trajectory.last_place());
+        Ok(self.trajectory.rig().write(&place, Values::F32(weights))?)
+    }
+
+    /// Loss, and confusion counts where examples are labelled, at the final weights of the last sweep. The set
+    /// passes through the device a chunk at a time, so its size costs no memory there.
+    pub async fn evaluate(&mut self, set: &Set, monitor: &mut dyn Monitor) -> Result<SetEvaluation, SolveError> {
+        set.check(self.problem(), "evaluated")?;
+        self.require_evaluation().await?;
+        let (labelled, outputs) = (self.problem().loss.takes_labels(), numel(self.problem().model.output()));
+        let trajectory = &mut self.trajectory;
+        let state = trajectory.final_state();
+        let binding = trajectory.rig().bind("evaluation", &[("state", state)])?;
+        let classes = if labelled { outputs } else { 0 };
+        trajectory.clear_sums()?;
+        if labelled {
+            trajectory.rig().clear("confusion")?;
+        }
+        let example = set.x.len() / set.count;
+        let (progress, monitor) = (&mut Progress::default(), &mut Quiet(monitor));
+        for (k, x) in set.x.chunks(CHUNK * example).enumerate() {
+            let (first, count) = (k * CHUNK, CHUNK.min(set.count - k * CHUNK));
+            trajectory.rig().write("set_x", Values::F32(x))?;
+            match &set.targets {
+                Targets::Labels(labels) => trajectory.rig().write("set_y", Values::U32(&labels[first..][..count]))?,
+                Targets::Values(values) => {
+                    let values = &values[first * outputs..][..count * outputs];
+                    trajectory.rig().write("set_y", Values::F32(values))?;
+                }
+            }
+            trajectory.fill("limit", Values::U32(&[count as u32]))?;
+            trajectory.repeat(work::EVALUATION, 1, progress, monitor, |_, _| Ok(binding)).await?;
+        }
+        let sums: &[&str] = if labelled { &["value", "confusion"] } else { &["value"] };
+        let sums = sums.iter().map(|name| trajectory.array(name)).collect::<Result<Vec<_>, _>>()?;
+        let values = trajectory.read(&sums).await?;
+        let confusion = values.get(1).map(|counts| counts.iter().map(|&n| n as u32).collect()).unwrap_or_default();
+        Ok(SetEvaluation { loss: values[0][0] / set.count as f64, confusion, classes })
+    }
+
+    pub(in crate::bilevel) async fn require_evaluation(&mut self) -> Result<(), SolveError> {
+        let problem = self.problem().clone();
+        Ok(self.trajectory.rig().require(|| problem.evaluation(), "evaluation").await?)
+    }
+}

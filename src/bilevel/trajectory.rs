@@ -1,0 +1,401 @@
+//! A training run on a device: its states, the plan of which are kept, and the sweeps over its steps.
+//!
+//! Nothing here does arithmetic. The host only records commands; nothing is read back inside a sweep.
+
+use std::rc::Rc;
+
+use super::blueprint::Blueprint;
+use super::checkpoint::{Action, Place, Plan};
+use super::inner::{Inner, Known, LOSSES, Through};
+use super::method::{Counts, Estimate};
+use super::programs::{BAD_STEP, NO_BAD_STEP, OUTER_LAMBDA};
+use super::{Directions, SolveError};
+use crate::engine::{BindingId, BufferId, Values};
+use crate::ir::DType;
+use crate::rig::{Device, Monitor, Progress, Quiet, Recording, Rig, RigError};
+
+/// One training state on the device: the state vector and its step counter.
+#[derive(Clone, Copy)]
+struct StateBuffers {
+    state: BufferId,
+    time: BufferId,
+}
+
+/// What an action of a plan runs on: a step from one place to another, or the adjoint of the step that leaves the state
+/// at a place, which takes one of two cotangents.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Ran {
+    Step { from: Place, to: Place },
+    Adjoint { at: Place, parity: usize },
+}
+
+/// Kinds of work whose submissions are paced apart.
+pub(super) mod work {
+    pub const STEP: &str = "step";
+    pub const ADJOINT: &str = "adjoint";
+    pub const OUTER: &str = "outer";
+    pub const PRODUCT: &str = "product";
+    pub const EVALUATION: &str = "evaluation";
+}
+
+/// What methods run on: an inner problem's training, made ready on a device.
+pub struct Trajectory {
+    inner: Rc<dyn Inner>,
+    rig: Rig,
+    plan: Plan,
+    states: Vec<StateBuffers>,
+    recording: Recording<Ran>,
+    /// What was run since the last training began.
+    counts: Counts,
+    /// Steps before the state that sweeps begin with.
+    carried: usize,
+    /// ∂E/∂λ at the last outer loss; none where the outer loss does not see λ.
+    direct: Option<Vec<f64>>,
+}
+
+impl Trajectory {
+    /// Loads the programs of a blueprint and makes its arrays.
+    pub(super) async fn new(device: &Device, inner: Rc<dyn Inner>, blueprint: Blueprint) -> Result<Self, SolveError> {
+        let mut rig = Rig::new(device);
+        for (function, program) in blueprint.functions.iter().zip(&blueprint.programs) {
+            rig.load(function, program).await?;
+        }
+        for array in blueprint.arrays {
+            rig.create(&array.name, array.dtype, array.len)?;
+        }
+        let plan = blueprint.checkpoints;
+        let mut states = vec![];
+        for place in 0..plan.places {
+            let state = rig.create(&format!("state {place}"), DType::F32, inner.state_len())?;
+            let time = rig.create(&format!("time {place}"), DType::U32, 1)?;
+            states.push(StateBuffers { state, time });
+        }
+        let (recording, counts) = (Recording::default(), Counts::default());
+        Ok(Trajectory { inner, rig, plan, states, recording, counts, carried: 0, direct: None })
+    }
+
+    /// What is trained.
+    pub fn inner(&self) -> &dyn Inner {
+        &*self.inner
+    }
+
+    /// Its arrays and programs.
+    pub fn rig(&mut self) -> &mut Rig {
+        &mut self.rig
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> &Device {
+        self.rig.device()
+    }
+
+    /// Which states a sweep keeps.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What was run since the last training began; a method adds what it runs by itself.
+    pub fn counts(&mut self) -> &mut Counts {
+        &mut self.counts
+    }
+
+    /// An array by the name that the blueprint gives it.
+    pub fn array(&self, name: &str) -> Result<BufferId, SolveError> {
+        Ok(self.rig.array(name)?)
+    }
+
+    /// The state at a place of the plan, and its step counter.
+    pub fn state(&self, place: Place) -> (BufferId, BufferId) {
+        let StateBuffers { state, time } = self.states[place];
+        (state, time)
+    }
+
+    /// Where the state at the end of a sweep lies.
+    pub fn last_place(&self) -> Place {
+        self.plan.places - 1
+    }
+
+    /// The training state at the start of every sweep.
+    pub fn initial_state(&self) -> BufferId {
+        self.states[0].state
+    }
+
+    /// The training state at the end of the last sweep.
+    pub fn final_state(&self) -> BufferId {
+        self.states[self.last_place()].state
+    }
+
+    /// The step counter before the last training step without a way back.
+    pub fn last_time(&self) -> BufferId {
+        self.states[self.plan.training_place(self.inner.steps() - 1)].time
+    }
+
+    /// Writes an array whole.
+    pub fn fill(&self, name: &str, values: Values) -> Result<(), SolveError> {
+        Ok(self.rig.fill(name, values)?)
+    }
+
+    /// Reads arrays; waits for the device.
+    pub async fn read(&self, arrays: &[BufferId]) -> Result<Vec<Vec<f64>>, SolveError> {
+        Ok(self.rig.read(arrays).await?)
+    }
+
+    /// Binds a program that makes a training step from one place to another.
+    pub fn bind_step(
+        &mut self,
+        program: &'static str,
+        [from, to]: [Place; 2],
+        more: &[(&str, BufferId)],
+    ) -> Result<BindingId, SolveError> {
+        Ok(bind_step(&mut self.rig, &self.states, program, [from, to], more)?)
+    }
+
+    /// Binds the adjoint of the step that leaves the state at a place; it takes the cotangent after the step and writes
+    /// the one before it.
+    pub fn bind_adjoint(&mut self, at: Place, [after, before]: [BufferId; 2]) -> Result<BindingId, SolveError> {
+        Ok(bind_adjoint(&mut self.rig, &self.states, at, [after, before])?)
+    }
+
+    /// The outer gradient is the cotangent that a backward sweep begins with; the next goes where the one before last was.
+    pub(super) fn cotangents(&self) -> Result<[BufferId; 2], SolveError> {
+        Ok([self.array("gradient")?, self.array("cotangent")?])
+    }
+
+    // Sweeps.
+
+    /// Sets the hyperparameters for a new sweep, and the state that it begins with.
+    pub fn begin(&mut self, lambda: &[f64]) -> Result<(), SolveError> {
+        let wanted = self.inner.lambda_len();
+        if lambda.len() != wanted {
+            return Err(SolveError::Length { what: "hyperparameters".to_owned(), given: lambda.len(), wanted });
+        }
+        self.rig.write("lambda", Values::F64(lambda))?;
+        self.rig.write(BAD_STEP, Values::U32(&[NO_BAD_STEP]))?;
+        if self.carried == 0 {
+            let binding = self.rig.bind("begin", &[("next_state", self.initial_state())])?;
+            self.rig.submit(&[binding])?;
+        }
+        Ok(())
+    }
+
+    /// Makes the state at the end of the last sweep the one that the next begins with.
+    pub fn carry_on(&mut self) -> Result<(), SolveError> {
+        self.carry_on_after(self.inner.steps(), self.last_place())
+    }
+
+    fn carry_on_after(&mut self, steps: usize, place: Place) -> Result<(), SolveError> {
+        let (first, last) = (self.states[0], self.states[place]);
+        if place != 0 {
+            self.rig.copy(&[(last.state, first.state), (last.time, first.time)])?;
+        }
+        self.carried += steps;
+        Ok(())
+    }
+
+    /// Makes sweeps begin with Φ₀ again.
+    pub fn begin_anew(&mut self) -> Result<(), SolveError> {
+        self.carried = 0;
+        self.rig.write("time 0", Values::U32(&[0]))?;
+        Ok(())
+    }
+
+    /// Makes a state of so many steps the one that sweeps begin with, and that the last one ended with.
+    pub(super) fn put(&mut self, state: &[f32], steps: u32) -> Result<(), SolveError> {
+        for place in [0, self.last_place()] {
+            self.rig.fill(&format!("state {place}"), Values::F32(state))?;
+            self.rig.write(&format!("time {place}"), Values::U32(&[steps]))?;
+        }
+        self.carried = steps as usize;
+        Ok(())
+    }
+
+    /// Steps before the state that sweeps begin with: none where they begin with Φ₀.
+    pub fn carried(&self) -> usize {
+        self.carried
+    }
+
+    /// Whether sweeps begin with what the hyperparameters say.
+    pub(super) fn starts(&self, along: &Directions) -> bool {
+        self.carried == 0 && along.moved(&*self.inner, &[Through::Start]).is_some()
+    }
+
+    /// What is known of the state `steps` after that of the sweep's begin, whatever was trained.
+    pub fn known(&self, lambda: &[f64], steps: usize) -> Vec<Known> {
+        self.inner.known(lambda, self.carried + steps)
+    }
+
+    /// Runs the training steps, then the outer loss with its gradient; reads back once.
+    pub async fn train(
+        &mut self,
+        lambda: &[f64],
+        actions: impl Iterator<Item = Action>,
+        total: u64,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Estimate, SolveError> {
+        self.counts = Counts::default();
+        self.begin(lambda)?;
+        self.run(actions, &mut Progress { done: 0, total }, monitor).await?;
+        self.outer_loss(monitor).await
+    }
+
+    /// The same with no way back, so that two places do for the states.
+    pub async fn train_only(&mut self, lambda: &[f64], monitor: &mut dyn Monitor) -> Result<Estimate, SolveError> {
+        let plan = self.plan.clone();
+        let step = |t| Action::Step { from: plan.training_place(t), to: plan.training_place(t + 1) };
+        self.train(lambda, (0..plan.steps).map(step), plan.steps as u64, monitor).await
+    }
+
+    /// Runs so many training steps on, without an outer loss; sweeps begin behind them then.
+    pub async fn advance(&mut self, lambda: &[f64], steps: usize, monitor: &mut dyn Monitor) -> Result<(), SolveError> {
+        self.counts = Counts::default();
+        self.begin(lambda)?;
+        let places = [0, self.last_place()];
+        let step = |k: usize| Action::Step { from: places[k % 2], to: places[(k + 1) % 2] };
+        let progress = &mut Progress { done: 0, total: steps as u64 };
+        self.run((0..steps).map(step), progress, monitor).await?;
+        let end = places[steps % 2];
+        if end == 0 {
+            let (state, time) = self.state(0);
+            let (last_state, last_time) = self.state(self.last_place());
+            self.rig.copy(&[(state, last_state), (time, last_time)])?;
+        }
+        self.carry_on_after(steps, end)
+    }
+
+    /// The outer loss at the final state and, on the device, its gradient.
+    pub async fn outer_loss(&mut self, monitor: &mut dyn Monitor) -> Result<Estimate, SolveError> {
+        self.outer_loss_at(self.last_place(), monitor).await
+    }
+
+    /// The same at the state of a place.
+    pub async fn outer_loss_at(&mut self, place: Place, monitor: &mut dyn Monitor) -> Result<Estimate, SolveError> {
+        self.clear_sums()?;
+        self.rig.clear("gradient")?;
+        let sees_lambda = self.rig.holds(OUTER_LAMBDA);
+        if sees_lambda {
+            self.rig.clear(OUTER_LAMBDA)?;
+        }
+        let state = self.states[place].state;
+        let binding = self.rig.bind("outer_gradient", &[("state", state)])?;
+        self.repeat(work::OUTER, self.inner.outer_chunks(), &mut Progress::default(), &mut Quiet(monitor), |_, _| {
+            Ok(binding)
+        })
+        .await?;
+        let kept = ["value", BAD_STEP, LOSSES, OUTER_LAMBDA].into_iter().filter(|name| self.rig.holds(name));
+        let (names, arrays): (Vec<&str>, Vec<BufferId>) =
+            kept.map(|name| Ok((name, self.array(name)?))).collect::<Result<Vec<_>, SolveError>>()?.into_iter().unzip();
+        let mut values = self.rig.read(&arrays).await?;
+        let mut take =
+            |name: &str| names.iter().position(|other| *other == name).map(|at| std::mem::take(&mut values[at]));
+        let number = |values: Option<Vec<f64>>| values.map_or(f64::NAN, |values| values[0]);
+        let bad_step = number(take(BAD_STEP)) as u32;
+        let outer_loss = number(take("value"));
+        self.direct = take(OUTER_LAMBDA);
+        Ok(self.counted(Estimate {
+            outer_loss,
+            inner_losses: take(LOSSES).unwrap_or_default(),
+            bad_step: (bad_step != NO_BAD_STEP).then_some(bad_step as usize),
+            hypergradient: vec![],
+            direct: None,
+            residual: None,
+            inner_gradient: None,
+            counts: Counts::default(),
+            peak_bytes: 0,
+        }))
+    }
+
+    /// ∂E/∂λ at the last outer loss, where that sees λ.
+    pub fn direct(&self) -> Option<&[f64]> {
+        self.direct.as_deref()
+    }
+
+    /// The estimate with what it has cost so far.
+    pub fn counted(&self, estimate: Estimate) -> Estimate {
+        Estimate { counts: self.counts, peak_bytes: self.rig.device().counters().peak_bytes, ..estimate }
+    }
+
+    pub(super) fn clear_sums(&mut self) -> Result<(), SolveError> {
+        self.rig.clear("value")?;
+        Ok(self.rig.write("chunk", Values::U32(&[0]))?)
+    }
+
+    /// Runs steps and adjoints; returns the cotangent that the last adjoint wrote.
+    pub async fn run(
+        &mut self,
+        actions: impl Iterator<Item = Action>,
+        progress: &mut Progress,
+        monitor: &mut dyn Monitor,
+    ) -> Result<BufferId, SolveError> {
+        let mut actions = actions.peekable();
+        let cotangents = self.cotangents().unwrap_or([self.states[0].state; 2]);
+        let (mut steps, mut adjoints) = (0, 0);
+        let kind = |action: &Action| if matches!(action, Action::Adjoint { .. }) { work::ADJOINT } else { work::STEP };
+        while let Some(first) = actions.peek() {
+            let now = kind(first);
+            let Trajectory { rig, recording, states, .. } = &mut *self;
+            let next = |rig: &mut Rig| {
+                let Some(action) = actions.next_if(|action| kind(action) == now) else { return Ok(None) };
+                let binding = match action {
+                    Action::Step { from, to } => {
+                        steps += 1;
+                        recording.of(Ran::Step { from, to }, || bind_step(rig, states, "step", [from, to], &[]))
+                    }
+                    Action::Adjoint { at } => {
+                        let parity = adjoints % 2;
+                        adjoints += 1;
+                        let ports = [cotangents[parity], cotangents[1 - parity]];
+                        recording.of(Ran::Adjoint { at, parity }, || bind_adjoint(rig, states, at, ports))
+                    }
+                    Action::Outer => unreachable!("sweeps are split at the outer loss"),
+                };
+                binding.map(Some)
+            };
+            rig.replay(now, next, progress, monitor).await?;
+        }
+        self.counts.steps += steps;
+        self.counts.adjoints += adjoints as u64;
+        Ok(cotangents[adjoints % 2])
+    }
+
+    /// Submits `count` bindings in segments.
+    pub async fn repeat(
+        &mut self,
+        kind: &'static str,
+        count: usize,
+        progress: &mut Progress,
+        monitor: &mut dyn Monitor,
+        binding: impl Fn(&mut Rig, usize) -> Result<BindingId, RigError>,
+    ) -> Result<(), SolveError> {
+        let mut all = 0..count;
+        let next = |rig: &mut Rig| all.next().map(|k| binding(rig, k)).transpose();
+        Ok(self.rig.replay(kind, next, progress, monitor).await?)
+    }
+
+    /// Adds the share of what a training begins with to `lambda_cotangent`, from the cotangent of its first state.
+    pub(super) fn pull_back_start(&mut self, cotangent: BufferId) -> Result<(), SolveError> {
+        let binding = self.rig.bind("begin_adjoint", &[("cotangent", cotangent)])?;
+        Ok(self.rig.submit(&[binding])?)
+    }
+}
+
+fn bind_step(
+    rig: &mut Rig,
+    states: &[StateBuffers],
+    program: &'static str,
+    [from, to]: [Place; 2],
+    more: &[(&str, BufferId)],
+) -> Result<BindingId, RigError> {
+    let (a, b) = (states[from], states[to]);
+    let ports = [("state", a.state), ("time", a.time), ("next_state", b.state), ("next_time", b.time)];
+    rig.bind(program, &[&ports, more].concat())
+}
+
+fn bind_adjoint(
+    rig: &mut Rig,
+    states: &[StateBuffers],
+    at: Place,
+    [after, before]: [BufferId; 2],
+) -> Result<BindingId, RigError> {
+    let StateBuffers { state, time } = states[at];
+    rig.bind("step_adjoint", &[("state", state), ("time", time), ("cotangent", after), ("next_cotangent", before)])
+}

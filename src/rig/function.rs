@@ -1,0 +1,69 @@
+//! A graph with its outputs, by name: what a program is made of.
+
+use crate::compile::{CompileError, Output, Program, compile};
+use crate::ir::{DType, Graph, NodeId, Scalar};
+
+/// An array that is kept on the device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    pub name: String,
+    pub dtype: DType,
+    /// Elements, of four bytes each.
+    pub len: usize,
+}
+
+impl Array {
+    /// One of so many elements.
+    pub fn new(name: &str, dtype: DType, len: usize) -> Self {
+        Array { name: name.to_owned(), dtype, len }
+    }
+}
+
+/// A graph with its outputs.
+pub struct Function {
+    pub name: &'static str,
+    pub graph: Graph,
+    pub outputs: Vec<Output>,
+}
+
+impl Function {
+    /// An empty one.
+    pub fn new(name: &'static str) -> Self {
+        Function { name, graph: Graph::new(), outputs: vec![] }
+    }
+
+    /// An input of this name that is there already.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn input(&self, name: &str) -> NodeId {
+        self.graph.inputs().iter().find(|(input, _)| input == name).expect("an input").1
+    }
+
+    /// Adds an output.
+    pub fn output(&mut self, name: &str, node: NodeId) {
+        self.outputs.push(Output { name: name.to_owned(), node, in_place: None });
+    }
+
+    /// An output that replaces the input of the same name.
+    ///
+    /// # Panics
+    /// If `input` is no input of the graph.
+    pub fn update(&mut self, input: NodeId, node: NodeId) {
+        let position = self.graph.inputs().iter().position(|(_, id)| *id == input).expect("an input");
+        let name = self.graph.inputs()[position].0.clone();
+        self.outputs.push(Output { name, node, in_place: Some(position) });
+    }
+
+    /// Adds one to an input that counts chunks.
+    pub fn count(&mut self, chunk: NodeId) {
+        let one = self.graph.full_u(&[1], 1);
+        let next = self.graph.scalar(Scalar::AddU, &[chunk, one]);
+        self.update(chunk, next);
+    }
+
+    /// Compiles it.
+    pub fn compile(&self) -> Result<Program, CompileError> {
+        compile(self.name, &self.graph, &self.outputs)
+    }
+}

@@ -1,0 +1,236 @@
+//! Arrays, programs and recorded commands on a shared device: what everything that trains stands on.
+//!
+//! A [`Device`] is an engine that many use; a [`Rig`] is what one of them has there, by name. Nothing here knows what is
+//! trained, or does arithmetic.
+
+mod device;
+mod function;
+mod monitor;
+mod pacing;
+mod recording;
+
+use std::collections::HashMap;
+
+pub use device::Device;
+pub use function::{Array, Function};
+pub(crate) use monitor::Quiet;
+pub use monitor::{Flow, Monitor, Progress, Unattended};
+pub(crate) use pacing::SEGMENT_SECONDS;
+pub use recording::Recording;
+
+use crate::compile::{CompileError, Program};
+use crate::engine::{BindingId, BufferId, Command, EngineError, ProgramId, Values};
+use crate::ir::DType;
+use pacing::Pacer;
+use web_time::Instant;
+
+/// Why a rig did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RigError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    #[error("{array} is given {given} values and takes {wanted}")]
+    Length { array: String, given: usize, wanted: usize },
+    #[error("no array is called `{0}`: what programs read and write is declared by name before it is used")]
+    NoArray(String),
+    #[error("no program is called `{0}`: it has to be loaded before it is bound")]
+    NoProgram(String),
+    #[error("stopped on request")]
+    Stopped,
+}
+
+/// A program on the engine with the names of its ports.
+struct Loaded {
+    id: ProgramId,
+    inputs: Vec<String>,
+    outputs: Vec<(String, Option<usize>)>,
+}
+
+struct Named {
+    id: BufferId,
+    len: usize,
+}
+
+/// What one user has on a device. Dropping it gives everything back.
+pub struct Rig {
+    device: Device,
+    arrays: HashMap<String, Named>,
+    programs: HashMap<&'static str, Loaded>,
+    bindings: HashMap<(&'static str, Vec<BufferId>), BindingId>,
+    pacers: HashMap<&'static str, Pacer>,
+}
+
+impl Rig {
+    /// Nothing yet.
+    pub fn new(device: &Device) -> Self {
+        Rig {
+            device: device.clone(),
+            arrays: HashMap::new(),
+            programs: HashMap::new(),
+            bindings: HashMap::new(),
+            pacers: HashMap::new(),
+        }
+    }
+
+    /// The device it is on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    // Arrays.
+
+    /// Makes an array of zeros; one of that name that was there before goes.
+    pub fn create(&mut self, name: &str, dtype: DType, len: usize) -> Result<BufferId, RigError> {
+        let id = self.device.create(name, dtype, len)?;
+        if let Some(before) = self.arrays.insert(name.to_owned(), Named { id, len }) {
+            self.device.destroy(before.id);
+        }
+        Ok(id)
+    }
+
+    /// Whether there is an array of that name.
+    pub fn holds(&self, name: &str) -> bool {
+        self.arrays.contains_key(name)
+    }
+
+    fn named(&self, name: &str) -> Result<&Named, RigError> {
+        self.arrays.get(name).ok_or_else(|| RigError::NoArray(name.to_owned()))
+    }
+
+    /// An array by name.
+    pub fn array(&self, name: &str) -> Result<BufferId, RigError> {
+        Ok(self.named(name)?.id)
+    }
+
+    /// Writes the first elements of an array.
+    pub fn write(&self, name: &str, values: Values) -> Result<(), RigError> {
+        Ok(self.device.write(self.array(name)?, 0, values)?)
+    }
+
+    /// Writes an array whole; refuses another number of values.
+    pub fn fill(&self, name: &str, values: Values) -> Result<(), RigError> {
+        let Named { id, len } = *self.named(name)?;
+        if values.len() != len {
+            return Err(RigError::Length { array: name.to_owned(), given: values.len(), wanted: len });
+        }
+        Ok(self.device.write(id, 0, values)?)
+    }
+
+    /// Makes an array of numbers zero.
+    pub fn clear(&self, name: &str) -> Result<(), RigError> {
+        let Named { id, len } = *self.named(name)?;
+        Ok(self.device.write(id, 0, Values::F32(&vec![0.0; len]))?)
+    }
+
+    /// The whole content of each array; one read-back.
+    pub async fn read(&self, arrays: &[BufferId]) -> Result<Vec<Vec<f64>>, RigError> {
+        Ok(self.device.read(arrays).await?)
+    }
+
+    // Programs.
+
+    /// Loads a program under its function's name.
+    pub async fn load(&mut self, function: &Function, program: &Program) -> Result<(), RigError> {
+        let loaded = Loaded {
+            id: self.device.load(program).await?,
+            inputs: function.graph.inputs().iter().map(|(name, _)| name.clone()).collect(),
+            outputs: function.outputs.iter().map(|o| (o.name.clone(), o.in_place)).collect(),
+        };
+        if let Some(before) = self.programs.insert(function.name, loaded) {
+            self.bindings.retain(|(name, _), _| *name != function.name);
+            self.device.unload(before.id);
+        }
+        Ok(())
+    }
+
+    /// Compiles and loads a function that is not there yet.
+    pub async fn require(&mut self, function: impl FnOnce() -> Function, name: &'static str) -> Result<(), RigError> {
+        if self.is_loaded(name) {
+            return Ok(());
+        }
+        let function = function();
+        debug_assert_eq!(function.name, name);
+        self.load(&function, &function.compile()?).await
+    }
+
+    /// Whether there is a program of that name.
+    pub fn is_loaded(&self, program: &str) -> bool {
+        self.programs.contains_key(program)
+    }
+
+    /// Binds a program's ports by name: the given ones first, then the rig's own arrays. Made once.
+    pub fn bind(&mut self, program: &'static str, ports: &[(&str, BufferId)]) -> Result<BindingId, RigError> {
+        let key = (program, ports.iter().map(|(_, buffer)| *buffer).collect());
+        if let Some(&binding) = self.bindings.get(&key) {
+            return Ok(binding);
+        }
+        let find = |name: &String| match ports.iter().find(|(port, _)| port == name) {
+            Some((_, buffer)) => Ok(*buffer),
+            None => self.array(name),
+        };
+        let loaded = self.programs.get(program).ok_or_else(|| RigError::NoProgram(program.to_owned()))?;
+        let inputs: Vec<BufferId> = loaded.inputs.iter().map(find).collect::<Result<_, _>>()?;
+        let output = |(name, at): &(String, Option<usize>)| at.map_or_else(|| find(name), |i| Ok(inputs[i]));
+        let outputs: Vec<BufferId> = loaded.outputs.iter().map(output).collect::<Result<_, _>>()?;
+        let binding = self.device.bind(loaded.id, &inputs, &outputs)?;
+        self.bindings.insert(key, binding);
+        Ok(binding)
+    }
+
+    // Commands.
+
+    /// Copies whole arrays to others of their length, in one submission.
+    pub fn copy(&self, pairs: &[(BufferId, BufferId)]) -> Result<(), RigError> {
+        let commands: Vec<Command> = pairs.iter().map(|&(from, to)| Command::Copy { from, to }).collect();
+        Ok(self.device.submit(&commands)?)
+    }
+
+    /// Runs bindings in one submission, and does not wait.
+    pub fn submit(&self, bindings: &[BindingId]) -> Result<(), RigError> {
+        let commands: Vec<Command> = bindings.iter().map(|&binding| Command::Run(binding)).collect();
+        Ok(self.device.submit(&commands)?)
+    }
+
+    /// Runs bindings one after another, as long as there is a next one, in segments: one submission each, starting with
+    /// one binding and growing until a segment takes some 10 ms. Segments of one `kind` are paced together.
+    pub async fn replay(
+        &mut self,
+        kind: &'static str,
+        mut next: impl FnMut(&mut Rig) -> Result<Option<BindingId>, RigError>,
+        progress: &mut Progress,
+        monitor: &mut dyn Monitor,
+    ) -> Result<(), RigError> {
+        let mut commands = vec![];
+        loop {
+            let length = self.pacers.entry(kind).or_default().length;
+            commands.clear();
+            while commands.len() < length
+                && let Some(binding) = next(self)?
+            {
+                commands.push(Command::Run(binding));
+            }
+            if commands.is_empty() {
+                return Ok(());
+            }
+            let start = Instant::now();
+            self.device.submit(&commands)?;
+            self.device.finish().await?;
+            let seconds = start.elapsed().as_secs_f64();
+            self.pacers.entry(kind).or_default().record(commands.len(), seconds);
+            progress.done += commands.len() as u64;
+            monitor.progress(progress.done, progress.total);
+            if monitor.breathe().await == Flow::Stop {
+                return Err(RigError::Stopped);
+            }
+        }
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.programs.values().for_each(|program| self.device.unload(program.id));
+        self.arrays.values().for_each(|array| self.device.destroy(array.id));
+    }
+}
