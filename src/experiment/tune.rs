@@ -204,7 +204,7 @@ impl Tuner {
         // Scored is what is kept, in single precision, on whatever engine and however the run got here.
         // Of a training that diverged, the last weights are still there.
         if weights.iter().all(|weight| weight.is_finite()) {
-            self.session.set_final_weights(&weights)?;
+            self.session.set_final_network(&weights)?;
         }
         let end = self.evaluate(&point, observer).await?;
         Ok((self.result(ending, Some(end)), Some(weights)))
@@ -272,7 +272,7 @@ impl Tuner {
 
     /// The trained network of the last sweep.
     async fn weights(&mut self) -> Result<Vec<f32>, TuneError> {
-        Ok(self.session.final_weights().await?.into_iter().map(|w| w as f32).collect())
+        Ok(self.session.final_network().await?.into_iter().map(|w| w as f32).collect())
     }
 
     /// Hands the estimate to the outer optimiser, which sets the next point; says whether this one was
