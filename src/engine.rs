@@ -129,7 +129,7 @@ pub(crate) fn check_copy(same: bool, labels: [&str; 2], [source, target]: [(DTyp
 pub(crate) const NO_ARRAY: &str = "the array does not exist (any more)";
 pub(crate) const NO_PROGRAM: &str = "the program does not exist (any more)";
 pub(crate) const NO_BINDING: &str =
-    "the binding does not exist (any more): it ends with its program and with each of its arrays";
+    "there is no such binding (any more): its program was unloaded, or one of its arrays was destroyed";
 
 /// Whether arrays fit a program: number, types, lengths, and no array written that is also something else.
 pub(crate) fn check_binding(

@@ -133,7 +133,7 @@ fn initial_weights_of_a_point_are_its_own() {
     let rate = Hyperparameters::default().tuned(&problem, Kind::Lr, 0.1);
     let plain = rate.clone().tuned(&problem, Kind::InitialScale, 1.0);
     let scaled = rate.tuned(&problem, Kind::InitialScale, 3.0);
-    for engine in engines() {
+    for (engine, within) in engines().into_iter().zip([1e-12, 1e-6]) {
         block_on(async {
             let mut session = Session::new(&engine, problem.clone(), &data, Memory::StoreAll).await.unwrap();
             let host = &mut Unattended;
@@ -143,7 +143,8 @@ fn initial_weights_of_a_point_are_its_own() {
             assert_eq!(session.estimate_at(&plain, host).await.unwrap().outer_loss, first.outer_loss);
             // What the session is given stands for what the data came with, in scale and derivatives too.
             session.set_initial_weights(&[1.5]).unwrap();
-            assert_eq!(session.estimate_at(&plain, host).await.unwrap().outer_loss, other.outer_loss);
+            let begun = session.estimate_at(&plain, host).await.unwrap().outer_loss;
+            assert!((begun - other.outer_loss).abs() < within * begun, "{begun} {}", other.outer_loss);
             session.set_initial_weights(&[0.5]).unwrap();
             assert_eq!(session.estimate_at(&scaled, host).await.unwrap().hypergradient, other.hypergradient);
             assert!(session.set_initial_weights(&[0.5, 1.0]).is_err());

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layers from the ground up; modules of one line are neighbours that do not know each other.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["rng"],
     &["ir"],
     &["autodiff"],
@@ -12,6 +12,7 @@ const LAYERS: [&[&str]; 10] = [
     &["engine"],
     &["kernels", "host"],
     &["gpu", "cpu", "reference"],
+    &["rig"],
     &["nn", "data"],
     &["bilevel"],
     &["experiment"],
