@@ -80,11 +80,11 @@ fn estimate(
 #[test]
 fn hypergradients_through_batch_norm_agree_with_differences() {
     for optimizer in [optim::Dynamics::from(optim::Momentum), optim::Adam(optim::Epsilon::Inside).into()] {
-        let (problem, data, lambda) = setup(model(0.5, 0.25), optimizer.clone(), 6);
+        let (problem, data, lambda) = setup(model(0.5, 0.25), optimizer.clone(), 3);
         let (exact, _) = estimate(&problem, &data, &lambda, Memory::StoreAll).unwrap();
         let (again, _) = estimate(&problem, &data, &lambda, Memory::Slots(2)).unwrap();
         assert_eq!(exact, again, "steps that are run again give the same bits");
-        let (forward, _) = estimate(&problem, &data, &lambda, Forward { width: lambda.len() }).unwrap();
+        let (forward, _) = estimate(&problem, &data, &lambda, Forward { width: 1 }).unwrap();
         let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
         let apart = norm(&mut exact.iter().zip(&forward).map(|(a, b)| a - b));
         assert!(apart < 1e-12 * norm(&mut exact.iter().copied()), "{optimizer:?}: forward mode is {apart:e} off");

@@ -307,9 +307,9 @@ mod tests {
         };
         let noisy = advice(|_| {});
         assert!(text(&noisy, "implicit").contains("dropout"), "{}", text(&noisy, "implicit"));
-        let still = advice(|c| c.dropout = 0.0);
+        let still = advice(|c| c.dropout = Some(0.0));
         assert!(text(&still, "implicit").contains("the learning rate"), "{}", text(&still, "implicit"));
-        let penalties = advice(|c| (c.dropout, c.hyperparameters) = (0.0, vec![Kind::L2]));
+        let penalties = advice(|c| (c.dropout, c.hyperparameters) = (Some(0.0), vec![Kind::L2]));
         assert_eq!(text(&penalties, "implicit"), "");
         assert!(text(&penalties, "fixed").contains("another batch"));
     }

@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn measuring_gives_times_and_leaves_no_arrays() {
         let source = builtin::subset().unwrap();
-        let config = TuneConfig { batch: 4, validation_windows: 8, dropout: 0.0, ..TuneConfig::default() };
+        let config = TuneConfig { batch: 4, validation_windows: 8, dropout: Some(0.0), ..TuneConfig::default() };
         let device = Device::new(ReferenceEngine::new());
         let measured = |seconds| pollster::block_on(measure(&device, &config, &source, seconds)).unwrap();
         let Pace { step, adjoint, outer, evaluation } = measured(1.0);

@@ -1,7 +1,7 @@
 //! What settings mean, said once: the help of the command line, the schema of configurations and the formulas in
 //! docs/choosing.md are these texts. Tests hold them against what is computed.
 
-use super::TuneConfig;
+use super::{TuneConfig, rows};
 use crate::data::har::{TEST_SUBJECTS, VALIDATION_SUBJECTS};
 
 /// What a device is called besides `auto`.
@@ -97,7 +97,10 @@ fn listed(people: &[u32]) -> String {
 ///
 /// If there is no such setting.
 pub fn default_of(key: &str) -> String {
-    plain(&table(&TuneConfig::default())[key])
+    match table(&TuneConfig::default()).get(key) {
+        Some(value) => plain(value),
+        None => rows::usual(key).expect("a setting").iter().map(f64::to_string).collect::<Vec<_>>().join(","),
+    }
 }
 
 /// What [`TuneConfig::quick`] sets.

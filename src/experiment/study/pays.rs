@@ -17,7 +17,7 @@ use crate::experiment::config::TuneConfig;
 use crate::experiment::error::TuneError;
 use crate::experiment::predict;
 use crate::experiment::record::Named;
-use crate::experiment::setup::{outer_windows, problem, scaled, session_data};
+use crate::experiment::setup::{outer_rate, outer_windows, problem, scaled, session_data};
 use crate::experiment::tune::{Observer, Watched};
 use crate::rig::Device;
 use crate::rng::{Purpose, Stream};
@@ -126,7 +126,7 @@ impl Space {
             places: layout.weights.clone().skip(who).step_by(annotators).collect(),
             ends: WEIGHT,
             logistic: true,
-            rate: config.example_weight_rate,
+            rate: outer_rate(config, Kind::ExampleWeights),
         }));
         variables.truncate(count);
         Space { variables, fixed }
