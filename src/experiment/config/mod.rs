@@ -285,8 +285,8 @@ mod tests {
     #[test]
     fn check_names_the_field() {
         type Spoil = fn(&mut TuneConfig);
-        fn adam() -> Dynamics {
-            "adam".parse().unwrap()
+        fn adam() -> TuneConfig {
+            TuneConfig::from_toml("optimizer = \"adam\"").unwrap()
         }
         let cases: [(&str, Spoil); 25] = [
             ("data", |c| c.data = DataSource::Path(" ".to_owned())),
@@ -315,8 +315,8 @@ mod tests {
             ("jitter", |c| c.jitter = f64::NAN),
             ("scaling", |c| c.scaling = 11.0),
             ("scaling", |c| c.scaling = 1e-60),
-            ("betas", |c| (c.optimizer, c.betas) = (adam(), Some([0.9, 1.0]))),
-            ("epsilon", |c| (c.optimizer, c.epsilon) = (adam(), Some(0.0))),
+            ("betas", |c| *c = TuneConfig { betas: Some([0.9, 1.0]), ..adam() }),
+            ("epsilon", |c| *c = TuneConfig { epsilon: Some(0.0), ..adam() }),
         ];
         for (name, spoil) in cases {
             let mut config = TuneConfig::default();
