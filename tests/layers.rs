@@ -116,3 +116,28 @@ fn wgpu_and_wasm_bindgen_stay_in_their_places() {
         assert!(may_bind || !code().any(|l| l.contains("wasm_bindgen")), "{relative} names wasm_bindgen outside web/");
     }
 }
+
+/// The sizes and names of UCI HAR. Others ask the data set.
+const ONLY_IN_HAR: [&str; 5] = ["WINDOW", "CHANNELS", "CLASSES", "CHANNEL_NAMES", "CLASS_NAMES"];
+
+#[test]
+fn only_its_folder_knows_the_shape_of_uci_har() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = vec![];
+    ["src", "benches", "examples", "xtask/src"].iter().for_each(|folder| rust_files(&root.join(folder), &mut files));
+    let (mut checked, mut inside) = (0, 0);
+    for file in files {
+        let relative = file.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
+        let text = fs::read_to_string(&file).unwrap();
+        let code = text.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n");
+        let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let named = words.find(|word| ONLY_IN_HAR.contains(word));
+        if relative.starts_with("src/data/har/") {
+            inside += usize::from(named.is_some());
+            continue;
+        }
+        checked += 1;
+        assert!(named.is_none(), "{relative} names {}, which only src/data/har/ may", named.unwrap_or_default());
+    }
+    assert!(checked > 100 && inside >= 4, "{checked} files outside and {inside} inside were looked at");
+}

@@ -45,7 +45,7 @@ const BATCH: usize = 64;
 const BATCHES: usize = 16;
 const VALIDATION: usize = 256;
 /// Samples and channels of a window.
-const WINDOW: [usize; 2] = [128, 9];
+const EXAMPLE: [usize; 2] = [128, 9];
 const LEARNING_RATE: f64 = 0.01;
 const MOMENTUM: f64 = 0.9;
 /// Penalty of a layer, λ‖kernel‖² (without the ½ of [`TrainingLoss`]).
@@ -113,7 +113,7 @@ fn uniform(stream: u64, i: usize) -> f64 {
 
 /// Labelled windows: noise and a sine wave, the faster the higher the label.
 fn windows(stream: u64, count: usize) -> Set {
-    let [length, channels] = WINDOW;
+    let [length, channels] = EXAMPLE;
     let labels: Vec<u32> = (0..count).map(|i| hash(i as u64 + stream * 7919 + 13) % 6).collect();
     let value = |i: usize| {
         let (window, time, channel) = (i / channels / length, i / channels % length, i % channels);
@@ -139,7 +139,7 @@ fn parameters(model: &Model, first_stream: u64, direction: bool) -> Vec<f32> {
 }
 
 fn problem(steps: usize) -> Problem {
-    let model = zoo::har_cnn(&[128, 9], 64, 100, 6, 0.0).unwrap();
+    let model = zoo::har_cnn(&EXAMPLE, 64, 100, 6, 0.0).unwrap();
     Problem {
         batch: BATCH,
         batches: Source::Table,
@@ -293,7 +293,7 @@ impl Bench {
         let along = g.input("along", &[model.parameter_count()], DType::F32);
         let l2_log = g.input("l2_log", &[model.parameter_layers()], DType::F32);
         let map = ParameterMap::input(&mut g, model);
-        let x = g.input("x", &[BATCH, WINDOW[0], WINDOW[1]], DType::F32);
+        let x = g.input("x", &[BATCH, EXAMPLE[0], EXAMPLE[1]], DType::F32);
         let y = g.input("y", &[BATCH], DType::U32);
         let output = model.apply(&mut g, x, &mut Predicting { weights: theta, running: None });
         let training = |l2_log: Option<NodeId>| TrainingLoss { model, map, loss: problem.loss, l2_log, weights: None };
@@ -316,7 +316,7 @@ impl Bench {
             arrays.write("l2_log", Values::F64(&[(2.0 * L2).ln(); 4]));
             arrays.write("layer_of", Values::U32(&layer_of));
             arrays.write("is_kernel", Values::U32(&is_kernel));
-            arrays.write("x", Values::F32(&data.train.x[..BATCH * WINDOW[0] * WINDOW[1]]));
+            arrays.write("x", Values::F32(&data.train.x[..BATCH * EXAMPLE[0] * EXAMPLE[1]]));
             arrays.write("y", Values::U32(&labels[..BATCH]));
             let commands = [Command::Run(arrays.bind(&[])); STEPS];
             let cost = cost(self.repeat, async || arrays.run(&commands).await).await;

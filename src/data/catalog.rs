@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::files::{self, DEPTH};
-use super::{DataError, Dataset, idx};
+use super::{DataError, Dataset, files, idx};
 
 /// A data set of images and labels in IDX files.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +142,7 @@ impl DataSet {
                     "{} × {} pixels, and images of {} have {SIDE} × {SIDE}",
                     images.rows, images.columns, self.name
                 );
-                return Err(idx::wrong(&images_name, "bytes 8 to 15 (rows, columns)".to_owned(), problem, idx::AGAIN));
+                return Err(DataError::at(&images_name, "bytes 8 to 15 (rows, columns)", problem, idx::AGAIN));
             }
             let (labels_name, bytes) = self.read(labels, directory)?;
             let labels = idx::labels(&labels_name, &bytes, self.classes.len())?;
@@ -178,15 +177,9 @@ impl OfficialFile {
 
     /// The path and the bytes of this file in a folder or up to two folders below, packed or not, if it is there.
     pub fn read(&self, folder: &Path) -> Result<Option<(PathBuf, Vec<u8>)>, DataError> {
-        for level in 0..=DEPTH {
-            let there: Vec<PathBuf> =
-                files::folders(folder, level).iter().flat_map(|folder| files::entries(folder).1).collect();
-            let called = |name: &String| there.iter().find(|path| files::name(path).eq_ignore_ascii_case(name));
-            if let Some(path) = self.names().iter().find_map(called) {
-                let bytes = files::read(path, idx::LIMIT_MIB)?;
-                return Ok(bytes.map(|bytes| (path.clone(), bytes)));
-            }
-        }
-        Ok(None)
+        let names = self.names();
+        let Some(path) = files::find(folder, &names.each_ref().map(|name| &**name)) else { return Ok(None) };
+        let bytes = files::read(&path, idx::LIMIT_MIB)?;
+        Ok(bytes.map(|bytes| (path, bytes)))
     }
 }

@@ -1,7 +1,6 @@
 //! What can be wrong with a data set.
 
 use super::har::uci_har::SIGNAL_LIMIT;
-use super::har::{CLASSES, SUBJECTS, WINDOW};
 
 /// Every way in which reading, splitting or scaling a data set can fail.
 ///
@@ -116,7 +115,7 @@ pub enum DataError {
     },
 
     /// A line of a signal file that is not one window.
-    #[error("{file}, line {line}: {found} numbers where a window has {WINDOW}")]
+    #[error("{file}, line {line}: {found} numbers where a window has {wanted}")]
     Columns {
         /// The file.
         file: String,
@@ -124,6 +123,8 @@ pub enum DataError {
         line: usize,
         /// How many numbers the line holds.
         found: usize,
+        /// How many a window has.
+        wanted: usize,
     },
 
     /// Something that is not a finite number.
@@ -159,7 +160,7 @@ pub enum DataError {
     },
 
     /// A label that names no activity.
-    #[error("{file}, line {line}: {text} is not a label; labels are whole numbers from 1 to {CLASSES}")]
+    #[error("{file}, line {line}: {text} is not a label; labels are whole numbers from 1 to {largest}")]
     Label {
         /// The file.
         file: String,
@@ -167,10 +168,12 @@ pub enum DataError {
         line: usize,
         /// What stands there, between backticks.
         text: String,
+        /// The largest there is.
+        largest: u32,
     },
 
     /// A subject that does not exist.
-    #[error("{file}, line {line}: {text} is not a subject; subjects are whole numbers from 1 to {SUBJECTS}")]
+    #[error("{file}, line {line}: {text} is not a subject; subjects are whole numbers from 1 to {largest}")]
     Subject {
         /// The file.
         file: String,
@@ -178,6 +181,8 @@ pub enum DataError {
         line: usize,
         /// What stands there, between backticks.
         text: String,
+        /// The largest there is.
+        largest: u32,
     },
 
     /// Two files of one part that do not belong together.
@@ -196,9 +201,9 @@ pub enum DataError {
         other_lines: usize,
     },
 
-    /// An IDX file that cannot be read as what it should be.
+    /// A file that cannot be read as what it should be.
     #[error("{file}, {place}: {problem}; {mend}")]
-    Idx {
+    File {
         /// The file.
         file: String,
         /// Where in the file: byte offsets and the field there.
@@ -310,4 +315,11 @@ pub enum DataError {
         /// The data set.
         name: String,
     },
+}
+
+impl DataError {
+    /// A file that cannot be read as what it should be: where in it, what is wrong there, how to mend it.
+    pub(super) fn at(file: &str, place: impl Into<String>, problem: String, mend: &'static str) -> DataError {
+        DataError::File { file: file.to_owned(), place: place.into(), problem, mend }
+    }
 }

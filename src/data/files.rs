@@ -60,6 +60,22 @@ pub fn folders(folder: &Path, level: usize) -> Vec<PathBuf> {
     (0..level).fold(vec![folder.to_owned()], |above, _| above.iter().flat_map(|folder| entries(folder).0).collect())
 }
 
+/// The file of one of these names, in whatever letters, the first name before the second; in this folder before those
+/// below it.
+pub fn find(folder: &Path, names: &[&str]) -> Option<PathBuf> {
+    (0..=DEPTH).find_map(|level| {
+        let there: Vec<PathBuf> = folders(folder, level).iter().flat_map(|folder| entries(folder).1).collect();
+        let called = |wanted: &&str| there.iter().find(|path| name(path).eq_ignore_ascii_case(wanted));
+        names.iter().find_map(called).cloned()
+    })
+}
+
+/// The bytes of a file that was found.
+pub fn content(path: &Path, limit_mib: u64) -> Result<Vec<u8>, DataError> {
+    let missing = || DataError::Read { path: path.display().to_string(), reason: ErrorKind::NotFound.into() };
+    read(path, limit_mib)?.ok_or_else(missing)
+}
+
 /// The last part of a path.
 pub fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()

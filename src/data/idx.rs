@@ -40,7 +40,7 @@ pub fn unpacked(name: &str, bytes: Vec<u8>) -> Result<Vec<u8>, DataError> {
     let reader = MultiGzDecoder::new(&bytes[..]);
     reader.take((LIMIT_MIB << 20) + 1).read_to_end(&mut plain).map_err(|error| {
         let place = format!("gzip, after {} unpacked bytes", plain.len());
-        wrong(name, place, format!("the packed data are damaged or cut short ({error})"), AGAIN)
+        DataError::at(name, place, format!("the packed data are damaged or cut short ({error})"), AGAIN)
     })?;
     if plain.len() as u64 > LIMIT_MIB << 20 {
         return Err(DataError::TooLarge { file: name.into(), limit_mib: LIMIT_MIB });
@@ -59,7 +59,7 @@ pub fn labels(name: &str, bytes: &[u8], classes: usize) -> Result<Vec<u8>, DataE
     let ([_], labels) = parse(name, bytes, LABELS, ["labels"])?;
     match labels.iter().position(|&label| usize::from(label) >= classes) {
         None => Ok(labels.to_vec()),
-        Some(at) => Err(wrong(
+        Some(at) => Err(DataError::at(
             name,
             format!("byte {} (label {at})", 8 + at),
             format!("the label is {}, but classes are 0 to {}", labels[at], classes - 1),
@@ -76,7 +76,7 @@ pub fn dataset(
     (labels_name, labels): (&str, Vec<u8>),
 ) -> Result<Dataset, DataError> {
     if images.count != labels.len() {
-        return Err(wrong(
+        return Err(DataError::at(
             labels_name,
             "bytes 4..8 (labels)".to_owned(),
             format!("there are {} labels, but {} images in {images_name}", labels.len(), images.count),
@@ -98,7 +98,7 @@ fn parse<'a, const N: usize>(
 ) -> Result<([usize; N], &'a [u8]), DataError> {
     let word = |at: usize| bytes.get(at..at + 4).map(|b| u32::from_be_bytes(b.try_into().expect("four bytes")));
     let found = word(0).ok_or_else(|| {
-        wrong(name, "bytes 0..4 (magic number)".into(), format!("the file has {} bytes in all", bytes.len()), AGAIN)
+        DataError::at(name, "bytes 0..4 (magic number)", format!("the file has {} bytes in all", bytes.len()), AGAIN)
     })?;
     if found != magic {
         let problem = match found {
@@ -106,15 +106,16 @@ fn parse<'a, const N: usize>(
             LABELS => "these are labels where images are wanted".to_owned(),
             _ => format!("the magic number is {found} where {magic} is wanted: no IDX file of unsigned bytes"),
         };
-        return Err(wrong(name, "bytes 0..4 (magic number)".into(), problem, "give the file that its name promises"));
+        return Err(DataError::at(name, "bytes 0..4 (magic number)", problem, "give the file that its name promises"));
     }
     let mut sizes = [0; N];
     for (at, (size, field)) in sizes.iter_mut().zip(fields).enumerate() {
         let (first, end) = (4 + 4 * at, 8 + 4 * at);
         let place = || format!("bytes {first}..{end} ({field})");
-        let given = word(first).ok_or_else(|| wrong(name, place(), "the file ends before them".to_owned(), AGAIN))?;
+        let given =
+            word(first).ok_or_else(|| DataError::at(name, place(), "the file ends before them".to_owned(), AGAIN))?;
         if given == 0 {
-            return Err(wrong(name, place(), format!("there are no {field}"), AGAIN));
+            return Err(DataError::at(name, place(), format!("there are no {field}"), AGAIN));
         }
         *size = given as usize;
     }
@@ -123,13 +124,9 @@ fn parse<'a, const N: usize>(
     if wanted != body.len() as u128 {
         let sizes = sizes.map(|size| size.to_string()).join(" × ");
         let problem = format!("{} bytes follow the header, whose sizes {sizes} say {wanted}", body.len());
-        return Err(wrong(name, format!("byte {} on", 4 + 4 * N), problem, AGAIN));
+        return Err(DataError::at(name, format!("byte {} on", 4 + 4 * N), problem, AGAIN));
     }
     Ok((sizes, body))
-}
-
-pub(super) fn wrong(file: &str, place: String, problem: String, mend: &'static str) -> DataError {
-    DataError::Idx { file: file.to_owned(), place, problem, mend }
 }
 
 #[cfg(test)]

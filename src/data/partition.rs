@@ -222,23 +222,37 @@ fn drawn(data: &Dataset, shares: &[(&str, f64)], seed: u64) -> Result<Vec<Datase
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::har::{self, CHANNELS, CLASSES, WINDOW};
-    use crate::data::{Description, Examples, Targets};
+    use crate::data::{Channel, Description, Examples, HeldOut, Recording, Targets};
+
+    /// Samples in a window, and signals.
+    const LENGTH: usize = 8;
+    const SIGNALS: usize = 3;
+    const ACTIVITIES: [&str; 6] = ["walking", "climbing", "descending", "sitting", "standing", "laying"];
 
     /// One window for each subject; every channel differs in mean and spread.
     fn x(subjects: &[u32]) -> Vec<f32> {
         let value = |w: usize, t: usize, c: usize| ((w * 31 + t * 7) % 13) as f32 * (c + 1) as f32 + c as f32;
         let mut x = Vec::new();
         for w in 0..subjects.len() {
-            for t in 0..WINDOW {
-                x.extend((0..CHANNELS).map(|c| value(w, t, c)));
+            for t in 0..LENGTH {
+                x.extend((0..SIGNALS).map(|c| value(w, t, c)));
             }
         }
         x
     }
 
     fn dataset(x: Vec<f32>, labels: Vec<u32>, subjects: &[u32]) -> Dataset {
-        har::dataset("waves", false, x, labels, subjects.to_vec()).unwrap()
+        let channel = |name: &str| Channel { name: name.to_owned(), unit: "g".to_owned() };
+        let about = Description {
+            name: "waves".to_owned(),
+            subset: false,
+            shape: vec![LENGTH, SIGNALS],
+            channels: ["x", "y", "z"].map(channel).into(),
+            outputs: ACTIVITIES.map(str::to_owned).into(),
+            recording: Some(Recording { rate_hz: 50.0, hop: LENGTH / 2 }),
+            held_out: HeldOut { validation: vec![1, 14, 30], test: vec![2, 4, 9] },
+        };
+        Dataset::new(about, Examples::Floats(x), Targets::Labels(labels), subjects.to_vec()).unwrap()
     }
 
     fn windows(subjects: &[u32]) -> Dataset {
@@ -347,11 +361,11 @@ mod tests {
         let (scaled, scale) = split.clone().standardized().unwrap();
         assert_eq!(far.standardized().unwrap().1, scale);
         let again = Standardizer::fit(&scaled.train).unwrap();
-        for c in 0..CHANNELS {
+        for c in 0..SIGNALS {
             assert!(again.mean[c].abs() < 1e-6 && (again.std[c] - 1.0).abs() < 1e-6);
         }
-        let at = WINDOW * 4 + 3;
-        let c = at % CHANNELS;
+        let at = SIGNALS * 4 + 1;
+        let c = at % SIGNALS;
         assert_eq!(scaled.test.values()[at], (split.test.values()[at] - scale.mean[c]) / scale.std[c]);
     }
 
@@ -372,7 +386,7 @@ mod tests {
         let subjects = [1, 1, 3, 3, 2, 2];
         let mut values = x(&subjects);
         // Every second window goes on where the one before it is half over.
-        let half = WINDOW / 2 * CHANNELS;
+        let half = LENGTH / 2 * SIGNALS;
         for at in [0, 2, 4] {
             let x = &mut values[at * 2 * half..][..4 * half];
             let (first, second) = x.split_at_mut(2 * half);
@@ -382,9 +396,9 @@ mod tests {
         let split = Split::by_people(&people, &SubjectSplit::default()).unwrap();
         let (scaled, scale) = split.clone().forecasting().unwrap();
         assert_eq!([&scaled.train, &scaled.validation, &scaled.test].map(Dataset::len), [1, 1, 1]);
-        assert_eq!((scaled.sizes().outputs, split.sizes().outputs), (CHANNELS, CLASSES));
+        assert_eq!((scaled.sizes().outputs, split.sizes().outputs), (SIGNALS, ACTIVITIES.len()));
         for (k, (&raw, &x)) in split.train.values().iter().zip(&*scaled.train.values()).enumerate() {
-            assert_eq!(x, (raw - scale.mean[k % CHANNELS]) / scale.std[k % CHANNELS]);
+            assert_eq!(x, (raw - scale.mean[k % SIGNALS]) / scale.std[k % SIGNALS]);
             assert!((0.0..=1.0).contains(&x));
         }
         let raw = split.train.example(1)[half + 2];
@@ -398,8 +412,8 @@ mod tests {
     #[test]
     fn a_flat_channel_is_named() {
         let mut values = x(&[1, 3, 2]);
-        values.iter_mut().skip(4).step_by(CHANNELS).for_each(|v| *v = 0.1);
+        values.iter_mut().skip(1).step_by(SIGNALS).for_each(|v| *v = 0.1);
         let split = Split::by_people(&dataset(values, vec![0; 3], &[1, 3, 2]), &SubjectSplit::default()).unwrap();
-        assert!(split.standardized().unwrap_err().to_string().starts_with("body_gyro_y has the same"));
+        assert!(split.standardized().unwrap_err().to_string().starts_with("y has the same"));
     }
 }

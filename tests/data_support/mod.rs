@@ -15,12 +15,17 @@ pub const SCALES: [f32; 9] = {
 
 /// `data/har` of the shared material, or nothing (said aloud) where that is absent.
 pub fn har_folder() -> Option<PathBuf> {
+    folder("har")
+}
+
+/// The folder of a data set in the shared material, or nothing (said aloud) where that is absent.
+pub fn folder(name: &str) -> Option<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let named = std::env::var_os("STACKELBERG_SHARED").map(PathBuf::from);
     let places = named.into_iter().chain([here.join("../shared"), here.join("../../shared")]);
-    let folder = places.map(|shared| shared.join("data/har")).find(|folder| folder.is_dir());
+    let folder = places.map(|shared| shared.join("data").join(name)).find(|folder| folder.is_dir());
     if folder.is_none() {
-        println!("SKIPPED: ../shared/data/har is absent; set STACKELBERG_SHARED to test with it");
+        println!("SKIPPED: ../shared/data/{name} is absent; set STACKELBERG_SHARED to test with it");
     }
     folder
 }

@@ -6,13 +6,13 @@
 //! cannot exhaust memory.
 
 use super::{CHANNEL_NAMES, CHANNELS, CLASSES, SUBJECTS, WINDOW, Windows};
-use crate::data::files::{is_shadow, read_limited};
+use crate::data::archive;
+use crate::data::files::is_shadow;
 use crate::data::text::{excerpt, plain, visible};
 use crate::data::{DataError, Dataset};
 use std::borrow::Cow;
 use std::io::{Cursor, Read, Seek};
 use zip::ZipArchive;
-use zip::result::ZipError;
 
 const PARTS: [&str; 2] = ["train", "test"];
 const SIGNALS: &str = "Inertial Signals";
@@ -35,7 +35,7 @@ pub fn from_zip(name: &str, bytes: &[u8]) -> Result<Dataset, DataError> {
 
 fn from_archive(name: &str, file: impl Read + Seek) -> Result<Windows, DataError> {
     let mut zip = open(name, file)?;
-    let names = names(name, &zip)?;
+    let names = archive::names(name, &zip)?;
     if let Some(root) = root(name, &names)? {
         return from_entries(name, &mut zip, &names, &root);
     }
@@ -61,9 +61,9 @@ fn from_archive(name: &str, file: impl Read + Seek) -> Result<Windows, DataError
 
 /// Reads the data set from a zip inside a zip.
 fn from_inner<R: Read + Seek>(name: &str, zip: &mut ZipArchive<R>, index: usize) -> Result<Windows, DataError> {
-    let bytes = unpack(zip, index, name, ZIP_LIMIT_MIB)?;
+    let bytes = archive::unpack(zip, index, name, ZIP_LIMIT_MIB)?;
     let mut inner = open(name, Cursor::new(bytes))?;
-    let names = names(name, &inner)?;
+    let names = archive::names(name, &inner)?;
     let root = root(name, &names)?.ok_or_else(|| wrong_folders(name, &names))?;
     from_entries(name, &mut inner, &names, &root)
 }
@@ -76,7 +76,7 @@ fn open<R: Read + Seek>(name: &str, mut file: R) -> Result<ZipArchive<R>, DataEr
     if !head.starts_with(b"PK") {
         return Err(DataError::UnknownFormat { place: name.into(), kind: kind(&head) });
     }
-    ZipArchive::new(file).map_err(|error| unreadable(name, &error))
+    archive::open(name, file)
 }
 
 /// What a file is that is no zip, by its first bytes.
@@ -95,54 +95,6 @@ fn kind(head: &[u8]) -> &'static str {
     found.map_or("", |(_, _, kind)| kind)
 }
 
-/// All entries, by index.
-fn names<R: Read + Seek>(name: &str, zip: &ZipArchive<R>) -> Result<Vec<String>, DataError> {
-    let names = zip.file_names().map(|entry| Ok(entry.map_err(|e| unreadable(name, &e))?.replace('\\', "/")));
-    names.collect()
-}
-
-fn unpack<R: Read + Seek>(
-    zip: &mut ZipArchive<R>,
-    index: usize,
-    name: &str,
-    limit_mib: u64,
-) -> Result<Vec<u8>, DataError> {
-    let entry = zip.by_index(index).map_err(|error| unreadable(name, &error))?;
-    read_limited(entry, name, limit_mib, |error| match error.downcast::<ZipError>() {
-        Ok(error) => unreadable(name, &error),
-        Err(error) => damaged(name, &error),
-    })
-}
-
-/// What is wrong with a zip: it is damaged, or it is packed in a way that others can unpack.
-fn unreadable(file: &str, error: &ZipError) -> DataError {
-    let how = match error {
-        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) | ZipError::InvalidPassword => "encrypted".to_owned(),
-        ZipError::CompressionMethodNotSupported(method) => format!("packed with {}", method_name(*method)),
-        ZipError::UnsupportedArchive(reason) => format!("packed in an unusual way ({reason})"),
-        error => return damaged(file, error),
-    };
-    DataError::Packing { file: file.into(), how }
-}
-
-/// What the numbers of the zip format stand for.
-fn method_name(method: u16) -> String {
-    match method {
-        9 => "Deflate64".to_owned(),
-        12 => "bzip2".to_owned(),
-        14 => "LZMA".to_owned(),
-        20 | 93 => "Zstandard".to_owned(),
-        95 => "XZ".to_owned(),
-        98 => "PPMd".to_owned(),
-        99 => "AES encryption".to_owned(),
-        other => format!("method {other}"),
-    }
-}
-
-fn damaged(file: &str, error: &dyn std::error::Error) -> DataError {
-    DataError::Zip { file: file.into(), reason: error.to_string() }
-}
-
 fn from_entries<R: Read + Seek>(
     place: &str,
     zip: &mut ZipArchive<R>,
@@ -154,7 +106,7 @@ fn from_entries<R: Read + Seek>(
     windows(place, &mut |file| {
         let path = format!("{root}{file}");
         let index = names.iter().position(|entry| entry.eq_ignore_ascii_case(&path));
-        index.map(|i| unpack(zip, i, &format!("{place}/{file}"), FILE_LIMIT_MIB)).transpose()
+        index.map(|i| archive::unpack(zip, i, &format!("{place}/{file}"), FILE_LIMIT_MIB)).transpose()
     })
 }
 
@@ -256,10 +208,20 @@ fn windows(place: &str, read: &mut Reader) -> Result<Windows, DataError> {
 
 fn part_windows(part: &str, read: &mut dyn FnMut(String) -> Result<Table, DataError>) -> Result<Windows, DataError> {
     let labels_file = read(label_file(part))?;
-    let labels = labels_file.whole_numbers(CLASSES as u32, |file, line, text| DataError::Label { file, line, text })?;
+    let labels = labels_file.whole_numbers(CLASSES as u32, |file, line, text, largest| DataError::Label {
+        file,
+        line,
+        text,
+        largest,
+    })?;
     let subjects_file = read(subject_file(part))?;
     subjects_file.check_lines(labels.len(), &labels_file)?;
-    let subjects = subjects_file.whole_numbers(SUBJECTS, |file, line, text| DataError::Subject { file, line, text })?;
+    let subjects = subjects_file.whole_numbers(SUBJECTS, |file, line, text, largest| DataError::Subject {
+        file,
+        line,
+        text,
+        largest,
+    })?;
     let mut x = Vec::new();
     for (channel, name) in CHANNEL_NAMES.into_iter().enumerate() {
         let file = read(signal_file(part, name))?;
@@ -311,7 +273,7 @@ impl Table {
     fn whole_numbers(
         &self,
         largest: u32,
-        wrong: fn(String, usize, String) -> DataError,
+        wrong: fn(String, usize, String, u32) -> DataError,
     ) -> Result<Vec<u32>, DataError> {
         let number = |(line, text): (usize, Cow<str>)| {
             let text = text.trim();
@@ -319,7 +281,7 @@ impl Table {
             number
                 .filter(|number| (1.0..=f64::from(largest)).contains(number))
                 .map(|number| number as u32)
-                .ok_or_else(|| wrong(self.name.clone(), line + 1, excerpt(text)))
+                .ok_or_else(|| wrong(self.name.clone(), line + 1, excerpt(text), largest))
         };
         self.lines().enumerate().map(number).collect()
     }
@@ -343,7 +305,7 @@ impl Table {
             }
             let found = values.len() - before;
             if found != WINDOW {
-                return Err(DataError::Columns { file: self.name.clone(), line: line + 1, found });
+                return Err(DataError::Columns { file: self.name.clone(), line: line + 1, found, wanted: WINDOW });
             }
         }
         Ok(values)
@@ -413,7 +375,7 @@ mod paths {
     fn may_hold(path: &Path) -> bool {
         let Ok(Some(file)) = files::open(path) else { return false };
         let place = path.display().to_string();
-        let names = open(&place, BufReader::new(file)).and_then(|zip| names(&place, &zip));
+        let names = open(&place, BufReader::new(file)).and_then(|zip| archive::names(&place, &zip));
         names.is_ok_and(|names| {
             names.iter().any(|name| is_published_zip(name)) || !matches!(root(&place, &names), Ok(None))
         })
