@@ -8,8 +8,9 @@ use std::time::Duration;
 use web_time::Instant;
 
 use super::post::{Post, Visitor, macrotask};
-use super::protocol::{Engine as Name, EngineState, FirstRun, FromWorker, Group, Preparation, Settings};
+use super::protocol::{Engine as Name, EngineState, FirstRun, FromWorker, Preparation, Settings};
 use crate::bilevel::checkpoint::Plan;
+use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Blueprint, Flow, Pace, SolveError};
 use crate::cpu::CpuEngine;
 use crate::data::{Dataset, Sizes};
@@ -72,9 +73,9 @@ struct Load {
 
 impl Load {
     fn of(settings: &Settings) -> Self {
-        let tuned = |group| settings.hyperparameters.contains(&group);
-        let noise = [Group::Dropout, Group::Jitter, Group::Scaling].map(tuned);
-        Load { network: settings.network.clone(), batch: settings.batch, weights: tuned(Group::ExampleWeights), noise }
+        let tuned = |kind| settings.hyperparameters.contains(&kind);
+        let noise = [Kind::Dropout, Kind::Jitter, Kind::Scaling].map(tuned);
+        Load { network: settings.network.clone(), batch: settings.batch, weights: tuned(Kind::ExampleWeights), noise }
     }
 }
 

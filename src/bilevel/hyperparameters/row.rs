@@ -242,7 +242,7 @@ pub static ROWS: [Row; 15] = [
         name: "l2",
         about: "One L2 penalty λ a layer, ½ λ ‖W‖² of its kernel; tuned as its logarithm.",
         record: "l2",
-        title: "L2 penalty",
+        title: "L2 penalty per layer",
         symbol: "λ",
         unit: "penalty",
         names: Names::Kernels,
@@ -319,7 +319,7 @@ pub static ROWS: [Row; 15] = [
         record: "example_weights",
         title: "Example weights",
         symbol: "ω",
-        unit: "weight of an example",
+        unit: "weight of a window",
         transform: Transform::UNIT,
         names: Names::Many,
         start: Start::Value(0.5),
@@ -511,5 +511,23 @@ mod tests {
             let apart = row.apart.map_or(row.kind, |other| other.row().apart.unwrap());
             assert_eq!(apart, row.kind, "{} is apart from a kind that is not apart from it", row.name);
         }
+    }
+
+    /// The page reads the rows from a file; with `UPDATE` in the environment this writes it.
+    #[test]
+    fn the_page_has_the_same_rows() {
+        let text = |text: &str| serde_json::to_string(text).expect("a text");
+        let rows = Kind::of_configurations().map(Kind::row).map(|row| {
+            let [name, title, symbol, unit] = [row.name, row.title, row.symbol, row.unit].map(text);
+            let log = row.transform == Transform::Log;
+            format!("  {name}: {{\"title\": {title}, \"symbol\": {symbol}, \"unit\": {unit}, \"log\": {log}}}")
+        });
+        let wanted = format!("{{\n{}\n}}\n", rows.collect::<Vec<_>>().join(",\n"));
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("www/src/model/hyperparameters.json");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, &wanted).unwrap();
+        }
+        let page = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(page, wanted, "run `UPDATE=1 cargo test --lib the_page_has_the_same_rows`");
     }
 }

@@ -45,8 +45,8 @@ pub const OUTER_RATE: &str = "Rate of the outer optimiser, Adam: about how far t
                               in the k-th, and half as far after a step taken back. Schedules and the initial scale \
                               move a quarter as far, initial weights 1/400";
 pub const EXAMPLE_WEIGHT_RATE: &str = "The outer rate of the logits of example weights";
-pub const DROPOUT: &str = "Share p of the second convolution's activations that dropout sets to 0 during training; the \
-                           others are divided by 1 − p. Where p is tuned, each is multiplied by 1 + ξ √(p / (1 − p)) in \
+pub const DROPOUT: &str = "Share p of the activations at each dropout layer of the network (of `narrow` and `paper` behind \
+                           the second convolution) that are set to 0 during training; the others are divided by 1 − p. Where p is tuned, each is multiplied by 1 + ξ √(p / (1 − p)) in \
                            its place, ξ standard normal";
 pub const JITTER: &str = "Standard deviation of noise added to the scaled windows during training (their own is 1, or \
                           where the next sample is predicted their range is); where it is tuned and 0, it starts from \
