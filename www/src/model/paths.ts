@@ -29,7 +29,7 @@ function look({ title, unit, log }: { title: string; unit: string; log: boolean 
 export function paths(outer: OuterIteration[]): Path[] {
   const all = new Map<string, Path>();
   for (const [at, { group, name }] of (outer[0]?.hyperparameters ?? []).entries()) {
-    const path = all.get(group) ?? { group, ...look(rows[group as Kind]), lines: [] };
+    const path: Path = all.get(group) ?? { group, ...look(rows[group as Kind]), lines: [] };
     const values = outer.map(({ hyperparameters }) => hyperparameters[at]!.value);
     path.lines.push({ name: name.split(".").at(-1)!, values, width: 2, ...looks[path.lines.length % looks.length]! });
     all.set(group, path);

@@ -23,7 +23,7 @@ export const networks: { value: string; label: string; hint: string }[] = [
 /** The hyperparameters that this training can tune, in the order in which the page offers them. */
 const offered = [
   "lr", "momentum", "l2", "example-weights", "lr-layers", "lr-schedule", "dropout", "jitter", "scaling", "initial-scale",
-] as const satisfies Kind[];
+] as const satisfies readonly Kind[];
 
 export const groups = offered.map((value) => ({ value, label: rows[value].title, symbol: rows[value].symbol }));
 
