@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use serde_json::json;
 use stackelberg::bilevel::{
-    Directions, Estimate, Implicit, Loss, Memory, Method, Problem, Regularizer, Session, SessionData, Set, Solver,
-    Targets, Unattended,
+    Directions, Estimate, Examples, Implicit, Loss, Memory, Method, Problem, Regularizer, Session, SessionData, Set,
+    Solver, Targets, Unattended,
 };
 use stackelberg::cpu::CpuEngine;
 use stackelberg::data::har::statistics::{FEATURES, features};
@@ -120,7 +120,7 @@ fn sets() -> ([Set; 2], usize) {
         for row in x.chunks_mut(FEATURES) {
             row.iter_mut().zip(&scale).for_each(|(v, (mean, deviation))| *v = (*v - mean) / deviation);
         }
-        Set { x, targets: Targets::Labels(windows.labels().to_vec()), count: windows.len() }
+        Set { x: x.into(), targets: Targets::Labels(windows.labels().to_vec()), count: windows.len() }
     });
     (sets, split.sizes().outputs)
 }
@@ -143,8 +143,10 @@ fn export(folder: &Path, train: &Set, validation: &Set, classes: usize) {
         std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, bytes)).expect("the folder can be written");
     };
     for (name, set) in [("train", train), ("validation", validation)] {
-        let Targets::Labels(labels) = &set.targets else { unreachable!("windows have labels") };
-        write(&format!("{name}_x.f32"), &set.x.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
+        let (Examples::Floats(x), Targets::Labels(labels)) = (&set.x, &set.targets) else {
+            unreachable!("statistics are numbers, and windows have labels")
+        };
+        write(&format!("{name}_x.f32"), &x.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
         write(&format!("{name}_y.u32"), &labels.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
     }
     let about = json!({

@@ -9,14 +9,14 @@ use stackelberg::nn::{optim, zoo};
 mod support;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let [train, validation, test] = support::windows()?;
+    let ([train, validation, test], sizes) = support::windows()?;
 
     let problem = Problem {
         batch: 64,
         l2: true,
         noise: vec![Noise::Dropout, Noise::Jitter, Noise::Scaling],
         ..Problem::new(
-            zoo::har_cnn(&[128, 9], 8, 16, 6, 0.5).unwrap(),
+            zoo::har_cnn(&sizes.input, 8, 16, sizes.outputs, 0.5).unwrap(),
             Loss::CrossEntropy,
             optim::Momentum,
             60,

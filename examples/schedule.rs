@@ -11,9 +11,9 @@ use stackelberg::nn::{optim, zoo};
 mod support;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let [train, validation, test] = support::windows()?;
+    let ([train, validation, test], sizes) = support::windows()?;
 
-    let model = zoo::har_cnn(&[128, 9], 8, 16, 6, 0.0).unwrap();
+    let model = zoo::har_cnn(&sizes.input, 8, 16, sizes.outputs, 0.0).unwrap();
     let problem = Problem { batch: 64, ..Problem::new(model, Loss::CrossEntropy, optim::Momentum, 60, train.count) };
     let mut point = Hyperparameters::default()
         .tuned(&problem, Kind::Lr, 0.005)

@@ -7,8 +7,8 @@ use engine_support::calls;
 use pollster::block_on;
 use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
 use stackelberg::bilevel::{
-    Directions, Estimate, FixedPoint, Implicit, Loss, Memory, Method, Problem, Regularizer, Session, SessionData, Set,
-    SolveError, Solver, Source, Targets, Transform, Unattended,
+    Directions, Estimate, Examples, FixedPoint, Implicit, Loss, Memory, Method, Problem, Regularizer, Session,
+    SessionData, Set, SolveError, Solver, Source, Targets, Transform, Unattended,
 };
 use stackelberg::cpu::CpuEngine;
 use stackelberg::ir::{Graph, NodeId, Scalar};
@@ -30,11 +30,16 @@ fn linear(inputs: usize, outputs: usize) -> Model {
 }
 
 fn values(x: &[f32], y: &[f32]) -> Set {
-    Set { x: x.to_vec(), targets: Targets::Values(y.to_vec()), count: y.len() }
+    Set { x: x.to_vec().into(), targets: Targets::Values(y.to_vec()), count: y.len() }
+}
+
+fn numbers(set: &mut Set) -> &mut Vec<f32> {
+    let Examples::Floats(values) = &mut set.x else { panic!("numbers") };
+    values
 }
 
 fn labels(x: &[f32], y: &[u32]) -> Set {
-    Set { x: x.to_vec(), targets: Targets::Labels(y.to_vec()), count: y.len() }
+    Set { x: x.to_vec().into(), targets: Targets::Labels(y.to_vec()), count: y.len() }
 }
 
 fn estimate(
@@ -80,13 +85,13 @@ fn data_that_do_not_fit_are_named_by_set_and_example() {
         ),
         (|d| d.validation.targets = Targets::Labels(vec![0, 7]), "validation: example 1 has the label 7"),
         (|d| d.train.targets = Targets::Values(vec![0.0; 12]), "takes labels as targets, but the examples have values"),
-        (|d| d.train.x[5] = f32::NAN, "train: value 1 of example 2 is NaN"),
-        (|d| d.validation.x[0] = f32::INFINITY, "validation: value 0 of example 0 is inf"),
+        (|d| numbers(&mut d.train)[5] = f32::NAN, "train: value 1 of example 2 is NaN"),
+        (|d| numbers(&mut d.validation)[0] = f32::INFINITY, "validation: value 0 of example 0 is inf"),
         (|d| d.initial[4] = f32::NAN, "initial weights: weight 4 is NaN"),
         (|d| d.validation = labels(&[], &[]), "validation: there are none"),
         (|d| d.train.count = 3, "training examples: 3 values were given, 4 are needed"),
         (|d| d.train.targets = Targets::Labels(vec![0]), "train_y: 1 values were given, 4 are needed"),
-        (|d| d.validation.x.truncate(3), "validation_x: 3 values were given, 4 are needed"),
+        (|d| numbers(&mut d.validation).truncate(3), "validation_x: 3 values were given, 4 are needed"),
     ];
     for engine in engines() {
         assert!(estimate(&engine, &problem, &good, &point, Memory::StoreAll).is_ok());

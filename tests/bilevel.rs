@@ -28,8 +28,9 @@ fn model(dropout: f64) -> Model {
 fn set(stream: &mut Stream, count: usize) -> Set {
     let labels: Vec<u32> = (0..count).map(|_| (3.0 * stream.uniform()) as u32).collect();
     let value = |label: u32, noise: f64| (f64::from(label) - 1.0 + noise) as f32;
-    let x = labels.iter().flat_map(|&l| (0..16).map(|_| value(l, stream.normal())).collect::<Vec<_>>()).collect();
-    Set { x, targets: Targets::Labels(labels), count }
+    let x: Vec<f32> =
+        labels.iter().flat_map(|&l| (0..16).map(|_| value(l, stream.normal())).collect::<Vec<_>>()).collect();
+    Set { x: x.into(), targets: Targets::Labels(labels), count }
 }
 
 fn setup(optimizer: impl Into<optim::Dynamics>, steps: usize) -> (Problem, SessionData, Vec<f64>) {

@@ -204,8 +204,8 @@ fn sweeps(filters: usize, hidden: usize, threads: usize, memory: Memory) -> Esti
     let problem = stackelberg::bilevel::Problem { steps: 8, ..problem(filters, hidden, 16) };
     let mut stream = Stream::new(3, Purpose::Search, 1);
     let mut set = |count: usize| {
-        let x = (0..count * 128 * 9).map(|_| stream.normal() as f32).collect();
-        Set { x, targets: Targets::Labels((0..count).map(|k| k as u32 % 6).collect()), count }
+        let x: Vec<f32> = (0..count * 128 * 9).map(|_| stream.normal() as f32).collect();
+        Set { x: x.into(), targets: Targets::Labels((0..count).map(|k| k as u32 % 6).collect()), count }
     };
     let data = SessionData::new(set(problem.train), set(140), problem.model.initial_parameters(0), 7);
     let layout = problem.layout();

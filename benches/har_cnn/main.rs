@@ -27,7 +27,7 @@ use std::fmt::Display;
 use serde_json::{Value, json};
 use stackelberg::autodiff::{grad, hvp};
 use stackelberg::bilevel::{
-    Estimate, Loss, Memory, ParameterMap, Problem, Session, SessionData, Set, Source, Targets, TrainingLoss,
+    Estimate, Examples, Loss, Memory, ParameterMap, Problem, Session, SessionData, Set, Source, Targets, TrainingLoss,
     Unattended, programs,
 };
 use stackelberg::compile::{Output, Program, compile};
@@ -120,7 +120,8 @@ fn windows(stream: u64, count: usize) -> Set {
         let phase = TAU * f64::from(labels[window] + 1) * time as f64 / length as f64 + channel as f64;
         (uniform(stream, i) + 0.7 * phase.sin()) as f32
     };
-    Set { x: (0..count * length * channels).map(value).collect(), targets: Targets::Labels(labels.clone()), count }
+    let x: Vec<f32> = (0..count * length * channels).map(value).collect();
+    Set { x: x.into(), targets: Targets::Labels(labels.clone()), count }
 }
 
 /// The parameter vector, from a stream for each array: starting weights, or a direction in [-1, 1).
@@ -257,13 +258,15 @@ impl Bench {
     async fn training_step(&mut self) {
         let problem = problem(STEPS);
         let data = data(&problem);
-        let Targets::Labels(labels) = &data.train.targets else { unreachable!("windows have labels") };
+        let (Examples::Floats(x), Targets::Labels(labels)) = (&data.train.x, &data.train.targets) else {
+            unreachable!("labelled numbers")
+        };
         let mut arrays =
             Arrays::new(&self.device, &programs::step(&problem).compile().expect("the step compiles")).await;
         let [layer_of, is_kernel] = ParameterMap::values(&problem.model);
         arrays.write("layer_of", Values::U32(&layer_of));
         arrays.write("is_kernel", Values::U32(&is_kernel));
-        arrays.write("train_x", Values::F32(&data.train.x));
+        arrays.write("train_x", Values::F32(x));
         arrays.write("train_y", Values::U32(labels));
         arrays.write("batches", Values::U32(&data.batches));
         arrays.write("lambda", Values::F64(&lambda(&problem)));
@@ -305,7 +308,9 @@ impl Bench {
         let curvature = g.sum_all(curvature);
 
         let direction = parameters(model, 301, true);
-        let Targets::Labels(labels) = &data.train.targets else { unreachable!("windows have labels") };
+        let (Examples::Floats(values), Targets::Labels(labels)) = (&data.train.x, &data.train.targets) else {
+            unreachable!("labelled numbers")
+        };
         let [layer_of, is_kernel] = ParameterMap::values(model);
         let device = &self.device;
         let measure = async |name: &str, outputs: &[(&str, NodeId)], read: &str| {
@@ -316,7 +321,7 @@ impl Bench {
             arrays.write("l2_log", Values::F64(&[(2.0 * L2).ln(); 4]));
             arrays.write("layer_of", Values::U32(&layer_of));
             arrays.write("is_kernel", Values::U32(&is_kernel));
-            arrays.write("x", Values::F32(&data.train.x[..BATCH * EXAMPLE[0] * EXAMPLE[1]]));
+            arrays.write("x", Values::F32(&values[..BATCH * EXAMPLE[0] * EXAMPLE[1]]));
             arrays.write("y", Values::U32(&labels[..BATCH]));
             let commands = [Command::Run(arrays.bind(&[])); STEPS];
             let cost = cost(self.repeat, async || arrays.run(&commands).await).await;

@@ -5,10 +5,10 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use stackelberg::bilevel::{Set, Targets};
+use stackelberg::bilevel::{Examples, Set, Targets};
 use stackelberg::cpu::CpuEngine;
 use stackelberg::data::har::{builtin, statistics};
-use stackelberg::data::{Dataset, Split, Standardizer, SubjectSplit, catalog};
+use stackelberg::data::{Dataset, Sizes, Split, Standardizer, SubjectSplit, catalog};
 use stackelberg::rig::Device;
 use stackelberg::rng::{Purpose, Stream};
 
@@ -22,10 +22,10 @@ fn split() -> Result<Split, Box<dyn Error>> {
     Ok(Split::by_people(&builtin::full()?, &SubjectSplit::default())?)
 }
 
-/// Training, validation and test windows `[time, channel]`, scaled.
-pub fn windows() -> Result<[Set; 3], Box<dyn Error>> {
+/// Training, validation and test windows, scaled, and how large they are.
+pub fn windows() -> Result<([Set; 3], Sizes), Box<dyn Error>> {
     let (split, _) = split()?.standardized()?;
-    Ok([&split.train, &split.validation, &split.test].map(|part| labelled(part.values().into_owned(), part)))
+    Ok(([&split.train, &split.validation, &split.test].map(Set::from), split.sizes()))
 }
 
 /// 135 scaled statistics of the training, validation and test windows.
@@ -39,7 +39,7 @@ pub fn statistics() -> Result<[Set; 3], Box<dyn Error>> {
 }
 
 fn labelled(x: Vec<f32>, data: &Dataset) -> Set {
-    Set { x, targets: Targets::Labels(data.labels().to_vec()), count: data.len() }
+    Set { x: x.into(), targets: Targets::Labels(data.labels().to_vec()), count: data.len() }
 }
 
 /// The same examples with 1 at the place of the label and 0 elsewhere as targets.
@@ -52,15 +52,15 @@ pub fn one_hot(set: &Set) -> Set {
 
 /// The share of examples whose largest of xW + b is at their target's 1.
 pub fn accuracy(weights: &[f64], set: &Set) -> f64 {
-    let Targets::Values(targets) = &set.targets else { return f64::NAN };
-    let (classes, inputs) = (targets.len() / set.count, set.x.len() / set.count);
+    let (Examples::Floats(x), Targets::Values(targets)) = (&set.x, &set.targets) else { return f64::NAN };
+    let (classes, inputs) = (targets.len() / set.count, x.len() / set.count);
     let (kernel, bias) = weights.split_at(inputs * classes);
     let largest =
         |values: &mut dyn Iterator<Item = f64>| values.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).map(|m| m.0);
     let output = |x: &[f32], class: usize| {
         bias[class] + x.iter().enumerate().map(|(i, x)| f64::from(*x) * kernel[i * classes + class]).sum::<f64>()
     };
-    let right = set.x.chunks(inputs).zip(targets.chunks(classes)).filter(|(x, target)| {
+    let right = x.chunks(inputs).zip(targets.chunks(classes)).filter(|(x, target)| {
         largest(&mut (0..classes).map(|class| output(x, class))) == largest(&mut target.iter().map(|t| f64::from(*t)))
     });
     right.count() as f64 / set.count as f64

@@ -33,8 +33,8 @@ pub use pace::Pace;
 pub use session::Session;
 pub use snapshot::{Snapshot, SnapshotError};
 pub use supervised::{
-    CHUNK, Layout, Loss, Noise, ParameterMap, Problem, Regularizer, SessionData, Set, SetEvaluation, Source, Targets,
-    TrainingLoss,
+    CHUNK, Examples, Layout, Loss, Noise, ParameterMap, Problem, Regularizer, SessionData, Set, SetEvaluation, Source,
+    Targets, TrainingLoss,
 };
 pub use trajectory::Trajectory;
 pub use transform::Transform;

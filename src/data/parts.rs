@@ -84,6 +84,14 @@ impl Examples {
         Examples::Bytes { bytes, scale: Standardizer::identity(channels) }
     }
 
+    /// What bytes stand for; none where examples are numbers.
+    pub fn scale(&self) -> Option<&Standardizer> {
+        match self {
+            Examples::Floats(_) => None,
+            Examples::Bytes { scale, .. } => Some(scale),
+        }
+    }
+
     /// How many values there are.
     pub fn len(&self) -> usize {
         match self {
@@ -95,6 +103,12 @@ impl Examples {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl From<Vec<f32>> for Examples {
+    fn from(values: Vec<f32>) -> Self {
+        Examples::Floats(values)
     }
 }
 

@@ -64,7 +64,7 @@ impl Standardizer {
     }
 
     /// What is wrong with it as a scale of so many channels.
-    pub(super) fn wrong(&self, channels: usize) -> Option<String> {
+    pub(crate) fn wrong(&self, channels: usize) -> Option<String> {
         let Standardizer { mean, std } = self;
         if [mean.len(), std.len()] != [channels; 2] {
             return Some(format!(

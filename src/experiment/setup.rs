@@ -6,7 +6,7 @@ use super::record::Trivial;
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::hyperparameters::{Hyperparameters, Kind, ROWS, Rate, Row, Start};
 use crate::bilevel::{Blueprint, Counts, Memory, Method, Problem, SessionData, Set, SolveError, Targets};
-use crate::data::{self, Dataset, Sizes, Split, Standardizer};
+use crate::data::{Dataset, Sizes, Split, Standardizer};
 use crate::nn::Layer;
 use crate::rng::{Purpose, permute_index, split_seed, stream_key};
 
@@ -77,19 +77,14 @@ pub(super) fn method(
     }
 }
 
-/// A data set as a set of the bilevel problem.
+/// A data set as a set of the bilevel problem, in numbers.
 pub fn set(data: &Dataset) -> Set {
-    let targets = match data.targets() {
-        data::Targets::Labels(labels) => Targets::Labels(labels.clone()),
-        data::Targets::Values(values) => Targets::Values(values.clone()),
-    };
-    Set { x: data.values().into_owned(), targets, count: data.len() }
+    Set { x: data.values().into_owned().into(), targets: data.targets().clone(), count: data.len() }
 }
 
 /// How predictors that learn nothing do on the test windows, where there is something to predict.
 pub(super) fn trivial(split: &Split) -> Option<Trivial> {
-    let (data::Targets::Values(train), data::Targets::Values(test)) = (split.train.targets(), split.test.targets())
-    else {
+    let (Targets::Values(train), Targets::Values(test)) = (split.train.targets(), split.test.targets()) else {
         return None;
     };
     let channels = split.test.about().outputs.len();
@@ -162,7 +157,7 @@ pub(super) fn session_data(config: &TuneConfig, problem: &Problem, split: &Split
 /// The sizes of the built-in windows, but for so many to train on.
 #[cfg(test)]
 pub(super) fn with_training(train: usize) -> Sizes {
-    let data = data::har::builtin::subset().expect("the built-in data are whole");
-    let split = Split::by_people(&data, &data::SubjectSplit::default()).expect("they have the usual people");
+    let data = crate::data::har::builtin::subset().expect("the built-in data are whole");
+    let split = Split::by_people(&data, &crate::data::SubjectSplit::default()).expect("they have the usual people");
     Sizes { train, ..split.sizes() }
 }

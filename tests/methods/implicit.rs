@@ -89,7 +89,7 @@ fn many_examples(optimizer: impl Into<optim::Dynamics>, steps: usize, scalars: &
     let mut set = |count: usize| {
         let x: Vec<f32> = (0..4 * count).map(|_| stream.normal() as f32).collect();
         let y = x.chunks(4).map(|x| x[0] - 2.0 * x[2] + 0.3 * x[1] * x[3]).collect();
-        Set { x, targets: Targets::Values(y), count }
+        Set { x: x.into(), targets: Targets::Values(y), count }
     };
     let layer = Layer::Dense { name: "dense".into(), inputs: 4, outputs: 1, bias: true };
     let model = Model::new(vec![layer], &[4]).unwrap();

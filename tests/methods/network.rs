@@ -15,8 +15,8 @@ fn windows(count: usize, stream: u32) -> Set {
     let labels: Vec<u32> = (0..count).map(|i| (i % 6) as u32).collect();
     let value = |label: u32, time: usize, noise: f64| (0.1 * f64::from(label + 1) * time as f64).sin() + 0.5 * noise;
     let points = labels.iter().flat_map(|&label| (0..128 * 9).map(move |i| (label, i / 9)));
-    let x = points.map(|(label, time)| value(label, time, stream.normal()) as f32).collect();
-    Set { x, targets: Targets::Labels(labels), count }
+    let x: Vec<f32> = points.map(|(label, time)| value(label, time, stream.normal()) as f32).collect();
+    Set { x: x.into(), targets: Targets::Labels(labels), count }
 }
 
 pub fn narrow(steps: usize) -> Case {

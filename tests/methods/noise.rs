@@ -34,8 +34,8 @@ fn noisy(optimizer: impl Into<optim::Dynamics>) -> (Problem, SessionData) {
     let model = Model::new(layers, &[8, 2]).unwrap();
     let mut stream = Stream::new(3, Purpose::Search, 0);
     let mut set = |count: usize| {
-        let x = (0..16 * count).map(|_| stream.normal() as f32).collect();
-        Set { x, targets: Targets::Labels((0..count).map(|i| i as u32 % 3).collect()), count }
+        let x: Vec<f32> = (0..16 * count).map(|_| stream.normal() as f32).collect();
+        Set { x: x.into(), targets: Targets::Labels((0..count).map(|i| i as u32 % 3).collect()), count }
     };
     let (train, validation) = (set(14), set(9));
     // Elastic in all weights: e^a Σ w² + e^b Σ √(w² + 0.01).

@@ -45,7 +45,11 @@ impl LeastSquares<'_> {
     pub fn case(&self, optimizer: impl Into<optim::Dynamics>, steps: usize, rate: f64, scalars: &[f64]) -> Case {
         let inputs = self.initial.len();
         let layer = Layer::Dense { name: "w".into(), inputs, outputs: 1, bias: false };
-        let set = |x: &[&[f32]], y: &[f32]| Set { x: x.concat(), targets: Targets::Values(y.to_vec()), count: y.len() };
+        let set = |x: &[&[f32]], y: &[f32]| Set {
+            x: x.concat().into(),
+            targets: Targets::Values(y.to_vec()),
+            count: y.len(),
+        };
         let model = Model::new(vec![layer], &[inputs]).unwrap();
         let problem = Problem {
             l2: self.l2.is_some(),

@@ -14,20 +14,35 @@ use crate::nn::optim::Optimizer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Kind {
+    /// One learning rate for all steps and layers.
     Lr,
+    /// A factor on the learning rate for each layer.
     LrLayers,
+    /// A factor on the learning rate for each training step.
     LrSchedule,
+    /// Momentum in (0, 1).
     Momentum,
+    /// Adam's two decay rates in (0, 1).
     Betas,
+    /// Adam's ε.
     Epsilon,
+    /// One L2 penalty λ a layer, ½ λ ‖W‖² of its kernel.
     L2,
+    /// One L2 penalty λ for all layers, ½ λ ‖W‖² of their kernels.
     L2Global,
+    /// Rate in (0, 1) of Gaussian dropout.
     Dropout,
+    /// Standard deviation of noise added to the values of an example.
     Jitter,
+    /// Standard deviation of random factors on the channels of an example.
     Scaling,
+    /// One weight in (0, 1) a training example.
     ExampleWeights,
+    /// What the problem's own regularizer takes.
     Regularizer,
+    /// A factor on the initial weights.
     InitialScale,
+    /// The initial weights.
     InitialWeights,
 }
 

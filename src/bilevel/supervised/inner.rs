@@ -1,7 +1,7 @@
 //! The supervised problem as an inner problem.
 
-use super::ParameterMap;
 use super::problem::{CHUNK, Problem, Source};
+use super::{ParameterMap, kept};
 use crate::bilevel::SolveError;
 use crate::bilevel::inner::{Acting, At, Inner, Known, LOSSES, NoObjective, Objective, Part, Step, Through};
 use crate::ir::{DType, Graph, NodeId, Scalar, numel};
@@ -52,23 +52,27 @@ impl Inner for Problem {
     }
 
     fn arrays(&self) -> Vec<Array> {
-        let example = numel(self.model.input());
         let outputs = numel(self.model.output());
         let targets = |count: usize| if self.loss.takes_labels() { count } else { count * outputs };
         let mut list = vec![];
         let mut declare = |name: &str, dtype, len| list.push(Array::new(name, dtype, len));
         // One chunk of whichever set is evaluated.
-        declare("set_x", DType::F32, CHUNK * example);
+        let (dtype, len) = self.kept(CHUNK);
+        declare("set_x", dtype, len);
         declare("set_y", self.loss.target_type(), targets(CHUNK));
         declare("limit", DType::U32, 1);
         if self.loss.takes_labels() {
             declare("confusion", DType::F32, outputs * outputs);
         }
+        if let Some(scale) = &self.bytes {
+            declare(kept::SCALE, DType::F32, 2 * scale.mean.len());
+        }
         for name in ParameterMap::INPUTS {
             declare(name, DType::U32, self.model.parameter_count());
         }
         for (name, count) in [("train", self.train), ("validation", self.validation)] {
-            declare(&format!("{name}_x"), DType::F32, count * example);
+            let (dtype, len) = self.kept(count);
+            declare(&format!("{name}_x"), dtype, len);
             declare(&format!("{name}_y"), self.loss.target_type(), targets(count));
         }
         if self.batches == Source::Table {

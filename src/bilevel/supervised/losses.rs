@@ -11,10 +11,11 @@ impl Problem {
     /// A chunk's share of the mean outer loss over the validation set, without dropout, penalty or weights.
     pub(super) fn outer_share(&self, g: &mut Graph, state: NodeId, chunk: NodeId) -> NodeId {
         let count = self.validation;
-        let x = g.input("validation_x", &[&[count], self.model.input()].concat(), DType::F32);
+        let x = self.examples(g, "validation_x", count);
         let y = g.input("validation_y", &self.target_shape(count), self.loss.target_type());
         let (row, valid) = chunk_rows(g, chunk, count);
         let (x, target) = (g.take_rows(x, row), g.take_rows(y, row));
+        let x = self.unpacked(g, x);
         let (_, sum) = self.chunk_loss(g, state, x, target, valid);
         g.scale(sum, 1.0 / count as f64)
     }
@@ -29,7 +30,8 @@ impl Problem {
         let value_sum = g.input("value", &[1], DType::F32);
         let confusion = self.loss.takes_labels().then(|| g.input("confusion", &[classes * classes], DType::F32));
         let limit = g.input("limit", &[1], DType::U32);
-        let x = g.input("set_x", &[&[CHUNK], self.model.input()].concat(), DType::F32);
+        let x = self.examples(g, "set_x", CHUNK);
+        let x = self.unpacked(g, x);
         let target = g.input("set_y", &self.target_shape(CHUNK), self.loss.target_type());
 
         let position = g.iota(&[CHUNK], 0);
@@ -87,6 +89,7 @@ impl Objective for Problem {
         let (x, y) = self.training_set(g);
         let (rows, valid) = chunk_rows(g, chunk, self.train);
         let (x, y) = (g.take_rows(x, rows), g.take_rows(y, rows));
+        let x = self.unpacked(g, x);
         let output = self.model.apply(g, x, &mut reading::Training::new(weights, None, vec![]));
         let mut each = self.loss.each(g, output, y);
         if let Some(of_examples) = self.example_weights(g, lambda, rows) {

@@ -1,6 +1,7 @@
 //! The supervised problem: a model, its training on examples, and its loss on others.
 
 mod inner;
+mod kept;
 mod loss;
 mod losses;
 mod noise;
@@ -9,7 +10,8 @@ mod session;
 mod sets;
 mod step;
 
+pub use crate::data::{Examples, Targets};
 pub use loss::{Loss, ParameterMap, Regularizer, TrainingLoss};
 pub use noise::Noise;
 pub use problem::{CHUNK, Layout, Problem, Source};
-pub use sets::{SessionData, Set, SetEvaluation, Targets};
+pub use sets::{SessionData, Set, SetEvaluation};

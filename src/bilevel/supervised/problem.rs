@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::noise::Noise;
 use super::{Loss, Regularizer};
 use crate::bilevel::SolveError;
+use crate::data::Standardizer;
 use crate::ir::{DType, Graph, numel};
 use crate::nn::{Model, optim::Dynamics};
 
@@ -26,6 +27,8 @@ pub enum Source {
 #[derive(Clone, Debug)]
 pub struct Problem {
     pub model: Model,
+    /// What bytes stand for where examples are bytes (the scale of the training set); `None` where they are numbers.
+    pub bytes: Option<Standardizer>,
     /// Inner loss of an example.
     pub loss: Loss,
     /// Outer loss of an example; its targets are of the same type.
@@ -99,6 +102,7 @@ impl Problem {
         let masks = model.places().iter().any(|place| place.rate > 0.0).then_some(Source::Keyed);
         Problem {
             model,
+            bytes: None,
             loss,
             outer_loss: loss,
             optimizer: optimizer.into(),
@@ -147,12 +151,22 @@ impl Problem {
             () if batch > train && self.batches == Source::Keyed => {
                 format!("a batch of {batch} holds no example twice, but there are only {train}")
             }
-            () => match self.check_own() {
+            () => match self.wrong_scale().or_else(|| self.check_own()) {
                 Some(wrong) => wrong,
                 None => return Ok(()),
             },
         };
         Err(SolveError::Problem(wrong))
+    }
+
+    /// What is wrong with the scale of bytes.
+    fn wrong_scale(&self) -> Option<String> {
+        let scale = self.bytes.as_ref()?;
+        let (channels, example) = (scale.mean.len(), numel(self.model.input()));
+        if channels == 0 || !example.is_multiple_of(channels) {
+            return Some(format!("the scale is of {channels} channels, and an example has {example} values"));
+        }
+        scale.wrong(channels)
     }
 
     /// What is wrong with the graphs that functions of one's own make.

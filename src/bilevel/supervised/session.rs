@@ -1,10 +1,12 @@
 //! What a session of the supervised problem knows besides: data, points of hyperparameters, evaluations.
 
+use super::kept;
 use super::problem::{CHUNK, Problem};
-use super::sets::{self, SessionData, Set, SetEvaluation, Targets};
+use super::sets::{self, SessionData, Set, SetEvaluation};
 use crate::bilevel::hyperparameters::Hyperparameters;
 use crate::bilevel::trajectory::work;
 use crate::bilevel::{Directions, Estimate, Method, Session, SolveError};
+use crate::data::{Examples, Targets};
 use crate::engine::Values;
 use crate::ir::numel;
 use crate::rig::{Device, Monitor, Progress, Quiet};
@@ -107,9 +109,15 @@ impl Session<Problem> {
         }
         let example = set.x.len() / set.count;
         let (progress, monitor) = (&mut Progress::default(), &mut Quiet(monitor));
-        for (k, x) in set.x.chunks(CHUNK * example).enumerate() {
-            let (first, count) = (k * CHUNK, CHUNK.min(set.count - k * CHUNK));
-            trajectory.rig().write("set_x", Values::F32(x))?;
+        for first in (0..set.count).step_by(CHUNK) {
+            let count = CHUNK.min(set.count - first);
+            let values = first * example..(first + count) * example;
+            match &set.x {
+                Examples::Floats(x) => trajectory.rig().write("set_x", Values::F32(&x[values]))?,
+                Examples::Bytes { bytes, .. } => {
+                    trajectory.rig().write("set_x", Values::U32(&kept::packed(&bytes[values], example)))?;
+                }
+            }
             match &set.targets {
                 Targets::Labels(labels) => trajectory.rig().write("set_y", Values::U32(&labels[first..][..count]))?,
                 Targets::Values(values) => {

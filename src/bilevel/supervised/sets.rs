@@ -1,24 +1,18 @@
 //! The data of a problem, on their way to an engine.
 
-use super::ParameterMap;
 use super::problem::{Problem, Source};
+use super::{ParameterMap, kept};
 use crate::bilevel::{Session, SolveError};
+use crate::data::{Dataset, Examples, Targets};
 use crate::engine::Values;
 use crate::ir::numel;
 use crate::nn::Model;
 use crate::rng::split_seed;
 
-/// Targets of a set.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Targets {
-    Labels(Vec<u32>),
-    Values(Vec<f32>),
-}
-
 /// Examples with their targets, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Set {
-    pub x: Vec<f32>,
+    pub x: Examples,
     pub targets: Targets,
     pub count: usize,
 }
@@ -41,8 +35,21 @@ impl Set {
         };
         let [example, outputs] = [problem.model.input(), problem.model.output()].map(numel);
         length("x", self.x.len(), example)?;
-        if let Some((at, what)) = not_finite(&self.x) {
-            return wrong(format!("value {} of example {} is {what}", at % example, at / example));
+        match (&self.x, &problem.bytes) {
+            (Examples::Floats(values), None) => {
+                if let Some((at, what)) = not_finite(values) {
+                    return wrong(format!("value {} of example {} is {what}", at % example, at / example));
+                }
+            }
+            (Examples::Bytes { scale, .. }, Some(of_problem)) if scale == of_problem => {}
+            (given, wanted) => {
+                let kind = |is_bytes: bool| if is_bytes { "bytes" } else { "numbers" };
+                let [given, wanted] = [kind(given.scale().is_some()), kind(wanted.is_some())];
+                return wrong(format!(
+                    "its examples are {given}, and the problem's are {wanted}; `Problem::bytes` is the scale of the \
+                     training set, and all sets have the same"
+                ));
+            }
         }
         match &self.targets {
             Targets::Labels(labels) => {
@@ -62,6 +69,13 @@ impl Set {
             }
         }
         Ok(())
+    }
+}
+
+/// The examples as they are kept: bytes stay bytes.
+impl From<&Dataset> for Set {
+    fn from(data: &Dataset) -> Self {
+        Set { x: data.examples().clone(), targets: data.targets().clone(), count: data.len() }
     }
 }
 
@@ -155,12 +169,22 @@ impl SetEvaluation {
 /// Writes the data, which fit, into the arrays that a problem declares for them.
 pub(super) fn fill(session: &mut Session, data: &SessionData) -> Result<(), SolveError> {
     for (name, set) in [("train", &data.train), ("validation", &data.validation)] {
-        session.fill(&format!("{name}_x"), Values::F32(&set.x))?;
+        match &set.x {
+            Examples::Floats(values) => session.fill(&format!("{name}_x"), Values::F32(values))?,
+            Examples::Bytes { bytes, .. } => {
+                let words = kept::packed(bytes, bytes.len() / set.count);
+                session.fill(&format!("{name}_x"), Values::U32(&words))?;
+            }
+        }
         let targets = match &set.targets {
             Targets::Labels(labels) => Values::U32(labels),
             Targets::Values(values) => Values::F32(values),
         };
         session.fill(&format!("{name}_y"), targets)?;
+    }
+    if let Some(scale) = &session.problem().bytes {
+        let scale = kept::scale_array(scale);
+        session.fill(kept::SCALE, Values::F32(&scale))?;
     }
     for (name, values) in ParameterMap::INPUTS.into_iter().zip(ParameterMap::values(&session.problem().model)) {
         session.fill(name, Values::U32(&values))?;

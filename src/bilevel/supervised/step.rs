@@ -83,6 +83,7 @@ impl Problem {
         };
         g.name(rows, "batch_rows");
         let (batch_x, batch_y) = (g.take_rows(x, rows), g.take_rows(y, rows));
+        let batch_x = self.unpacked(g, batch_x);
         g.name(batch_x, "batch_x");
         (batch_x, batch_y, rows)
     }
@@ -94,7 +95,7 @@ impl Problem {
 
     /// The training examples and their targets.
     pub(super) fn training_set(&self, g: &mut Graph) -> (NodeId, NodeId) {
-        let x = g.input("train_x", &[&[self.train], self.model.input()].concat(), DType::F32);
+        let x = self.examples(g, "train_x", self.train);
         let y = g.input("train_y", &self.target_shape(self.train), self.loss.target_type());
         (x, y)
     }
@@ -202,7 +203,7 @@ impl Problem {
     }
 
     /// An input that several places of a graph read.
-    fn input(&self, g: &mut Graph, name: &str, shape: &[usize], dtype: DType) -> NodeId {
+    pub(super) fn input(&self, g: &mut Graph, name: &str, shape: &[usize], dtype: DType) -> NodeId {
         let known = g.inputs().iter().find(|(other, _)| other == name).map(|(_, id)| *id);
         known.unwrap_or_else(|| g.input(name, shape, dtype))
     }

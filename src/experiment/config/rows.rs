@@ -108,7 +108,11 @@ impl TuneConfig {
 /// How to get a training that has a kind, such as `take optimizer adam`.
 fn having(kind: Kind) -> String {
     let names: Vec<&str> = optim::named().iter().filter(|o| kind.is_of(&***o)).map(|o| o.name()).collect();
-    format!("take optimizer {}", names.join(" or "))
+    let names = names.join(", ");
+    format!(
+        "take optimizer {}",
+        names.rsplit_once(", ").map_or(names.clone(), |(rest, last)| format!("{rest} or {last}"))
+    )
 }
 
 /// The usual value or values of a setting that configurations may leave out; none where there is no such setting.

@@ -45,7 +45,7 @@ pub(super) fn set(case: &Case, x: &str, y: &str, loss: Loss) -> Result<Set, Case
     } else {
         Targets::Values(floats(&y.data))
     };
-    Ok(Set { x: floats(&x.data), targets, count })
+    Ok(Set { x: floats(&x.data).into(), targets, count })
 }
 
 impl Setup {

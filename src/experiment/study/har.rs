@@ -362,7 +362,7 @@ async fn on_statistics(
     let mut features = [&split.train, &split.validation, &split.test].map(statistics::features);
     statistics::standardize(&mut features);
     let labelled = |(x, windows): (Vec<f32>, &Dataset)| Set {
-        x,
+        x: x.into(),
         targets: Targets::Labels(windows.labels().to_vec()),
         count: windows.len(),
     };
