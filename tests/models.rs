@@ -1,8 +1,8 @@
 //! Trainings of models with batch norm, residual blocks and several dropout layers, on the f64 engine.
 
 use stackelberg::bilevel::{
-    Forward, Implicit, Loss, Memory, Method, Noise, Problem, Session, SessionData, Set, SolveError, Solver, Source,
-    Targets, Unattended,
+    Examples, Forward, Implicit, Loss, Memory, Method, Noise, Problem, Session, SessionData, Set, SolveError, Solver,
+    Source, Targets, Unattended,
 };
 use stackelberg::interp::eval;
 use stackelberg::ir::{DType, Graph, NodeId, numel};
@@ -43,7 +43,7 @@ fn model(first: f64, second: f64) -> Model {
 fn set(stream: &mut Stream, count: usize) -> Set {
     let labels: Vec<u32> = (0..count).map(|_| (3.0 * stream.uniform()) as u32).collect();
     let x = labels.iter().flat_map(|&l| (0..12).map(|_| (f64::from(l) + stream.normal()) as f32).collect::<Vec<_>>());
-    Set { x: x.collect(), targets: Targets::Labels(labels.clone()), count }
+    Set { x: x.collect::<Vec<f32>>().into(), targets: Targets::Labels(labels.clone()), count }
 }
 
 fn setup(model: Model, optimizer: impl Into<optim::Dynamics>, steps: usize) -> (Problem, SessionData, Vec<f64>) {
@@ -140,7 +140,8 @@ fn evaluations_take_running_statistics() {
     let output = problem.model.apply(&mut g, x, &mut Predicting { weights: w, running: Some(r) });
     let each = Loss::CrossEntropy.each(&mut g, output, y);
     let sum = g.sum_all(each);
-    let x = test.x.iter().map(|&v| f64::from(v)).collect();
+    let Examples::Floats(x) = &test.x else { unreachable!() };
+    let x = x.iter().map(|&v| f64::from(v)).collect();
     let inputs = [weights.to_vec(), running.to_vec(), x, labels.iter().map(|&l| f64::from(l)).collect()];
     let wanted = eval(&g, &[sum], &inputs)[0][0] / 9.0;
     assert!((loss - wanted).abs() < 1e-12, "{loss} {wanted}");
@@ -201,7 +202,7 @@ fn two_masks(noise: Vec<Noise>) -> [Vec<f64>; 2] {
         // The identity, and targets of 0: the gradient of a weight on the diagonal is the square of its factors.
         let mut initial = vec![0.0; 64 * 64];
         (0..64).for_each(|k| initial[65 * k] = 1.0);
-        let one = || Set { x: vec![1.0; 64], targets: Targets::Values(vec![0.0; 64]), count: 1 };
+        let one = || Set { x: vec![1.0; 64].into(), targets: Targets::Values(vec![0.0; 64]), count: 1 };
         let data = SessionData::new(one(), one(), initial, 7);
         let mut lambda = vec![0.0; problem.layout().len()];
         lambda[problem.layout().noise_log].fill(0.0);
@@ -265,7 +266,7 @@ fn an_optimizer_of_ones_own_trains() {
     let dense = Layer::Dense { name: "w".into(), inputs: 1, outputs: 1, bias: false };
     let model = Model::new(vec![dense], &[1]).unwrap();
     let problem = Problem::new(model, Loss::MeanSquaredError, Halving, 3, 1);
-    let one = || Set { x: vec![1.0], targets: Targets::Values(vec![0.0]), count: 1 };
+    let one = || Set { x: vec![1.0].into(), targets: Targets::Values(vec![0.0]), count: 1 };
     let data = SessionData::new(one(), one(), vec![1.0], 0);
     // L = w², of gradient 2 w: w shrinks by 1 − 2 η a.
     let eta: f64 = 0.1;

@@ -4,11 +4,13 @@
 //! hypergradient is the arrays' pulled back by the chain rule.
 
 mod row;
+mod table;
 
 use serde::{Deserialize, Serialize};
 
 use self::row::Holds;
-pub use self::row::{Kind, Names, ROWS, Rate, Row, Start};
+pub use self::row::{Kind, Names, Rate, Row, Start};
+pub use self::table::ROWS;
 use super::{Directions, Estimate, Problem, SolveError, Transform};
 
 /// Hyperparameters of one kind, in unconstrained form.
