@@ -15,15 +15,21 @@ pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// Why an engine could not do what was asked.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what its fields are")]
 pub enum EngineError {
+    /// There is no GPU to use.
     #[error("no usable GPU adapter: {reason}. {mend}")]
     NoAdapter { reason: String, mend: String },
+    /// An array or a program is larger than the device takes (`limit`, in bytes) or than what is left of its memory.
     #[error("out of memory: {what} needs {}{}", mebibytes(*bytes), limit.map(|l| format!(", the limit is {}", mebibytes(l))).unwrap_or_default())]
     OutOfMemory { what: String, bytes: u64, limit: Option<u64> },
+    /// The device is gone, with everything on it: a driver was reset, a GPU unplugged, or a browser took it back.
     #[error("the device was lost: {reason}")]
     DeviceLost { reason: String },
+    /// A driver does not compile a kernel.
     #[error("shader of `{label}` was refused:\n{message}")]
     Shader { label: String, message: String },
+    /// A call that no engine does (of wrong lengths, types or arrays), or one that this driver refuses.
     #[error("the device refused an operation: {message}")]
     Device { message: String },
 }
@@ -59,10 +65,13 @@ slotmap::new_key_type! {
 /// Something recorded into a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// Runs a program on the arrays bound to it.
     Run(BindingId),
     /// Copies a whole array to another of the same length and type.
     Copy {
+        /// The array read.
         from: BufferId,
+        /// The array overwritten.
         to: BufferId,
     },
 }
@@ -70,12 +79,16 @@ pub enum Command {
 /// Values on their way to a device.
 #[derive(Clone, Copy, Debug)]
 pub enum Values<'a> {
+    /// Single floats, for float arrays.
     F32(&'a [f32]),
+    /// Doubles, for arrays of either type: rounded to single by engines that hold such, and exact where words are meant.
     F64(&'a [f64]),
+    /// Words, for word arrays.
     U32(&'a [u32]),
 }
 
 impl Values<'_> {
+    /// Number of values.
     pub fn len(&self) -> usize {
         match self {
             Values::F32(x) => x.len(),
@@ -84,6 +97,7 @@ impl Values<'_> {
         }
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -186,7 +200,9 @@ pub struct EngineInfo {
     pub engine: String,
     /// Name of the adapter, as its driver gives it.
     pub adapter: String,
+    /// What the adapter is reached through, such as `vulkan` or `webgpu`; the number of threads of a processor.
     pub backend: String,
+    /// Name and version of the driver.
     pub driver: String,
     /// Whether a processor stands in for a GPU.
     pub software: bool,
@@ -197,22 +213,30 @@ pub struct EngineInfo {
 /// Counts since the engine was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
+    /// Kernels launched, or loops run.
     pub dispatches: u64,
+    /// Calls of [`Engine::submit`].
     pub submits: u64,
+    /// Calls of [`Engine::read`].
     pub readbacks: u64,
+    /// Arrays made, scratch included.
     pub buffers_created: u64,
     /// Programs bound to arrays: on a GPU, a bind group for each of their kernels.
     pub bindings_made: u64,
     /// Bytes allocated now, scratch included, and the largest that was.
     pub bytes: u64,
+    /// Most bytes allocated at once; see [`Engine::forget_peak`].
     pub peak_bytes: u64,
 }
 
 /// What an engine holds now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
+    /// Arrays of callers; scratch memory is the engine's own.
     pub arrays: usize,
+    /// Programs loaded.
     pub programs: usize,
+    /// Programs bound to arrays.
     pub bindings: usize,
 }
 
@@ -221,10 +245,13 @@ pub struct Holdings {
 /// Only four things wait: loading, reading, finishing, and making the engine itself. What they wait on does not hold
 /// the engine, so that others may use it meanwhile; see [`Device`](crate::rig::Device).
 pub trait Engine {
+    /// Who computes.
     fn info(&self) -> &EngineInfo;
 
+    /// What was done so far.
     fn counters(&self) -> Counters;
 
+    /// What is held now.
     fn holdings(&self) -> Holdings;
 
     /// A new array of zeros.

@@ -13,22 +13,27 @@ use crate::ir::DType;
 
 /// An element as an engine keeps it.
 pub trait Cell: Copy + bytemuck::Zeroable + 'static {
+    /// A value as an array of this type holds it, rounded.
     fn new(dtype: DType, value: f64) -> Self;
 
+    /// The value that it stands for.
     fn value(self, dtype: DType) -> f64;
 }
 
 /// How an engine computes.
 pub trait Arithmetic {
+    /// An element of its arrays.
     type Cell: Cell;
     /// A program made ready to run.
     type Ready: 'static;
 
+    /// Makes a program ready; done once when it is loaded.
     fn prepare(&self, program: &Program) -> Self::Ready;
 
     /// Bytes that a program made ready holds for itself while it runs.
     fn own_bytes(&self, program: &Self::Ready) -> u64;
 
+    /// Runs all dispatches of a program on its arrays.
     fn run(&self, program: &mut Self::Ready, memory: Memory<'_, Self::Cell>);
 }
 
@@ -40,10 +45,12 @@ pub struct Memory<'a, C> {
 }
 
 impl<C> Memory<'_, C> {
+    /// The elements of an array.
     pub fn get(&self, buffer: BufferIndex) -> &[C] {
         &self.arrays[self.places[buffer.0 as usize]].cells
     }
 
+    /// The elements of an array, to be written.
     pub fn get_mut(&mut self, buffer: BufferIndex) -> &mut [C] {
         &mut self.arrays[self.places[buffer.0 as usize]].cells
     }
@@ -92,6 +99,7 @@ struct Binding {
 }
 
 impl<A: Arithmetic> HostEngine<A> {
+    /// An engine without arrays or programs.
     pub fn over(arithmetic: A, info: EngineInfo) -> Self {
         HostEngine {
             arithmetic,

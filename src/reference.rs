@@ -53,6 +53,7 @@ impl Default for ReferenceEngine {
 }
 
 impl ReferenceEngine {
+    /// One without arrays, on the thread that uses it.
     pub fn new() -> Self {
         let info = EngineInfo {
             engine: "reference".to_owned(),

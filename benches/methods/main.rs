@@ -103,11 +103,15 @@ struct Training {
 
 /// A line of a table.
 pub struct Row {
+    /// Name of the method.
     pub method: String,
+    /// Training steps T.
     pub steps: usize,
+    /// Derivatives.
     pub hyperparameters: usize,
-    /// CPU seconds, and those of one training.
+    /// CPU seconds of a hypergradient.
     pub cpu: f64,
+    /// CPU seconds of one training.
     pub training: f64,
     /// Bytes on the device as planned.
     pub planned: u64,
@@ -115,6 +119,7 @@ pub struct Row {
     pub run: Option<Run>,
 }
 
+/// What one run was measured at.
 pub struct Run {
     wall: f64,
     /// The most bytes that the engine held.

@@ -15,11 +15,19 @@ pub type Place = usize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// One training step from the state in one place to another.
-    Step { from: Place, to: Place },
+    Step {
+        /// Where the state is read.
+        from: Place,
+        /// Where the next state is written.
+        to: Place,
+    },
     /// The final state is there: take the outer loss and its gradient.
     Outer,
     /// Pull the cotangent back through the step that leaves the state at this place.
-    Adjoint { at: Place },
+    Adjoint {
+        /// Where the state before the step is.
+        at: Place,
+    },
 }
 
 /// The schedule of one hypergradient: a few numbers, whose actions are computed as they are taken. Place 0 holds the

@@ -63,10 +63,12 @@ impl Directions {
         table.step_by(layers).fold(self, |directions, row| directions.shared(row..row + layers))
     }
 
+    /// Number of directions.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }

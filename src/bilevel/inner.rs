@@ -92,6 +92,7 @@ pub trait Objective {
 /// Why a training has no stationary point to differentiate at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoObjective {
+    /// Why not, after a colon.
     pub reason: &'static str,
     /// What to do instead.
     pub instead: &'static str,
@@ -102,17 +103,22 @@ pub struct NoObjective {
 pub struct Part {
     /// Its name in files.
     pub name: String,
+    /// Where it lies in the state vector.
     pub range: Range<usize>,
+    /// Sizes of its axes, row-major.
     pub shape: Vec<usize>,
 }
 
 /// A part of the hyperparameter vector and how it acts: what a method may be unable to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acting {
+    /// Its name, for records.
     pub name: &'static str,
     /// What messages call it.
     pub what: &'static str,
+    /// Where it lies in the hyperparameter vector.
     pub range: Range<usize>,
+    /// How it acts.
     pub through: Through,
 }
 

@@ -12,9 +12,17 @@ pub enum Transform {
     /// θ = eᵘ, above 0: equal steps are equal factors.
     Log,
     /// θ = low + ln(1 + eᵘ), above `low`.
-    Above { low: f64 },
+    Above {
+        /// The bound.
+        low: f64,
+    },
     /// θ = low + (high − low) / (1 + e⁻ᵘ), between the two.
-    Within { low: f64, high: f64 },
+    Within {
+        /// The lower bound.
+        low: f64,
+        /// The upper bound, which must be larger.
+        high: f64,
+    },
 }
 
 impl Transform {

@@ -22,7 +22,9 @@ use lower::Lowering;
 /// An output of a compiled graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
+    /// What the program calls its buffer.
     pub name: String,
+    /// The value, a node of the graph that is compiled.
     pub node: NodeId,
     /// The input, by position, whose buffer this output takes over: its old value is read before
     /// it is written.
@@ -43,30 +45,39 @@ impl Output {
 
 /// Why a graph could not be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what its fields are")]
 pub enum CompileError {
+    /// An output is to replace an input that the graph does not have.
     #[error("program `{program}`: output `{output}` is to replace input {input}, but there are {inputs} inputs")]
     NoSuchInput { program: String, output: String, input: usize, inputs: usize },
+    /// An output is to replace an input of another length or type.
     #[error(
         "program `{program}`: output `{output}` ({output_is}) cannot replace input `{input}` ({input_is}): \
          length and type must be the same"
     )]
     InPlaceMismatch { program: String, output: String, output_is: String, input: String, input_is: String },
+    /// Two outputs are to replace one input.
     #[error("program `{program}`: outputs `{first}` and `{second}` both replace input `{input}`")]
     InPlaceTwice { program: String, first: String, second: String, input: String },
+    /// An array without elements.
     #[error("program `{program}`: array `{node}` of shape {shape:?} is empty; give every axis at least one element")]
     Empty { program: String, node: String, shape: Vec<usize> },
+    /// An array of 2³¹ elements or more.
     #[error(
         "program `{program}`: array `{node}` of shape {shape:?} has more elements than an index of 31 bits holds; \
          use a smaller batch"
     )]
     TooLarge { program: String, node: String, shape: Vec<usize> },
+    /// A search for the largest of more than [`MAX_EXTENT`] elements.
     #[error(
         "program `{program}`: array `{node}` is the place of the largest of {extent} elements; at most {MAX_EXTENT} are \
          compared"
     )]
     LongSearch { program: String, node: String, extent: usize },
+    /// A node that stands for a tangent outlived the transposition that made it.
     #[error("program `{program}`: a placeholder of a transposition is left in the graph")]
     Hole { program: String },
+    /// What was compiled breaks a rule: a fault of the compiler.
     #[error(transparent)]
     Unsound(#[from] VerifyError),
 }

@@ -24,7 +24,12 @@ pub enum Place {
     /// Given by the caller, written.
     Output(usize),
     /// The caller's input `input` updated in place as output `output`.
-    InPlace { input: usize, output: usize },
+    InPlace {
+        /// Position of the input.
+        input: usize,
+        /// Position of the output.
+        output: usize,
+    },
     /// Scratch memory: slot of [`Program::scratch`].
     Scratch(usize),
 }
@@ -32,10 +37,13 @@ pub enum Place {
 /// One array of a program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buffer {
+    /// In the words of the graph; messages and printed programs call it so.
     pub name: String,
+    /// Type of its elements.
     pub dtype: DType,
     /// Elements (each four bytes on a device).
     pub len: usize,
+    /// Who owns it.
     pub place: Place,
 }
 
@@ -44,6 +52,7 @@ pub struct Buffer {
 pub enum Expr {
     /// A float constant, by its f64 bits.
     Const(u64),
+    /// A word.
     ConstU(u32),
     /// Row-major index of the element within [`Dispatch::domain`].
     Flat,
@@ -55,9 +64,12 @@ pub enum Expr {
     Acc,
     /// An element of a buffer. The index is always in range.
     Load {
+        /// The buffer.
         buffer: BufferIndex,
+        /// Position of the element in it, a word.
         index: ExprId,
     },
+    /// A row of the pointwise table with its arguments.
     Scalar(Scalar, Vec<ExprId>),
 }
 
@@ -72,20 +84,43 @@ pub enum Core {
     /// No loop: the stores alone.
     Map,
     /// Acc = Σ `value` over `extent` (row-major order); floats or words.
-    Reduce { extent: Vec<usize>, value: ExprId },
+    Reduce {
+        /// Sizes of the axes summed over.
+        extent: Vec<usize>,
+        /// The term, of `Coord`, `Reduced` and loads.
+        value: ExprId,
+    },
     /// Acc = first index along `extent` with the largest `value`.
-    ArgMax { extent: usize, value: ExprId },
+    ArgMax {
+        /// Elements compared.
+        extent: usize,
+        /// The element.
+        value: ExprId,
+    },
     /// Acc = Σ `a` · `b` over `extent`. The domain's axes are `batch` axes, then `rows` axes, then
     /// column axes; `a` does not depend on the column axes, `b` not on the row axes.
-    Contract { batch: usize, rows: usize, extent: Vec<usize>, a: ExprId, b: ExprId },
+    Contract {
+        /// Number of batch axes.
+        batch: usize,
+        /// Number of row axes.
+        rows: usize,
+        /// Sizes of the axes summed over.
+        extent: Vec<usize>,
+        /// Left factor of a term.
+        a: ExprId,
+        /// Right factor of a term.
+        b: ExprId,
+    },
 }
 
 /// One value written per element of the domain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Store {
+    /// Where it is written.
     pub buffer: BufferIndex,
     /// Position of the value for domain element i: `offset + i`.
     pub offset: usize,
+    /// What is written.
     pub value: ExprId,
 }
 
@@ -98,23 +133,31 @@ pub struct Store {
 pub struct Dispatch {
     /// What it computes, in the words of the graph.
     pub label: String,
+    /// Sizes of the axes that it has an element for; row-major.
     pub domain: Vec<usize>,
+    /// The loop of each element.
     pub core: Core,
+    /// All expressions of the core and the stores; each stands after its arguments.
     pub exprs: Vec<Expr>,
+    /// What each element writes.
     pub stores: Vec<Store>,
 }
 
 /// A compiled graph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
+    /// Its name, for messages and profiles.
     pub name: String,
+    /// Every array that it touches: inputs, outputs, scratch.
     pub buffers: Vec<Buffer>,
     /// Buffers of the inputs and outputs by position. A buffer may be an input and an output
     /// ([`Place::InPlace`]).
     pub inputs: Vec<BufferIndex>,
+    /// See `inputs`.
     pub outputs: Vec<BufferIndex>,
     /// Bytes of each scratch slot.
     pub scratch: Vec<usize>,
+    /// The launches, in their order.
     pub dispatches: Vec<Dispatch>,
 }
 
@@ -209,12 +252,14 @@ impl Dispatch {
         dtypes
     }
 
+    /// An expression of this dispatch.
     pub fn expr(&self, id: ExprId) -> &Expr {
         &self.exprs[id.0 as usize]
     }
 }
 
 impl Program {
+    /// A buffer of this program.
     pub fn buffer(&self, index: BufferIndex) -> &Buffer {
         &self.buffers[index.0 as usize]
     }

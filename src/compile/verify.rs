@@ -10,8 +10,11 @@ use crate::ir::{DType, Scalar, numel};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("program `{program}`{}: {rule}", dispatch.as_ref().map(|d| format!(", dispatch `{d}`")).unwrap_or_default())]
 pub struct VerifyError {
+    /// Name of the program.
     pub program: String,
+    /// Label of the dispatch that breaks it, if it is one.
     pub dispatch: Option<String>,
+    /// What should hold, with the numbers that do not.
     pub rule: String,
 }
 

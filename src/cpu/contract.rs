@@ -1,5 +1,7 @@
 //! Contractions as matrix products over strided views of the arrays as they lie.
 
+#![allow(unsafe_code, reason = "see the remarks at each place")]
+
 use super::affine::{Affine, Piece, pieces};
 use super::nest::{Nest, Part, Strided, each_index};
 use super::tape::{Arrays, Home};

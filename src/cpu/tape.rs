@@ -1,5 +1,7 @@
 //! Expressions as a list of column operations, and their run over a block.
 
+#![allow(unsafe_code, reason = "see the remarks at each place")]
+
 use std::collections::HashMap;
 
 use super::affine::{Affine, Piece};

@@ -9,10 +9,13 @@ use super::{DataError, Dataset, files, idx};
 pub struct DataSet {
     /// Its name, and that of its folder.
     pub name: &'static str,
+    /// What it is, for people.
     pub title: &'static str,
     /// Where the official files are, each packed with gzip under its name with `.gz`.
     pub source: &'static str,
+    /// Its authors' terms.
     pub licence: &'static str,
+    /// Whom to cite.
     pub citation: &'static str,
     /// Its classes, by label.
     pub classes: [&'static str; 10],
@@ -24,10 +27,15 @@ pub struct DataSet {
 /// checksum.
 #[derive(Clone, Copy, Debug)]
 pub struct OfficialFile {
+    /// Its name, unpacked.
     pub name: &'static str,
+    /// Its length, unpacked.
     pub bytes: u64,
+    /// MD5 of it, unpacked, in hexadecimal.
     pub md5: &'static str,
+    /// Length of the packed file as published.
     pub packed_bytes: u64,
+    /// MD5 of the packed file as published.
     pub packed_md5: &'static str,
 }
 
@@ -38,6 +46,7 @@ const TRAIN_LABELS: &str = "train-labels-idx1-ubyte";
 const TEST_IMAGES: &str = "t10k-images-idx3-ubyte";
 const TEST_LABELS: &str = "t10k-labels-idx1-ubyte";
 
+/// Handwritten digits.
 pub const MNIST: DataSet = DataSet {
     name: "mnist",
     title: "MNIST, handwritten digits: 60,000 images to train on, 10,000 to test on, 28 × 28 pixels",
@@ -77,6 +86,7 @@ pub const MNIST: DataSet = DataSet {
     ],
 };
 
+/// Articles of clothing.
 pub const FASHION_MNIST: DataSet = DataSet {
     name: "fashion-mnist",
     title: "Fashion-MNIST, articles of clothing: 60,000 images to train on, 10,000 to test on, 28 × 28 pixels",
@@ -116,6 +126,7 @@ pub const FASHION_MNIST: DataSet = DataSet {
     ],
 };
 
+/// All of them.
 pub const DATA_SETS: [DataSet; 2] = [MNIST, FASHION_MNIST];
 
 impl DataSet {

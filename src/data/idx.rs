@@ -24,8 +24,11 @@ pub(super) const AGAIN: &str = "download it again from its source (`stackelberg 
 /// Images of one size, one byte a pixel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Images {
+    /// Number of images.
     pub count: usize,
+    /// Height, in pixels.
     pub rows: usize,
+    /// Width, in pixels.
     pub columns: usize,
     /// `[count, rows, columns]`, row-major.
     pub pixels: Vec<u8>,

@@ -75,7 +75,12 @@ pub enum Examples {
     /// Numbers as they are.
     Floats(Vec<f32>),
     /// Bytes, a quarter of the room; by channel, each stands for (byte − mean) / deviation.
-    Bytes { bytes: Vec<u8>, scale: Standardizer },
+    Bytes {
+        /// One a value.
+        bytes: Vec<u8>,
+        /// What each channel's bytes stand for.
+        scale: Standardizer,
+    },
 }
 
 impl Examples {

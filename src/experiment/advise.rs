@@ -18,6 +18,7 @@ use crate::engine::{mebibytes, several};
 /// One way to a hypergradient.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Choice {
+    /// For people: the method and its size.
     pub name: String,
     /// What the setting `method` calls it; none where a run has no such setting.
     pub setting: Option<String>,
@@ -44,6 +45,7 @@ pub struct Advice {
     pub parameters: usize,
     /// Bytes that may be used.
     pub memory_budget: u64,
+    /// All ways, possible or not.
     pub choices: Vec<Choice>,
     /// The one to take.
     pub best: usize,

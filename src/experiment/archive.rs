@@ -11,9 +11,13 @@ const KEY: &str = "stackelberg";
 
 /// A named array: shape, type, little-endian bytes.
 pub struct Tensor {
+    /// No other of the file has it.
     pub name: String,
+    /// Sizes of the axes, row-major.
     pub shape: Vec<usize>,
+    /// Type of an element.
     pub dtype: Dtype,
+    /// The elements in little-endian order, as many as the shape says.
     pub bytes: Vec<u8>,
 }
 

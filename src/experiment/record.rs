@@ -84,6 +84,7 @@ impl Score {
 /// Hyperparameters and how well the network does that is trained with them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Evaluation {
+    /// Values of the hyperparameters by name, as people read them.
     pub hyperparameters: Named,
     /// On all training windows.
     pub train: Score,
@@ -108,8 +109,11 @@ pub struct Trivial {
 /// How well one class is told from the others, each between 0 and 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClassScore {
+    /// What the data set calls it.
     pub name: String,
+    /// Share of the windows taken for this class that are of it.
     pub precision: f64,
+    /// Share of the windows of this class that are taken for it.
     pub recall: f64,
     /// Harmonic mean of precision and recall; 0 if both are.
     pub f1: f64,
@@ -122,6 +126,7 @@ pub struct ClassScore {
 pub struct Classification {
     /// `confusion[true][predicted]`: windows.
     pub confusion: Vec<Vec<u64>>,
+    /// Scores of each class, by label.
     pub classes: Vec<ClassScore>,
     /// Mean of the classes' F1; a class without windows counts as 0.
     pub macro_f1: f64,
@@ -165,6 +170,7 @@ pub struct DeviceRecord {
     pub engine: String,
     /// Name of the adapter, as its driver gives it.
     pub adapter: String,
+    /// What the adapter is reached through, such as `vulkan` or `webgpu`; the number of threads of a processor.
     pub backend: String,
     /// Name and version of the driver.
     pub driver: String,
@@ -187,14 +193,18 @@ impl From<&EngineInfo> for DeviceRecord {
 /// The data that a run learnt from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DataRecord {
+    /// What the data set is called.
     pub name: String,
     /// Hash of all values, labels and subjects, in hexadecimal.
     pub fingerprint: String,
     /// Whether this is the small built-in piece, whose accuracies are not comparable with those
     /// published for the whole data set.
     pub subset: bool,
+    /// Windows trained on.
     pub training_windows: u64,
+    /// Windows of the people that the hyperparameters are chosen on.
     pub validation_windows: u64,
+    /// Windows of the people that only the end result is measured on.
     pub test_windows: u64,
     /// Validation windows that the outer loss is taken on.
     pub outer_windows: u64,
@@ -220,11 +230,16 @@ pub enum Ending {
 pub struct RunResult {
     /// Version of the program.
     pub version: String,
+    /// All settings of the run.
     pub configuration: TuneConfig,
+    /// Seed of everything random; `configuration` has it too.
     pub seed: u32,
+    /// What computed it.
     #[serde(flatten)]
     pub device: DeviceRecord,
+    /// What was learnt from.
     pub data: DataRecord,
+    /// Whether it is done.
     pub ending: Ending,
     /// Outer iterations done.
     pub iterations: u32,

@@ -22,15 +22,35 @@ pub type Observed = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// What happens during a run.
 pub enum Event<'a> {
-    /// `done` of `total` training and adjoint steps of the iteration (counted from 1) are finished.
-    Progress { iteration: u32, done: u64, total: u64 },
+    /// A part of an outer iteration is finished.
+    Progress {
+        /// The outer iteration, from 1.
+        iteration: u32,
+        /// Training and adjoint steps of the iteration that are finished.
+        done: u64,
+        /// Those of the whole iteration.
+        total: u64,
+    },
     /// Training loss of every step of the iteration.
-    InnerLosses { iteration: u32, losses: &'a [f64] },
+    InnerLosses {
+        /// The outer iteration, from 1.
+        iteration: u32,
+        /// One a step.
+        losses: &'a [f64],
+    },
     /// The network trained with the start values.
     Start(&'a Evaluation),
-    /// An outer iteration is finished; from this state the run goes on to the same bits. `weights` are
-    /// the trained network's if its outer loss is the lowest so far.
-    Outer { record: &'a OuterRecord, state: &'a TunerState, result: &'a RunResult, weights: Option<&'a [f32]> },
+    /// An outer iteration is finished.
+    Outer {
+        /// What came of the iteration.
+        record: &'a OuterRecord,
+        /// What the run remembers: from this it goes on to the same bits.
+        state: &'a TunerState,
+        /// The run's outcome if it ended now.
+        result: &'a RunResult,
+        /// The trained network's, if its outer loss is the lowest so far.
+        weights: Option<&'a [f32]>,
+    },
 }
 
 /// Who watches a run.
@@ -49,6 +69,7 @@ pub struct TunerState {
     pub iteration: u32,
     /// The point that the next iteration trains with.
     pub next: Hyperparameters,
+    /// The outer optimiser's state.
     pub adam: OuterAdam,
     /// The best iteration so far, if one was accepted.
     pub best: Option<Best>,
@@ -60,6 +81,7 @@ pub struct TunerState {
     pub seconds: f64,
     /// Kernels launched in all iterations.
     pub dispatches: u64,
+    /// Most bytes on the device at once, in all iterations.
     pub peak_bytes: u64,
 }
 
@@ -79,8 +101,11 @@ impl TunerState {
 /// The hyperparameters with the lowest outer loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
+    /// The outer iteration, from 1.
     pub iteration: u32,
+    /// Its outer loss, which no other has been below.
     pub outer_loss: f64,
+    /// The point that it trained with.
     pub hyperparameters: Hyperparameters,
 }
 
@@ -141,10 +166,12 @@ impl Tuner {
         Ok(Tuner { session, config: config.clone(), sets, data, about, scale, trivial, state, best_weights: None })
     }
 
+    /// The training that it runs.
     pub fn session(&self) -> &Session {
         &self.session
     }
 
+    /// What it remembers between outer iterations.
     pub fn state(&self) -> &TunerState {
         &self.state
     }
@@ -159,6 +186,7 @@ impl Tuner {
         &self.about
     }
 
+    /// What it learns from.
     pub fn data(&self) -> &DataRecord {
         &self.data
     }

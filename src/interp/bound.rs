@@ -21,6 +21,7 @@ const SMALLEST: f64 = f32::MIN_POSITIVE as f64;
 /// What an engine's output must satisfy.
 #[derive(Clone, Debug)]
 pub struct Bounded {
+    /// The exact value of each element, in f64.
     pub value: Vec<f64>,
     /// Largest possible |engine − value|; infinite where nothing is known (a pole or an overflow
     /// within reach, a row at an undecided index). Words are exact where it is 0.
@@ -33,6 +34,7 @@ pub struct Bounded {
 /// An engine's output that stayed within its bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Report {
+    /// Elements compared.
     pub elements: usize,
     /// Elements behind an undecided choice, held only to the wide bound that covers its outcomes.
     pub excluded: usize,
@@ -42,9 +44,12 @@ pub struct Report {
 
 /// An engine's output that cannot be a correct run's.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what its fields are")]
 pub enum Mismatch {
+    /// Not as many values as the graph has.
     #[error("{output}: {got} elements, the graph says {expected}")]
     Length { output: String, got: usize, expected: usize },
+    /// A value outside its bound.
     #[error("{output}[{element}] is {got:e}, which is {error:e} from {value:e}; the bound is {bound:e}")]
     Value { output: String, element: usize, got: f64, value: f64, bound: f64, error: f64 },
 }

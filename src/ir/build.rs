@@ -101,19 +101,23 @@ impl Graph {
         self.scalar(f, &[a, b])
     }
 
+    /// a + b; both broadcast.
     pub fn add(&mut self, a: NodeId, b: NodeId) -> NodeId {
         self.binary(Scalar::Add, a, b)
     }
 
+    /// a − b; both broadcast.
     pub fn sub(&mut self, a: NodeId, b: NodeId) -> NodeId {
         let b = self.neg(b);
         self.add(a, b)
     }
 
+    /// a · b, element by element; both broadcast.
     pub fn mul(&mut self, a: NodeId, b: NodeId) -> NodeId {
         self.binary(Scalar::Mul, a, b)
     }
 
+    /// a / b; both broadcast.
     pub fn div(&mut self, a: NodeId, b: NodeId) -> NodeId {
         let b = self.recip(b);
         self.mul(a, b)
@@ -129,10 +133,12 @@ impl Graph {
         self.binary(Scalar::EqU, a, b)
     }
 
+    /// −x.
     pub fn neg(&mut self, x: NodeId) -> NodeId {
         self.scalar(Scalar::Neg, &[x])
     }
 
+    /// 1 / x.
     pub fn recip(&mut self, x: NodeId) -> NodeId {
         self.scalar(Scalar::Recip, &[x])
     }
@@ -188,6 +194,7 @@ impl Graph {
         }
     }
 
+    /// The same elements in row-major order under another shape of as many.
     pub fn reshape(&mut self, x: NodeId, shape: &[usize]) -> NodeId {
         assert_eq!(numel(self.shape(x)), numel(shape), "reshape {:?} to {shape:?}", self.shape(x));
         if self.shape(x) == shape {
@@ -207,6 +214,7 @@ impl Graph {
         }
     }
 
+    /// Axes in another order: result axis k is argument axis `perm[k]`.
     pub fn permute(&mut self, x: NodeId, perm: &[usize]) -> NodeId {
         if perm.iter().enumerate().all(|(k, &p)| k == p) {
             return x;
@@ -268,6 +276,7 @@ impl Graph {
         self.push(Op::Concat, parts.to_vec(), vec![length], dtype)
     }
 
+    /// The same value, without a derivative.
     pub fn stop_gradient(&mut self, x: NodeId) -> NodeId {
         let (shape, dtype) = (self.shape(x).to_vec(), self.dtype(x));
         self.push(Op::StopGradient, vec![x], shape, dtype)

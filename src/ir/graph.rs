@@ -18,9 +18,13 @@ impl NodeId {
 /// A primitive applied to earlier nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Node {
+    /// The primitive.
     pub op: Op,
+    /// Its arguments.
     pub args: Vec<NodeId>,
+    /// Sizes of the axes of its value; none for a scalar.
     pub shape: Vec<usize>,
+    /// Type of its elements.
     pub dtype: DType,
 }
 
@@ -36,22 +40,27 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// One without nodes.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// All nodes, each after its arguments.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
+    /// One node of this graph.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.index()]
     }
 
+    /// Sizes of the axes of a node's value.
     pub fn shape(&self, id: NodeId) -> &[usize] {
         &self.node(id).shape
     }
 
+    /// Type of a node's elements.
     pub fn dtype(&self, id: NodeId) -> DType {
         self.node(id).dtype
     }

@@ -19,9 +19,13 @@ pub enum ConvFace {
 /// x `[g, n, h, w, cin]`, w `[g, kh, kw, cin, cout]`, y `[g, n, oh, ow, cout]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvGeometry {
+    /// Height and width of x.
     pub input: [usize; 2],
+    /// Height and width of w.
     pub kernel: [usize; 2],
+    /// Height and width of y.
     pub output: [usize; 2],
+    /// Elements of x between neighbours of y, down and across.
     pub stride: [usize; 2],
     /// Zeros before the first element; those after it follow from the sizes.
     pub pad: [usize; 2],
@@ -39,37 +43,47 @@ pub enum Op {
     ConstU(u32),
     /// The coordinate along an axis, as words.
     Iota {
+        /// The axis.
         axis: usize,
     },
     /// A tangent while a graph is being transposed; never outlives that.
     Hole(usize),
 
     // Pointwise.
+    /// A row of the pointwise table, at each index.
     Scalar(Scalar),
 
     // Linear in their one argument.
     /// Argument axis k lies along result axis `axes[k]` (increasing); size-1 axes of the argument
     /// stretch.
     Broadcast {
+        /// Result axis of each argument axis.
         axes: Vec<usize>,
     },
     /// Sum over the axes, which vanish.
     Sum {
+        /// The axes, increasing.
         axes: Vec<usize>,
     },
+    /// The same elements in row-major order under another shape.
     Reshape,
     /// Result axis k is argument axis `perm[k]`.
     Permute {
+        /// Argument axis of each result axis.
         perm: Vec<usize>,
     },
     /// Elements `start + k·step` along each axis; the shape says how many.
     Slice {
+        /// First element along each axis.
         start: Vec<usize>,
+        /// Distance of neighbours along each axis.
         step: Vec<usize>,
     },
     /// Argument element k lands at `start + k·step`; zero elsewhere. The transpose of `Slice`.
     Pad {
+        /// Place of the first element along each axis.
         start: Vec<usize>,
+        /// Distance of neighbours along each axis.
         step: Vec<usize>,
     },
     /// Value passes, derivative does not.
@@ -80,10 +94,14 @@ pub enum Op {
     Concat,
     /// Batched matrix product `[g, m, k] · [g, k, n]`; a flag says an operand is stored transposed.
     MatMul {
+        /// For the left and the right operand.
         transpose: [bool; 2],
     },
+    /// One face of a convolution.
     Conv {
+        /// Which of the three slots it yields.
         face: ConvFace,
+        /// Its sizes.
         geometry: ConvGeometry,
     },
 
@@ -95,6 +113,7 @@ pub enum Op {
     // Index-valued.
     /// Lowest index of the largest element along an axis, which vanishes.
     ArgMax {
+        /// The axis.
         axis: usize,
     },
 }

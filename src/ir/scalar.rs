@@ -6,16 +6,23 @@ use crate::rng;
 /// A function of scalars, applied at each index. Unless noted, arguments and result are floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scalar {
+    /// a + b.
     Add,
+    /// a · b.
     Mul,
+    /// −x.
     Neg,
     /// 1 / x.
     Recip,
+    /// eˣ.
     Exp,
+    /// Natural logarithm; −∞ at 0, NaN below.
     Log,
     /// Square root; its derivative at 0 is 0.
     Sqrt,
+    /// Hyperbolic tangent.
     Tanh,
+    /// 1 / (1 + e⁻ˣ).
     Sigmoid,
     /// log(1 + exp x) without overflow.
     Softplus,
@@ -29,16 +36,19 @@ pub enum Scalar {
     NonFinite,
     /// u32 → float.
     ToFloat,
-    /// u32 arithmetic, wrapping.
+    /// a + b of words, modulo 2³².
     AddU,
+    /// a − b of words, modulo 2³².
     SubU,
+    /// a · b of words, modulo 2³².
     MulU,
     /// u32 quotient; the divisor is never 0.
     DivU,
     /// u32 remainder; the divisor is never 0.
     RemU,
-    /// u32 comparisons → condition.
+    /// a < b of words → condition.
     LtU,
+    /// a = b of words → condition.
     EqU,
     /// Both conditions hold.
     AndU,

@@ -16,13 +16,18 @@ pub const FILES: [(&str, &str); 6] = [
 
 /// A template that cannot be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what its fields are")]
 pub enum TemplateError {
+    /// A file is imported that `shaders/` does not have.
     #[error("there is no shader file `{0}`")]
     UnknownFile(String),
+    /// A hook's end is missing.
     #[error("`{file}`, line {line}: hook `{hook}` has no `// #end`")]
     Unclosed { file: String, line: usize, hook: String },
+    /// A hook is left as it stands in the file.
     #[error("`{file}`, line {line}: nothing replaces hook `{hook}`")]
     Unfilled { file: String, line: usize, hook: String },
+    /// A text is given for a hook that the file does not have.
     #[error("`{file}` has no hook `{hook}`")]
     UnknownHook { file: String, hook: String },
 }

@@ -6,12 +6,16 @@ use crate::ir::numel;
 /// Elements that one invocation computes, and steps of the innermost reduced axis taken at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tile {
+    /// Rows of a contraction.
     pub rows: usize,
+    /// Columns of a contraction.
     pub columns: usize,
+    /// Steps along the sum, 1 or 4.
     pub steps: usize,
 }
 
 impl Tile {
+    /// A single element.
     pub const ONE: Tile = Tile { rows: 1, columns: 1, steps: 1 };
 
     /// Rows and columns of the tile, row by row.
@@ -23,7 +27,9 @@ impl Tile {
 /// What the kernels are written for: a GPU, or a processor that stands in for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
+    /// Thousands of threads that share registers.
     Gpu,
+    /// A few cores with vector registers: llvmpipe, SwiftShader.
     Processor,
 }
 

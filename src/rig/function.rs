@@ -6,7 +6,9 @@ use crate::ir::{DType, Graph, NodeId, Scalar};
 /// An array that is kept on the device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
+    /// Its name on the [`Rig`](super::Rig): programs find it by that of their ports.
     pub name: String,
+    /// Type of its elements.
     pub dtype: DType,
     /// Elements, of four bytes each.
     pub len: usize,
@@ -21,8 +23,11 @@ impl Array {
 
 /// A graph with its outputs.
 pub struct Function {
+    /// Its name on the [`Rig`](super::Rig).
     pub name: &'static str,
+    /// What is computed. The names of its inputs are those of arrays.
     pub graph: Graph,
+    /// What is written, under the names of arrays.
     pub outputs: Vec<Output>,
 }
 

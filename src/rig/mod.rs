@@ -26,17 +26,24 @@ use web_time::Instant;
 
 /// Why a rig did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what its fields are")]
 pub enum RigError {
+    /// The device.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A graph that is no program.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// Not as many values as an array has elements.
     #[error("{array} is given {given} values and takes {wanted}")]
     Length { array: String, given: usize, wanted: usize },
+    /// An array is read or written that was not declared.
     #[error("no array is called `{0}`: what programs read and write is declared by name before it is used")]
     NoArray(String),
+    /// A program is bound that was not loaded.
     #[error("no program is called `{0}`: it has to be loaded before it is bound")]
     NoProgram(String),
+    /// A [`Monitor`] asked to stop.
     #[error("stopped on request")]
     Stopped,
 }

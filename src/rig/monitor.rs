@@ -5,7 +5,9 @@ use crate::engine::LocalFuture;
 /// Whether to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
+    /// Run the next segment.
     Continue,
+    /// End with an error that says so.
     Stop,
 }
 
@@ -32,7 +34,9 @@ impl Monitor for Unattended {
 /// How far a sweep is: actions before the present part, and of the whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
+    /// Actions done.
     pub done: u64,
+    /// Actions of the whole.
     pub total: u64,
 }
 

@@ -231,6 +231,7 @@ pub struct Advice {
 #[derive(Debug, Clone, PartialEq, Serialize, Tsify)]
 #[serde(rename_all = "camelCase")]
 pub struct Choice {
+    /// For people: the method and its size.
     pub name: String,
     /// What the setting `method` calls it; none where a run has no such setting.
     pub setting: Option<String>,
@@ -473,6 +474,7 @@ pub struct CheckReport {
     pub device: CheckPart,
     /// How the settings show that they lie past the edge of stability, if they do.
     pub edge: Option<Edge>,
+    /// What both parts come to.
     pub outcome: Outcome,
 }
 

@@ -16,7 +16,9 @@ use super::{Directions, Estimate, Problem, SolveError, Transform};
 /// Hyperparameters of one kind, in unconstrained form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
+    /// What these are.
     pub kind: Kind,
+    /// From the unconstrained values to those that people read.
     pub transform: Transform,
     /// Unconstrained values, as many as [`Kind::count`] says.
     pub values: Vec<f64>,
@@ -47,6 +49,7 @@ impl Group {
 /// All hyperparameters of a problem, tuned ones and fixed ones.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hyperparameters {
+    /// Each kind at most once.
     pub groups: Vec<Group>,
 }
 

@@ -18,6 +18,7 @@ use crate::rig::{Array, Function, Monitor, Progress, Rig};
 /// Converges where training does, at the same rate; q is kept for the next estimate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FixedPoint {
+    /// Iterations of the adjoint.
     pub iterations: usize,
     /// Whether a solution is the next one's start.
     pub warm_start: bool,

@@ -17,7 +17,9 @@ use crate::rig::{Array, Function, Monitor, Progress, Quiet, Rig};
 /// linear system there. The estimate's residual says how well.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Implicit {
+    /// How the linear system is solved.
     pub solver: Solver,
+    /// Its iterations; with [`Until`] those of one attempt.
     pub iterations: usize,
     /// δ in (H + δI) q = ∇_w E.
     pub damping: f64,

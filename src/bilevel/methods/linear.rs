@@ -18,7 +18,10 @@ pub enum Solver {
     NormalEquations,
     /// q ← q + rate (b − H q): from zero, as many terms of Neumann's series as iterations. Converges
     /// for ‖I − rate H‖ < 1.
-    Neumann { rate: f64 },
+    Neumann {
+        /// The factor, above 0.
+        rate: f64,
+    },
 }
 
 /// A product with H and the program that uses it.

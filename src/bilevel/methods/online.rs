@@ -22,6 +22,7 @@ pub struct Online {
 }
 
 impl Online {
+    /// That method, from the second estimate on from where the last training ended.
     pub fn new(method: impl Into<Box<dyn Method>>) -> Self {
         Online { method: method.into(), goes_on: false }
     }

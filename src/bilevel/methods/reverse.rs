@@ -14,6 +14,7 @@ use crate::rig::{Array, Function, Monitor, Progress};
 /// Exact for all hyperparameters; keeps training states or, within a byte budget, computes them again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reverse {
+    /// Which states are kept.
     pub memory: Memory,
 }
 

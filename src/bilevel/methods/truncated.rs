@@ -17,6 +17,7 @@ use crate::rig::{Array, Function, Monitor};
 pub struct Truncated {
     /// Steps K that are differentiated; more than the problem has are all.
     pub last: usize,
+    /// Which states of those steps are kept.
     pub memory: Memory,
 }
 

@@ -5,8 +5,11 @@ use serde::{Deserialize, Serialize};
 /// Decay rates and ε, which stands outside the root.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adam {
+    /// Decay rate β₁ of the mean of derivatives, from 0 and below 1.
     pub beta1: f64,
+    /// Decay rate β₂ of the mean of their squares, from 0 and below 1.
     pub beta2: f64,
+    /// ε, above 0.
     pub epsilon: f64,
 }
 

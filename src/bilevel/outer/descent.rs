@@ -10,6 +10,7 @@ use super::adam::{Adam, Moments};
 pub enum Rule {
     /// u ← u − rate · h.
     GradientDescent,
+    /// Adam, its direction scaled by the rate.
     Adam(Adam),
 }
 

@@ -15,7 +15,12 @@ pub enum Loss {
     MeanSquaredError,
     /// One's own, of outputs and targets `[n, …]` (words where they are labels): its value for each
     /// example, `[n]`.
-    Own { labels: bool, each: fn(&mut Graph, NodeId, NodeId) -> NodeId },
+    Own {
+        /// Whether targets are labels.
+        labels: bool,
+        /// From outputs and targets to the losses.
+        each: fn(&mut Graph, NodeId, NodeId) -> NodeId,
+    },
 }
 
 impl Loss {
@@ -95,8 +100,11 @@ impl fmt::Debug for Regularizer {
 /// The training loss: mean over the batch of weight · loss, plus ½ Σ over layers of
 /// exp(l2_log) ‖kernel‖².
 pub struct TrainingLoss<'a> {
+    /// The model.
     pub model: &'a Model,
+    /// Where its layers' parameters lie.
     pub map: ParameterMap,
+    /// Loss of an example.
     pub loss: Loss,
     /// Log penalties `[parameter layers]`.
     pub l2_log: Option<NodeId>,

@@ -26,6 +26,7 @@ pub enum Source {
 /// penalties and the regularizer; the outer loss the mean over the validation set of the outer loss.
 #[derive(Clone, Debug)]
 pub struct Problem {
+    /// What is trained.
     pub model: Model,
     /// What bytes stand for where examples are bytes (the scale of the training set); `None` where they are numbers.
     pub bytes: Option<Standardizer>,
@@ -88,6 +89,7 @@ impl Layout {
         self.initial_weights.end
     }
 
+    /// Whether there is no hyperparameter at all.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -194,6 +196,7 @@ impl Problem {
         (numel(shape) != 1).then(|| format!("a regularizer is one number, and this one has the shape {shape:?}"))
     }
 
+    /// Where each array lies for this problem.
     pub fn layout(&self) -> Layout {
         let layers = self.model.parameter_layers();
         let mut end = 0;

@@ -12,8 +12,11 @@ use crate::rng::split_seed;
 /// Examples with their targets, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Set {
+    /// Examples `[count, …]`, each of the shape of the model's input.
     pub x: Examples,
+    /// What the outputs are held to.
     pub targets: Targets,
+    /// Number of examples.
     pub count: usize,
 }
 
@@ -87,6 +90,7 @@ fn not_finite(values: &[f32]) -> Option<(usize, f32)> {
 /// What a session needs besides the problem.
 #[derive(Clone, Debug)]
 pub struct SessionData {
+    /// The set of the inner loss.
     pub train: Set,
     /// The set of the outer loss.
     pub validation: Set,

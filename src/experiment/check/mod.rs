@@ -39,13 +39,16 @@ use crate::rng::{Purpose, Stream};
 /// Why nothing could be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
+    /// The run that is checked cannot be prepared.
     #[error(transparent)]
     Tune(#[from] TuneError),
+    /// Training does not end in finite numbers, so there is no derivative.
     #[error(
         "training diverges at these hyperparameters, so there is no hypergradient to check. Start from a smaller \
          learning rate or smaller penalties"
     )]
     Diverged,
+    /// A point of other hyperparameters than those tuned.
     #[error("the hyperparameters to check at are not those that the configuration tunes")]
     Point,
 }

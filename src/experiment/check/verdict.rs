@@ -11,6 +11,7 @@ pub struct Answer {
     pub method: String,
     /// The engine that computed it.
     pub engine: String,
+    /// The derivatives, one a direction.
     pub values: Vec<f64>,
     /// How far each may be off though nothing is wrong.
     pub uncertainty: Vec<f64>,
@@ -27,6 +28,7 @@ pub enum Verdict {
     Agree,
     /// They may differ by so much that agreeing says nothing.
     Unsettled,
+    /// They differ by more than they may.
     Disagree,
 }
 
@@ -79,6 +81,7 @@ pub enum Outcome {
 pub struct Answers {
     /// How much of the settings was gone through.
     pub size: Size,
+    /// Outer loss E at the point.
     pub outer_loss: f64,
     /// Reverse mode, forward mode and, in f64, differences.
     pub answers: Vec<Answer>,
@@ -107,7 +110,9 @@ impl Answers {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnDevice {
+    /// Its training ended in finite numbers.
     Answered {
+        /// What it gave.
         #[serde(flatten)]
         answers: Answers,
         /// By how much neighbouring points' hypergradients scatter, over the length of one.
@@ -116,7 +121,10 @@ pub enum OnDevice {
         edge: Option<Edge>,
     },
     /// Its training diverges, here or beside here.
-    Diverged { size: Size },
+    Diverged {
+        /// How much of the settings was gone through.
+        size: Size,
+    },
 }
 
 /// How a point shows that it lies past the edge of stability.
@@ -144,6 +152,7 @@ pub struct GradientCheck {
     pub exact: Answers,
     /// None where there is no device besides.
     pub device: Option<OnDevice>,
+    /// What both parts come to.
     pub outcome: Outcome,
 }
 

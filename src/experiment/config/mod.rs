@@ -29,10 +29,28 @@ use crate::nn::optim::{Dynamics, Momentum};
 pub enum ConfigError {
     /// The text is not TOML, or has a key or a type that a configuration does not have.
     #[error("line {line}, column {column}: {message}")]
-    Toml { message: String, line: usize, column: usize, span: Range<usize> },
+    Toml {
+        /// What is wrong, in the words of the parser.
+        message: String,
+        /// Line, from 1.
+        line: usize,
+        /// Column, in characters from 1.
+        column: usize,
+        /// The place in the text, in bytes.
+        span: Range<usize>,
+    },
     /// A setting is outside its range.
     #[error("`{field}` is {value}, but must be {must}. {mend}")]
-    Value { field: &'static str, value: String, must: String, mend: String },
+    Value {
+        /// Name of the setting in files.
+        field: &'static str,
+        /// What it is set to.
+        value: String,
+        /// What it must be, after "but must be".
+        must: String,
+        /// What to do, in a sentence.
+        mend: String,
+    },
 }
 
 /// All settings of a tuning run. Two runs with equal settings on the same device give the same bits.

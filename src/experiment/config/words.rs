@@ -1,6 +1,8 @@
 //! What settings mean, said once: the help of the command line, the schema of configurations and the formulas in
 //! docs/choosing.md are these texts. Tests hold them against what is computed.
 
+#![expect(missing_docs, reason = "each constant is the text that documents its setting")]
+
 use super::{TuneConfig, rows};
 use crate::data::har::{TEST_SUBJECTS, VALIDATION_SUBJECTS};
 

@@ -12,13 +12,18 @@ use crate::nn::Layer;
 
 /// A case that cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what its fields are")]
 pub enum CaseError {
+    /// A file of the case cannot be opened.
     #[error("cannot read {path}: {source}. A case is a directory with case.json and tensors.safetensors")]
     Read { path: PathBuf, source: std::io::Error },
+    /// A file of the case is not what it should be.
     #[error("{path}: {problem}")]
     Format { path: PathBuf, problem: String },
+    /// The case lacks an array that its kind reads.
     #[error("case {case} has no input `{input}`")]
     MissingInput { case: String, input: String },
+    /// What the case says of itself does not fit together, or is something that nobody here reads.
     #[error("case {case}: {problem}")]
     Inconsistent { case: String, problem: String },
 }
@@ -26,19 +31,27 @@ pub enum CaseError {
 /// An array of a case. Words are exact integers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
+    /// Sizes of the axes, row-major; none for a scalar.
     pub shape: Vec<usize>,
+    /// Type that an engine holds it in.
     pub dtype: DType,
+    /// The elements in f64.
     pub data: Vec<f64>,
 }
 
 /// What `case.json` says of one output.
 #[derive(Clone, Debug, Deserialize)]
 pub struct OutputSpec {
+    /// Relative part of the tolerance: see [`compare`](super::compare).
     pub tol_rel: f64,
+    /// Absolute part of the tolerance, in the units of the output.
     pub tol_abs: f64,
+    /// Largest relative error that the reference itself has in f32.
     pub f32_rel_err_max: f64,
+    /// Whether it is zero by construction, so that only the absolute part counts.
     #[serde(default)]
     pub zero: bool,
+    /// Whether the reference is off by more than 1 % in f32, so that the output says little of an engine in f32.
     #[serde(default)]
     pub ill_conditioned_f32: bool,
 }
@@ -46,11 +59,15 @@ pub struct OutputSpec {
 /// One case.
 #[derive(Clone, Debug)]
 pub struct Case {
+    /// Name of its directory.
     pub name: String,
+    /// What is computed: one of the kinds of [`is_supported`](super::is_supported), or one of later versions.
     pub kind: String,
     /// The whole of `case.json`.
     pub meta: Value,
+    /// Arrays that it starts from.
     pub inputs: BTreeMap<String, Array>,
+    /// What is said of each output.
     pub outputs: BTreeMap<String, OutputSpec>,
     /// Expected values in f64.
     pub expected: BTreeMap<String, Array>,

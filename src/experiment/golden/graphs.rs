@@ -13,8 +13,11 @@ use crate::nn::{Model, Padding, functions as f};
 
 /// A case as one graph: its inputs' values in order, and its outputs by the names of `case.json`.
 pub struct CaseGraph {
+    /// The function.
     pub graph: Graph,
+    /// Values of the inputs.
     pub inputs: Vec<Array>,
+    /// What to compare.
     pub outputs: Vec<(String, NodeId)>,
 }
 

@@ -23,8 +23,10 @@ use crate::rig::Device;
 /// Why a case gave no outputs.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// The case is not one, or is of a kind that cannot be run.
     #[error(transparent)]
     Case(#[from] CaseError),
+    /// An engine could not run it.
     #[error(transparent)]
     Solve(#[from] SolveError),
 }
@@ -85,12 +87,15 @@ async fn run_graph(name: &str, function: CaseGraph, device: &Device) -> Result<B
 /// or holds NaN are not finite, which JSON shows as `null`; such an output has not passed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
+    /// Name of the output in `case.json`.
     pub name: String,
     /// ‖ours − reference‖ / ‖reference‖.
     pub rel_err: f64,
+    /// Relative tolerance, which such errors are held to.
     pub tol_rel: f64,
     /// `rel_err` over the error of a float32 run of the reference; 0 where that was exact.
     pub ratio: f64,
+    /// Whether it is within its tolerances.
     pub passed: bool,
 }
 

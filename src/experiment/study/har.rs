@@ -24,8 +24,11 @@ pub(super) const DATA: &str = "UCI HAR, built in";
 /// A way to choose hyperparameters, and the problem to choose them for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HarTrial {
+    /// How its hyperparameters are chosen.
     pub method: Method,
+    /// The problem, its start values and its seed.
     pub config: TuneConfig,
+    /// What is done to the training labels.
     pub mislabelled: Mislabelled,
 }
 
@@ -47,6 +50,7 @@ pub enum Method {
 /// What happens to the training labels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mislabelled {
+    /// The labels are those of the data.
     None,
     /// This share of the training windows gets another label.
     Share(f64),

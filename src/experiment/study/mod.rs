@@ -53,6 +53,7 @@ pub enum Budget {
 
 /// A question and the trials that answer it.
 pub struct Study {
+    /// What `experiment NAME` calls it.
     pub name: &'static str,
     /// What it asks, in a sentence.
     pub question: &'static str,
@@ -60,6 +61,7 @@ pub struct Study {
     pub source: &'static str,
     /// The data that it needs.
     pub data: &'static str,
+    /// What there is to run with so much time, in order.
     pub trials: fn(Budget) -> Vec<Trial>,
     /// The label along which charts run.
     pub along: &'static str,
@@ -80,7 +82,9 @@ pub type Labels = BTreeMap<String, String>;
 /// Something to do, whose outcome is a row of numbers.
 #[derive(Clone)]
 pub struct Trial {
+    /// What makes it unlike the others.
     pub labels: Labels,
+    /// What it does.
     pub work: Rc<dyn Work>,
 }
 
@@ -132,14 +136,18 @@ impl Study {
 /// What a trial came to: a line of a study's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
+    /// Name of the study.
     pub study: String,
+    /// Labels of the trial.
     pub labels: Labels,
     /// Losses are means over examples, accuracies and shares lie between 0 and 1. What is not finite is not there.
     #[serde(deserialize_with = "finite")]
     pub metrics: Named,
     /// Wall time.
     pub seconds: f64,
+    /// Version of the program.
     pub version: String,
+    /// What computed it.
     #[serde(flatten)]
     pub device: DeviceRecord,
 }

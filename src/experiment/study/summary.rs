@@ -12,6 +12,7 @@ const SCORES: [&str; 2] = ["test_loss", "test_accuracy"];
 /// What the outcomes of a study say together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
+    /// In the order of the outcomes' labels.
     pub rows: Vec<Row>,
     /// What to know before rows are compared: outcomes that do not count, other versions, several devices.
     pub remarks: Vec<String>,
@@ -20,8 +21,11 @@ pub struct Summary {
 /// Outcomes that differ in nothing but their seed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
+    /// Name of the study.
     pub study: String,
+    /// Labels that its outcomes have in common: all but the seed.
     pub labels: Labels,
+    /// Of each metric.
     pub metrics: BTreeMap<String, Statistic>,
     /// How many of them there are, each seed counted once.
     pub seeds: usize,
@@ -34,9 +38,11 @@ pub struct Row {
 /// A metric over the seeds that have it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Statistic {
+    /// Mean over the outcomes that have the metric.
     pub mean: f64,
     /// Standard deviation of the sample; 0 for a single value.
     pub deviation: f64,
+    /// Outcomes that have the metric.
     pub count: usize,
 }
 
