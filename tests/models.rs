@@ -271,7 +271,7 @@ fn an_optimizer_of_ones_own_trains() {
     // L = w², of gradient 2 w: w shrinks by 1 − 2 η a.
     let eta: f64 = 0.1;
     let wanted = (1.0 - 2.0 * eta * 2.0) * (1.0 - 2.0 * eta) * (1.0 - eta);
-    let (hypergradient, loss) = estimate(&problem, &data, &vec![eta.ln(); 3], Memory::StoreAll).unwrap();
+    let (hypergradient, loss) = estimate(&problem, &data, &[eta.ln(); 3], Memory::StoreAll).unwrap();
     assert!((loss - wanted * wanted).abs() < 1e-12, "{loss} {}", wanted * wanted);
     let slope = 2.0 * loss * -4.0 * eta / (1.0 - 4.0 * eta);
     assert!((hypergradient[0] - slope).abs() < 1e-12, "{} {slope}", hypergradient[0]);
