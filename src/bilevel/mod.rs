@@ -29,7 +29,7 @@ pub use error::{Refusal, SolveError};
 pub use inner::Inner;
 pub use method::{Counts, Estimate, Memory, Method, Room};
 pub use methods::{FixedPoint, Forward, Implicit, Online, RealTime, Reverse, Solver, Truncated, Until};
-pub use outer::{Adam, Hoag};
+pub use outer::{Adam, Hoag, OuterOptimizer};
 pub use pace::Pace;
 pub use quadratic::{Quadratic, QuadraticForm};
 pub use session::Session;
