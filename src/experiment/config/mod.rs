@@ -5,6 +5,7 @@ mod check;
 mod choices;
 mod differentiation;
 mod source;
+pub mod usual;
 pub mod words;
 
 use std::ops::Range;
