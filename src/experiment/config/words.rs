@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use crate::bilevel::hyperparameters::Kind;
     use crate::bilevel::{Loss, ParameterMap, TrainingLoss};
-    use crate::experiment::config::usual_hyperparameters;
+    use crate::experiment::config::{TuneConfig, usual_hyperparameters};
     use crate::interp::eval;
     use crate::ir::{DType, Graph};
     use crate::nn::optim::{self, Adam, Optimizer, named};

@@ -40,6 +40,7 @@ mod tests {
 
     use super::*;
     use crate::data::DataError;
+    use crate::experiment::error::TuneError;
 
     #[test]
     fn trials_are_distinct_and_their_settings_sound() {
