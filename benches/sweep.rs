@@ -20,7 +20,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let option = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1).cloned());
     let steps = option("--steps").map_or(200, |s| s.parse().expect("--steps takes a number"));
-    let network = if option("--network").as_deref() == Some("paper") { Network::Paper } else { Network::Narrow };
+    let network = if option("--network").as_deref() == Some("paper") { Network::PAPER } else { Network::NARROW };
     let repeat: usize = option("--repeat").map_or(3, |s| s.parse().expect("--repeat takes a number"));
     let device = option("--device").unwrap_or_else(|| "auto".to_owned());
     let config = TuneConfig { steps, network, ..TuneConfig::default() };
@@ -28,7 +28,7 @@ fn main() {
     let source = builtin::full().expect("the built-in data are whole");
     let split = Split::by_people(&source, &config.split).and_then(Split::standardized);
     let (split, _) = split.expect("the built-in data have the usual people");
-    let problem = problem(&config, &split.sizes());
+    let problem = problem(&config, &split.sizes()).unwrap();
     let data = SessionData {
         train: set(&split.train),
         validation: set(&outer_windows(&split.validation, &config)),

@@ -60,7 +60,7 @@ impl Slope {
 }
 
 fn problem(config: &TuneConfig) -> Problem {
-    setup::problem(config, &Split::by_people(&source(), &config.split).unwrap().sizes())
+    setup::problem(config, &Split::by_people(&source(), &config.split).unwrap().sizes()).unwrap()
 }
 
 impl<E: Engine + 'static> Spoilt<E> {
@@ -315,7 +315,7 @@ fn a_derivative_of_zero_is_no_matter() {
 /// Past the edge of stability the modes still agree, and neighbouring points or the size of the derivatives tell.
 #[test]
 fn past_the_edge_of_stability_the_gradient_is_exact_and_of_no_use() {
-    let config = TuneConfig { steps: 100, learning_rate: 0.05, momentum: 0.95, batch: 16, ..small() };
+    let config = TuneConfig { steps: 100, learning_rate: 0.05, momentum: Some(0.95), batch: 16, ..small() };
     let check = check(&config, &f64s(), Some(&cpu()));
     assert_eq!(check.outcome, Outcome::Edge, "{check:#?}");
     if let Some(OnDevice::Answered { edge, .. }) = check.device {

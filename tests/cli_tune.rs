@@ -446,7 +446,10 @@ fn wrong_settings_name_the_field_and_the_way_out() {
         ("--optimizer adam --betas 0.9,1", ["`betas` is 1", "two numbers above 0"]),
         ("--betas 0.9", ["0.9", "two numbers with a comma"]),
         ("--betas 0.8,0.99", ["`betas` is 0.8,0.99", "take optimizer adam"]),
-        ("--optimizer sgd --momentum 0.9", ["`momentum` is 0.9", "This optimizer has none"]),
+        (
+            "--optimizer sgd --momentum 0.9",
+            ["`momentum` is 0.9", "has no momentum: take optimizer momentum, heavy-ball or nesterov"],
+        ),
         ("--example-weight-rate 1", ["`example_weight_rate` is 1", "name example-weights"]),
         ("--hyperparameters lr,lr", ["`hyperparameters` is lr,lr", "each once"]),
     ];

@@ -2,8 +2,8 @@
 
 mod data_support;
 
-use stackelberg::data::har::{self, WINDOW, uci_har};
-use stackelberg::data::{self, DataError, Dataset, Split, SubjectSplit};
+use stackelberg::data::har::{self, WINDOW, builtin, uci_har};
+use stackelberg::data::{DataError, Dataset, Split, SubjectSplit};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::Path;

@@ -155,9 +155,9 @@ impl Bench {
 
     /// The narrow network without dropout, for which there is no stationary point.
     fn problem(&self, steps: usize, weights: bool) -> (Problem, SessionData, Vec<f64>) {
-        let mut config = TuneConfig { steps: steps as u32, dropout: 0.0, ..TuneConfig::default() };
+        let mut config = TuneConfig { steps: steps as u32, dropout: Some(0.0), ..TuneConfig::default() };
         config.hyperparameters.extend(weights.then_some(Kind::ExampleWeights));
-        let problem = problem(&config, &self.split.sizes());
+        let problem = problem(&config, &self.split.sizes()).unwrap();
         let data = SessionData {
             train: set(&self.split.train),
             validation: set(&outer_windows(&self.split.validation, &config)),

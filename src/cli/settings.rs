@@ -31,7 +31,7 @@ pub struct Settings {
     #[arg(long, help = about("task", words::TASK))]
     task: Option<Task>,
 
-    #[arg(long, help = about("network", words::NETWORK))]
+    #[arg(long, value_name = "NAME|FILE", value_parser = str::parse::<Network>, help = about("network", words::NETWORK))]
     network: Option<Network>,
 
     #[arg(long, value_name = "T", help = about("steps", words::STEPS))]
@@ -119,7 +119,7 @@ pub fn option(key: &str) -> String {
 
 /// Hyperparameters by name.
 fn kinds() -> impl TypedValueParser<Value = Kind> {
-    let of_networks = || Kind::ALL.into_iter().filter(|kind| *kind != Kind::Regularizer);
+    let of_networks = || Kind::of_configurations();
     let named = move |name: String| of_networks().find(|kind| kind.name() == name).expect("a possible value");
     PossibleValuesParser::new(of_networks().map(Kind::name)).map(named)
 }
@@ -214,7 +214,7 @@ impl Settings {
     /// run has in its place.
     pub fn refused(&self, run: &TuneConfig) -> Option<(String, String)> {
         let given = toml::Table::try_from(self).expect("settings are plain values");
-        let before = toml::Table::try_from(run).expect("settings are plain values");
+        let before = toml::Table::try_from(run.filled()).expect("settings are plain values");
         given.iter().filter(|(key, _)| !FREE.contains(&key.as_str())).find_map(|(key, value)| {
             let (path, was) = match key.strip_suffix("_subjects") {
                 Some(part) => (format!("split.{part}"), before.get("split").and_then(|split| split.get(part))),
@@ -248,13 +248,13 @@ impl Settings {
             method: pick(&self.method, base.method),
             hyperparameters: pick(&self.hyperparameters, unnamed),
             learning_rate: pick(&self.learning_rate, base.learning_rate),
-            momentum: pick(&self.momentum, base.momentum),
-            betas: pick(&self.betas, base.betas),
-            epsilon: pick(&self.epsilon, base.epsilon),
+            momentum: self.momentum.or(base.momentum),
+            betas: self.betas.or(base.betas),
+            epsilon: self.epsilon.or(base.epsilon),
             l2: pick(&self.l2, base.l2),
             outer_rate: pick(&self.outer_rate, base.outer_rate),
-            example_weight_rate: pick(&self.example_weight_rate, base.example_weight_rate),
-            dropout: pick(&self.dropout, base.dropout),
+            example_weight_rate: self.example_weight_rate.or(base.example_weight_rate),
+            dropout: self.dropout.or(base.dropout),
             jitter: pick(&self.jitter, base.jitter),
             scaling: pick(&self.scaling, base.scaling),
             patience: pick(&self.patience, base.patience),
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_what_was_given() {
-        let run = TuneConfig { momentum: 0.9, ..TuneConfig::default() };
+        let run = TuneConfig { momentum: Some(0.9), ..TuneConfig::default() };
         let refused = |line: &str| settings(line).refused(&run);
         let named = |option: &str, setting: &str| Some((option.to_owned(), setting.to_owned()));
         // The hyperparameters follow the optimizer, and sgd has no momentum; neither was given.

@@ -80,7 +80,7 @@ fn headline(result: &RunResult) -> String {
 fn cause(config: &TuneConfig) -> &'static str {
     let scalars = [Kind::Momentum, Kind::Betas].into_iter().filter(|kind| kind.is_of(&*config.optimizer));
     let scalars: Vec<f64> = scalars
-        .flat_map(|kind| if kind == Kind::Momentum { vec![config.momentum] } else { config.betas.to_vec() })
+        .flat_map(|kind| config.setting(kind.row().settings().next().expect("optimisers' scalars have a setting")))
         .collect();
     let bound = config.optimizer.stable(&scalars);
     if config.learning_rate.min(1.0) * config.l2 > bound { "l2" } else { "learning-rate" }

@@ -221,7 +221,7 @@ fn resumed(directory: RunDir, changes: &Settings) -> Result<Start, CliError> {
     let done = saved.as_ref().map_or(0, |saved| saved.tuner.iteration);
     let records = directory.records(done)?;
     if let Some(saved) = &saved {
-        if let Some(setting) = changed(&saved.configuration, &before) {
+        if let Some(setting) = changed(&saved.configuration.clone().of_before(), &before) {
             let problem = format!("`{setting}` was changed since the run began");
             return Err(directory.damaged(run_dir::SETTINGS, problem).into());
         }

@@ -91,7 +91,7 @@ impl Ways {
     pub async fn of(config: &TuneConfig, sizes: &Sizes, host: &mut dyn Monitor) -> Result<Self, TuneError> {
         config.check()?;
         config.check_batch(sizes.train)?;
-        let problem = problem(config, sizes);
+        let problem = problem(config, sizes)?;
         let along = start_values(config, &problem).directions(&problem);
         let validation = sizes.validation.min(config.validation_windows as usize);
         let budget = config.memory_budget.0;
@@ -309,9 +309,9 @@ mod tests {
         };
         let noisy = advice(|_| {});
         assert!(text(&noisy, "implicit").contains("dropout"), "{}", text(&noisy, "implicit"));
-        let still = advice(|c| c.dropout = 0.0);
+        let still = advice(|c| c.dropout = Some(0.0));
         assert!(text(&still, "implicit").contains("the learning rate"), "{}", text(&still, "implicit"));
-        let penalties = advice(|c| (c.dropout, c.hyperparameters) = (0.0, vec![Kind::L2]));
+        let penalties = advice(|c| (c.dropout, c.hyperparameters) = (Some(0.0), vec![Kind::L2]));
         assert_eq!(text(&penalties, "implicit"), "");
         assert!(text(&penalties, "fixed").contains("another batch"));
     }

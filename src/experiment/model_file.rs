@@ -4,7 +4,8 @@ use super::archive::{self, Tensor};
 use super::record::Named;
 use crate::bilevel::Problem;
 use crate::data::{Description, Standardizer};
-use crate::nn::{Model, Parameter};
+use crate::ir::numel;
+use crate::nn::Model;
 use safetensors::Dtype;
 use serde_json::{Value, json};
 
@@ -29,16 +30,18 @@ impl Exported {
         Exported { model: problem.model.clone(), description }
     }
 
-    /// The file: a tensor for each kernel and bias, and beside them the layers, the names of channels
-    /// and classes, the scale of the inputs and the hyperparameters.
-    pub fn pack(&self, weights: &[f32], hyperparameters: &Named) -> Vec<u8> {
-        let tensor = |p: &Parameter| Tensor {
-            name: p.name.clone(),
-            shape: p.shape.clone(),
-            dtype: Dtype::F32,
-            bytes: weights[p.offset..p.offset + p.len()].iter().flat_map(|w| w.to_le_bytes()).collect(),
+    /// The file of a network (parameters, then running statistics): a tensor for each of its arrays, and beside them the
+    /// layers, the names of channels and classes, the scale of the inputs and the hyperparameters.
+    pub fn pack(&self, network: &[f32], hyperparameters: &Named) -> Vec<u8> {
+        let mut rest = network;
+        let mut tensor = |name: &str, shape: &[usize]| {
+            let (own, others) = rest.split_at(numel(shape));
+            rest = others;
+            let bytes = own.iter().flat_map(|w| w.to_le_bytes()).collect();
+            Tensor { name: name.to_owned(), shape: shape.to_vec(), dtype: Dtype::F32, bytes }
         };
-        let tensors: Vec<Tensor> = self.model.parameters().iter().map(tensor).collect();
+        let mut tensors: Vec<Tensor> = self.model.parameters().iter().map(|p| tensor(&p.name, &p.shape)).collect();
+        tensors.extend(self.model.statistics().iter().map(|s| tensor(&s.name, &[s.len])));
         let mut description = self.description.clone();
         description["hyperparameters"] = json!(hyperparameters);
         archive::pack(&description, &tensors)

@@ -2,7 +2,7 @@
 
 use super::record::Named;
 use crate::bilevel::Problem;
-use crate::bilevel::hyperparameters::{Group, Hyperparameters, Kind};
+use crate::bilevel::hyperparameters::{Group, Hyperparameters, Kind, Names};
 
 /// Constrained values by name; of those that are many, mean and extremes.
 pub fn values(point: &Hyperparameters, problem: &Problem) -> Named {
@@ -12,7 +12,7 @@ pub fn values(point: &Hyperparameters, problem: &Problem) -> Named {
         match each(group, problem) {
             Some(names) => named.extend(names.into_iter().zip(values)),
             None => {
-                let stem = stem(group.kind);
+                let stem = group.kind.row().record;
                 named.insert(format!("{stem}.mean"), values.iter().sum::<f64>() / values.len() as f64);
                 named.extend(values.iter().copied().reduce(f64::min).map(|least| (format!("{stem}.min"), least)));
                 named.extend(values.iter().copied().reduce(f64::max).map(|most| (format!("{stem}.max"), most)));
@@ -35,7 +35,7 @@ pub fn derivatives(point: &Hyperparameters, problem: &Problem, hypergradient: &[
             Some(names) => named.extend(names.into_iter().zip(values.iter().copied())),
             None => {
                 let length = values.iter().map(|h| h * h).sum::<f64>().sqrt();
-                named.insert(format!("{}.norm", stem(group.kind)), length);
+                named.insert(format!("{}.norm", group.kind.row().record), length);
             }
         }
     }
@@ -45,40 +45,22 @@ pub fn derivatives(point: &Hyperparameters, problem: &Problem, hypergradient: &[
 
 /// Whether a name is that of a kind's value or of one of its values.
 pub fn is_of(kind: Kind, name: &str) -> bool {
-    let rest = name.strip_prefix(stem(kind));
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || (kind == Kind::Betas && rest.len() == 1))
+    let row = kind.row();
+    match row.names {
+        Names::Each(names) => names.contains(&name),
+        _ => name.strip_prefix(row.record).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')),
+    }
 }
 
 /// A name for each value of a group, unless there are too many.
 pub(super) fn each(group: &Group, problem: &Problem) -> Option<Vec<String>> {
-    let stem = stem(group.kind);
-    match group.kind {
-        Kind::L2 => Some(problem.model.kernels().into_iter().map(|(_, layer)| format!("{stem}.{layer}")).collect()),
-        Kind::LrLayers => {
-            Some(problem.model.layer_names().into_iter().map(|layer| format!("{stem}.{layer}")).collect())
-        }
-        Kind::Betas => Some(vec!["beta1".to_owned(), "beta2".to_owned()]),
-        Kind::LrSchedule | Kind::ExampleWeights | Kind::Regularizer | Kind::InitialWeights => None,
-        _ => Some(vec![stem.to_owned()]),
-    }
-}
-
-fn stem(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Lr => "learning_rate",
-        Kind::LrLayers => "lr_layers",
-        Kind::LrSchedule => "lr_schedule",
-        Kind::Momentum => "momentum",
-        Kind::Betas => "beta",
-        Kind::Epsilon => "epsilon",
-        Kind::L2 => "l2",
-        Kind::L2Global => "l2",
-        Kind::Dropout => "dropout",
-        Kind::Jitter => "jitter",
-        Kind::Scaling => "scaling",
-        Kind::ExampleWeights => "example_weights",
-        Kind::Regularizer => "regularizer",
-        Kind::InitialScale => "initial_scale",
-        Kind::InitialWeights => "initial_weights",
+    let row = group.kind.row();
+    let of_layers = |layers: Vec<&str>| layers.into_iter().map(|layer| format!("{}.{layer}", row.record)).collect();
+    match row.names {
+        Names::One => Some(vec![row.record.to_owned()]),
+        Names::Layers => Some(of_layers(problem.model.layer_names())),
+        Names::Kernels => Some(of_layers(problem.model.kernels().into_iter().map(|(_, layer)| layer).collect())),
+        Names::Each(names) => Some(names.iter().map(|&name| name.to_owned()).collect()),
+        Names::Many => None,
     }
 }

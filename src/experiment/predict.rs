@@ -12,7 +12,7 @@ use crate::rig::Device;
 /// leaves nothing on it but pipelines.
 pub async fn measure(device: &Device, config: &TuneConfig, data: &Dataset, seconds: f64) -> Result<Pace, TuneError> {
     let (split, _) = scaled(config, data)?;
-    let problem = problem(config, &split.sizes());
+    let problem = problem(config, &split.sizes())?;
     let data = session_data(config, &problem, &split, &outer_windows(&split.validation, config));
     let lambda = start_values(config, &problem).arrays(&problem);
     // The fewest states: what is measured does not depend on how many are kept.
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn measuring_gives_times_and_leaves_no_arrays() {
         let source = builtin::subset().unwrap();
-        let config = TuneConfig { batch: 4, validation_windows: 8, dropout: 0.0, ..TuneConfig::default() };
+        let config = TuneConfig { batch: 4, validation_windows: 8, dropout: Some(0.0), ..TuneConfig::default() };
         let device = Device::new(ReferenceEngine::new());
         let measured = |seconds| pollster::block_on(measure(&device, &config, &source, seconds)).unwrap();
         let Pace { step, adjoint, outer, evaluation } = measured(1.0);

@@ -1,25 +1,24 @@
 //! From settings and windows to a bilevel problem, its data and its start values.
 
-use super::config::TuneConfig;
+use super::config::{ConfigError, TuneConfig};
 use super::error::TuneError;
 use super::record::Trivial;
 use crate::bilevel::checkpoint::Plan;
-use crate::bilevel::hyperparameters::{Hyperparameters, Kind};
+use crate::bilevel::hyperparameters::{Hyperparameters, Kind, ROWS, Rate, Row, Start};
 use crate::bilevel::{Blueprint, Counts, Memory, Method, Problem, SessionData, Set, SolveError, Targets};
 use crate::data::{Dataset, Sizes, Split, Standardizer};
-use crate::nn::{Layer, zoo};
+use crate::nn::Layer;
 use crate::rng::{Purpose, permute_index, split_seed, stream_key};
 
-/// The bilevel problem that a configuration states for data of these sizes.
-pub fn problem(config: &TuneConfig, sizes: &Sizes) -> Problem {
+/// The bilevel problem that a configuration states for data of these sizes. Refuses a network that does not fit them.
+pub fn problem(config: &TuneConfig, sizes: &Sizes) -> Result<Problem, ConfigError> {
     let task = config.task;
-    let (filters, hidden) = (config.network.filters(), config.network.hidden());
-    let model = zoo::har_cnn(&sizes.input, filters, hidden, sizes.outputs, config.dropout);
-    let mut model = model.expect("the sizes fit by construction");
+    let mut model = config.network.model(&sizes.input, sizes.outputs, config.setting("dropout")[0])?;
+    config.check_dropout(&model)?;
     if task.softplus() {
         model = model.then(Layer::Softplus).expect("softplus fits everywhere");
     }
-    Problem {
+    Ok(Problem {
         batch: config.batch as usize,
         l2: true,
         weights: config.hyperparameters.contains(&Kind::ExampleWeights),
@@ -27,36 +26,28 @@ pub fn problem(config: &TuneConfig, sizes: &Sizes) -> Problem {
         initial_weights: config.hyperparameters.contains(&Kind::InitialWeights),
         initial_scale: config.hyperparameters.contains(&Kind::InitialScale),
         ..Problem::new(model, task.loss(), config.optimizer.clone(), config.steps as usize, sizes.train)
-    }
+    })
 }
 
-/// The start values of a configuration.
+/// The start values of a configuration: of what is always there, and of what is there where it is tuned.
 pub(super) fn start_values(config: &TuneConfig, problem: &Problem) -> Hyperparameters {
     let is_tuned = |kind: Kind| config.hyperparameters.contains(&kind);
-    // What is always there, and what is there where it is tuned.
-    let l2 = if is_tuned(Kind::L2Global) { Kind::L2Global } else { Kind::L2 };
-    let always = [Kind::Lr, Kind::Momentum, Kind::Betas, Kind::Epsilon, l2, Kind::Dropout, Kind::Jitter, Kind::Scaling];
-    let kinds = Kind::ALL.into_iter().filter(|kind| always.contains(kind) || is_tuned(*kind));
-    kinds.filter(|kind| kind.count(problem) > 0).fold(Hyperparameters::default(), |point, kind| {
-        let or = |value: f64, other: f64| if value > 0.0 { value } else { other };
-        let start = match kind {
-            Kind::Lr => config.learning_rate,
-            Kind::Momentum => config.momentum,
-            Kind::Betas => return point.with(kind, &config.betas, is_tuned(kind)),
-            Kind::Epsilon => config.epsilon,
-            Kind::L2 | Kind::L2Global => config.l2,
-            Kind::Dropout => config.dropout,
-            Kind::Jitter => or(config.jitter, 0.05),
-            Kind::Scaling => or(config.scaling, 0.1),
-            Kind::ExampleWeights => 0.5,
-            Kind::LrLayers | Kind::LrSchedule | Kind::InitialScale => 1.0,
-            Kind::InitialWeights => {
-                let weights: Vec<f64> = initial_weights(config, problem).into_iter().map(f64::from).collect();
-                return point.with(kind, &weights, true);
+    let stands = |row: &&Row| is_tuned(row.kind) || row.required && !row.apart.is_some_and(is_tuned);
+    let rows = ROWS.iter().filter(stands).filter(|row| row.kind.count(problem) > 0);
+    rows.fold(Hyperparameters::default(), |point, row| {
+        let count = row.kind.count(problem);
+        let values = match row.start {
+            // One rate for all of its layers, or the problem would have been refused.
+            Start::Setting("dropout") => vec![problem.model.places()[0].rate],
+            Start::Setting(key) => config.setting(key),
+            Start::SettingOr(key, other) => {
+                config.setting(key).iter().map(|&v| if v > 0.0 { v } else { other }).collect()
             }
-            Kind::Regularizer => 0.0,
+            Start::Value(value) => vec![value],
+            Start::Weights => initial_weights(config, problem).into_iter().map(f64::from).collect(),
         };
-        point.with(kind, &vec![start; kind.count(problem)], is_tuned(kind))
+        let values = if values.len() == count { values } else { vec![values[0]; count] };
+        point.with(row.kind, &values, is_tuned(row.kind))
     })
 }
 
@@ -64,14 +55,11 @@ pub(super) fn initial_weights(config: &TuneConfig, problem: &Problem) -> Vec<f32
     problem.model.initial_parameters(u64::from(config.seed))
 }
 
-/// The rate of the outer optimiser on a kind: less where there are many of it, or where a little does much.
+/// The rate of the outer optimiser on a kind.
 pub(super) fn outer_rate(config: &TuneConfig, kind: Kind) -> f64 {
-    match kind {
-        Kind::ExampleWeights => config.example_weight_rate,
-        // It acts on the outputs by its fourth power, once in each layer.
-        Kind::LrSchedule | Kind::InitialScale => 0.25 * config.outer_rate,
-        Kind::InitialWeights => 0.0025 * config.outer_rate,
-        _ => config.outer_rate,
+    match kind.row().rate {
+        Rate::Share(share) => share * config.outer_rate,
+        Rate::Setting(key, _) => config.setting(key)[0],
     }
 }
 
@@ -148,14 +136,14 @@ pub fn planned(config: &TuneConfig, sizes: &Sizes) -> Result<Blueprint, TuneErro
     config.check()?;
     config.check_batch(sizes.train)?;
     let outer = sizes.validation.min(config.validation_windows as usize);
-    let problem = problem(config, sizes);
+    let problem = problem(config, sizes)?;
     let method = method(config, &problem, &start_values(config, &problem))?;
     Ok(Blueprint::new(&problem, outer, method)?.within(config.memory_budget.0)?)
 }
 
 /// What an outer iteration on data of these sizes runs with the states of a plan.
 pub(super) fn counts(config: &TuneConfig, plan: &Plan, sizes: &Sizes) -> Counts {
-    let problem = problem(config, sizes);
+    let problem = problem(config, sizes).expect("the plan was made for this problem");
     let directions = start_values(config, &problem).variables().len();
     let method = config.method.method(Memory::Budget(config.memory_budget.0), directions);
     method.counts(&problem, plan, directions)

@@ -137,7 +137,7 @@ impl Tuner {
         resume: Option<TunerState>,
     ) -> Result<Tuner, TuneError> {
         let (split, scale) = scaled(config, data)?;
-        let problem = problem(config, &split.sizes());
+        let problem = problem(config, &split.sizes())?;
         let outer = outer_windows(&split.validation, config);
         let session_data = session_data(config, &problem, &split, &outer);
         let about = split.train.about().clone();
@@ -232,7 +232,7 @@ impl Tuner {
         // Scored is what is kept, in single precision, on whatever engine and however the run got here.
         // Of a training that diverged, the last weights are still there.
         if weights.iter().all(|weight| weight.is_finite()) {
-            self.session.set_final_weights(&weights)?;
+            self.session.set_final_network(&weights)?;
         }
         let end = self.evaluate(&point, observer).await?;
         Ok((self.result(ending, Some(end)), Some(weights)))
@@ -300,7 +300,7 @@ impl Tuner {
 
     /// The trained network of the last sweep.
     async fn weights(&mut self) -> Result<Vec<f32>, TuneError> {
-        Ok(self.session.final_weights().await?.into_iter().map(|w| w as f32).collect())
+        Ok(self.session.final_network().await?.into_iter().map(|w| w as f32).collect())
     }
 
     /// Hands the estimate to the outer optimiser, which sets the next point; says whether this one was

@@ -8,14 +8,15 @@ use std::time::Duration;
 use web_time::Instant;
 
 use super::post::{Post, Visitor, macrotask};
-use super::protocol::{Engine as Name, EngineState, FirstRun, FromWorker, Group, Network, Preparation, Settings};
+use super::protocol::{Engine as Name, EngineState, FirstRun, FromWorker, Preparation, Settings};
 use crate::bilevel::checkpoint::Plan;
+use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Blueprint, Flow, Pace, SolveError};
 use crate::cpu::CpuEngine;
 use crate::data::{Dataset, Sizes};
 use crate::engine::{Engine, EngineError};
 use crate::experiment::advise::Ways;
-use crate::experiment::config::{self, TuneConfig};
+use crate::experiment::config::{Network, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::predict;
 use crate::experiment::setup;
@@ -42,13 +43,13 @@ const FIRST_RUN: f64 = 40.0;
 
 /// Runs to begin with, the best first.
 const FIRST_RUNS: [FirstRun; 7] = [
-    FirstRun { network: Network::Paper, steps: 200, outer: 20 },
-    FirstRun { network: Network::Narrow, steps: 200, outer: 20 },
-    FirstRun { network: Network::Narrow, steps: 200, outer: 10 },
-    FirstRun { network: Network::Narrow, steps: 100, outer: 10 },
-    FirstRun { network: Network::Narrow, steps: 50, outer: 10 },
-    FirstRun { network: Network::Narrow, steps: 20, outer: 10 },
-    FirstRun { network: Network::Narrow, steps: 20, outer: 5 },
+    FirstRun { network: Network::PAPER, steps: 200, outer: 20 },
+    FirstRun { network: Network::NARROW, steps: 200, outer: 20 },
+    FirstRun { network: Network::NARROW, steps: 200, outer: 10 },
+    FirstRun { network: Network::NARROW, steps: 100, outer: 10 },
+    FirstRun { network: Network::NARROW, steps: 50, outer: 10 },
+    FirstRun { network: Network::NARROW, steps: 20, outer: 10 },
+    FirstRun { network: Network::NARROW, steps: 20, outer: 5 },
 ];
 
 /// A run that may be asked for, and on what data.
@@ -61,7 +62,7 @@ pub struct Plans<'a> {
 }
 
 /// What an engine's pace depends on.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, PartialEq)]
 struct Load {
     network: Network,
     batch: u32,
@@ -72,9 +73,9 @@ struct Load {
 
 impl Load {
     fn of(settings: &Settings) -> Self {
-        let tuned = |group| settings.hyperparameters.contains(&group);
-        let noise = [Group::Dropout, Group::Jitter, Group::Scaling].map(tuned);
-        Load { network: settings.network, batch: settings.batch, weights: tuned(Group::ExampleWeights), noise }
+        let tuned = |kind| settings.hyperparameters.contains(&kind);
+        let noise = [Kind::Dropout, Kind::Jitter, Kind::Scaling].map(tuned);
+        Load { network: settings.network.clone(), batch: settings.batch, weights: tuned(Kind::ExampleWeights), noise }
     }
 }
 
@@ -234,14 +235,14 @@ impl Bench {
     async fn reach_higher(&mut self, plans: &Plans<'_>, wanted: Option<Name>, flow: impl Fn() -> Flow) -> Flow {
         let [full, narrow, ..] = FIRST_RUNS;
         let Some(name) = wanted.or(faster(&self.states)) else { return Flow::Continue };
-        let quick = |seconds: f64| self.first_run == Some(narrow) && seconds < FIRST_RUN / 4.0;
+        let quick = |seconds: f64| self.first_run.as_ref() == Some(&narrow) && seconds < FIRST_RUN / 4.0;
         if !self.seconds(&narrow, plans, Some(name)).is_some_and(quick)
             || self.seconds(&full, plans, Some(name)).is_some()
         {
             return Flow::Continue;
         }
-        let settings = Settings { network: full.network, steps: full.steps, ..plans.settings.clone() };
-        let config = TuneConfig { network: config::Network::Paper, steps: full.steps, ..plans.config.clone() };
+        let settings = Settings { network: full.network.clone(), steps: full.steps, ..plans.settings.clone() };
+        let config = TuneConfig { network: Network::PAPER, steps: full.steps, ..plans.config.clone() };
         let higher = Plans { settings: &settings, config, source: plans.source, sizes: plans.sizes.clone() };
         let Ok(blueprint) = higher.blueprint() else { return Flow::Continue };
         match self.try_out(name, &higher, &blueprint, &flow).await {
@@ -282,7 +283,7 @@ impl Bench {
                     let measured = &mut self.paces[at];
                     (measured.pace, measured.times) = (measured.pace.least(pace), measured.times + 1);
                 }
-                None => self.paces.push(Measured { engine: name, load, pace, times: 1 }),
+                None => self.paces.push(Measured { engine: name, load: load.clone(), pace, times: 1 }),
             }
             macrotask().await;
             if flow() == Flow::Stop {
@@ -304,8 +305,11 @@ impl Bench {
             macrotask().await;
             return Ok(flow());
         }
-        let evaluation =
-            setup::problem(&plans.config, &plans.sizes).evaluation().compile().map_err(SolveError::from)?;
+        let evaluation = setup::problem(&plans.config, &plans.sizes)
+            .map_err(TuneError::from)?
+            .evaluation()
+            .compile()
+            .map_err(SolveError::from)?;
         let programs = [blueprint.programs.as_slice(), &[evaluation]].concat();
         let gpu = self.gpu().await.map_err(SolveError::from)?;
         let kernels = gpu.borrow().kernels(&programs).map_err(SolveError::from)?;
@@ -330,7 +334,7 @@ impl Bench {
 
     /// The pace of an engine on a run, measured if it is not known.
     pub async fn measured(&mut self, name: Name, plans: &Plans<'_>) -> Result<Pace, TuneError> {
-        if let Some(pace) = self.pace(name, Load::of(plans.settings)) {
+        if let Some(pace) = self.pace(name, &Load::of(plans.settings)) {
             return Ok(pace);
         }
         let engine = self.engine(name).await.map_err(SolveError::from)?;
@@ -363,7 +367,7 @@ impl Bench {
         let subject = plans.subject();
         let ways = self.ways.as_ref().filter(|(of, _)| *of == subject).map(|(_, ways)| ways);
         for at in 0..self.states.len() {
-            let pace = self.pace(self.states[at].engine, load);
+            let pace = self.pace(self.states[at].engine, &load);
             let state = &mut self.states[at];
             state.step = pace.map(|pace| pace.step);
             state.run = pace.zip(plan).map(|(pace, plan)| predict::seconds(&pace, plan, &plans.config, &plans.sizes));
@@ -374,10 +378,11 @@ impl Bench {
 
     fn choose_first_run(&mut self, plans: &Plans<'_>, wanted: Option<Name>) {
         // Where even the least takes longer, it is still the least.
-        let mut measured = FIRST_RUNS.iter().filter_map(|run| Some((*run, self.seconds(run, plans, wanted)?)));
+        let mut measured = FIRST_RUNS.iter().filter_map(|run| Some((run.clone(), self.seconds(run, plans, wanted)?)));
         let mut short = measured.clone().filter(|(_, seconds)| *seconds <= FIRST_RUN);
         let Some((run, _)) = short.next().or(measured.next_back()) else { return };
-        if self.first_run.replace(run) != Some(run) {
+        if self.first_run.as_ref() != Some(&run) {
+            self.first_run = Some(run.clone());
             self.post.send(&FromWorker::FirstRun(run));
         }
     }
@@ -385,15 +390,15 @@ impl Bench {
     /// Seconds that a first run takes on the fastest of the engines, or on the one that is wanted, if known.
     fn seconds(&self, run: &FirstRun, plans: &Plans<'_>, wanted: Option<Name>) -> Option<f64> {
         let config = TuneConfig { outer: run.outer, ..TuneConfig::default() };
-        let load = Load { network: run.network, batch: config.batch, weights: false, noise: [false; 3] };
+        let load = Load { network: run.network.clone(), batch: config.batch, weights: false, noise: [false; 3] };
         let plan = Plan::new(run.steps as usize, usize::MAX)?;
         let usable = |name: Name| wanted.is_none_or(|wanted| wanted == name);
         let known = self.paces.iter().filter(|measured| usable(measured.engine) && measured.load == load);
         known.map(|measured| predict::seconds(&measured.pace, &plan, &config, &plans.sizes)).reduce(f64::min)
     }
 
-    fn pace(&self, name: Name, load: Load) -> Option<Pace> {
-        self.paces.iter().find(|measured| measured.engine == name && measured.load == load).map(|known| known.pace)
+    fn pace(&self, name: Name, load: &Load) -> Option<Pace> {
+        self.paces.iter().find(|measured| measured.engine == name && measured.load == *load).map(|known| known.pace)
     }
 
     fn state(&mut self, name: Name) -> &mut EngineState {

@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 use tsify::Tsify;
 
-use crate::experiment::config::Differentiation;
+use crate::bilevel::hyperparameters::Kind;
+use crate::experiment::config::{Differentiation, Network};
 
 /// What the page asks of the worker.
 #[derive(Debug, Deserialize, Tsify)]
@@ -92,7 +93,8 @@ pub enum Engine {
 #[derive(Debug, Clone, Serialize, Deserialize, Tsify)]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {
-    /// Size of the network.
+    /// The network, by a name of the command line.
+    #[tsify(type = "string")]
     pub network: Network,
     /// Training steps T of one inner run.
     pub steps: u32,
@@ -103,46 +105,11 @@ pub struct Settings {
     /// How the outer loss is differentiated, in the words of the command line: `reverse`, `forward` or `truncated:K`.
     #[tsify(type = "string")]
     pub method: Differentiation,
-    /// Groups of hyperparameters to tune; the others keep their start values.
-    pub hyperparameters: Vec<Group>,
+    /// Kinds of hyperparameters to tune, by their names on the command line; the others keep their start values.
+    #[tsify(type = "string[]")]
+    pub hyperparameters: Vec<Kind>,
     /// Seed of weights, batches and masks.
     pub seed: u32,
-}
-
-/// The two sizes of the published Conv1D network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Tsify)]
-#[serde(rename_all = "kebab-case")]
-pub enum Network {
-    /// 8 filters, 16 dense units.
-    Narrow,
-    /// 64 filters, 100 dense units.
-    Paper,
-}
-
-/// A group of hyperparameters that is tuned, or not, as one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Tsify)]
-#[serde(rename_all = "kebab-case")]
-pub enum Group {
-    /// Learning rate.
-    Lr,
-    /// A factor on the learning rate for each layer.
-    LrLayers,
-    /// A factor on the learning rate for each training step.
-    LrSchedule,
-    /// Momentum.
-    Momentum,
-    /// One L2 penalty a kernel.
-    L2,
-    /// Rate of Gaussian dropout.
-    Dropout,
-    /// Noise on the windows.
-    Jitter,
-    /// Random factors on the channels of a window.
-    Scaling,
-    /// One weight a training window.
-    ExampleWeights,
-    /// A factor on the initial weights.
-    InitialScale,
 }
 
 /// What the worker tells the page.
@@ -281,10 +248,11 @@ pub struct Choice {
 }
 
 /// A run that is worth its time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Tsify)]
+#[derive(Debug, Clone, PartialEq, Serialize, Tsify)]
 #[serde(rename_all = "camelCase")]
 pub struct FirstRun {
-    /// Size of the network.
+    /// The network, by a name of the command line.
+    #[tsify(type = "string")]
     pub network: Network,
     /// Training steps T of one inner run.
     pub steps: u32,
@@ -428,8 +396,9 @@ pub struct OuterIteration {
 pub struct Hyperparameter {
     /// As in the record, such as `l2.conv1`.
     pub name: String,
-    /// What it belongs to.
-    pub group: Group,
+    /// The kind that it is of.
+    #[tsify(type = "string")]
+    pub group: Kind,
     /// In its natural unit: a rate, a factor, a penalty.
     pub value: f64,
     /// dF/dλ in the coordinate that the outer optimiser moves (the logarithm or logit); none for a summary of many.

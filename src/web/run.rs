@@ -14,7 +14,7 @@ use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Flow, SolveError};
 use crate::data::{Dataset, Sizes};
 use crate::engine::{EngineError, LocalFuture};
-use crate::experiment::config::{self, DataSource, Differentiation, TuneConfig};
+use crate::experiment::config::{DataSource, Differentiation, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::model_file::Exported;
 use crate::experiment::names;
@@ -202,32 +202,14 @@ pub fn plans<'a>(
 fn configuration(settings: &Settings, data: DataSource) -> TuneConfig {
     TuneConfig {
         data,
-        network: match settings.network {
-            Network::Narrow => config::Network::Narrow,
-            Network::Paper => config::Network::Paper,
-        },
+        network: settings.network.clone(),
         steps: settings.steps,
         outer: settings.outer,
         batch: settings.batch,
         method: settings.method,
-        hyperparameters: settings.hyperparameters.iter().map(|&group| kind(group)).collect(),
+        hyperparameters: settings.hyperparameters.clone(),
         seed: settings.seed,
         ..TuneConfig::default()
-    }
-}
-
-pub(super) fn kind(group: Group) -> Kind {
-    match group {
-        Group::Lr => Kind::Lr,
-        Group::LrLayers => Kind::LrLayers,
-        Group::LrSchedule => Kind::LrSchedule,
-        Group::Momentum => Kind::Momentum,
-        Group::L2 => Kind::L2,
-        Group::Dropout => Kind::Dropout,
-        Group::Jitter => Kind::Jitter,
-        Group::Scaling => Kind::Scaling,
-        Group::ExampleWeights => Kind::ExampleWeights,
-        Group::InitialScale => Kind::InitialScale,
     }
 }
 
@@ -403,9 +385,9 @@ impl Observer for Watcher<'_> {
     }
 }
 
-/// What the page shows of an iteration: the groups that are tuned, in the order in which people name them.
-fn outer_iteration(record: &OuterRecord, tuned: &[Group]) -> OuterIteration {
-    let belongs = |group: Group, name: &str| names::is_of(kind(group), name);
+/// What the page shows of an iteration: the kinds that are tuned, in the order in which people name them.
+fn outer_iteration(record: &OuterRecord, tuned: &[Kind]) -> OuterIteration {
+    let belongs = |kind: Kind, name: &str| names::is_of(kind, name);
     let hyperparameters = tuned.iter().flat_map(|&group| {
         let members = record.hyperparameters.iter().filter(move |(name, _)| belongs(group, name));
         members.map(move |(name, &value)| Hyperparameter {

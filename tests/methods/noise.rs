@@ -63,7 +63,7 @@ fn noisy(optimizer: impl Into<optim::Dynamics>) -> (Problem, SessionData) {
 }
 
 fn every_kind(problem: &Problem) -> Hyperparameters {
-    let kinds = Kind::ALL.into_iter().filter(|kind| kind.count(problem) > 0 && *kind != Kind::L2Global);
+    let kinds = Kind::all().filter(|kind| kind.count(problem) > 0 && *kind != Kind::L2Global);
     kinds.fold(Hyperparameters::default(), |point, kind| {
         let value = match kind {
             Kind::Lr => 0.2,
@@ -135,9 +135,9 @@ fn noise_belongs_to_the_seed() {
 
     let quiet = Problem { noise: vec![], masks: None, ..problem.clone() };
     let mut faint = point.clone();
-    faint.groups.iter_mut().filter(|g| g.kind.noise().is_some()).for_each(|g| g.values.fill(-60.0));
+    faint.groups.iter_mut().filter(|g| g.kind.row().noise.is_some()).for_each(|g| g.values.fill(-60.0));
     let mut none = point.clone();
-    none.groups.retain(|g| g.kind.noise().is_none());
+    none.groups.retain(|g| g.kind.row().noise.is_none());
     let (faint, none) = (loss(&problem, &data, &faint), loss(&quiet, &data, &none));
     assert!((faint - none).abs() < 1e-9, "{faint} {none}");
 }

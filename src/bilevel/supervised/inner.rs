@@ -21,10 +21,14 @@ impl Inner for Problem {
         let mut parts: Vec<Part> = parameters
             .map(|p| Part { name: p.name.clone(), range: p.offset..p.offset + p.len(), shape: p.shape.clone() })
             .collect();
-        let slots = self.model.parameter_count()..self.state_len();
+        let slots = self.model.parameter_count()..self.optimizer_len();
         if !slots.is_empty() {
             parts.push(Part { name: "optimizer".to_owned(), shape: vec![slots.len()], range: slots });
         }
+        parts.extend(self.model.statistics().iter().map(|s| {
+            let first = self.optimizer_len() + s.offset;
+            Part { name: s.name.clone(), range: first..first + s.len, shape: vec![s.len] }
+        }));
         parts
     }
 
@@ -94,13 +98,10 @@ impl Inner for Problem {
             let factor = g.scalar(Scalar::Exp, &[log]);
             weights = g.mul(factor, weights);
         }
-        match self.state_len() - self.model.parameter_count() {
-            0 => weights,
-            others => {
-                let others = g.full(&[others], 0.0);
-                g.concat(&[weights, others])
-            }
-        }
+        let slots = self.optimizer.start(self.model.parameter_count()).into_iter();
+        let statistics = self.model.statistics().iter().map(|s| (s.len, s.start));
+        let others = constants(g, slots.chain(statistics));
+        if others.is_empty() { weights } else { g.concat(&[&[weights], &others[..]].concat()) }
     }
 
     fn step(&self, g: &mut Graph, at: &At) -> Step {
@@ -123,6 +124,13 @@ impl Inner for Problem {
                 instead: "reverse mode (or train without dropout and noise)",
             });
         }
+        if self.model.statistic_count() > 0 {
+            return Err(NoObjective {
+                reason: "batch norm makes the loss of an example depend on the others of its batch, so the inner loss is \
+                         no sum over examples",
+                instead: "reverse mode",
+            });
+        }
         Ok(self)
     }
 
@@ -140,4 +148,16 @@ impl Inner for Problem {
         };
         corrections.filter(|_| steps > 0).map(known).collect()
     }
+}
+
+/// Vectors of constants, equal neighbours in one.
+fn constants(g: &mut Graph, runs: impl Iterator<Item = (usize, f32)>) -> Vec<NodeId> {
+    let mut joined: Vec<(usize, f32)> = vec![];
+    for (len, value) in runs {
+        match joined.last_mut() {
+            Some((before, same)) if *same == value => *before += len,
+            _ => joined.push((len, value)),
+        }
+    }
+    joined.into_iter().map(|(len, value)| g.full(&[len], f64::from(value))).collect()
 }

@@ -64,8 +64,10 @@ impl Problem {
 
     /// The model's outputs for a chunk and the sum of its valid rows' losses (shape `[1]`).
     fn chunk_loss(&self, g: &mut Graph, state: NodeId, x: NodeId, target: NodeId, valid: NodeId) -> (NodeId, NodeId) {
-        let theta = self.optimizer.readout(g, state, self.model.parameter_count());
-        let output = self.model.apply(g, x, &mut reading::Predicting { weights: theta, running: None });
+        let running = self.running(g, state);
+        let optimizer = g.segment(state, 0, self.optimizer_len());
+        let weights = self.optimizer.readout(g, optimizer, self.model.parameter_count());
+        let output = self.model.apply(g, x, &mut reading::Predicting { weights, running });
         let each = self.outer_loss.each(g, output, target);
         let nothing = g.full(&[CHUNK], 0.0);
         let each = g.select(valid, each, nothing);

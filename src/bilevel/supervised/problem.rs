@@ -144,7 +144,6 @@ impl Problem {
             () if self.noise.contains(&Noise::Dropout) && self.model.places().is_empty() => {
                 "Noise::Dropout acts at the model's dropout layers, and it has none".to_owned()
             }
-            () if self.model.statistic_count() > 0 => "a training with batch norm is not there yet".to_owned(),
             () if self.noise.iter().any(twice) => "a kind of noise is named twice".to_owned(),
             () if self.regularizer.as_ref().is_some_and(|regularizer| regularizer.len == 0) => {
                 "the regularizer has no hyperparameter; give it at least 1".to_owned()
@@ -227,8 +226,13 @@ impl Problem {
         self.batches == Source::Keyed || self.masked() == Some(Source::Keyed) || !self.noise.is_empty()
     }
 
-    /// Length D of the training state.
+    /// Length D of the training state: weights, slots of the optimiser, running statistics.
     pub fn state_len(&self) -> usize {
+        self.optimizer_len() + self.model.statistic_count()
+    }
+
+    /// How much of the state is the optimiser's: weights and slots, which come first.
+    pub(super) fn optimizer_len(&self) -> usize {
         self.optimizer.state_len(self.model.parameter_count())
     }
 }

@@ -73,11 +73,24 @@ impl Session<Problem> {
         self.begin_anew()
     }
 
-    /// Puts weights in the place of the final ones of the last sweep, to be evaluated.
-    pub fn set_final_weights(&mut self, weights: &[f32]) -> Result<(), SolveError> {
-        sets::check_weights("weights", weights, &self.problem().model)?;
+    /// The network that the last sweep ended with: weights, then running statistics, all that it predicts by.
+    pub async fn final_network(&mut self) -> Result<Vec<f64>, SolveError> {
+        let last = [self.trajectory.final_state()];
+        let mut state = self.trajectory.read(&last).await?.remove(0);
+        let problem = self.problem();
+        state.drain(problem.model.parameter_count()..problem.optimizer_len());
+        Ok(state)
+    }
+
+    /// Puts a network in the place of that of the last sweep, to be evaluated.
+    pub fn set_final_network(&mut self, network: &[f32]) -> Result<(), SolveError> {
+        let problem = self.problem();
+        let (count, slots) = (problem.model.parameter_count(), problem.optimizer_len());
+        sets::check_length("network", network, count + problem.model.statistic_count())?;
+        let mut state = network.to_vec();
+        state.splice(count..count, std::iter::repeat_n(0.0, slots - count));
         let place = format!("state {}", self.trajectory.last_place());
-        Ok(self.trajectory.rig().write(&place, Values::F32(weights))?)
+        Ok(self.trajectory.rig().write(&place, Values::F32(&state))?)
     }
 
     /// Loss, and confusion counts where examples are labelled, at the final weights of the last sweep. The set

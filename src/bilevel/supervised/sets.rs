@@ -136,7 +136,12 @@ impl SessionData {
 
 /// Whether there are as many weights as a model has, and numbers.
 pub(super) fn check_weights(name: &str, weights: &[f32], model: &Model) -> Result<(), SolveError> {
-    let (given, wanted) = (weights.len(), model.parameter_count());
+    check_length(name, weights, model.parameter_count())
+}
+
+/// Whether there are as many numbers as there are to be, and numbers.
+pub(super) fn check_length(name: &str, weights: &[f32], wanted: usize) -> Result<(), SolveError> {
+    let given = weights.len();
     if given != wanted {
         return Err(SolveError::Length { what: name.to_owned(), given, wanted });
     }

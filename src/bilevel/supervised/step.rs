@@ -26,7 +26,9 @@ impl Problem {
         let factors = self.dropout_factors(g, at);
         let weights = self.example_weights(g, at.lambda, rows);
         let l2_log = self.penalties(g, at.lambda);
-        let output = self.model.apply(g, x, &mut reading::Training::new(theta, None, factors));
+        let running = self.running(g, at.state);
+        let mut reading = reading::Training::new(theta, running, factors);
+        let output = self.model.apply(g, x, &mut reading);
         let training = TrainingLoss { model: &self.model, map, loss: self.loss, l2_log, weights };
         let mut loss = training.of_output(g, theta, output, target);
         if let Some(value) = self.regularization(g, theta, at.lambda) {
@@ -44,9 +46,20 @@ impl Problem {
         let lr = g.scalar(Scalar::Exp, &[log_lr]);
         let eta = g.take_rows(lr, map.layer);
         let scalars: Vec<NodeId> = layout.scalars.clone().map(|k| g.segment(at.lambda, k, 1)).collect();
-        let state = self.optimizer.step(g, at.state, gradient, eta, &scalars);
+        let before = g.segment(at.state, 0, self.optimizer_len());
+        let state = self.optimizer.step(g, before, gradient, eta, &scalars);
+        let state = match reading.running(g) {
+            Some(running) => g.concat(&[state, running]),
+            None => state,
+        };
         let loss = g.reshape(loss, &[1]);
         (state, loss)
+    }
+
+    /// The running statistics in a state; none where the model has none.
+    pub(super) fn running(&self, g: &mut Graph, state: NodeId) -> Option<NodeId> {
+        let count = self.model.statistic_count();
+        (count > 0).then(|| g.segment(state, self.optimizer_len(), count))
     }
 
     /// The batch of a step: examples, targets, and their rows in the training set.

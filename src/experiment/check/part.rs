@@ -111,7 +111,7 @@ impl Part {
         point: Option<Hyperparameters>,
         along: Along,
     ) -> Result<Self, CheckError> {
-        let problem = problem(config, &split.sizes());
+        let problem = problem(config, &split.sizes()).map_err(TuneError::from)?;
         let outer = outer_windows(&split.validation, config);
         let data = session_data(config, &problem, split, &outer);
         let start = start_values(config, &problem);

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::{ConfigError, DataSource, TuneConfig};
 use crate::bilevel::hyperparameters::Kind;
+use crate::nn::Model;
 
 /// Training steps that a plan is made for.
 const MOST_STEPS: u32 = 1_000_000;
@@ -77,14 +78,15 @@ impl TuneConfig {
         require(!twice, "hyperparameters", self.kind_names(), "free of repetitions", names)?;
         self.check_kinds()?;
         positive("learning_rate", self.learning_rate, "Start from 0.001, or larger if training is slow.")?;
+        let momentum = self.setting("momentum")[0];
         require(
-            self.momentum > 0.0 && self.momentum < 1.0,
+            momentum > 0.0 && momentum < 1.0,
             "momentum",
-            self.momentum,
+            momentum,
             "above 0 and below 1",
             "It is tuned on a logit scale, which has no ends; start from 0.5, or from 0.01 for nearly none.",
         )?;
-        for beta in self.betas {
+        for beta in self.setting("betas") {
             require(
                 beta > 0.0 && beta <= MOST_BETA,
                 "betas",
@@ -93,7 +95,7 @@ impl TuneConfig {
                 "They are tuned on a logit scale, which has no ends; 0.9 and 0.999 are usual.",
             )?;
         }
-        positive("epsilon", self.epsilon, "1e-5 is usual.")?;
+        positive("epsilon", self.setting("epsilon")[0], "1e-5 is usual.")?;
         positive("l2", self.l2, "It is tuned on a log scale; start from 0.001, or from 1e-8 for nearly none.")?;
         let rate = |field, value: f64, mend| {
             require(
@@ -109,11 +111,12 @@ impl TuneConfig {
             self.outer_rate,
             "0.4 is the usual rate: at first it multiplies or divides a learning rate by about 1.5.",
         )?;
-        rate("example_weight_rate", self.example_weight_rate, "0.25 is the usual rate.")?;
+        rate("example_weight_rate", self.setting("example_weight_rate")[0], "0.25 is the usual rate.")?;
+        let dropout = self.setting("dropout")[0];
         require(
-            (0.0..=MOST_DROPOUT).contains(&self.dropout),
+            (0.0..=MOST_DROPOUT).contains(&dropout),
             "dropout",
-            self.dropout,
+            dropout,
             &format!("at least 0 and at most {MOST_DROPOUT}"),
             "0 switches it off; 0.5 is the usual share.",
         )?;
@@ -130,73 +133,25 @@ impl TuneConfig {
         self.check_use()
     }
 
-    /// Refuses the momentum, betas, ε and rate of example weights of a training that does not look at them. Those that
-    /// are as by default may not have been given.
-    fn check_use(&self) -> Result<(), ConfigError> {
-        let usual = TuneConfig::default();
-        let adam = Kind::Betas.is_of(&*self.optimizer);
-        let weights = self.hyperparameters.contains(&Kind::ExampleWeights);
-        let numbers = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
-        let settings: [(_, _, &[f64], &[f64], _); 4] = [
-            (
-                "momentum",
-                Kind::Momentum.is_of(&*self.optimizer),
-                &[self.momentum],
-                &[usual.momentum],
-                "This optimizer has none; momentum, heavy-ball and nesterov have one.",
-            ),
-            ("betas", adam, &self.betas, &usual.betas, "Only adam has them: take optimizer adam."),
-            ("epsilon", adam, &[self.epsilon], &[usual.epsilon], "Only adam has it: take optimizer adam."),
-            (
-                "example_weight_rate",
-                weights,
-                &[self.example_weight_rate],
-                &[usual.example_weight_rate],
-                "Example weights are not tuned: name example-weights among the hyperparameters.",
-            ),
-        ];
-        for (field, used, given, usual, mend) in settings {
-            if !used && given != usual {
-                return Err(ConfigError::Value {
-                    field,
-                    value: numbers(given),
-                    must: format!("left out here, or {}", numbers(usual)),
-                    mend: mend.to_owned(),
-                });
-            }
-        }
-        Ok(())
-    }
-
     fn kind_names(&self) -> String {
         self.hyperparameters.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",")
     }
 
     /// Refuses hyperparameters that the training does not have.
     fn check_kinds(&self) -> Result<(), ConfigError> {
-        let has = |kind: Kind| kind.is_of(&*self.optimizer);
-        let adam = has(Kind::Betas);
-        let missing = |kind: &Kind| match kind {
-            Kind::Momentum if adam => Some("The optimizer is adam, which has betas in its place: name lr,betas,l2."),
-            Kind::Momentum if !has(Kind::Momentum) => {
-                Some("The optimizer is sgd, which has none: name lr,l2, or take momentum.")
-            }
-            Kind::Betas | Kind::Epsilon if !adam => Some("Only adam has it: take optimizer adam."),
-            Kind::Dropout if self.dropout == 0.0 => Some("Dropout is switched off: start from a rate above 0."),
-            Kind::Regularizer => {
-                Some("This network has no regularizer of its own; problems made in Rust may have one.")
-            }
-            _ => None,
-        };
-        if [Kind::L2, Kind::L2Global].iter().all(|kind| self.hyperparameters.contains(kind)) {
+        let both = |kind: &&Kind| kind.row().apart.is_some_and(|other| self.hyperparameters.contains(&other));
+        if let Some(kind) = self.hyperparameters.iter().find(both) {
+            let [one, other] = [*kind, kind.row().apart.unwrap_or(*kind)].map(|kind| kind.name());
+            let (one, other) = (one.min(other), one.max(other));
             return Err(ConfigError::Value {
                 field: "hyperparameters",
                 value: self.kind_names(),
-                must: "with one of l2 and l2-global at most".to_owned(),
+                must: format!("with one of {one} and {other} at most"),
                 mend: "Tune one penalty for all layers or one for each.".to_owned(),
             });
         }
-        let Some((kind, mend)) = self.hyperparameters.iter().find_map(|kind| missing(kind).map(|mend| (kind, mend)))
+        let Some((kind, mend)) =
+            self.hyperparameters.iter().find_map(|kind| self.lacks(*kind).map(|mend| (kind, mend)))
         else {
             return Ok(());
         };
@@ -204,7 +159,35 @@ impl TuneConfig {
             field: "hyperparameters",
             value: self.kind_names(),
             must: format!("without {}, which this training does not have", kind.name()),
-            mend: mend.to_owned(),
+            mend,
+        })
+    }
+
+    /// Refuses to tune the dropout of a network that has no one rate of it.
+    pub(in crate::experiment) fn check_dropout(&self, model: &Model) -> Result<(), ConfigError> {
+        if let (true, Some(rate)) = (model.places().is_empty(), self.dropout) {
+            return Err(ConfigError::Value {
+                field: "dropout",
+                value: rate.to_string(),
+                must: "left out here".to_owned(),
+                mend: "This network has no dropout layer.".to_owned(),
+            });
+        }
+        let rates: Vec<f64> = model.places().iter().map(|place| place.rate).collect();
+        let mend = match rates[..] {
+            _ if !self.hyperparameters.contains(&Kind::Dropout) => return Ok(()),
+            [] => "This network has no dropout layer.".to_owned(),
+            [first, ..] if rates.iter().any(|rate| *rate != first) => {
+                format!("It is tuned as one rate, and the layers of this network have {rates:?}: give them one.")
+            }
+            [0.0, ..] => "The layers of this network drop nothing: start from a rate above 0.".to_owned(),
+            _ => return Ok(()),
+        };
+        Err(ConfigError::Value {
+            field: "hyperparameters",
+            value: self.kind_names(),
+            must: "without dropout, which this training does not have".to_owned(),
+            mend,
         })
     }
 

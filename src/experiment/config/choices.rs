@@ -1,4 +1,4 @@
-//! What there is to choose among: networks, tasks, hyperparameters.
+//! What there is to choose among: tasks, usual hyperparameters.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,36 +8,6 @@ use crate::bilevel::hyperparameters::Kind;
 use crate::data::Dataset;
 use crate::nn::functions;
 use crate::nn::optim::Optimizer;
-
-/// The network to train.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-pub enum Network {
-    /// 8 filters, 16 hidden units: fast, for slow machines and for trying things out.
-    #[default]
-    Narrow,
-    /// 64 filters, 100 hidden units: the full network of the papers.
-    Paper,
-}
-
-impl Network {
-    /// Filters of each convolution.
-    pub fn filters(self) -> usize {
-        match self {
-            Network::Narrow => 8,
-            Network::Paper => 64,
-        }
-    }
-
-    /// Units of the hidden dense layer.
-    pub fn hidden(self) -> usize {
-        match self {
-            Network::Narrow => 16,
-            Network::Paper => 100,
-        }
-    }
-}
 
 /// What the network is to learn of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -4,6 +4,8 @@ mod bytes;
 mod check;
 mod choices;
 mod differentiation;
+mod network;
+mod rows;
 mod source;
 pub mod usual;
 pub mod words;
@@ -14,11 +16,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::bytes::Bytes;
-pub use self::choices::{Network, Task, usual_hyperparameters};
+pub use self::choices::{Task, usual_hyperparameters};
 pub use self::differentiation::Differentiation;
+pub use self::network::Network;
 pub use self::source::DataSource;
 use crate::bilevel::Noise;
-use crate::bilevel::hyperparameters::Kind;
+use crate::bilevel::hyperparameters::{Kind, ROWS, Row, Start};
 use crate::data::SubjectSplit;
 use crate::nn::optim::{Dynamics, Momentum};
 
@@ -88,13 +91,16 @@ pub struct TuneConfig {
     pub learning_rate: f64,
     /// See [`words::MOMENTUM`].
     #[schemars(description = words::MOMENTUM)]
-    pub momentum: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f64>,
     /// See [`words::BETAS`].
     #[schemars(description = words::BETAS)]
-    pub betas: [f64; 2],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub betas: Option<[f64; 2]>,
     /// See [`words::EPSILON`].
     #[schemars(description = words::EPSILON)]
-    pub epsilon: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epsilon: Option<f64>,
     /// See [`words::L2`].
     #[schemars(description = words::L2)]
     pub l2: f64,
@@ -103,10 +109,12 @@ pub struct TuneConfig {
     pub outer_rate: f64,
     /// See [`words::EXAMPLE_WEIGHT_RATE`].
     #[schemars(description = words::EXAMPLE_WEIGHT_RATE)]
-    pub example_weight_rate: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub example_weight_rate: Option<f64>,
     /// See [`words::DROPOUT`].
     #[schemars(description = words::DROPOUT)]
-    pub dropout: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
     /// See [`words::JITTER`].
     #[schemars(description = words::JITTER)]
     pub jitter: f64,
@@ -137,7 +145,7 @@ impl Default for TuneConfig {
         TuneConfig {
             data: DataSource::Builtin,
             task: Task::Classification,
-            network: Network::Narrow,
+            network: Network::NARROW,
             steps: 200,
             outer: 20,
             batch: 64,
@@ -145,13 +153,13 @@ impl Default for TuneConfig {
             method: Differentiation::Reverse,
             hyperparameters: usual_hyperparameters(&Momentum),
             learning_rate: 0.001,
-            momentum: 0.5,
-            betas: [0.9, 0.999],
-            epsilon: 1e-5,
+            momentum: None,
+            betas: None,
+            epsilon: None,
             l2: 1e-3,
             outer_rate: 0.4,
-            example_weight_rate: 0.25,
-            dropout: 0.5,
+            example_weight_rate: None,
+            dropout: None,
             jitter: 0.0,
             scaling: 0.0,
             patience: 0,
@@ -196,7 +204,7 @@ impl TuneConfig {
         if !given.contains_key("hyperparameters") {
             config.hyperparameters = usual_hyperparameters(&*config.optimizer);
         }
-        Ok(config)
+        Ok(config.of_before())
     }
 
     /// All settings as TOML, which [`TuneConfig::from_toml`] reads back as they are.
@@ -206,13 +214,11 @@ impl TuneConfig {
 
     /// The noise of the training.
     pub fn noise(&self) -> Vec<Noise> {
-        let tuned = |kind: Kind| self.hyperparameters.contains(&kind);
-        let all = [
-            (Noise::Dropout, tuned(Kind::Dropout)),
-            (Noise::Jitter, tuned(Kind::Jitter) || self.jitter > 0.0),
-            (Noise::Scaling, tuned(Kind::Scaling) || self.scaling > 0.0),
-        ];
-        all.into_iter().filter(|(_, has)| *has).map(|(noise, _)| noise).collect()
+        let has = |row: &&Row| {
+            let on = matches!(row.start, Start::SettingOr(key, _) if self.setting(key)[0] > 0.0);
+            self.hyperparameters.contains(&row.kind) || on
+        };
+        ROWS.iter().filter(has).filter_map(|row| row.noise).collect()
     }
 }
 
@@ -258,14 +264,27 @@ mod tests {
     #[test]
     fn what_would_be_ignored_is_refused() {
         for (text, start) in [
-            ("optimizer = \"sgd\"\nmomentum = 0.9", "`momentum` is 0.9, but must be left out here, or 0.5. This"),
-            ("betas = [0.8, 0.999]", "`betas` is 0.8,0.999, but must be left out here, or 0.9,0.999. Only adam"),
+            ("momentum = 0.5\noptimizer = \"sgd\"", "`momentum` is 0.5"),
+            ("optimizer = \"sgd\"\nmomentum = 0.9", "`momentum` is 0.9, but must be left out here. The optimizer sgd"),
+            ("betas = [0.8, 0.999]", "`betas` is 0.8,0.999, but must be left out here. The optimizer momentum"),
             ("epsilon = 1e-3", "`epsilon` is 0.001"),
-            ("example_weight_rate = 1.0", "`example_weight_rate` is 1, but must be left out here, or 0.25"),
+            ("example_weight_rate = 1.0", "`example_weight_rate` is 1, but must be left out here. Example weights"),
         ] {
             let error = TuneConfig::from_toml(text).unwrap().check().unwrap_err().to_string();
             assert!(error.starts_with(start), "{error}");
         }
+    }
+
+    /// Files of an earlier version named every setting, those that the run ignored as well.
+    #[test]
+    fn runs_of_before_are_read() {
+        let ignored = "betas = [0.9, 0.999]\nepsilon = 1e-5\nexample_weight_rate = 0.25\n";
+        let text = format!("optimizer = \"sgd\"\nhyperparameters = [\"lr\"]\nmomentum = 0.5\ndropout = 0.5\n{ignored}");
+        let config = TuneConfig::from_toml(&text).unwrap();
+        config.check().unwrap();
+        assert_eq!((config.momentum, config.betas, config.dropout), (None, None, Some(0.5)));
+        // One that names fewer says what it means to set.
+        assert!(TuneConfig::from_toml(ignored).unwrap().check().is_err());
     }
 
     #[test]
@@ -276,7 +295,7 @@ mod tests {
         };
         assert_eq!((line, column, span), (3, 3, 17..22));
         assert!(message.contains("unknown field `stepz`"), "{message}");
-        assert!(error("hyperparameters = [\"lr\", \"foo\"]").to_string().contains("unknown variant `foo`"));
+        assert!(error("hyperparameters = [\"lr\", \"foo\"]").to_string().contains("unknown hyperparameter `foo`"));
         assert!(error("memory_budget = \"lots\"").to_string().contains("`lots` is no size"));
         assert!(error("memory_budget = -1").to_string().contains("must not be negative"));
         assert!(error("steps = -1").to_string().starts_with("line 1, column 9"));
@@ -285,6 +304,9 @@ mod tests {
     #[test]
     fn check_names_the_field() {
         type Spoil = fn(&mut TuneConfig);
+        fn adam() -> TuneConfig {
+            TuneConfig::from_toml("optimizer = \"adam\"").unwrap()
+        }
         let cases: [(&str, Spoil); 25] = [
             ("data", |c| c.data = DataSource::Path(" ".to_owned())),
             ("steps", |c| c.steps = 0),
@@ -297,20 +319,23 @@ mod tests {
             ("hyperparameters", |c| c.hyperparameters.push(Kind::Lr)),
             ("learning_rate", |c| c.learning_rate = -1.0),
             ("learning_rate", |c| c.learning_rate = f64::NAN),
-            ("momentum", |c| c.momentum = 1.0),
+            ("momentum", |c| c.momentum = Some(1.0)),
             ("l2", |c| c.l2 = 0.0),
             ("outer_rate", |c| c.outer_rate = f64::INFINITY),
-            ("example_weight_rate", |c| c.example_weight_rate = 0.0),
-            ("dropout", |c| c.dropout = 1.0),
-            ("dropout", |c| c.dropout = 0.999_999_999_9),
+            ("example_weight_rate", |c| {
+                c.example_weight_rate = Some(0.0);
+                c.hyperparameters.push(Kind::ExampleWeights);
+            }),
+            ("dropout", |c| c.dropout = Some(1.0)),
+            ("dropout", |c| c.dropout = Some(0.999_999_999_9)),
             ("learning_rate", |c| c.learning_rate = 1e31),
             ("l2", |c| c.l2 = 1e-60),
             ("jitter", |c| c.jitter = 1e30),
             ("jitter", |c| c.jitter = f64::NAN),
             ("scaling", |c| c.scaling = 11.0),
             ("scaling", |c| c.scaling = 1e-60),
-            ("betas", |c| c.betas[1] = 1.0),
-            ("epsilon", |c| c.epsilon = 0.0),
+            ("betas", |c| *c = TuneConfig { betas: Some([0.9, 1.0]), ..adam() }),
+            ("epsilon", |c| *c = TuneConfig { epsilon: Some(0.0), ..adam() }),
         ];
         for (name, spoil) in cases {
             let mut config = TuneConfig::default();

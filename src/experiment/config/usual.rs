@@ -1,6 +1,6 @@
 //! What settings are unless they are given, in words.
 
-use super::TuneConfig;
+use super::{TuneConfig, rows};
 
 /// What a setting is by default, as the command line takes it.
 ///
@@ -8,7 +8,10 @@ use super::TuneConfig;
 ///
 /// If there is no such setting.
 pub fn default_of(key: &str) -> String {
-    plain(&table(&TuneConfig::default())[key])
+    match table(&TuneConfig::default()).get(key) {
+        Some(value) => plain(value),
+        None => rows::usual(key).expect("a setting").iter().map(f64::to_string).collect::<Vec<_>>().join(","),
+    }
 }
 
 /// What [`TuneConfig::quick`] sets.

@@ -17,7 +17,9 @@ pub const DATA: &str = "Windows to learn from: `builtin` (the UCI HAR data, 30 p
                         path of the data set as downloaded: a folder, a zip, or a folder that holds one of them up to \
                         two levels below";
 pub const TASK: &str = "What the network is to learn of a window";
-pub const NETWORK: &str = "Network to train";
+pub const NETWORK: &str = "Network to train: `narrow` (8 filters, 16 hidden units) or `paper` (64 and 100), the Conv1D \
+                           network of the first paper; `mlp`; for images `cnn2d`; with residual blocks and batch norm \
+                           `resnet1d`, `resnet2d`; or the path of a JSON file with layers";
 pub const STEPS: &str =
     "Training steps T of the inner problem; the method says how many of them are differentiated through";
 pub const OUTER: &str = "Outer iterations: trainings, each followed by a step on the hyperparameters";
@@ -44,8 +46,8 @@ pub const OUTER_RATE: &str = "Rate of the outer optimiser, Adam: about how far t
                               in the k-th, and half as far after a step taken back. Schedules and the initial scale \
                               move a quarter as far, initial weights 1/400";
 pub const EXAMPLE_WEIGHT_RATE: &str = "The outer rate of the logits of example weights";
-pub const DROPOUT: &str = "Share p of the second convolution's activations that dropout sets to 0 during training; the \
-                           others are divided by 1 − p. Where p is tuned, each is multiplied by 1 + ξ √(p / (1 − p)) in \
+pub const DROPOUT: &str = "Share p of the activations at each dropout layer of the network (of `narrow` and `paper` behind \
+                           the second convolution) that are set to 0 during training; the others are divided by 1 − p. Where p is tuned, each is multiplied by 1 + ξ √(p / (1 − p)) in \
                            its place, ξ standard normal";
 pub const JITTER: &str = "Standard deviation of noise added to the scaled windows during training (their own is 1, or \
                           where the next sample is predicted their range is); where it is tuned and 0, it starts from \
@@ -201,10 +203,17 @@ mod tests {
         let with_training = crate::experiment::setup::with_training;
         for (kind, start) in [(Kind::ExampleWeights, 0.5), (Kind::LrLayers, 1.0), (Kind::InitialScale, 1.0)] {
             let config = TuneConfig { hyperparameters: vec![kind], ..TuneConfig::default() };
-            let problem = crate::experiment::setup::problem(&config, &with_training(10));
+            let problem = crate::experiment::setup::problem(&config, &with_training(10)).unwrap();
             let point = crate::experiment::setup::start_values(&config, &problem);
             let values = point.values(kind);
             assert!(!values.is_empty() && values.iter().all(|value| (value - start).abs() < 1e-12), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn every_network_by_name_is_told_of() {
+        for entry in crate::nn::zoo::ZOO {
+            assert!(NETWORK.contains(&format!("`{}`", entry.name)), "{}", entry.name);
         }
     }
 

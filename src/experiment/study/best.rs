@@ -41,7 +41,7 @@ const BESIDE: [(&str, &[Kind]); 4] = [
 ];
 
 fn trials(budget: Budget) -> Vec<Trial> {
-    let paper = TuneConfig { network: Network::Paper, ..TuneConfig::default() };
+    let paper = TuneConfig { network: Network::PAPER, ..TuneConfig::default() };
     let (base, steps, seeds) = match budget {
         Budget::Quick => (TuneConfig { outer: 5, ..TuneConfig::quick() }, 200, 1),
         Budget::Desktop => (TuneConfig { steps: 100, outer: 15, ..paper }, 4000, 5),
@@ -125,7 +125,7 @@ impl Work for Retrained {
         let (split, _) = scaled(config, &source)?;
         let train = split.train.joined(&split.validation)?;
         let long = TuneConfig { steps: self.steps, ..config.clone() };
-        let problem = problem(&long, &Sizes { train: train.len(), ..split.sizes() });
+        let problem = problem(&long, &Sizes { train: train.len(), ..split.sizes() })?;
         let point = prolonged(best.hyperparameters, &problem);
         let initial = problem.model.initial_parameters(u64::from(config.seed));
         let data = SessionData::new(set(&train), set(&split.validation), initial, u64::from(config.seed));
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn the_rate_falls_from_what_was_found_to_nothing() {
         let config = TuneConfig { steps: 50, ..TuneConfig::default() };
-        let problem = problem(&config, &with_training(100));
+        let problem = problem(&config, &with_training(100)).unwrap();
         let point = prolonged(start_values(&config, &problem), &problem);
         point.check(&problem).unwrap();
         assert!(point.variables().is_empty(), "nothing is tuned any more");
@@ -174,7 +174,7 @@ mod tests {
             &[0.2, 0.4],
             true,
         );
-        let problem = problem(&TuneConfig { steps: 4, batch: 2, ..config }, &with_training(3));
+        let problem = problem(&TuneConfig { steps: 4, batch: 2, ..config }, &with_training(3)).unwrap();
         let values = |kind: Kind| -> Vec<f64> {
             let long = prolonged(found.clone(), &problem);
             long.values(kind).into_iter().map(|value| (value * 1e6).round() / 1e6).collect()

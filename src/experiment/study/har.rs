@@ -79,11 +79,11 @@ impl Work for HarTrial {
     }
 
     fn problem(&self) -> String {
-        match self.config.network {
-            Network::Narrow => "UCI HAR, narrow network",
-            Network::Paper => "UCI HAR, full network",
+        match &self.config.network {
+            network if *network == Network::NARROW => "UCI HAR, narrow network".to_owned(),
+            network if *network == Network::PAPER => "UCI HAR, full network".to_owned(),
+            other => format!("UCI HAR, network {other}"),
         }
-        .to_owned()
     }
 
     async fn measure(&self, device: &Device, library: &Library, seconds: f64) -> Result<Pace, TuneError> {
@@ -280,7 +280,7 @@ async fn search(
     observer: &mut dyn Observer,
 ) -> Result<Named, TuneError> {
     let (split, _) = scaled(config, data)?;
-    let problem = problem(config, &split.sizes());
+    let problem = problem(config, &split.sizes())?;
     let layout = problem.layout();
     let data = session_data(config, &problem, &split, &outer_windows(&split.validation, config));
     let mut session = Session::new(device, problem, &data, Memory::Slots(1)).await?;
@@ -344,7 +344,7 @@ async fn adam(
     observer: &mut dyn Observer,
 ) -> Result<Named, TuneError> {
     let (split, _) = scaled(config, data)?;
-    let problem = Problem { optimizer: optim::Adam(Epsilon::Outside).into(), ..problem(config, &split.sizes()) };
+    let problem = Problem { optimizer: optim::Adam(Epsilon::Outside).into(), ..problem(config, &split.sizes())? };
     let layout = problem.layout();
     let data = session_data(config, &problem, &split, &outer_windows(&split.validation, config));
     let mut lambda = vec![0.0; layout.len()];

@@ -17,7 +17,7 @@ use crate::experiment::config::TuneConfig;
 use crate::experiment::error::TuneError;
 use crate::experiment::predict;
 use crate::experiment::record::Named;
-use crate::experiment::setup::{outer_windows, problem, scaled, session_data};
+use crate::experiment::setup::{outer_rate, outer_windows, problem, scaled, session_data};
 use crate::experiment::tune::{Observer, Watched};
 use crate::rig::Device;
 use crate::rng::{Purpose, Stream};
@@ -126,7 +126,7 @@ impl Space {
             places: layout.weights.clone().skip(who).step_by(annotators).collect(),
             ends: WEIGHT,
             logistic: true,
-            rate: config.example_weight_rate,
+            rate: outer_rate(config, Kind::ExampleWeights),
         }));
         variables.truncate(count);
         Space { variables, fixed }
@@ -221,7 +221,7 @@ impl Work for Pays {
         let Pays { count, random, config } = self;
         let (mut split, _) = scaled(config, &*library.windows(&config.data)?)?;
         mislabel(&mut split, count.saturating_sub(SCALARS), config.seed)?;
-        let problem = problem(config, &split.sizes());
+        let problem = problem(config, &split.sizes())?;
         let space = Space::new(&problem, config, *count);
         let data = session_data(config, &problem, &split, &outer_windows(&split.validation, config));
         let memory = Memory::Budget(config.memory_budget.0);
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn a_space_has_as_many_variables_as_it_says_and_knows_their_derivatives() {
         let config = TuneConfig { hyperparameters: vec![Kind::ExampleWeights], ..TuneConfig::quick() };
-        let problem = problem(&config, &with_training(100));
+        let problem = problem(&config, &with_training(100)).unwrap();
         let layout = problem.layout();
         for count in [1, 3, 6, 50] {
             let space = Space::new(&problem, &config, count);

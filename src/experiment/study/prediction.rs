@@ -44,7 +44,7 @@ fn trials(budget: Budget) -> Vec<Trial> {
         Budget::Desktop => (TuneConfig::default(), &[10, 50, 200], 3),
         Budget::Full => (TuneConfig::default(), &[10, 50, 200], 5),
     };
-    let paper = TuneConfig { network: Network::Paper, ..base.clone() };
+    let paper = TuneConfig { network: Network::PAPER, ..base.clone() };
     let mut trials = vec![];
     for seed in 0..seeds {
         for &t in steps {

@@ -165,11 +165,9 @@ pub trait Optimizer: fmt::Debug + Send + Sync {
         d + self.slots().iter().map(|slot| slot.len(d)).sum::<usize>()
     }
 
-    /// The state before the first step.
-    fn begin(&self, weights: &[f32]) -> Vec<f32> {
-        let slots = self.slots().iter();
-        let slots = slots.flat_map(|slot| std::iter::repeat_n(slot.start, slot.len(weights.len())));
-        weights.iter().copied().chain(slots).collect()
+    /// What the slots hold before the first step, for `d` weights: lengths with values, in order.
+    fn start(&self, d: usize) -> Vec<(usize, f32)> {
+        self.slots().iter().map(|slot| (slot.len(d), slot.start)).collect()
     }
 
     /// The scalars whose bias correction the state carries, by their place, each with its place in the state.
@@ -285,7 +283,7 @@ mod tests {
         let adam = Adam(Epsilon::Inside);
         assert_eq!((adam.state_len(4), adam.corrections(4)), (14, vec![(0, 12), (1, 13)]));
         assert!(Nesterov.corrections(4).is_empty());
-        assert_eq!(adam.begin(&[1.0, 2.0]), [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(adam.start(4), [(4, 0.0), (4, 0.0), (1, 0.0), (1, 0.0)]);
     }
 
     /// Momentum with a rate of its own, which begins above 0 and halves with every step.
@@ -329,8 +327,8 @@ mod tests {
         let state = g.input("state", &[3], DType::F32);
         let [gradient, eta] = ["gradient", "eta"].map(|name| g.input(name, &[2], DType::F32));
         let next = optimizer.step(&mut g, state, gradient, eta, &[]);
-        let begin: Vec<f64> = optimizer.begin(&[1.0, 2.0]).into_iter().map(f64::from).collect();
-        let next = eval(&g, &[next], &[begin, vec![1.0, -1.0], vec![0.25, 0.5]]).remove(0);
+        assert_eq!(optimizer.start(2), [(1, 4.0)]);
+        let next = eval(&g, &[next], &[vec![1.0, 2.0, 4.0], vec![1.0, -1.0], vec![0.25, 0.5]]).remove(0);
         assert_eq!(next, [0.5, 3.0, 2.0]);
     }
 

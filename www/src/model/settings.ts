@@ -1,4 +1,8 @@
-import type { Engine, FirstRun, Group, Network, Settings } from "../../pkg/stackelberg.js";
+import type { Engine, FirstRun, Settings } from "../../pkg/stackelberg.js";
+import rows from "./hyperparameters.json" with { type: "json" };
+
+/** A kind of hyperparameter, by its name on the command line. */
+export type Kind = keyof typeof rows;
 
 /** The whole numbers a visitor can set, with what they mean and how far they go. */
 export const numbers = [
@@ -11,23 +15,17 @@ export const numbers = [
 /** The steps K that truncated reverse mode goes back through. */
 export const lastSteps = { label: "Last steps", min: 1, max: numbers[0].max };
 
-export const networks: { value: Network; label: string; hint: string }[] = [
+export const networks: { value: string; label: string; hint: string }[] = [
   { value: "narrow", label: "Narrow", hint: "8 filters, 16 dense units" },
   { value: "paper", label: "Paper", hint: "64 filters, 100 dense units" },
 ];
 
-export const groups: { value: Group; label: string; symbol: string }[] = [
-  { value: "lr", label: "Learning rate", symbol: "η" },
-  { value: "momentum", label: "Momentum", symbol: "μ" },
-  { value: "l2", label: "L2 per layer", symbol: "λ" },
-  { value: "example-weights", label: "Example weights", symbol: "ω" },
-  { value: "lr-layers", label: "Rate per layer", symbol: "ηₗ" },
-  { value: "lr-schedule", label: "Rate per step", symbol: "ηₜ" },
-  { value: "dropout", label: "Dropout rate", symbol: "p" },
-  { value: "jitter", label: "Jitter of windows", symbol: "σ" },
-  { value: "scaling", label: "Scaling of channels", symbol: "κ" },
-  { value: "initial-scale", label: "Scale of first weights", symbol: "s" },
-];
+/** The hyperparameters that this training can tune, in the order in which the page offers them. */
+const offered = [
+  "lr", "momentum", "l2", "example-weights", "lr-layers", "lr-schedule", "dropout", "jitter", "scaling", "initial-scale",
+] as const satisfies readonly Kind[];
+
+export const groups = offered.map((value) => ({ value, label: rows[value].title, symbol: rows[value].symbol }));
 
 /** The ways to the hypergradient that this training allows. */
 export const methods = [
@@ -108,7 +106,7 @@ export function fromHash(hash: string): Address {
       } else refuse("Way to the hypergradient", value, "reverse, forward or truncated:K", settings.method);
     } else if (name === "hyperparameters") {
       const asked = value.split(",");
-      const chosen = groups.map((one) => one.value).filter((one) => asked.includes(one));
+      const chosen = groups.map((one): string => one.value).filter((one) => asked.includes(one));
       const unknown = asked.filter((one) => !groups.some(({ value }) => value === one));
       if (chosen.length > 0) settings.hyperparameters = chosen;
       if (unknown.length > 0) refuse("Hyperparameters", unknown.join(","), "one of those that can be tuned", settings.hyperparameters.join(","));

@@ -3,206 +3,16 @@
 //! Each is optimised without constraints and mapped into the arrays that the training step reads; its
 //! hypergradient is the arrays' pulled back by the chain rule.
 
-use schemars::JsonSchema;
+mod kind;
+mod row;
+mod table;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Directions, Estimate, Noise, Problem, SolveError, Transform};
-use crate::nn::optim::Optimizer;
-
-/// A kind of hyperparameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-pub enum Kind {
-    /// One learning rate for all steps and layers; tuned as its logarithm.
-    Lr,
-    /// A factor on the learning rate for each layer; tuned as its logarithm.
-    LrLayers,
-    /// A factor on the learning rate for each training step; tuned as its logarithm.
-    LrSchedule,
-    /// Momentum in (0, 1); tuned as its logit.
-    Momentum,
-    /// Adam's two decay rates in (0, 1); tuned as their logits.
-    Betas,
-    /// Adam's ε; tuned as its logarithm.
-    Epsilon,
-    /// One L2 penalty λ a layer, ½ λ ‖W‖² of its kernel; tuned as its logarithm.
-    L2,
-    /// One L2 penalty λ for all layers, ½ λ ‖W‖² of their kernels; tuned as its logarithm.
-    L2Global,
-    /// Rate in (0, 1) of Gaussian dropout; tuned as its logit.
-    Dropout,
-    /// Standard deviation of noise added to the values of an example; tuned as its logarithm.
-    Jitter,
-    /// Standard deviation of random factors on the channels of an example; tuned as its logarithm.
-    Scaling,
-    /// One weight in (0, 1) a training example; tuned as its logit.
-    ExampleWeights,
-    /// What the problem's own regularizer takes, as it takes it. The networks that a configuration names have none.
-    #[schemars(skip)]
-    Regularizer,
-    /// A factor on the initial weights; tuned as its logarithm.
-    InitialScale,
-    /// The initial weights.
-    InitialWeights,
-}
-
-/// What an array holds of a hyperparameter θ.
-#[derive(Clone, Copy, PartialEq)]
-enum Holds {
-    Itself,
-    Logarithm,
-    /// ½ ln(θ / (1 − θ)): the log standard deviation of dropout at rate θ.
-    HalfLogit,
-}
-
-impl Kind {
-    /// Every kind, in the order of tables and records.
-    pub const ALL: [Kind; 15] = [
-        Kind::Lr,
-        Kind::LrLayers,
-        Kind::LrSchedule,
-        Kind::Momentum,
-        Kind::Betas,
-        Kind::Epsilon,
-        Kind::L2,
-        Kind::L2Global,
-        Kind::Dropout,
-        Kind::Jitter,
-        Kind::Scaling,
-        Kind::ExampleWeights,
-        Kind::Regularizer,
-        Kind::InitialScale,
-        Kind::InitialWeights,
-    ];
-
-    /// Its name in configurations and records.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Lr => "lr",
-            Kind::LrLayers => "lr-layers",
-            Kind::LrSchedule => "lr-schedule",
-            Kind::Momentum => "momentum",
-            Kind::Betas => "betas",
-            Kind::Epsilon => "epsilon",
-            Kind::L2 => "l2",
-            Kind::L2Global => "l2-global",
-            Kind::Dropout => "dropout",
-            Kind::Jitter => "jitter",
-            Kind::Scaling => "scaling",
-            Kind::ExampleWeights => "example-weights",
-            Kind::Regularizer => "regularizer",
-            Kind::InitialScale => "initial-scale",
-            Kind::InitialWeights => "initial-weights",
-        }
-    }
-
-    /// Where it may lie and how it is tuned, unless a group says otherwise.
-    pub fn transform(self) -> Transform {
-        match self {
-            Kind::Momentum | Kind::Betas | Kind::Dropout | Kind::ExampleWeights => Transform::UNIT,
-            Kind::Regularizer | Kind::InitialWeights => Transform::Identity,
-            _ => Transform::Log,
-        }
-    }
-
-    /// How many of it a problem has; none where it has no such thing.
-    pub fn count(self, problem: &Problem) -> usize {
-        let (layout, layers) = (problem.layout(), problem.model.parameter_layers());
-        match self {
-            Kind::Lr => 1,
-            Kind::LrLayers => layers,
-            Kind::LrSchedule => problem.steps,
-            Kind::Momentum | Kind::Betas | Kind::Epsilon => self.scalars(problem).len(),
-            Kind::L2 if problem.l2 => problem.model.kernels().len(),
-            Kind::L2 => 0,
-            Kind::L2Global => usize::from(problem.l2),
-            Kind::Dropout | Kind::Jitter | Kind::Scaling => {
-                usize::from(self.noise().is_some_and(|noise| problem.noise.contains(&noise)))
-            }
-            Kind::ExampleWeights => layout.weights.len(),
-            Kind::Regularizer => layout.regularizer.len(),
-            Kind::InitialScale => layout.initial_scale_log.len(),
-            Kind::InitialWeights => layout.initial_weights.len(),
-        }
-    }
-
-    /// The noise whose strength it is.
-    pub fn noise(self) -> Option<Noise> {
-        match self {
-            Kind::Dropout => Some(Noise::Dropout),
-            Kind::Jitter => Some(Noise::Jitter),
-            Kind::Scaling => Some(Noise::Scaling),
-            _ => None,
-        }
-    }
-
-    /// The scalars of inner optimisers that it holds, by their names there.
-    fn scalar_names(self) -> &'static [&'static str] {
-        match self {
-            Kind::Momentum => &["momentum"],
-            Kind::Betas => &["beta1", "beta2"],
-            Kind::Epsilon => &["epsilon"],
-            _ => &[],
-        }
-    }
-
-    /// Whether it holds scalars of an inner optimiser.
-    pub fn is_of(self, optimizer: &dyn Optimizer) -> bool {
-        optimizer.scalars().iter().any(|scalar| self.scalar_names().contains(&scalar.name))
-    }
-
-    /// Places of its scalars among those of the problem's optimiser; none where this has no such scalars.
-    fn scalars(self, problem: &Problem) -> Vec<usize> {
-        let names = problem.optimizer.scalars().iter().map(|scalar| scalar.name);
-        names.enumerate().filter(|(_, name)| self.scalar_names().contains(name)).map(|(k, _)| k).collect()
-    }
-
-    /// Kinds that may stand in its place where a problem needs it.
-    fn alternatives(self) -> &'static [Kind] {
-        match self {
-            Kind::Lr => &[Kind::LrLayers, Kind::LrSchedule],
-            Kind::L2 => &[Kind::L2Global],
-            _ => &[],
-        }
-    }
-
-    /// Whether a problem that has it needs to be told its value.
-    fn is_required(self) -> bool {
-        !matches!(self, Kind::LrLayers | Kind::LrSchedule | Kind::L2Global)
-    }
-
-    fn holds(self) -> Holds {
-        match self {
-            Kind::Dropout => Holds::HalfLogit,
-            Kind::Lr | Kind::LrLayers | Kind::LrSchedule | Kind::L2 | Kind::L2Global => Holds::Logarithm,
-            Kind::Jitter | Kind::Scaling | Kind::InitialScale => Holds::Logarithm,
-            _ => Holds::Itself,
-        }
-    }
-
-    /// The entries of the hyperparameter vector that its k-th value moves.
-    fn entries(self, problem: &Problem, k: usize) -> Box<dyn Iterator<Item = usize>> {
-        let (layout, layers) = (problem.layout(), problem.model.parameter_layers());
-        let only = |i: usize| Box::new(std::iter::once(i));
-        match self {
-            Kind::Lr => Box::new(layout.log_lr),
-            Kind::LrLayers => Box::new(layout.log_lr.skip(k).step_by(layers)),
-            Kind::LrSchedule => Box::new(layout.log_lr.skip(k * layers).take(layers)),
-            Kind::Momentum | Kind::Betas | Kind::Epsilon => only(layout.scalars.start + self.scalars(problem)[k]),
-            Kind::L2 => only(layout.l2_log.start + problem.model.kernels()[k].0),
-            Kind::L2Global => Box::new(layout.l2_log),
-            Kind::Dropout | Kind::Jitter | Kind::Scaling => {
-                let position = problem.noise.iter().position(|&noise| Some(noise) == self.noise());
-                Box::new(position.into_iter().map(move |position| layout.noise_log.start + position))
-            }
-            Kind::ExampleWeights => only(layout.weights.start + k),
-            Kind::Regularizer => only(layout.regularizer.start + k),
-            Kind::InitialScale => only(layout.initial_scale_log.start),
-            Kind::InitialWeights => only(layout.initial_weights.start + k),
-        }
-    }
-}
+use self::row::Holds;
+pub use self::row::{Kind, Names, Rate, Row, Start};
+pub use self::table::ROWS;
+use super::{Directions, Estimate, Problem, SolveError, Transform};
 
 /// Hyperparameters of one kind, in unconstrained form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -227,7 +37,7 @@ impl Group {
     fn held(&self, k: usize) -> (f64, f64) {
         let u = self.values[k];
         let (value, slope) = (self.transform.constrain(u), self.transform.slope(u));
-        match (self.kind.holds(), self.transform) {
+        match (self.kind.row().holds, self.transform) {
             (Holds::Itself, _) => (value, slope),
             (Holds::Logarithm, Transform::Log) => (u, 1.0),
             (Holds::Logarithm, _) => (value.ln(), slope / value),
@@ -257,7 +67,7 @@ impl Hyperparameters {
 
     /// Adds a kind with these constrained values.
     pub fn with(mut self, kind: Kind, values: &[f64], tuned: bool) -> Self {
-        let transform = kind.transform();
+        let transform = kind.row().transform;
         let values = values.iter().map(|&value| transform.unconstrain(value)).collect();
         self.groups.push(Group { kind, transform, values, tuned });
         self
@@ -302,11 +112,12 @@ impl Hyperparameters {
             }
         }
         let given = |kind: &Kind| self.groups.iter().any(|group| group.kind == *kind);
-        let missing = Kind::ALL.into_iter().find(|kind| {
-            kind.is_required() && kind.count(problem) > 0 && !given(kind) && !kind.alternatives().iter().any(given)
+        let missing = ROWS.iter().find(|row| {
+            let given = given(&row.kind) || row.alternatives.iter().any(given);
+            row.required && row.kind.count(problem) > 0 && !given
         });
         match missing {
-            Some(kind) => wrong(format!("the problem has `{}`, but no value of it is given", kind.name())),
+            Some(row) => wrong(format!("the problem has `{}`, but no value of it is given", row.name)),
             None => Ok(()),
         }
     }
@@ -317,7 +128,7 @@ impl Hyperparameters {
         for group in &self.groups {
             for k in 0..group.values.len() {
                 let (held, _) = group.held(k);
-                group.kind.entries(problem, k).for_each(|i| lambda[i] += held);
+                (group.kind.row().entries)(problem, k).for_each(|i| lambda[i] += held);
             }
         }
         lambda
@@ -329,7 +140,7 @@ impl Hyperparameters {
         for group in self.groups.iter().filter(|g| g.tuned) {
             for k in 0..group.values.len() {
                 let (_, slope) = group.held(k);
-                directions.push(group.kind.entries(problem, k).map(|i| (i, slope)));
+                directions.push((group.kind.row().entries)(problem, k).map(|i| (i, slope)));
             }
         }
         directions
@@ -378,7 +189,7 @@ impl Hyperparameters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bilevel::{Loss, Regularizer};
+    use crate::bilevel::{Loss, Noise, Regularizer};
     use crate::nn::optim::{Adam, Dynamics, Epsilon, Momentum, Sgd};
     use crate::nn::zoo;
 
@@ -395,7 +206,7 @@ mod tests {
     }
 
     fn all(problem: &Problem, transform: Option<Transform>) -> Hyperparameters {
-        let kinds = Kind::ALL.into_iter().filter(|kind| kind.count(problem) > 0 && *kind != Kind::L2Global);
+        let kinds = Kind::all().filter(|kind| kind.count(problem) > 0 && *kind != Kind::L2Global);
         kinds.fold(Hyperparameters::default(), |point, kind| {
             let point = point.tuned(problem, kind, 0.3 + 0.01 * kind as u8 as f64);
             match transform {

@@ -1,0 +1,130 @@
+//! What the rows of hyperparameters say of settings: values, what a run looks at, what its training does not have.
+
+use super::{ConfigError, Network, TuneConfig, usual_hyperparameters};
+use crate::bilevel::hyperparameters::{Kind, ROWS, Rate, Start};
+use crate::nn::optim;
+
+impl TuneConfig {
+    /// The value or values of a setting by name: those given, or the usual ones.
+    ///
+    /// # Panics
+    /// If no row of a hyperparameter reads such a setting.
+    pub fn setting(&self, key: &str) -> Vec<f64> {
+        self.given(key).unwrap_or_else(|| usual(key).expect("a row names a setting"))
+    }
+
+    /// The value or values of a setting that is given.
+    fn given(&self, key: &str) -> Option<Vec<f64>> {
+        let table = toml::Table::try_from(self).expect("settings are plain values");
+        match table.get(key)? {
+            toml::Value::Float(value) => Some(vec![*value]),
+            toml::Value::Array(values) => values.iter().map(toml::Value::as_float).collect(),
+            _ => None,
+        }
+    }
+
+    /// Whether a run looks at a setting; of those that rows do not name, it does.
+    pub fn uses(&self, key: &str) -> bool {
+        let mut rows = ROWS.iter().filter(|row| row.settings().any(|setting| setting == key)).peekable();
+        rows.peek().is_none()
+            || rows.any(|row| match (row.rate, row.start) {
+                (Rate::Setting(setting, _), _) if setting == key => self.hyperparameters.contains(&row.kind),
+                (_, Start::Setting("dropout")) => matches!(self.network, Network::Zoo(_)),
+                _ => row.scalars.is_empty() || row.kind.is_of(&*self.optimizer),
+            })
+    }
+
+    /// With the usual values of what the run looks at and was not given.
+    pub fn filled(&self) -> Self {
+        let one = |key: &str| self.uses(key).then(|| self.setting(key)[0]);
+        TuneConfig {
+            momentum: one("momentum"),
+            betas: self.uses("betas").then(|| self.setting("betas").try_into().ok()).flatten(),
+            epsilon: one("epsilon"),
+            example_weight_rate: one("example_weight_rate"),
+            dropout: one("dropout"),
+            ..self.clone()
+        }
+    }
+
+    /// Refuses settings that a run would not look at.
+    pub(super) fn check_use(&self) -> Result<(), ConfigError> {
+        for row in &ROWS {
+            for key in row.settings().filter(|key| !self.uses(key)) {
+                let Some(values) = self.given(key) else { continue };
+                let optimizer = self.optimizer.name();
+                let mend = match row.rate {
+                    Rate::Setting(..) => {
+                        format!("{} are not tuned: name {} among the hyperparameters.", row.title, row.name)
+                    }
+                    _ if row.scalars.is_empty() => "The layers of the network's file say what they drop.".to_owned(),
+                    _ => format!("The optimizer {optimizer} has no {key}: {}.", having(row.kind)),
+                };
+                let value = values.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+                return Err(ConfigError::Value { field: key, value, must: "left out here".to_owned(), mend });
+            }
+        }
+        Ok(())
+    }
+
+    /// What a training lacks that hyperparameters of this kind could be of, and how to go on.
+    pub(super) fn lacks(&self, kind: Kind) -> Option<String> {
+        let row = kind.row();
+        match kind {
+            Kind::Dropout if matches!(self.network, Network::Zoo(_)) && self.setting("dropout") == [0.0] => {
+                Some("Dropout is switched off: start from a rate above 0.".to_owned())
+            }
+            Kind::Regularizer => {
+                Some("This network has no regularizer of its own; problems made in Rust may have one.".to_owned())
+            }
+            _ if row.scalars.is_empty() || kind.is_of(&*self.optimizer) => None,
+            _ => {
+                let usual = usual_hyperparameters(&*self.optimizer);
+                let own: Vec<&str> =
+                    usual.iter().filter(|kind| !kind.row().scalars.is_empty()).map(|k| k.name()).collect();
+                let instead =
+                    if own.is_empty() { "none".to_owned() } else { format!("{} in its place", own.join(",")) };
+                let usual = usual.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",");
+                let name = self.optimizer.name();
+                Some(format!("The optimizer is {name}, which has {instead}: name {usual}, or {}.", having(kind)))
+            }
+        }
+    }
+
+    /// Settings of an earlier version, which named all of them: without those that the run did not look at.
+    pub fn of_before(mut self) -> Self {
+        let Self { momentum, betas, epsilon, example_weight_rate, dropout, .. } = &self;
+        let all = momentum.and(*epsilon).and(*example_weight_rate).and(*dropout).is_some() && betas.is_some();
+        let forget = |key: &str| all && !self.uses(key);
+        let [m, b, e, w] = ["momentum", "betas", "epsilon", "example_weight_rate"].map(forget);
+        self.momentum = self.momentum.filter(|_| !m);
+        self.betas = self.betas.filter(|_| !b);
+        self.epsilon = self.epsilon.filter(|_| !e);
+        self.example_weight_rate = self.example_weight_rate.filter(|_| !w);
+        self
+    }
+}
+
+/// How to get a training that has a kind, such as `take optimizer adam`.
+fn having(kind: Kind) -> String {
+    let names: Vec<&str> = optim::named().iter().filter(|o| kind.is_of(&***o)).map(|o| o.name()).collect();
+    let names = names.join(", ");
+    format!(
+        "take optimizer {}",
+        names.rsplit_once(", ").map_or(names.clone(), |(rest, last)| format!("{rest} or {last}"))
+    )
+}
+
+/// The usual value or values of a setting that configurations may leave out; none where there is no such setting.
+pub(super) fn usual(key: &str) -> Option<Vec<f64>> {
+    let row = ROWS.iter().find(|row| row.settings().any(|setting| setting == key))?;
+    match (row.rate, row.start) {
+        (Rate::Setting(setting, value), _) if setting == key => Some(vec![value]),
+        (_, Start::Setting("dropout")) => Some(vec![0.5]),
+        _ => {
+            let named = optim::named();
+            let specs: Vec<_> = named.iter().flat_map(|optimizer| optimizer.scalars()).collect();
+            row.scalars.iter().map(|name| specs.iter().find(|spec| spec.name == *name).map(|spec| spec.usual)).collect()
+        }
+    }
+}
