@@ -37,7 +37,7 @@ fn form(case: &Case, names: [&str; 4], sizes: [usize; 2]) -> Result<QuadraticFor
 }
 
 /// The forms of a case.
-pub fn forms(case: &Case) -> Result<Quadratic, RunError> {
+fn forms(case: &Case) -> Result<Quadratic, RunError> {
     let (hyperparameters, weights) = (case.input("lambda")?.data.len(), case.input("w0")?.data.len());
     let sizes = [hyperparameters, weights];
     Ok(Quadratic {
