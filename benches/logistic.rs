@@ -17,8 +17,9 @@ use stackelberg::bilevel::{
     Solver, Targets, Unattended,
 };
 use stackelberg::cpu::CpuEngine;
+use stackelberg::data::har::builtin;
 use stackelberg::data::har::statistics::{FEATURES, features};
-use stackelberg::data::{self, Dataset, Split};
+use stackelberg::data::{Dataset, Split};
 use stackelberg::ir::{Graph, NodeId, Scalar};
 use stackelberg::nn::{Layer, Model, optim};
 use stackelberg::rig::Device;
@@ -112,7 +113,7 @@ fn problem(steps: usize, train: usize, classes: usize) -> Problem {
 
 /// Statistics of the training and of the validation windows, scaled by the training ones'; how many classes there are.
 fn sets() -> ([Set; 2], usize) {
-    let source = data::load(None).expect("the built-in data are whole");
+    let source = builtin::full().expect("the built-in data are whole");
     let split = Split::by_people(&source, &Default::default()).expect("the built-in data have the usual people");
     let scale = columns(&features(&split.train));
     let sets = [&split.train, &split.validation].map(|windows: &Dataset| {

@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use stackelberg::bilevel::{Memory, Problem, Session, SessionData, Unattended};
 use stackelberg::cpu::CpuEngine;
-use stackelberg::data::{self, Split};
+use stackelberg::data::Split;
+use stackelberg::data::har::builtin;
 use stackelberg::experiment::config::{Network, TuneConfig};
 use stackelberg::experiment::setup::{outer_windows, problem, set};
 use stackelberg::gpu::GpuEngine;
@@ -24,7 +25,7 @@ fn main() {
     let device = option("--device").unwrap_or_else(|| "auto".to_owned());
     let config = TuneConfig { steps, network, ..TuneConfig::default() };
 
-    let source = data::load(None).expect("the built-in data are whole");
+    let source = builtin::full().expect("the built-in data are whole");
     let split = Split::by_people(&source, &config.split).and_then(Split::standardized);
     let (split, _) = split.expect("the built-in data have the usual people");
     let problem = problem(&config, &split.sizes()).unwrap();

@@ -2,8 +2,8 @@
 
 mod data_support;
 
-use stackelberg::data::har::{self, WINDOW, uci_har};
-use stackelberg::data::{self, DataError, Dataset, Split, SubjectSplit};
+use stackelberg::data::har::{self, WINDOW, builtin, uci_har};
+use stackelberg::data::{DataError, Dataset, Split, SubjectSplit};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::Path;
@@ -120,7 +120,7 @@ fn the_published_cut_down_zip() {
         return;
     };
     let path = folder.join("UCI_HAR_Dataset_mini.zip");
-    let source = data::load(Some(&path)).unwrap();
+    let source = uci_har::from_path(&path).unwrap();
     assert_published(&folder, &source);
     assert!(!source.about().subset && source.about().name.contains("UCI_HAR_Dataset_mini.zip"));
 
@@ -176,8 +176,8 @@ fn built_in_data_agree_with_the_published_text() {
     let Some(folder) = data_support::har_folder() else {
         return;
     };
-    let text = data::load(Some(&folder.join("UCI_HAR_Dataset_mini.zip"))).unwrap().named("");
-    let ours = data::load(None).unwrap().named("");
+    let text = uci_har::from_path(&folder.join("UCI_HAR_Dataset_mini.zip")).unwrap().named("");
+    let ours = builtin::full().unwrap().named("");
     let mut rest = (0..ours.len()).peekable();
     for index in 0..text.len() {
         let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);

@@ -24,7 +24,8 @@ use stackelberg::bilevel::{
     Truncated, Unattended,
 };
 use stackelberg::cpu::CpuEngine;
-use stackelberg::data::{self, Split};
+use stackelberg::data::Split;
+use stackelberg::data::har::builtin;
 use stackelberg::experiment::config::TuneConfig;
 use stackelberg::experiment::setup::{outer_windows, problem, set};
 use stackelberg::rig::Device;
@@ -146,7 +147,7 @@ struct Bench {
 
 impl Bench {
     fn new(threads: usize, repeat: usize, json: Option<String>) -> Self {
-        let source = data::load(None).expect("the built-in data are whole");
+        let source = builtin::full().expect("the built-in data are whole");
         let split = Split::by_people(&source, &TuneConfig::default().split).and_then(Split::standardized);
         let (split, _) = split.expect("the built-in data have the usual people");
         Bench { threads, repeat, json, split }

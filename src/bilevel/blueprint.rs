@@ -9,7 +9,7 @@ use super::programs::{self, BAD_STEP, OUTER_LAMBDA};
 use super::{Method, Problem, SolveError};
 use crate::compile::Program;
 use crate::ir::DType;
-use crate::rig::{Array, Function};
+use crate::rig::{Array, Device, Function, Rig};
 
 /// The functions and programs of a problem with a method, and the memory its sweeps take.
 pub struct Blueprint {
@@ -48,6 +48,18 @@ impl Blueprint {
         let scratch = shared_scratch_bytes(&programs);
         let checkpoints = method.plan(inner, Room { fixed: fixed(&arrays, scratch), state })?;
         Ok(Blueprint { functions, programs, arrays, scratch, state, checkpoints })
+    }
+
+    /// Loads the programs and makes the arrays.
+    pub(super) async fn rig(&self, device: &Device) -> Result<Rig, SolveError> {
+        let mut rig = Rig::new(device);
+        for (function, program) in self.functions.iter().zip(&self.programs) {
+            rig.load(function, program).await?;
+        }
+        for array in &self.arrays {
+            rig.create(&array.name, array.dtype, array.len)?;
+        }
+        Ok(rig)
     }
 
     /// Bytes on the device in all.

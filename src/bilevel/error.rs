@@ -1,7 +1,6 @@
 //! Why there is no result.
 
 use super::checkpoint::Plan;
-use super::snapshot::SnapshotError;
 use crate::compile::CompileError;
 use crate::engine::{EngineError, mebibytes};
 use crate::rig::RigError;
@@ -82,6 +81,11 @@ pub struct Refusal {
     /// The method that can.
     pub instead: &'static str,
 }
+
+/// Why a file holds no snapshot of a training.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the snapshot does not fit: {0}")]
+pub struct SnapshotError(pub(super) String);
 
 impl From<RigError> for SolveError {
     fn from(error: RigError) -> Self {

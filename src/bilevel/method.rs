@@ -4,8 +4,7 @@ use async_trait::async_trait;
 
 use super::checkpoint::Plan;
 use super::inner::Inner;
-use super::methods::Reverse;
-use super::{Directions, Refusal, SolveError, Trajectory};
+use super::{Counts, Directions, Estimate, Refusal, SolveError, Trajectory};
 use crate::rig::{Array, Function, Monitor};
 
 /// How much memory the training states may take.
@@ -38,50 +37,6 @@ impl Room {
     pub fn too_small(&self, budget: u64, steps: usize, last: usize) -> SolveError {
         SolveError::Budget { budget, fixed: self.fixed, state: self.state, steps, last }
     }
-}
-
-/// What a sweep over the training run gives, whatever the method.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Estimate {
-    /// Mean loss over the validation set at the final weights.
-    pub outer_loss: f64,
-    /// Training loss of each step, before its update.
-    pub inner_losses: Vec<f64>,
-    /// The first training step whose result was not finite; then there is no gradient.
-    pub bad_step: Option<usize>,
-    /// Derivative of the outer loss along each direction that was asked for.
-    pub hypergradient: Vec<f64>,
-    /// Its share that does not pass through the training, ∂E/∂λ, where the outer loss sees λ.
-    pub direct: Option<Vec<f64>>,
-    /// ‖residual‖ over ‖right-hand side‖ where a linear system was solved.
-    pub residual: Option<f64>,
-    /// ‖∇_w L‖ over all training examples at the final weights, where the method takes these for a stationary point:
-    /// the further from 0, the less the derivative is one of the training's outcome.
-    pub inner_gradient: Option<f64>,
-    /// What was run for it.
-    pub counts: Counts,
-    /// The most bytes that the engine has held so far.
-    pub peak_bytes: u64,
-}
-
-impl Estimate {
-    /// Whether there is nothing to differentiate.
-    pub fn diverged(&self) -> bool {
-        self.bad_step.is_some() || !self.outer_loss.is_finite()
-    }
-}
-
-/// Runs of the programs that differ in cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Training steps.
-    pub steps: u64,
-    /// Adjoints of training steps.
-    pub adjoints: u64,
-    /// Tangents of training steps.
-    pub tangents: u64,
-    /// Products with the Hessian of the inner loss, over the whole training set each.
-    pub products: u64,
 }
 
 /// A way to a hypergradient: an object beside the problem. It says what it needs before there is a
@@ -128,12 +83,5 @@ pub trait Method {
 impl<M: Method + 'static> From<M> for Box<dyn Method> {
     fn from(method: M) -> Self {
         Box::new(method)
-    }
-}
-
-/// A memory limit alone means reverse mode.
-impl From<Memory> for Box<dyn Method> {
-    fn from(memory: Memory) -> Self {
-        Box::new(Reverse { memory })
     }
 }

@@ -8,6 +8,7 @@ mod blueprint;
 pub mod checkpoint;
 mod directions;
 mod error;
+mod estimate;
 pub mod hyperparameters;
 pub mod inner;
 mod method;
@@ -24,14 +25,15 @@ mod transform;
 
 pub use blueprint::Blueprint;
 pub use directions::Directions;
-pub use error::{Refusal, SolveError};
+pub use error::{Refusal, SnapshotError, SolveError};
+pub use estimate::{Counts, Estimate};
 pub use inner::Inner;
-pub use method::{Counts, Estimate, Memory, Method, Room};
+pub use method::{Memory, Method, Room};
 pub use methods::{FixedPoint, Forward, Implicit, Online, RealTime, Reverse, Solver, Truncated, Until};
 pub use outer::{Adam, Hoag};
 pub use pace::Pace;
 pub use session::Session;
-pub use snapshot::{Snapshot, SnapshotError};
+pub use snapshot::Snapshot;
 pub use supervised::{
     CHUNK, Examples, Layout, Loss, Noise, ParameterMap, Problem, Regularizer, SessionData, Set, SetEvaluation, Source,
     Targets, TrainingLoss,

@@ -27,7 +27,7 @@ impl<P: Inner + 'static> Session<P> {
         let (inner, method) = (Rc::new(inner), method.into());
         let blueprint = Blueprint::of(&*inner, &*method)?;
         let predicted_bytes = blueprint.bytes();
-        let trajectory = Trajectory::new(device, inner.clone(), blueprint).await?;
+        let trajectory = Trajectory::new(inner.clone(), blueprint.rig(device).await?, blueprint.checkpoints)?;
         Ok(Session { trajectory, inner, method, predicted_bytes })
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use super::SnapshotError;
 use super::inner::{Inner, Part};
 
 /// The state of a training between two steps. Going on from it gives the bits that the training itself would have
@@ -18,11 +19,6 @@ pub struct Snapshot {
     /// Training steps before it.
     pub steps: u32,
 }
-
-/// Why a file holds no snapshot of a training.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the snapshot does not fit: {0}")]
-pub struct SnapshotError(String);
 
 /// The key of the file's metadata that holds the number of steps.
 const STEPS: &str = "steps";

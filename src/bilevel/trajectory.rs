@@ -4,12 +4,10 @@
 
 use std::rc::Rc;
 
-use super::blueprint::Blueprint;
 use super::checkpoint::{Action, Place, Plan};
 use super::inner::{Inner, Known, LOSSES, Through};
-use super::method::{Counts, Estimate};
 use super::programs::{BAD_STEP, NO_BAD_STEP, OUTER_LAMBDA};
-use super::{Directions, SolveError};
+use super::{Counts, Directions, Estimate, SolveError};
 use crate::engine::{BindingId, BufferId, Values};
 use crate::ir::DType;
 use crate::rig::{Device, Monitor, Progress, Quiet, Recording, Rig, RigError};
@@ -54,16 +52,8 @@ pub struct Trajectory {
 }
 
 impl Trajectory {
-    /// Loads the programs of a blueprint and makes its arrays.
-    pub(super) async fn new(device: &Device, inner: Rc<dyn Inner>, blueprint: Blueprint) -> Result<Self, SolveError> {
-        let mut rig = Rig::new(device);
-        for (function, program) in blueprint.functions.iter().zip(&blueprint.programs) {
-            rig.load(function, program).await?;
-        }
-        for array in blueprint.arrays {
-            rig.create(&array.name, array.dtype, array.len)?;
-        }
-        let plan = blueprint.checkpoints;
+    /// Makes the states that a plan keeps, beside the programs and arrays that are there.
+    pub(super) fn new(inner: Rc<dyn Inner>, mut rig: Rig, plan: Plan) -> Result<Self, SolveError> {
         let mut states = vec![];
         for place in 0..plan.places {
             let state = rig.create(&format!("state {place}"), DType::F32, inner.state_len())?;

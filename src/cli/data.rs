@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
-use md5::{Digest, Md5};
 use serde::Serialize;
 use stackelberg::data::catalog::{DATA_SETS, DataSet, OfficialFile};
 use stackelberg::data::har::builtin;
 use stackelberg::data::idx;
 
-use super::CliError;
+use super::{CliError, files};
 
 /// Say which data sets there are and where they are looked for, and check them
 ///
@@ -169,18 +168,10 @@ fn check_file(file: &OfficialFile, folder: &Path) -> FileReport {
     FileReport { name, bytes, md5, packed_bytes, packed_md5, found, state, problem }
 }
 
-/// The MD5 of bytes, as official checksums are written.
-pub fn checksum(bytes: &[u8]) -> String {
-    Md5::digest(bytes).iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// Compares what a file holds unpacked with what it should.
 fn compare(file: &OfficialFile, path: &Path, bytes: Vec<u8>) -> Result<(), String> {
     let plain = idx::unpacked(&path.display().to_string(), bytes).map_err(|error| error.to_string())?;
-    let found = checksum(&plain);
+    let found = files::checksum(&plain);
     if found == file.md5 {
         return Ok(());
     }

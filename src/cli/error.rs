@@ -13,8 +13,13 @@ use stackelberg::experiment::config::ConfigError;
 use stackelberg::experiment::error::TuneError;
 
 use super::journal::JournalError;
-use super::run_dir::{RunDirError, SETTINGS};
-use super::shell;
+use super::run_dir::{self, RunDirError, SETTINGS};
+
+/// Exit status of a command that ran but whose answer is no, or that could not go on.
+pub const FAILED: u8 = 1;
+
+/// Exit status of a command that was given wrongly.
+pub const USAGE: u8 = 2;
 
 /// An error as the user sees it.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -39,7 +44,10 @@ pub enum CliError {
     Journal(#[from] JournalError),
 
     #[error("the run in {} keeps its settings: {option} was given, and {SETTINGS} has `{setting}`", directory.display())]
-    #[diagnostic(help("leave {option} out; or start a new run with {option} added to\n{}", shell::repeat(directory)))]
+    #[diagnostic(help(
+        "leave {option} out; or start a new run with {option} added to\n{}",
+        run_dir::repeat(directory)
+    ))]
     ResumeChanges { option: String, setting: String, directory: PathBuf },
 
     #[error(transparent)]
@@ -168,7 +176,7 @@ impl CliError {
             CliError::Read { source, .. } => source.kind() == ErrorKind::NotFound,
             _ => false,
         };
-        ExitCode::from(if usage { super::USAGE } else { super::FAILED })
+        ExitCode::from(if usage { USAGE } else { FAILED })
     }
 }
 

@@ -16,7 +16,7 @@ use stackelberg::engine::{EngineError, LocalFuture, several};
 use stackelberg::experiment::config::words;
 use stackelberg::experiment::error::TuneError;
 use stackelberg::experiment::record::DeviceRecord;
-use stackelberg::experiment::study::summary::{self, Summary};
+use stackelberg::experiment::study::summary::Summary;
 use stackelberg::experiment::study::{self, Budget, Labels, Library, Outcome, STUDIES, Study, Trial};
 use stackelberg::experiment::tune::{Event, Observed, Observer};
 use stackelberg::rig::Device;
@@ -25,7 +25,7 @@ use super::device::{self, MEASURING, duration};
 use super::interrupt::Interrupt;
 use super::journal::Journal;
 use super::progress::number;
-use super::{CliError, data, shell};
+use super::{CliError, data, shell, table};
 
 /// Run a study on real data: many trainings, one table
 ///
@@ -245,7 +245,7 @@ impl Runner {
         }
         let summary = Summary::of(&self.journal.outcomes, env!("CARGO_PKG_VERSION"));
         summary.remarks.iter().for_each(|remark| super::note(format_args!("Note: {remark}")));
-        super::print(&table(self.study, &summary.rows))?;
+        super::print(&table::text(self.study, &summary.rows))?;
         if failed == 0 {
             return Ok(Ended::Done);
         }
@@ -277,40 +277,6 @@ impl Runner {
             device: DeviceRecord::from(&device.info()),
         }))
     }
-}
-
-/// Means over seeds, with the sample's standard deviation: the head, and a line of cells for each row.
-pub fn cells(study: &Study, rows: &[summary::Row]) -> Vec<Vec<String>> {
-    let labels: Vec<String> = study.labels().into_iter().filter(|label| label != "seed").collect();
-    let charts = study.charts.iter().map(|&name| name.to_owned());
-    let mut lines: Vec<Vec<String>> = vec![labels.iter().cloned().chain(charts).chain(["seeds".to_owned()]).collect()];
-    for row in rows {
-        let value = |name: &&str| match row.metrics.get(*name) {
-            Some(s) if s.count < row.seeds - row.diverged => {
-                format!("{} (of {})", super::progress::statistic(s), several(s.count as u64, "seed"))
-            }
-            Some(s) => super::progress::statistic(s),
-            None if row.diverged == row.seeds => "diverged".to_owned(),
-            None => "–".to_owned(),
-        };
-        let labels = labels.iter().map(|label| row.labels[label].clone());
-        lines.push(labels.chain(study.charts.iter().map(value)).chain([row.seeds()]).collect());
-    }
-    lines
-}
-
-/// The outcomes of a study for a terminal.
-fn table(study: &Study, rows: &[summary::Row]) -> String {
-    let lines = cells(study, rows);
-    let columns = lines[0].len();
-    let widths: Vec<usize> =
-        (0..columns).map(|c| lines.iter().map(|line| line[c].chars().count()).max().unwrap_or(0)).collect();
-    let mut text = format!("\n{}\n", study.name);
-    for line in &lines {
-        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
-        let _ = writeln!(text, "  {}", cells.join("  ").trim_end());
-    }
-    text
 }
 
 /// Nothing is shown within a trial; a stop is heard.

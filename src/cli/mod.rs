@@ -16,8 +16,10 @@ mod error;
 mod experiment;
 mod explain;
 mod files;
+mod folder;
 mod interrupt;
 mod journal;
+mod output;
 mod progress;
 mod report;
 mod run_dir;
@@ -25,10 +27,12 @@ mod schema;
 mod settings;
 mod shell;
 mod summary;
+mod table;
 mod tune;
 mod verify;
 
-use error::CliError;
+use error::{CliError, FAILED};
+use output::{note, print};
 
 /// Tune a neural network by differentiating through its training
 ///
@@ -59,12 +63,6 @@ enum Command {
     Explain(Box<explain::Args>),
     Schema(schema::Args),
 }
-
-/// Exit status of a command that ran but whose answer is no, or that could not go on.
-const FAILED: u8 = 1;
-
-/// Exit status of a command that was given wrongly.
-const USAGE: u8 = 2;
 
 /// What the exit status says. Commands that say more of theirs agree with it.
 const EXIT_STATUS: &str = "\
@@ -101,18 +99,4 @@ pub fn main() -> ExitCode {
         let _ = writeln!(std::io::stderr(), "{report:?}");
         code
     })
-}
-
-/// Writes a line to standard error. That nobody reads it any more is no reason to end a run.
-fn note(line: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{}", shell::shown(&line.to_string()));
-}
-
-/// Writes to standard output. A reader that has gone away (`| head`) is no error.
-fn print(text: &str) -> Result<(), CliError> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(shell::shown(text).as_bytes()).and_then(|()| stdout.flush()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::Stdout(e)),
-        _ => Ok(()),
-    }
 }

@@ -14,9 +14,9 @@ use stackelberg::experiment::record::{Ending, Evaluation, Named, OuterRecord, Ru
 use stackelberg::experiment::study::summary::{self, Summary};
 use stackelberg::experiment::study::{self, Labels, Study};
 
-use super::experiment::cells;
 use super::journal::{Lines, in_line};
-use super::{CliError, chart, files, run_dir};
+use super::table::cells;
+use super::{CliError, chart, files, folder, run_dir};
 
 /// Make a page with charts and tables of studies and runs
 ///
@@ -124,7 +124,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     files.extend(
         report.charts().into_iter().map(|Chart { name, svg }| (format!("charts/{name}.svg"), svg.into_bytes())),
     );
-    files::Folder::open(&args.out).write(&files)?;
+    folder::Folder::open(&args.out).write(&files)?;
     let charts = (files.len() > pages.len()).then_some("charts");
     let written = pages.iter().map(|(name, _)| *name).chain(charts);
     super::print(&written.map(|name| format!("{}\n", args.out.join(name).display())).collect::<String>())?;

@@ -19,6 +19,11 @@ const LOCK: &str = ".lock";
 /// What the settings of a run begin with.
 pub const HEADER: &[u8] = b"# stackelberg ";
 
+/// Repeats the run in a directory in another one.
+pub fn repeat(directory: &Path) -> String {
+    shell::command(["tune", "--config", &shell::path(&directory.join(SETTINGS)), "--out", "NEW"])
+}
+
 /// A run's directory that cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum RunDirError {
@@ -67,7 +72,7 @@ pub enum RunDirError {
     Damaged { path: PathBuf, problem: String },
 
     #[error("the run in {} learnt from other data than {data} holds now", directory.display())]
-    #[diagnostic(help("put the data back as they were; or start a new run with\n{}", shell::repeat(directory)))]
+    #[diagnostic(help("put the data back as they were; or start a new run with\n{}", repeat(directory)))]
     OtherData { directory: PathBuf, data: String },
 }
 
@@ -108,7 +113,7 @@ fn again(path: &Path) -> String {
     if path.ends_with(SETTINGS) {
         format!("restore it from a copy; if there is a {RESULT}, it has the settings under `configuration`")
     } else {
-        format!("restore it from a copy, or repeat the run with\n{}", shell::repeat(directory))
+        format!("restore it from a copy, or repeat the run with\n{}", repeat(directory))
     }
 }
 

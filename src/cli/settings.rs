@@ -8,7 +8,7 @@ use miette::NamedSource;
 use serde::Serialize;
 use stackelberg::bilevel::hyperparameters::Kind;
 use stackelberg::experiment::config::{
-    Bytes, ConfigError, DataSource, Differentiation, Network, Task, TuneConfig, usual_hyperparameters, words,
+    Bytes, ConfigError, DataSource, Differentiation, Network, Task, TuneConfig, usual, usual_hyperparameters, words,
 };
 
 use stackelberg::nn::optim::{self, Dynamics};
@@ -106,7 +106,7 @@ pub struct Settings {
 
 /// What an option sets, and its default.
 fn about(key: &str, what: &str) -> String {
-    format!("{what} [default: {}]", words::default_of(key))
+    format!("{what} [default: {}]", usual::default_of(key))
 }
 
 /// Settings that a run may go on with whatever they were: they change no bits.
@@ -152,7 +152,7 @@ fn located(data: DataSource) -> DataSource {
 /// Where a configuration starts from.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Base {
-    #[arg(long, conflicts_with = "config", help = words::quick())]
+    #[arg(long, conflicts_with = "config", help = usual::quick())]
     quick: bool,
 
     /// Read settings from a TOML file, such as the run.toml of an earlier run

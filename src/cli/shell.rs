@@ -9,8 +9,6 @@ use std::path::Path;
 use miette::{Diagnostic, LabeledSpan, SourceCode};
 use stackelberg::data::visible;
 
-use super::run_dir::SETTINGS;
-
 /// A word as the shell reads it back: a POSIX one, or on Windows PowerShell.
 pub fn word(text: impl AsRef<OsStr>) -> String {
     let bytes = text.as_ref().as_encoded_bytes();
@@ -57,11 +55,6 @@ pub fn resume(directory: &Path) -> String {
 /// Begins a run in a directory.
 pub fn start(directory: &Path) -> String {
     command(["tune", "--out", &path(directory)])
-}
-
-/// Repeats the run in a directory in another one.
-pub fn repeat(directory: &Path) -> String {
-    command(["tune", "--config", &path(&directory.join(SETTINGS)), "--out", "NEW"])
 }
 
 /// A text without what a terminal would take for a command, or what cannot be seen; line breaks and tabs stay.

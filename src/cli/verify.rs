@@ -16,7 +16,7 @@ use stackelberg::experiment::config::words;
 use stackelberg::experiment::golden::{self, Case, Comparison};
 use stackelberg::rig::Device;
 
-use super::{CliError, device, files};
+use super::{CliError, device, folder};
 
 /// Hold the engine against reference results
 ///
@@ -125,7 +125,7 @@ fn cases_in(path: &Path) -> Result<Vec<PathBuf>, CliError> {
 
 /// Where outputs go.
 struct Out {
-    folder: files::Folder,
+    folder: folder::Folder,
     /// The cases whose outputs are there.
     written: BTreeSet<String>,
 }
@@ -134,7 +134,7 @@ impl Out {
     /// Makes the directory, so that one that cannot be is known before anything is computed.
     fn new(path: &Path) -> Result<Self, CliError> {
         std::fs::create_dir_all(path).map_err(|source| CliError::Write { path: path.to_owned(), source })?;
-        Ok(Out { folder: files::Folder::open(path), written: BTreeSet::new() })
+        Ok(Out { folder: folder::Folder::open(path), written: BTreeSet::new() })
     }
 
     /// The file of a case, or why it can have none.

@@ -1,9 +1,9 @@
 //! The processor engine: programs in f32 with SIMD, natively (on all cores) and in wasm.
 //!
 //! When a program is loaded, each dispatch's index expressions are solved for the strides of its
-//! loads and stores ([`affine`]). Contractions then are matrix products over strided views, done by
+//! loads and stores (`affine.rs`). Contractions then are matrix products over strided views, done by
 //! the `gemm` crate; everything pointwise runs in blocks of columns that stay in the first-level
-//! cache ([`tape`]). Sums and units of work follow from the program alone, so results do not depend
+//! cache (`tape.rs`). Sums and units of work follow from the program alone, so results do not depend
 //! on the number of threads.
 
 mod affine;

@@ -1,7 +1,5 @@
 //! What can be wrong with a data set.
 
-use super::har::uci_har::SIGNAL_LIMIT;
-
 /// Every way in which reading, splitting or scaling a data set can fail.
 ///
 /// Lines and the numbers on a line are counted from 1.
@@ -145,7 +143,7 @@ pub enum DataError {
 
     /// A number that no motion sensor gives.
     #[error(
-        "{file}, line {line}, number {column}: {text} is beyond ±{SIGNAL_LIMIT}, more than any motion sensor \
+        "{file}, line {line}, number {column}: {text} is beyond ±{limit}, more than any motion sensor \
          measures in any unit; the file is damaged"
     )]
     Signal {
@@ -157,6 +155,8 @@ pub enum DataError {
         column: usize,
         /// What stands there, between backticks.
         text: String,
+        /// What none is beyond.
+        limit: f32,
     },
 
     /// A label that names no activity.

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `dataset`, `parts` | examples, targets and people, checked; their shape, classes, channels |
 //! | `partition` | a data set divided to train, to validate and to test on |
-//! | `scale` | what is taken off each channel and by what it is divided |
+//! | `scale`, `fit` | what is taken off each channel and by what it is divided; what suits a data set |
 //! | `har` | UCI HAR: raw signals to windows, the built-in copy, the published files |
 //! | `idx` | images and labels in the format of MNIST |
 //! | `cifar` | CIFAR-10 and CIFAR-100: the official binary files, or sheets |
@@ -20,6 +20,7 @@ pub mod cifar;
 mod dataset;
 mod error;
 mod files;
+mod fit;
 pub mod har;
 pub mod idx;
 pub mod omniglot;
@@ -35,12 +36,3 @@ pub use partition::{Sizes, Split, SubjectSplit};
 pub use parts::{Channel, Description, Examples, HeldOut, Recording, Targets};
 pub use scale::Standardizer;
 pub use text::visible;
-
-/// The data at `path` (see [`har::uci_har::from_path`]), or without one the whole built-in data set.
-#[cfg(not(target_arch = "wasm32"))]
-pub fn load(path: Option<&std::path::Path>) -> Result<Dataset, DataError> {
-    match path {
-        None => har::builtin::full(),
-        Some(path) => har::uci_har::from_path(path),
-    }
-}

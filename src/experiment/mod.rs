@@ -5,12 +5,13 @@ pub mod archive;
 pub mod check;
 pub mod config;
 pub mod error;
+#[cfg(feature = "verify")]
 pub mod golden;
 pub mod model_file;
 pub mod names;
 pub mod predict;
 pub mod record;
 pub mod setup;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]
 pub mod study;
 pub mod tune;

@@ -124,7 +124,7 @@ pub(super) fn scaled(config: &TuneConfig, data: &Dataset) -> Result<(Split, Stan
     Ok((split, scale))
 }
 
-/// What a run on these windows would compute and hold. Refuses whatever a [`Tuner`] would refuse of
+/// What a run on these windows would compute and hold. Refuses whatever a [`Tuner`](super::tune::Tuner) would refuse of
 /// the configuration, but needs no device.
 pub fn blueprint(config: &TuneConfig, data: &Dataset) -> Result<Blueprint, TuneError> {
     let (split, _) = scaled(config, data)?;

@@ -199,14 +199,25 @@ impl Device {
         }
     }
 
-    /// Destroys the device and waits until the loss is known.
-    pub async fn lose(&self) {
-        self.device.destroy();
+    /// Waits until all that was submitted is done.
+    pub async fn finish(&self) -> Result<()> {
+        self.check()?;
+        self.idle().await;
+        self.check()
+    }
+
+    async fn idle(&self) {
         let (sender, receiver) = oneshot::channel();
         self.queue.on_submitted_work_done(move || {
             let _ = sender.send(());
         });
         wait::answer(&self.device, receiver).await;
+    }
+
+    /// Destroys the device and waits until the loss is known.
+    pub async fn lose(&self) {
+        self.device.destroy();
+        self.idle().await;
         lock(&self.troubles).lost.get_or_insert("destroyed on request".to_owned());
     }
 

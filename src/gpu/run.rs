@@ -9,7 +9,6 @@ use slotmap::SlotMap;
 use super::device::Device;
 use super::pipeline::{Fate, PipelineId, Pipelines};
 use super::staging::{Part, Reading, Staging};
-use super::wait;
 use crate::compile::{Buffer, BufferIndex, Core, Dispatch, Place, Program};
 use crate::engine::{
     self, BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, Holdings, LocalFuture, NO_ARRAY,
@@ -212,7 +211,7 @@ impl GpuEngine {
         let device = self.device.clone();
         Box::pin(async move {
             done.await?;
-            wait::for_all(&device).await
+            device.finish().await
         })
     }
 
@@ -450,7 +449,7 @@ impl Engine for GpuEngine {
 
     fn finish(&mut self) -> LocalFuture<'static, Result<()>> {
         let device = self.device.clone();
-        Box::pin(async move { wait::for_all(&device).await })
+        Box::pin(async move { device.finish().await })
     }
 
     fn forget_peak(&mut self) {

@@ -3,24 +3,10 @@
 
 use futures_channel::oneshot;
 
-use super::device::Device;
-use crate::engine::Result;
-
 /// Waits until the device sends its answer; `None` if it dropped the question.
 pub async fn answer<T>(device: &wgpu::Device, receiver: oneshot::Receiver<T>) -> Option<T> {
     poll(device);
     receiver.await.ok()
-}
-
-/// Waits until all that was submitted is done.
-pub async fn for_all(device: &Device) -> Result<()> {
-    device.check()?;
-    let (sender, receiver) = oneshot::channel();
-    device.queue.on_submitted_work_done(move || {
-        let _ = sender.send(());
-    });
-    answer(&device.device, receiver).await;
-    device.check()
 }
 
 #[cfg(not(target_arch = "wasm32"))]

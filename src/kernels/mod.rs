@@ -1,17 +1,21 @@
 //! From a dispatch of a program to a WGSL kernel: the hand-written templates of `shaders/` with
 //! their hooks filled by generated expressions.
 
+mod kernel;
 mod source;
+mod statements;
 mod tile;
 mod values;
 
+pub use kernel::{Binding, Kernel, KernelError, MAX_BINDINGS};
 pub use source::{FILES, TemplateError};
 pub use tile::{Target, Tile};
 
-use crate::compile::{Core, Dispatch, ExprId, MAX_EXTENT, Place, Program};
+use crate::compile::{Core, Dispatch, ExprId, MAX_EXTENT, Program};
 use crate::ir::{DType, numel};
+use statements::type_name;
 use tile::Domain;
-use values::{Axis, Values, type_name};
+use values::{Axis, Values};
 
 /// Fewest and most invocations of a workgroup. Small grids of long sums take small groups, so that
 /// all cores get some.
@@ -23,56 +27,6 @@ const LITTLE: usize = 100_000;
 
 /// Most workgroups along one axis of a grid (WebGPU's default limit).
 const MAX_GROUPS: usize = 65_535;
-
-/// Most storage buffers of a kernel (WebGPU's default limit).
-pub const MAX_BINDINGS: usize = 8;
-
-/// A dispatch ready for a device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kernel {
-    /// The whole shader; its entry point is `main`.
-    pub wgsl: String,
-    /// Workgroups along x and y.
-    pub grid: [u32; 2],
-    /// What is bound, in the order of the binding numbers of group 0.
-    pub bindings: Vec<Binding>,
-}
-
-/// An array bound to a kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Binding {
-    /// Which of the program's arrays it is.
-    pub place: Place,
-    /// Type of its elements.
-    pub dtype: DType,
-    /// Whether the kernel stores in it (and may also read it).
-    pub written: bool,
-    /// Whether it is declared as an array of four-vectors.
-    pub vectors: bool,
-}
-
-/// Why a dispatch has no kernel.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum KernelError {
-    /// More arrays than [`MAX_BINDINGS`].
-    #[error("it touches {0} arrays, a kernel may bind {MAX_BINDINGS}")]
-    TooManyArrays(usize),
-    /// A domain of more elements than workgroups can be launched for.
-    #[error("it has {0} elements, more than a grid of workgroups holds")]
-    TooLarge(usize),
-    /// A loop of more steps than [`MAX_EXTENT`].
-    #[error("its loop has {0} steps, a kernel may have {MAX_EXTENT}")]
-    TooLong(usize),
-    /// A constant that no literal of the shading language stands for.
-    #[error("the constant {value} is not a finite 32-bit float")]
-    Constant {
-        /// The constant.
-        value: f64,
-    },
-    /// A fault in a shader file or in what is put into it.
-    #[error(transparent)]
-    Template(#[from] TemplateError),
-}
 
 /// The kernel of a dispatch with the tile that suits its shape. The domain is not empty.
 pub fn kernel(program: &Program, dispatch: &Dispatch, target: Target) -> Result<Kernel, KernelError> {
@@ -271,7 +225,7 @@ fn finish(values: &mut Values, dispatch: &Dispatch) -> Result<String, KernelErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compile::{Buffer, BufferIndex, Expr, Store};
+    use crate::compile::{Buffer, BufferIndex, Expr, Place, Store};
     use crate::ir::Scalar;
 
     /// c[row, column] = Σ a[row, k] · b[k, column] with the sum doubled as it is stored.

@@ -8,4 +8,5 @@ mod check;
 mod post;
 pub mod protocol;
 mod run;
+#[cfg(feature = "verify")]
 mod verify;

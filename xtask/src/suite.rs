@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check in order, each with its time, and one sum at the end.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -40,6 +41,8 @@ pub fn run(all: bool) -> Result<ExitCode> {
     suite.step("formatting", |_| process::run(process::cargo("fmt").args(["--all", "--check"])));
     suite.step("clippy, native", |_| clippy_native());
     suite.step("clippy, wasm32", |_| wasm.clippy());
+    suite.step("library alone", |_| library_alone());
+    suite.step("documentation", |_| documentation());
     suite.step("native tests", |count| native_tests(count, all, strict));
     suite.step("examples", |_| examples());
     suite.step("tests of xtask", |count| run_tests(process::cargo("test").args(XTASK), count));
@@ -68,6 +71,37 @@ fn clippy_native() -> Result<()> {
     let warnings = ["--", "-D", "warnings"];
     process::run(process::cargo("clippy").arg("--all-targets").args(warnings))?;
     process::run(process::cargo("clippy").args(XTASK).arg("--all-targets").args(warnings))
+}
+
+/// The library as other packages take it: each feature compiles by itself, and without any of them nothing that only the
+/// command line needs is there.
+fn library_alone() -> Result<()> {
+    for feature in ["", "builtin-data", "verify"] {
+        let mut clippy = process::cargo("clippy");
+        clippy.args(["--lib", "--no-default-features", "--features", feature]);
+        process::run(clippy.args(["--", "-D", "warnings"]))?;
+    }
+    let mut tree = process::cargo("tree");
+    tree.args(["--no-default-features", "--edges", "normal", "--prefix", "none", "--format", "{p}"]);
+    let tree = process::output(&mut tree)?;
+    let manifest = fs::read_to_string(process::root().join("Cargo.toml"))?;
+    let optional = optional_packages(&manifest);
+    ensure!(!optional.is_empty(), "Cargo.toml has no optional package");
+    let there = tree.lines().filter_map(|line| line.split(' ').next());
+    let unasked: Vec<&str> = there.filter(|name| optional.contains(name)).collect();
+    ensure!(unasked.is_empty(), "without default features the library still needs {}", unasked.join(", "));
+    Ok(())
+}
+
+/// The packages that a manifest names as optional.
+fn optional_packages(manifest: &str) -> Vec<&str> {
+    let optional = manifest.lines().filter(|line| line.contains("optional = true"));
+    optional.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name).collect()
+}
+
+/// The pages of docs.rs; a public item without a comment and a link that leads nowhere are errors.
+fn documentation() -> Result<()> {
+    process::run(process::cargo("doc").args(["--lib", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn native_tests(count: &mut Count, all: bool, strict: bool) -> Result<()> {
@@ -179,6 +213,12 @@ mod tests {
         });
         suite.step("bad", |_| anyhow::bail!("no"));
         assert_eq!(suite.count, Count { passed: 2, failed: 1 });
+    }
+
+    #[test]
+    fn optional_packages_are_read_from_the_manifest() {
+        let manifest = "clap = { version = \"4\", optional = true }\nserde = \"1\"\nmd-5 = { optional = true }\n";
+        assert_eq!(optional_packages(manifest), ["clap", "md-5"]);
     }
 
     #[test]

@@ -70,7 +70,8 @@ impl Toolchain {
             Profile::Release => ("wasm-release", "wasm-release"),
             Profile::Debug => ("dev", "debug"),
         };
-        process::run(self.cargo("build")?.args(["--lib", "--profile", name]))?;
+        // Nobody but the browser needs the library as a module, so only this build makes one.
+        process::run(self.cargo("rustc")?.args(["--lib", "--crate-type", "cdylib", "--profile", name]))?;
         let module = target_folder().join(TARGET).join(folder).join("stackelberg.wasm");
         let bindings = process::root().join("www/pkg");
         bind(&module, &bindings, profile)?;
@@ -124,7 +125,7 @@ impl Toolchain {
                 cargo
             }
         };
-        cargo.args(["--no-default-features", "--target", TARGET]);
+        cargo.args(["--no-default-features", "--features", "verify", "--target", TARGET]);
         cargo.env("CARGO_TARGET_DIR", target_folder()).env("CARGO_ENCODED_RUSTFLAGS", flags);
         Ok(cargo)
     }

@@ -3,6 +3,7 @@
 //! Each is optimised without constraints and mapped into the arrays that the training step reads; its
 //! hypergradient is the arrays' pulled back by the chain rule.
 
+mod kind;
 mod row;
 mod table;
 

@@ -18,6 +18,13 @@ pub struct Reverse {
     pub memory: Memory,
 }
 
+/// A memory limit alone means reverse mode.
+impl From<Memory> for Box<dyn Method> {
+    fn from(memory: Memory) -> Self {
+        Box::new(Reverse { memory })
+    }
+}
+
 #[async_trait(?Send)]
 impl Method for Reverse {
     fn name(&self) -> &'static str {

@@ -27,22 +27,22 @@ const BODY_LIMIT: usize = 32 << 20;
 
 /// Twelve people (8 for training, 2 for validation, 2 for test): enough to start with. The page
 /// fetches this file and the other; programs carry them.
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "builtin-data")]
 pub const SUBSET: &[u8] = include_bytes!("../../../data/har/subset.bin");
 /// The other eighteen.
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "builtin-data")]
 pub const REST: &[u8] = include_bytes!("../../../data/har/rest.bin");
 /// Who is in `SUBSET`.
 pub const SUBSET_SUBJECTS: [u32; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 11, 14, 15, 16];
 
 /// The first piece.
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "builtin-data")]
 pub fn subset() -> Result<Dataset, DataError> {
     dataset(SUBSET, None)
 }
 
 /// All 10,299 windows.
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "builtin-data")]
 pub fn full() -> Result<Dataset, DataError> {
     dataset(SUBSET, Some(REST))
 }
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(feature = "builtin-data")]
     fn the_whole_set_has_the_published_splits() {
         let windows = full().unwrap();
         assert_eq!(windows.len(), 10_299);

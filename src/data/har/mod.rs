@@ -15,6 +15,8 @@ pub mod uci_har;
 
 use super::{Channel, DataError, Dataset, Description, Examples, HeldOut, Recording, Targets};
 
+/// Samples a second.
+pub const SAMPLE_RATE_HZ: u32 = 50;
 /// Samples in a window (2.56 s at 50 Hz).
 pub const WINDOW: usize = 128;
 /// Samples from one window's start to the next's.
@@ -63,7 +65,7 @@ pub fn dataset(
         shape: vec![WINDOW, CHANNELS],
         channels: CHANNEL_NAMES.map(channel).into(),
         outputs: CLASS_NAMES.map(str::to_owned).into(),
-        recording: Some(Recording { rate_hz: signal::SAMPLE_RATE_HZ as f32, hop: HOP }),
+        recording: Some(Recording { rate_hz: SAMPLE_RATE_HZ as f32, hop: HOP }),
         held_out: HeldOut { validation: VALIDATION_SUBJECTS.into(), test: TEST_SUBJECTS.into() },
     };
     Dataset::new(about, Examples::Floats(x), Targets::Labels(labels), wearers)

@@ -10,8 +10,6 @@ use bytemuck::{Pod, Zeroable};
 
 /// Accelerometer x, y, z, then gyroscope x, y, z.
 pub const SENSORS: usize = 6;
-/// The rate for which the filters are designed.
-pub const SAMPLE_RATE_HZ: u32 = 50;
 /// What one count of the HAPT recordings' accelerometer means, in g (1/720).
 pub const ACC_UNIT: f64 = 0.001388888888888889;
 /// What one count of the HAPT recordings' gyroscope means, in rad/s (17.5 millidegrees/s).
@@ -121,6 +119,7 @@ fn cascade<const N: usize>(sections: &[Section; N], state: &mut [[f64; 2]; N], i
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::har::SAMPLE_RATE_HZ;
 
     #[test]
     fn median_takes_the_middle_and_pads_with_zero() {

@@ -23,7 +23,7 @@ const FILE_LIMIT_MIB: u64 = 32;
 /// The genuine `UCI HAR Dataset.zip` has 61 MB.
 const ZIP_LIMIT_MIB: u64 = 256;
 /// Genuine accelerations are below 20 g and turns below 40 rad/s, in whatever unit.
-pub(in crate::data) const SIGNAL_LIMIT: f32 = 1e6;
+const SIGNAL_LIMIT: f32 = 1e6;
 
 /// Gives a file by its path below the data set's root, or nothing if it does not exist.
 type Reader<'a> = dyn FnMut(&str) -> Result<Option<Vec<u8>>, DataError> + 'a;
@@ -299,7 +299,7 @@ impl Table {
                 })?;
                 if value.abs() > SIGNAL_LIMIT {
                     let (file, line, column, text) = wrong();
-                    return Err(DataError::Signal { file, line, column, text });
+                    return Err(DataError::Signal { file, line, column, text, limit: SIGNAL_LIMIT });
                 }
                 values.push(value);
             }

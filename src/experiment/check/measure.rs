@@ -1,7 +1,7 @@
 //! The three ways to a derivative, and what rounding and truncation make of each.
 
-use super::verdict::norm;
-use super::{Answer, CheckError, Line, Part, Portion};
+use super::part::{CheckError, Line, Part, Portion};
+use super::verdict::{Answer, norm};
 use crate::bilevel::hyperparameters::Hyperparameters;
 use crate::bilevel::{Directions, Estimate, Forward, Method, Monitor, Reverse, Session, SolveError};
 use crate::rig::Device;

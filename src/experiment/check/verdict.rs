@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Size;
+use super::part::Size;
 
 /// What one way gives for the derivative along each direction.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -7,6 +7,7 @@ mod differentiation;
 mod network;
 mod rows;
 mod source;
+pub mod usual;
 pub mod words;
 
 use std::ops::Range;

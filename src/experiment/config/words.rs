@@ -3,7 +3,6 @@
 
 #![expect(missing_docs, reason = "each constant is the text that documents its setting")]
 
-use super::{TuneConfig, rows};
 use crate::data::har::{TEST_SUBJECTS, VALIDATION_SUBJECTS};
 
 /// What a device is called besides `auto`.
@@ -93,46 +92,12 @@ fn listed(people: &[u32]) -> String {
     people.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// What a setting is by default, as the command line takes it.
-///
-/// # Panics
-///
-/// If there is no such setting.
-pub fn default_of(key: &str) -> String {
-    match table(&TuneConfig::default()).get(key) {
-        Some(value) => plain(value),
-        None => rows::usual(key).expect("a setting").iter().map(f64::to_string).collect::<Vec<_>>().join(","),
-    }
-}
-
-/// What [`TuneConfig::quick`] sets.
-pub fn quick() -> String {
-    let (usual, quick) = (table(&TuneConfig::default()), table(&TuneConfig::quick()));
-    let differing = quick.iter().filter(|(key, value)| usual[*key] != **value);
-    let options: Vec<String> =
-        differing.map(|(key, value)| format!("--{} {}", key.replace('_', "-"), plain(value))).collect();
-    format!("A first look in a minute: {}", options.join(" "))
-}
-
-fn table(config: &TuneConfig) -> toml::Table {
-    toml::Table::try_from(config).expect("settings are plain values")
-}
-
-fn plain(value: &toml::Value) -> String {
-    match value {
-        toml::Value::String(text) => text.clone(),
-        toml::Value::Float(number) => number.to_string(),
-        toml::Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(","),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bilevel::hyperparameters::Kind;
     use crate::bilevel::{Loss, ParameterMap, TrainingLoss};
-    use crate::experiment::config::usual_hyperparameters;
+    use crate::experiment::config::{TuneConfig, usual_hyperparameters};
     use crate::interp::eval;
     use crate::ir::{DType, Graph};
     use crate::nn::optim::{self, Adam, Optimizer, named};
@@ -250,17 +215,6 @@ mod tests {
         for entry in crate::nn::zoo::ZOO {
             assert!(NETWORK.contains(&format!("`{}`", entry.name)), "{}", entry.name);
         }
-    }
-
-    #[test]
-    fn what_quick_sets_is_all_said() {
-        let text = quick();
-        for part in ["--data subset", "--learning-rate 0.005", "--outer 10", "--steps 100", "--validation-windows 128"]
-        {
-            assert!(text.contains(part), "{text}");
-        }
-        assert_eq!(text.matches("--").count(), 5, "{text}");
-        assert_eq!([default_of("betas"), default_of("memory_budget")], ["0.9,0.999", "1GiB"]);
     }
 
     /// The outer rate as it is in the first and a later iteration, and for what moves less.

@@ -2,6 +2,7 @@
 //! is that of the directories' own README (schema `golden/1`).
 
 mod case;
+mod error;
 mod graphs;
 mod implicit;
 mod setup;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub use case::{Array, Case, CaseError, OutputSpec};
+pub use error::RunError;
 pub use graphs::{CaseGraph, case_graph};
 
 use crate::bilevel::{Memory, SolveError};
@@ -19,17 +21,6 @@ use crate::compile::{Output, compile};
 use crate::engine::{Command, Values};
 use crate::ir::{DType, numel};
 use crate::rig::Device;
-
-/// Why a case gave no outputs.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The case is not one, or is of a kind that cannot be run.
-    #[error(transparent)]
-    Case(#[from] CaseError),
-    /// An engine could not run it.
-    #[error(transparent)]
-    Solve(#[from] SolveError),
-}
 
 /// The kinds of case that can be run.
 const KINDS: [&str; 7] = ["op", "loss_grad_hvp", "train", "hypergrad", "hypergrad_truncated", "implicit", "outer_loop"];

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::data::catalog::DataSet;
-use crate::data::har::builtin;
-use crate::data::{self, DataError, Dataset};
+use crate::data::har::{builtin, uci_har};
+use crate::data::{DataError, Dataset};
 use crate::experiment::config::DataSource;
 
 /// The windows that a configuration names.
 pub fn windows(source: &DataSource) -> Result<Dataset, DataError> {
     match source {
-        DataSource::Builtin => data::load(None),
+        DataSource::Builtin => builtin::full(),
         DataSource::Subset => builtin::subset(),
-        DataSource::Path(path) => data::load(Some(Path::new(path))),
+        DataSource::Path(path) => uci_har::from_path(Path::new(path)),
     }
 }
 

@@ -1,0 +1,45 @@
+//! What a hypergradient comes with.
+
+/// What a sweep over the training run gives, whatever the method.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    /// Mean loss over the validation set at the final weights.
+    pub outer_loss: f64,
+    /// Training loss of each step, before its update.
+    pub inner_losses: Vec<f64>,
+    /// The first training step whose result was not finite; then there is no gradient.
+    pub bad_step: Option<usize>,
+    /// Derivative of the outer loss along each direction that was asked for.
+    pub hypergradient: Vec<f64>,
+    /// Its share that does not pass through the training, ∂E/∂λ, where the outer loss sees λ.
+    pub direct: Option<Vec<f64>>,
+    /// ‖residual‖ over ‖right-hand side‖ where a linear system was solved.
+    pub residual: Option<f64>,
+    /// ‖∇_w L‖ over all training examples at the final weights, where the method takes these for a stationary point:
+    /// the further from 0, the less the derivative is one of the training's outcome.
+    pub inner_gradient: Option<f64>,
+    /// What was run for it.
+    pub counts: Counts,
+    /// The most bytes that the engine has held so far.
+    pub peak_bytes: u64,
+}
+
+impl Estimate {
+    /// Whether there is nothing to differentiate.
+    pub fn diverged(&self) -> bool {
+        self.bad_step.is_some() || !self.outer_loss.is_finite()
+    }
+}
+
+/// Runs of the programs that differ in cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Training steps.
+    pub steps: u64,
+    /// Adjoints of training steps.
+    pub adjoints: u64,
+    /// Tangents of training steps.
+    pub tangents: u64,
+    /// Products with the Hessian of the inner loss, over the whole training set each.
+    pub products: u64,
+}

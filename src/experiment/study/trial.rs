@@ -1,0 +1,128 @@
+//! What studies are made of.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::Library;
+use crate::bilevel::Pace;
+use crate::experiment::error::TuneError;
+use crate::experiment::record::{DeviceRecord, Named};
+use crate::experiment::tune::Observer;
+use crate::rig::Device;
+
+/// How much machine time a study may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Budget {
+    /// A look at what the study does: few steps, one seed, a part of the data.
+    Quick,
+    /// What a few processor cores can do: most of it with few seeds; `list` tells how long.
+    Desktop,
+    /// As the source of the study has it, or with as many seeds; for a GPU.
+    Full,
+}
+
+/// A question and the trials that answer it.
+pub struct Study {
+    /// What `experiment NAME` calls it.
+    pub name: &'static str,
+    /// What it asks, in a sentence.
+    pub question: &'static str,
+    /// The paper, table or figure that it belongs to.
+    pub source: &'static str,
+    /// The data that it needs.
+    pub data: &'static str,
+    /// What there is to run with so much time, in order.
+    pub trials: fn(Budget) -> Vec<Trial>,
+    /// The label along which charts run.
+    pub along: &'static str,
+    /// The labels whose settings have charts of their own.
+    pub apart: &'static [&'static str],
+    /// The metrics that charts show.
+    pub charts: &'static [&'static str],
+}
+
+/// What tells a trial from the others of its study.
+pub type Labels = BTreeMap<String, String>;
+
+/// Something to do, whose outcome is a row of numbers.
+#[derive(Clone)]
+pub struct Trial {
+    /// What makes it unlike the others.
+    pub labels: Labels,
+    /// What it does.
+    pub work: Rc<dyn Work>,
+}
+
+/// What a trial does. It knows its problem; the library has the data.
+#[async_trait(?Send)]
+pub trait Work {
+    /// Reads its data and checks its settings, so that what is wrong with them is known before anything runs.
+    fn load(&self, library: &Library) -> Result<(), TuneError>;
+
+    /// Its training problem by name: all works of one name go at one pace.
+    fn problem(&self) -> String;
+
+    /// Times the parts of its training on an engine, within about so many seconds.
+    async fn measure(&self, device: &Device, library: &Library, seconds: f64) -> Result<Pace, TuneError>;
+
+    /// Seconds that it takes at this pace.
+    fn seconds(&self, pace: &Pace, library: &Library) -> Result<f64, TuneError>;
+
+    /// Does it.
+    async fn run(&self, device: &Device, library: &Library, observer: &mut dyn Observer) -> Result<Named, TuneError>;
+}
+
+impl Trial {
+    /// A trial with these labels and, as another one, its seed.
+    pub(super) fn new(labels: &[(&str, &str)], seed: u32, work: impl Work + 'static) -> Self {
+        let seed = ("seed".to_owned(), seed.to_string());
+        let labels = labels.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).chain([seed]).collect();
+        Trial { labels, work: Rc::new(work) }
+    }
+
+    /// Its labels in one line: unique in a study.
+    pub fn id(&self) -> String {
+        id(&self.labels)
+    }
+}
+
+/// Labels in one line.
+pub fn id(labels: &Labels) -> String {
+    labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+impl Study {
+    /// The labels that each of its trials has.
+    pub fn labels(&self) -> Vec<String> {
+        (self.trials)(Budget::Quick).first().map(|trial| trial.labels.keys().cloned().collect()).unwrap_or_default()
+    }
+}
+
+/// What a trial came to: a line of a study's file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Name of the study.
+    pub study: String,
+    /// Labels of the trial.
+    pub labels: Labels,
+    /// Losses are means over examples, accuracies and shares lie between 0 and 1. What is not finite is not there.
+    #[serde(deserialize_with = "finite")]
+    pub metrics: Named,
+    /// Wall time.
+    pub seconds: f64,
+    /// Version of the program.
+    pub version: String,
+    /// What computed it.
+    #[serde(flatten)]
+    pub device: DeviceRecord,
+}
+
+/// Numbers by name. JSON has null for what is not finite.
+fn finite<'de, D: Deserializer<'de>>(from: D) -> Result<Named, D::Error> {
+    let numbers = BTreeMap::<String, Option<f64>>::deserialize(from)?;
+    Ok(numbers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
+}
