@@ -42,7 +42,7 @@ const RECOVERY: Duration = Duration::from_secs(60);
 const FIRST_RUN: f64 = 40.0;
 
 /// Runs to begin with, the best first.
-const FIRST_RUNS: [FirstRun; 7] = [
+static FIRST_RUNS: [FirstRun; 7] = [
     FirstRun { network: Network::PAPER, steps: 200, outer: 20 },
     FirstRun { network: Network::NARROW, steps: 200, outer: 20 },
     FirstRun { network: Network::NARROW, steps: 200, outer: 10 },
