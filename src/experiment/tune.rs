@@ -11,7 +11,7 @@ use super::record::{
 };
 use super::setup::{method, outer_rate, outer_windows, problem, scaled, session_data, set, start_values, trivial};
 use crate::bilevel::hyperparameters::Hyperparameters;
-use crate::bilevel::outer::OuterAdam;
+use crate::bilevel::outer::{OuterAdam, OuterOptimizer};
 use crate::bilevel::{Estimate, Flow, Monitor, Session, Set, SolveError};
 use crate::data::{Dataset, Description, Standardizer};
 use crate::engine::{Counters, LocalFuture};
