@@ -4,7 +4,7 @@
 //! wⱼ are the six weights of feature j. The 135 hyperparameters u are tuned by implicit differentiation.
 
 use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
-use stackelberg::bilevel::outer::OuterAdam;
+use stackelberg::bilevel::outer::{OuterAdam, OuterOptimizer};
 use stackelberg::bilevel::{Implicit, Loss, Problem, Regularizer, Session, SessionData, Solver, Unattended};
 use stackelberg::ir::Scalar;
 use stackelberg::nn::{Layer, Model, optim};

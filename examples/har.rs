@@ -2,7 +2,7 @@
 //! augmentation of the narrow activity network, by reverse mode through its training.
 
 use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
-use stackelberg::bilevel::outer::OuterAdam;
+use stackelberg::bilevel::outer::{OuterAdam, OuterOptimizer};
 use stackelberg::bilevel::{Loss, Memory, Noise, Problem, Session, SessionData, Unattended};
 use stackelberg::nn::{optim, zoo};
 

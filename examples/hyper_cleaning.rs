@@ -5,7 +5,7 @@
 //! from `$STACKELBERG_DATA/mnist`; without it the example says so and ends.
 
 use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
-use stackelberg::bilevel::outer::OuterAdam;
+use stackelberg::bilevel::outer::{OuterAdam, OuterOptimizer};
 use stackelberg::bilevel::{Loss, Memory, Problem, Session, SessionData, Unattended};
 use stackelberg::nn::{Layer, Model, optim};
 

@@ -4,7 +4,7 @@
 //! each training window. Outer problem: u minimises the squared error on the validation people.
 
 use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
-use stackelberg::bilevel::{Hoag, Implicit, Loss, Problem, Session, SessionData, Solver, Unattended};
+use stackelberg::bilevel::{Hoag, Implicit, Loss, OuterOptimizer, Problem, Session, SessionData, Solver, Unattended};
 use stackelberg::nn::{Layer, Model, optim};
 
 mod support;
@@ -28,7 +28,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut session = Session::new(&device, problem, &data, method).await?;
         let mut hoag = Hoag::new((-12.0, 6.0));
         for k in 1..=12 {
-            session.set_tolerance(hoag.tolerance());
+            if let Some(tolerance) = hoag.tolerance() {
+                session.set_tolerance(tolerance);
+            }
             let estimate = session.estimate_at(&point, &mut Unattended).await?;
             let penalty = point.values(Kind::L2)[0];
             println!("{k:2}  penalty {penalty:.2e}  outer loss {:.5}", estimate.outer_loss);

@@ -4,7 +4,7 @@
 //! learning rate and a factor on it for each of the 60 steps.
 
 use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
-use stackelberg::bilevel::outer::OuterAdam;
+use stackelberg::bilevel::outer::{OuterAdam, OuterOptimizer};
 use stackelberg::bilevel::{Loss, Memory, Problem, Session, SessionData, Unattended};
 use stackelberg::nn::{optim, zoo};
 

@@ -84,7 +84,8 @@ fn outcome(
 fn assert_alike<E: Engine + 'static>(engine: impl Fn() -> E, tolerance: f64) {
     let reverse = || -> Box<dyn Method> { Reverse { memory: Memory::StoreAll }.into() };
     let implicit = || -> Box<dyn Method> { Implicit::new(Solver::ConjugateGradient, 12).into() };
-    let methods: [(usize, &dyn Fn() -> Box<dyn Method>); 2] = [(6, &reverse), (20, &implicit)];
+    type Make<'a> = &'a dyn Fn() -> Box<dyn Method>;
+    let methods: [(usize, Make); 2] = [(6, &reverse), (20, &implicit)];
     for (batch, method) in methods {
         let [(numbers, scored), (bytes, again)] = [false, true].map(|bytes| outcome(engine(), batch, bytes, method()));
         let pairs = numbers

@@ -65,7 +65,7 @@ fn problem(config: &TuneConfig) -> Problem {
 
 impl<E: Engine + 'static> Spoilt<E> {
     /// Spoils an output of a function.
-    fn new(inner: E, mut f: Function, output: &str, spoil: impl Fn(&mut Graph, NodeId) -> NodeId) -> Device {
+    fn output(inner: E, mut f: Function, output: &str, spoil: impl Fn(&mut Graph, NodeId) -> NodeId) -> Device {
         let Output { node, .. } = f.outputs.iter_mut().find(|o| o.name == output).unwrap();
         *node = spoil(&mut f.graph, *node);
         Device::new(Spoilt { inner, program: Some(f.compile().unwrap()), slope: None, labels: HashMap::new() })
@@ -262,17 +262,17 @@ fn a_wrong_adjoint_fails() {
     let config = small();
     let longer = |g: &mut Graph, node: NodeId| g.scale(node, 1.02);
     let adjoint = || programs::step_adjoint(&problem(&config));
-    let spoilt = Spoilt::new(CpuEngine::new(1), adjoint(), "lambda_cotangent", longer);
+    let spoilt = Spoilt::output(CpuEngine::new(1), adjoint(), "lambda_cotangent", longer);
     let wrong = check(&config, &f64s(), Some(&spoilt));
     assert_eq!(verdict(&wrong.exact, REVERSE), Verdict::Agree);
     assert_eq!((wrong.outcome, verdict(answered(&wrong).0, MODES)), (Outcome::Failed, Verdict::Disagree), "{wrong:#?}");
     // In f64, a hundred-millionth shows between the modes.
     let little = |g: &mut Graph, node: NodeId| g.scale(node, 1.0 + 1e-8);
-    let spoilt = Spoilt::new(ReferenceEngine::new(), adjoint(), "next_cotangent", little);
+    let spoilt = Spoilt::output(ReferenceEngine::new(), adjoint(), "next_cotangent", little);
     let wrong = check(&config, &spoilt, None);
     assert_eq!((wrong.outcome, verdict(&wrong.exact, MODES)), (Outcome::Failed, Verdict::Disagree), "{wrong:#?}");
     // A wrong sign shows against differences, too.
-    let spoilt = Spoilt::new(ReferenceEngine::new(), adjoint(), "next_cotangent", |g, node| g.neg(node));
+    let spoilt = Spoilt::output(ReferenceEngine::new(), adjoint(), "next_cotangent", |g, node| g.neg(node));
     let wrong = check(&config, &spoilt, None);
     assert_eq!(verdict(&wrong.exact, REVERSE), Verdict::Disagree);
     assert_eq!(verdict(&wrong.exact, FORWARD), Verdict::Agree);
@@ -283,7 +283,7 @@ fn an_error_of_both_modes_shows_in_differences_alone() {
     let config = small();
     let gradient =
         programs::outer_gradient(&Problem { validation: config.validation_windows as usize, ..problem(&config) });
-    let spoilt = Spoilt::new(ReferenceEngine::new(), gradient, "gradient", |g, node| g.scale(node, 1.001));
+    let spoilt = Spoilt::output(ReferenceEngine::new(), gradient, "gradient", |g, node| g.scale(node, 1.001));
     let wrong = check(&config, &spoilt, None);
     assert_eq!(verdict(&wrong.exact, MODES), Verdict::Agree, "{wrong:#?}");
     for pair in [REVERSE, FORWARD] {
@@ -295,7 +295,7 @@ fn an_error_of_both_modes_shows_in_differences_alone() {
 #[test]
 fn a_wrong_slope_of_the_smallest_derivatives_shows_along_them_alone() {
     let config = small();
-    let wrong = check(&config, &mut Spoilt::penalties(ReferenceEngine::new(), &config, 1.1), None);
+    let wrong = check(&config, &Spoilt::penalties(ReferenceEngine::new(), &config, 1.1), None);
     assert_eq!(verdict(&wrong.exact, MODES), Verdict::Agree, "{wrong:#?}");
     // The penalties' derivatives are thousands of times smaller than the others, which are right.
     assert_eq!(wrong.outcome, Outcome::Failed);

@@ -78,3 +78,19 @@ fn networks_go_by_two_names() {
     assert_eq!(narrow["configuration"]["network"], "narrow");
     assert_eq!((&narrow["end"], &narrow["configuration"]), (&other["end"], &other["configuration"]));
 }
+
+/// What predicts takes running statistics, so the file of a network with batch norm has them.
+#[test]
+fn a_network_with_batch_norm_is_kept_with_its_running_statistics() {
+    let root = tempfile::tempdir().unwrap();
+    let data = tiny_data(root.path());
+    let out = root.path().join("run");
+    run(tune(&data, "--outer 1 --network resnet1d --device cpu").arg("--out").arg(&out)).exits(0);
+    let file = std::fs::read(out.join("model.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
+    for (name, before) in [("norm0.mean", 0.0f32), ("norm0.variance", 1.0), ("norm_p3.mean", 0.0)] {
+        let bytes = tensors.tensor(name).unwrap().data().to_vec();
+        let moved = bytes.chunks_exact(4).all(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]) != before);
+        assert!(moved, "{name} is as before the first step");
+    }
+}

@@ -403,3 +403,25 @@ fn two_processes_do_not_share_a_directory() {
     child.wait().unwrap();
     bench.resume("run", &format!("--outer {}", saved(&directory))).exits(0);
 }
+
+/// Nothing before the first step grows faster than the number of steps: not even the shortest plans, of which a
+/// forecast takes one, are written out.
+#[cfg(unix)]
+#[test]
+fn a_million_steps_fit_into_little_memory() {
+    let bench = Bench::new();
+    let limited = |words: &str| {
+        let mut command = std::process::Command::new("sh");
+        // Address space in KiB: 2 GiB, most of it never touched.
+        command.args(["-c", "ulimit -v 2097152; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_stackelberg")]);
+        command.args(words.split(' ')).args(["--device", "cpu", "--steps", "1000000", "--data"]).arg(&bench.data);
+        command
+    };
+    let advice = run(limited("advise --json --batch 4").args(["--hyperparameters", "lr"])).exits(0).stdout;
+    assert!(serde_json::from_str::<Value>(&advice).unwrap()["choices"].is_array());
+    let directory = bench.dir("run");
+    let mut child = spawn(limited("tune --batch 4 --outer 1").arg("--out").arg(&directory));
+    wait_until(&mut child, "the first iteration", || directory.join("run.toml").exists());
+    kill(&child, "TERM");
+    wait(child).exits(143);
+}

@@ -4,11 +4,8 @@ mod cli_support;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
 
-use cli_support::{Bench, Outcome, bits, json, metrics, program, run, spawn, tiny_data, tune, wait, wait_until};
-use serde_json::Value;
+use cli_support::{Bench, bits, json, metrics, program, run, spawn, tiny_data, tune, wait, wait_until};
 
 #[test]
 fn a_run_leaves_a_complete_record() {
@@ -129,28 +126,6 @@ fn every_method_keeps_to_the_budget() {
             run(&mut tune(&bench.data, &format!("{more} {needed}"))).exits(0);
         }
     }
-}
-
-/// Nothing before the first step grows faster than the number of steps: not even the shortest plans, of which a
-/// forecast takes one, are written out.
-#[cfg(unix)]
-#[test]
-fn a_million_steps_fit_into_little_memory() {
-    let bench = Bench::new();
-    let limited = |words: &str| {
-        let mut command = std::process::Command::new("sh");
-        // Address space in KiB: 2 GiB, most of it never touched.
-        command.args(["-c", "ulimit -v 2097152; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_stackelberg")]);
-        command.args(words.split(' ')).args(["--device", "cpu", "--steps", "1000000", "--data"]).arg(&bench.data);
-        command
-    };
-    let advice = run(limited("advise --json --batch 4").args(["--hyperparameters", "lr"])).exits(0).stdout;
-    assert!(serde_json::from_str::<Value>(&advice).unwrap()["choices"].is_array());
-    let directory = bench.dir("run");
-    let mut child = spawn(limited("tune --batch 4 --outer 1").arg("--out").arg(&directory));
-    wait_until(&mut child, "the first iteration", || directory.join("run.toml").exists());
-    kill(&child, "TERM");
-    wait(child).exits(143);
 }
 
 /// Momentum first acts in the second step.

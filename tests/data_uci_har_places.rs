@@ -2,14 +2,12 @@
 
 mod data_support;
 
-use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::Path;
 
 use data_support::uci_har::*;
-use stackelberg::data::har::{self, WINDOW, builtin, uci_har};
-use stackelberg::data::{DataError, Dataset, Split, SubjectSplit};
-use zip::{ZipArchive, ZipWriter, write::SimpleFileOptions};
+use stackelberg::data::har::uci_har;
+use zip::{ZipWriter, write::SimpleFileOptions};
 
 #[test]
 fn other_layouts_of_the_same_files_are_read() {

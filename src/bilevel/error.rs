@@ -62,7 +62,7 @@ pub enum SolveError {
     Stopped,
     /// A fault of a [`Method`](super::Method).
     #[error("a method asks for what it has not declared: {0}")]
-    Method(RigError),
+    Method(String),
     /// What was saved is not of this training.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -94,7 +94,7 @@ impl From<RigError> for SolveError {
             RigError::Compile(error) => error.into(),
             RigError::Length { array, given, wanted } => SolveError::Length { what: array, given, wanted },
             RigError::Stopped => SolveError::Stopped,
-            RigError::NoArray(_) | RigError::NoProgram(_) => SolveError::Method(error),
+            RigError::NoArray(_) | RigError::NoProgram(_) => SolveError::Method(error.to_string()),
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod outer;
 mod pace;
 pub mod programs;
 pub mod projection;
+mod quadratic;
 mod session;
 mod snapshot;
 mod supervised;
@@ -30,8 +31,9 @@ pub use estimate::{Counts, Estimate};
 pub use inner::Inner;
 pub use method::{Memory, Method, Room};
 pub use methods::{FixedPoint, Forward, Implicit, Online, RealTime, Reverse, Solver, Truncated, Until};
-pub use outer::{Adam, Hoag};
+pub use outer::{Adam, Hoag, OuterOptimizer};
 pub use pace::Pace;
+pub use quadratic::{Quadratic, QuadraticForm};
 pub use session::Session;
 pub use snapshot::Snapshot;
 pub use supervised::{

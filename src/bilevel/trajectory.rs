@@ -280,7 +280,10 @@ impl Trajectory {
         let number = |values: Option<Vec<f64>>| values.map_or(f64::NAN, |values| values[0]);
         let bad_step = number(take(BAD_STEP)) as u32;
         let outer_loss = number(take("value"));
-        self.direct = take(OUTER_LAMBDA);
+        let direct = take(OUTER_LAMBDA);
+        if place == self.last_place() {
+            self.direct = direct;
+        }
         Ok(self.counted(Estimate {
             outer_loss,
             inner_losses: take(LOSSES).unwrap_or_default(),

@@ -287,6 +287,8 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use clap::Parser;
     use stackelberg::compile::Program;

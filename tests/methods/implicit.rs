@@ -1,8 +1,8 @@
 //! Implicit differentiation: vectors V1, V3 and V5, its solvers, its refusals.
 
 use stackelberg::bilevel::{
-    Directions, Estimate, FixedPoint, Hoag, Implicit, Loss, Memory, Problem, Reverse, Session, SessionData, Set,
-    SolveError, Solver, Targets, Truncated, Unattended,
+    Directions, Estimate, FixedPoint, Hoag, Implicit, Loss, Memory, OuterOptimizer, Problem, Reverse, Session,
+    SessionData, Set, SolveError, Solver, Targets, Truncated, Unattended,
 };
 use stackelberg::nn::optim;
 use stackelberg::nn::{Layer, Model};
@@ -203,7 +203,7 @@ fn hoag_finds_the_best_penalty_with_less_work() {
             let (mut hoag, mut lambda, mut steps) = (Hoag::new((-6.0, 6.0)), case.lambda.clone(), 0);
             let mut last = f64::NAN;
             for _ in 0..150 {
-                let tolerance = fixed.unwrap_or(hoag.tolerance());
+                let tolerance = fixed.or(hoag.tolerance()).unwrap();
                 session.set_tolerance(tolerance);
                 let estimate = session.estimate(&lambda, &penalty, &mut Unattended).await.unwrap();
                 steps += estimate.counts.steps;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use self::row::Holds;
 pub use self::row::{Kind, Names, Rate, Row, Start};
 pub use self::table::ROWS;
-use super::{Directions, Estimate, Problem, SolveError, Transform};
+use super::{Directions, Problem, SolveError, Transform};
 
 /// Hyperparameters of one kind, in unconstrained form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -160,20 +160,6 @@ impl Hyperparameters {
     pub fn set_variables(&mut self, variables: &[f64]) {
         let tuned = self.groups.iter_mut().filter(|g| g.tuned).flat_map(|g| g.values.iter_mut());
         tuned.zip(variables).for_each(|(value, &variable)| *value = variable);
-    }
-
-    /// Moves the variables by a step of an outer optimiser, which takes them with the loss (NaN where the
-    /// training diverged) and the hypergradient found at them, and says whether it accepted that point.
-    pub(in crate::bilevel) fn advance(
-        &mut self,
-        estimate: &Estimate,
-        step: impl FnOnce(&mut [f64], f64, &[f64]) -> bool,
-    ) -> bool {
-        let loss = if estimate.bad_step.is_some() { f64::NAN } else { estimate.outer_loss };
-        let mut variables = self.variables();
-        let accepted = step(&mut variables, loss, &estimate.hypergradient);
-        self.set_variables(&variables);
-        accepted
     }
 
     /// Cuts derivatives along [`Hyperparameters::directions`] into those of each tuned group.

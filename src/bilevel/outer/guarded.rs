@@ -3,9 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::OuterOptimizer;
 use super::adam::{Adam, Moments};
-use crate::bilevel::Estimate;
-use crate::bilevel::hyperparameters::Hyperparameters;
 
 /// An outer loss above the best one by more than this share of its size is a step over the edge of
 /// stability, to be taken back. Below it lies the roughness that the loss of a short training has anyway.
@@ -55,20 +54,22 @@ impl OuterAdam {
         self.rates.len()
     }
 
-    /// Moves hyperparameters on from the point that an estimate was made at; the answer says whether
-    /// that point was accepted.
-    pub fn advance(&mut self, point: &mut Hyperparameters, estimate: &Estimate) -> bool {
-        point.advance(estimate, |variables, loss, hypergradient| self.step(variables, loss, hypergradient))
+    /// Hands a hypergradient to Adam, shortened if it is far too long.
+    fn take(&mut self, hypergradient: &[f64]) {
+        let length = hypergradient.iter().map(|h| h * h).sum::<f64>().sqrt();
+        let usual = self.moments.usual_length();
+        let shorten = if usual > 0.0 { (LONGEST * usual / length.max(f64::MIN_POSITIVE)).min(1.0) } else { 1.0 };
+        self.moments.update(Adam::USUAL, hypergradient, shorten);
+        self.taken += 1;
     }
+}
 
+impl OuterOptimizer for OuterAdam {
     /// Takes the loss and hypergradient found at `variables` and moves them to the next point to try;
     /// the answer says whether the point was accepted. After a rejected one the step goes out from the
     /// last accepted point again, half as far; the rejected hypergradient has its say in the direction,
     /// since it tells which way is back.
-    ///
-    /// # Panics
-    /// If there are not as many variables, or derivatives of a finite loss, as the optimiser was made for.
-    pub fn step(&mut self, variables: &mut [f64], loss: f64, hypergradient: &[f64]) -> bool {
+    fn step(&mut self, variables: &mut [f64], loss: f64, hypergradient: &[f64]) -> bool {
         assert_eq!(variables.len(), self.rates.len(), "variables of an optimiser of {}", self.rates.len());
         let finite = loss.is_finite() && hypergradient.iter().all(|h| h.is_finite());
         let accept = finite && loss <= self.best + JUMPED * self.best.abs();
@@ -89,15 +90,6 @@ impl OuterAdam {
             *variable = from[k] - share * self.rates[k] * self.moments.direction(Adam::USUAL, k);
         }
         accept
-    }
-
-    /// Hands a hypergradient to Adam, shortened if it is far too long.
-    fn take(&mut self, hypergradient: &[f64]) {
-        let length = hypergradient.iter().map(|h| h * h).sum::<f64>().sqrt();
-        let usual = self.moments.usual_length();
-        let shorten = if usual > 0.0 { (LONGEST * usual / length.max(f64::MIN_POSITIVE)).min(1.0) } else { 1.0 };
-        self.moments.update(Adam::USUAL, hypergradient, shorten);
-        self.taken += 1;
     }
 }
 

@@ -3,8 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bilevel::Estimate;
-use crate::bilevel::hyperparameters::Hyperparameters;
+use super::OuterOptimizer;
 
 /// Factor on the tolerance from one accepted point to the next.
 const SHARPENING: f64 = 0.9;
@@ -47,38 +46,6 @@ impl Hoag {
         Hoag { bounds, tolerance: 1e-3, curvature: None, last: None }
     }
 
-    /// How exactly the inner problem and the linear system are to be solved for the next estimate.
-    pub fn tolerance(&self) -> f64 {
-        self.tolerance
-    }
-
-    /// Moves hyperparameters on from the point that an estimate was made at; the answer says whether
-    /// that point was accepted.
-    pub fn advance(&mut self, point: &mut Hyperparameters, estimate: &Estimate) -> bool {
-        point.advance(estimate, |variables, loss, hypergradient| self.step(variables, loss, hypergradient))
-    }
-
-    /// Takes the loss and hypergradient found at `variables` and moves them to the next point. After a
-    /// point that is too bad the step from the last one is taken again, half as far and with a
-    /// hypergradient as it was; the answer says whether the point was accepted.
-    pub fn step(&mut self, variables: &mut [f64], loss: f64, hypergradient: &[f64]) -> bool {
-        let finite = loss.is_finite() && hypergradient.iter().all(|h| h.is_finite());
-        let bad = |last: &Accepted| loss >= last.loss + WORSE * last.loss.abs();
-        let accept = finite && !self.last.as_ref().is_some_and(bad);
-        if accept {
-            self.accept(variables, loss, hypergradient);
-        } else {
-            self.curvature = self.curvature.map(|curvature| 2.0 * curvature);
-            self.tolerance = (0.5 * self.tolerance).max(LEAST_TOLERANCE);
-        }
-        if let (Some(last), Some(curvature)) = (&self.last, self.curvature) {
-            for ((next, from), h) in variables.iter_mut().zip(&last.variables).zip(&last.hypergradient) {
-                *next = (from - h / curvature).clamp(self.bounds.0, self.bounds.1);
-            }
-        }
-        accept
-    }
-
     fn accept(&mut self, variables: &[f64], loss: f64, hypergradient: &[f64]) {
         let tolerance = self.tolerance;
         let mut curvature = *self.curvature.get_or_insert_with(|| {
@@ -96,6 +63,33 @@ impl Hoag {
         self.last =
             Some(Accepted { variables: variables.to_vec(), hypergradient: hypergradient.to_vec(), loss, tolerance });
         self.tolerance = (SHARPENING * tolerance).max(LEAST_TOLERANCE);
+    }
+}
+
+impl OuterOptimizer for Hoag {
+    /// Takes the loss and hypergradient found at `variables` and moves them to the next point. After a
+    /// point that is too bad the step from the last one is taken again, half as far and with a
+    /// hypergradient as it was; the answer says whether the point was accepted.
+    fn step(&mut self, variables: &mut [f64], loss: f64, hypergradient: &[f64]) -> bool {
+        let finite = loss.is_finite() && hypergradient.iter().all(|h| h.is_finite());
+        let bad = |last: &Accepted| loss >= last.loss + WORSE * last.loss.abs();
+        let accept = finite && !self.last.as_ref().is_some_and(bad);
+        if accept {
+            self.accept(variables, loss, hypergradient);
+        } else {
+            self.curvature = self.curvature.map(|curvature| 2.0 * curvature);
+            self.tolerance = (0.5 * self.tolerance).max(LEAST_TOLERANCE);
+        }
+        if let (Some(last), Some(curvature)) = (&self.last, self.curvature) {
+            for ((next, from), h) in variables.iter_mut().zip(&last.variables).zip(&last.hypergradient) {
+                *next = (from - h / curvature).clamp(self.bounds.0, self.bounds.1);
+            }
+        }
+        accept
+    }
+
+    fn tolerance(&self) -> Option<f64> {
+        Some(self.tolerance)
     }
 }
 
@@ -120,16 +114,16 @@ mod tests {
         let mut rejected = 0;
         for k in 0..400 {
             let (loss, h) = valley(&u);
-            let wanted = hoag.tolerance();
+            let wanted = hoag.tolerance;
             if !hoag.step(&mut u, loss, &h) {
                 rejected += 1;
             } else {
-                assert!(hoag.tolerance() == LEAST_TOLERANCE || hoag.tolerance() < wanted, "{k}");
+                assert!(hoag.tolerance == LEAST_TOLERANCE || hoag.tolerance < wanted, "{k}");
             }
         }
         let (loss, _) = valley(&u);
         assert!(loss < 1.0 + 1e-3, "{loss} at {u:?} after {rejected} rejections");
-        assert_eq!(hoag.tolerance(), LEAST_TOLERANCE);
+        assert_eq!(hoag.tolerance, LEAST_TOLERANCE);
     }
 
     #[test]

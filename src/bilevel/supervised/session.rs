@@ -24,7 +24,8 @@ impl Session<Problem> {
         problem.check()?;
         data.check(&problem)?;
         let mut session = Session::open(device, problem, method).await?;
-        sets::fill(&mut session, data)?;
+        let problem = session.problem().clone();
+        data.fill(&problem, &mut session)?;
         Ok(session)
     }
 

@@ -2,7 +2,7 @@
 
 use super::problem::{Problem, Source};
 use super::{ParameterMap, kept};
-use crate::bilevel::{Session, SolveError};
+use crate::bilevel::{Inner, Session, SolveError};
 use crate::data::{Dataset, Examples, Targets};
 use crate::engine::Values;
 use crate::ir::numel;
@@ -107,7 +107,7 @@ pub struct SessionData {
 
 impl SessionData {
     /// Whether a problem can be trained with them.
-    pub(super) fn check(&self, problem: &Problem) -> Result<(), SolveError> {
+    pub fn check(&self, problem: &Problem) -> Result<(), SolveError> {
         if self.train.count != problem.train {
             let (given, wanted) = (self.train.count, problem.train);
             return Err(SolveError::Length { what: "training examples".to_owned(), given, wanted });
@@ -170,37 +170,40 @@ impl SetEvaluation {
     }
 }
 
-/// Writes the data, which fit, into the arrays that a problem declares for them.
-pub(super) fn fill(session: &mut Session, data: &SessionData) -> Result<(), SolveError> {
-    for (name, set) in [("train", &data.train), ("validation", &data.validation)] {
-        match &set.x {
-            Examples::Floats(values) => session.fill(&format!("{name}_x"), Values::F32(values))?,
-            Examples::Bytes { bytes, .. } => {
-                let words = kept::packed(bytes, bytes.len() / set.count);
-                session.fill(&format!("{name}_x"), Values::U32(&words))?;
+impl SessionData {
+    /// Writes the data, which fit, into the arrays that a problem declares for them: in a session of it, or of an inner
+    /// problem that is built around it.
+    pub fn fill<P: Inner + 'static>(&self, problem: &Problem, session: &mut Session<P>) -> Result<(), SolveError> {
+        for (name, set) in [("train", &self.train), ("validation", &self.validation)] {
+            match &set.x {
+                Examples::Floats(values) => session.fill(&format!("{name}_x"), Values::F32(values))?,
+                Examples::Bytes { bytes, .. } => {
+                    let words = kept::packed(bytes, bytes.len() / set.count);
+                    session.fill(&format!("{name}_x"), Values::U32(&words))?;
+                }
             }
+            let targets = match &set.targets {
+                Targets::Labels(labels) => Values::U32(labels),
+                Targets::Values(values) => Values::F32(values),
+            };
+            session.fill(&format!("{name}_y"), targets)?;
         }
-        let targets = match &set.targets {
-            Targets::Labels(labels) => Values::U32(labels),
-            Targets::Values(values) => Values::F32(values),
-        };
-        session.fill(&format!("{name}_y"), targets)?;
+        if let Some(scale) = &problem.bytes {
+            let scale = kept::scale_array(scale);
+            session.fill(kept::SCALE, Values::F32(&scale))?;
+        }
+        for (name, values) in ParameterMap::INPUTS.into_iter().zip(ParameterMap::values(&problem.model)) {
+            session.fill(name, Values::U32(&values))?;
+        }
+        if problem.batches == Source::Table {
+            session.fill("batches", Values::U32(&self.batches))?;
+        }
+        if problem.masked() == Some(Source::Table) {
+            session.fill("masks", Values::F32(&self.masks))?;
+        }
+        if problem.takes_seed() {
+            session.fill("seed", Values::U32(&split_seed(self.seed)))?;
+        }
+        session.fill("given", Values::F32(&self.initial))
     }
-    if let Some(scale) = &session.problem().bytes {
-        let scale = kept::scale_array(scale);
-        session.fill(kept::SCALE, Values::F32(&scale))?;
-    }
-    for (name, values) in ParameterMap::INPUTS.into_iter().zip(ParameterMap::values(&session.problem().model)) {
-        session.fill(name, Values::U32(&values))?;
-    }
-    if session.problem().batches == Source::Table {
-        session.fill("batches", Values::U32(&data.batches))?;
-    }
-    if session.problem().masked() == Some(Source::Table) {
-        session.fill("masks", Values::F32(&data.masks))?;
-    }
-    if session.problem().takes_seed() {
-        session.fill("seed", Values::U32(&split_seed(data.seed)))?;
-    }
-    session.fill("given", Values::F32(&data.initial))
 }

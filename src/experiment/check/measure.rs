@@ -78,11 +78,7 @@ impl Noise {
 }
 
 impl Part {
-    pub(super) async fn session<'e>(
-        &self,
-        device: &Device,
-        method: impl Method + 'static,
-    ) -> Result<Session, CheckError> {
+    pub(super) async fn session(&self, device: &Device, method: impl Method + 'static) -> Result<Session, CheckError> {
         Ok(Session::new(device, self.problem.clone(), &self.data, method).await?)
     }
 

@@ -220,7 +220,7 @@ mod tests {
     /// The outer rate as it is in the first and a later iteration, and for what moves less.
     #[test]
     fn the_outer_rate_is_what_its_text_says() {
-        use crate::bilevel::outer::OuterAdam;
+        use crate::bilevel::outer::{OuterAdam, OuterOptimizer};
         let config = TuneConfig::default();
         let rate = |kind| crate::experiment::setup::outer_rate(&config, kind) / config.outer_rate;
         assert_eq!([Kind::Lr, Kind::LrSchedule, Kind::InitialScale].map(rate), [1.0, 0.25, 0.25]);

@@ -3,9 +3,11 @@
 
 mod builder;
 mod case;
+mod direct;
 mod error;
 mod graphs;
 mod implicit;
+mod meta;
 mod ops;
 mod setup;
 mod training;
@@ -26,7 +28,17 @@ use crate::ir::{DType, numel};
 use crate::rig::Device;
 
 /// The kinds of case that can be run.
-const KINDS: [&str; 7] = ["op", "loss_grad_hvp", "train", "hypergrad", "hypergrad_truncated", "implicit", "outer_loop"];
+const KINDS: [&str; 9] = [
+    "op",
+    "loss_grad_hvp",
+    "train",
+    "hypergrad",
+    "hypergrad_truncated",
+    "implicit",
+    "outer_loop",
+    "outer_direct",
+    "meta",
+];
 
 /// Whether a case can be run. Decided by its kind alone.
 pub fn is_supported(case: &Case) -> bool {
@@ -43,6 +55,8 @@ pub async fn run(case: &Case, device: &Device, memory: Memory) -> Result<BTreeMa
     match case.kind.as_str() {
         "hypergrad_truncated" => training::run_truncated(case, device, memory).await,
         "implicit" => implicit::run(case, device).await,
+        "outer_direct" => direct::run(case, device, memory).await,
+        "meta" => meta::run(case, device, memory).await,
         "outer_loop" => training::run_outer(case, device, memory).await,
         _ => training::run(case, device, memory).await,
     }

@@ -60,7 +60,7 @@ impl Setup {
             masks: has("masks").then_some(Source::Table),
             l2: has("l2_log"),
             weights: has("ex_w"),
-            initial_weights: case.kind.starts_with("hypergrad"),
+            initial_weights: !["train", "outer_loop"].contains(&case.kind.as_str()),
             ..Problem::new(model, loss, optimizer(case)?, steps, train)
         };
         if problem.steps == 0 || problem.batch == 0 {
@@ -112,7 +112,9 @@ fn hyperparameters(case: &Case, problem: &Problem) -> Result<Vec<f64>, CaseError
     match case.inputs.get("log_lr_full") {
         Some(_) => fill(case, "log_lr_full", &mut lambda[layout.log_lr.clone()])?,
         None => {
-            let log_lr = inner["log_lr"].as_f64().ok_or_else(|| case.inconsistent("no learning rate".to_owned()))?;
+            let shared = case.inputs.get("log_lr").and_then(|array| array.data.first().copied());
+            let log_lr = shared.or_else(|| inner["log_lr"].as_f64());
+            let log_lr = log_lr.ok_or_else(|| case.inconsistent("no learning rate".to_owned()))?;
             lambda[layout.log_lr.clone()].fill(log_lr);
         }
     }

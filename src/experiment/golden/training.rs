@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::setup::Setup;
 use super::{Case, RunError};
-use crate::bilevel::outer::{Descent, Rule};
+use crate::bilevel::outer::{Descent, OuterOptimizer, Rule};
 use crate::bilevel::{Adam, Directions, Estimate, Memory, Problem, Reverse, Session, Truncated, Unattended};
 use crate::rig::Device;
 
@@ -87,7 +87,7 @@ pub(super) async fn run_outer(case: &Case, device: &Device, memory: Memory) -> R
         } else {
             let Estimate { outer_loss, hypergradient, .. } = session.estimate(&lambda, &along, &mut Unattended).await?;
             record("val_loss", &[outer_loss]);
-            descent.step(&mut variables, &hypergradient);
+            descent.step(&mut variables, outer_loss, &hypergradient);
         }
     }
     Ok(outputs)

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 
 use super::{Budget, Library, Study, Trial, Work};
-use crate::bilevel::outer::{Descent, Rule};
+use crate::bilevel::outer::{Descent, OuterOptimizer, Rule};
 use crate::bilevel::projection::onto_budgeted_box;
 use crate::bilevel::{Adam, Directions, Loss, Memory, Pace, Problem, Session, SessionData};
 use crate::data::catalog::MNIST;
@@ -191,7 +191,7 @@ impl Cleaning {
             if estimate.hypergradient.is_empty() {
                 break;
             }
-            descent.step(&mut weights, &estimate.hypergradient);
+            descent.step(&mut weights, estimate.outer_loss, &estimate.hypergradient);
             onto_budgeted_box(&mut weights, share * count as f64);
         }
         Ok((weights, outer_loss))

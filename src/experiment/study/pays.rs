@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::har::{self, sets, train_and_score, trainings_of_equal_cost};
 use super::{Budget, Library, Study, Trial, Work};
 use crate::bilevel::hyperparameters::Kind;
-use crate::bilevel::outer::OuterAdam;
+use crate::bilevel::outer::{OuterAdam, OuterOptimizer};
 use crate::bilevel::{Directions, Memory, Pace, Problem, Session, Transform};
 use crate::data::{DataError, Split};
 use crate::experiment::config::TuneConfig;
