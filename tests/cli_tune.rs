@@ -5,7 +5,7 @@ mod cli_support;
 use std::fs;
 use std::path::Path;
 
-use cli_support::{Bench, bits, json, metrics, program, run, spawn, tiny_data, tune, wait, wait_until};
+use cli_support::{Bench, bits, json, metrics, program, run, tiny_data, tune};
 
 #[test]
 fn a_run_leaves_a_complete_record() {
