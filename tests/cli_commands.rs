@@ -5,7 +5,7 @@ mod cli_support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cli_support::{json, program, run};
+use cli_support::{Bench, json, program, run};
 use serde_json::Value;
 
 #[test]
@@ -388,4 +388,52 @@ fn devices_are_known_in_capitals() {
 #[test]
 fn a_check_of_the_gradient_refuses_what_it_would_not_heed() {
     run(&mut program("check-gradient --quick --method forward")).exits(2).says(&["--method", "leave"]);
+}
+
+#[test]
+fn a_check_of_the_gradient_goes_through_at_the_point_of_a_run() {
+    let bench = Bench::new();
+    bench.tune("run", "--outer 2 --hyperparameters lr,momentum").exits(0);
+    // A check reads the run, be it where nothing can be written.
+    fs::remove_file(bench.dir("run").join(".lock")).unwrap();
+    let check = run(program("check-gradient --json --run").arg(bench.dir("run"))).exits(0);
+    let report = serde_json::from_str::<Value>(&check.stdout).unwrap()["check"].take();
+    // The run was in f64, and so is its check.
+    let answers = report["exact"]["answers"].as_array().unwrap().len();
+    assert_eq!((&report["outcome"], answers, report["device"].is_null()), (&"passed".into(), 3, true));
+    assert_eq!(report["directions"], serde_json::json!(["learning_rate", "momentum"]));
+    assert!(!bench.dir("run").join(".lock").exists());
+    let other = run(program("check-gradient --run").arg(bench.dir("run")).args(["--steps", "5"])).exits(2);
+    other.says(&["--steps was given, and run.toml has `steps = 3`"]);
+}
+
+#[test]
+fn advice_names_a_method_and_why() {
+    let bench = Bench::new();
+    let advise = |more: &str| {
+        let mut command = program("advise --json --device cpu --steps 20 --batch 4 --data");
+        let report = run(command.arg(&bench.data).args(more.split_whitespace())).exits(0).stdout;
+        serde_json::from_str::<Value>(&report).unwrap()
+    };
+    let best = |report: &Value| report["choices"][report["best"].as_u64().unwrap() as usize]["setting"].clone();
+    assert_eq!(best(&advise("--hyperparameters lr,l2,example-weights")), "reverse");
+    let one = advise("--hyperparameters lr");
+    assert_eq!(one["hyperparameters"], 1);
+    // Which is faster here, the clock says; the best is the fastest of the exact ones that are possible.
+    let choices = one["choices"].as_array().unwrap();
+    let exact = choices.iter().filter(|choice| choice["exact"] == true && choice["impossible"].is_null());
+    let least = exact.map(|choice| choice["seconds"].as_f64().unwrap()).fold(f64::INFINITY, f64::min);
+    assert_eq!(choices[one["best"].as_u64().unwrap() as usize]["seconds"].as_f64(), Some(least), "{one}");
+}
+
+#[test]
+fn no_advice_exceeds_the_memory_of_the_machine() {
+    let bench = Bench::new();
+    let mut command = program("advise --json --device cpu --steps 20 --batch 4 --memory-budget 1000000GiB --data");
+    let outcome = run(command.arg(&bench.data)).exits(0).says(&["is more than this machine can give"]);
+    let advice: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let budget = advice["memory_budget"].as_u64().unwrap();
+    assert!(budget < 1_000_000 << 30, "{advice}");
+    let held = |choice: &Value| choice["bytes"].as_u64().is_none_or(|bytes| bytes <= budget);
+    assert!(advice["choices"].as_array().unwrap().iter().all(held), "{advice}");
 }

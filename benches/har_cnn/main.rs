@@ -11,6 +11,8 @@
 //!
 //! `cargo xtask bench-web -- …` runs the same with the same options in Chromium.
 
+// Long because the peers' three works share their set-up, and one file is compared with theirs.
+
 #[cfg_attr(target_arch = "wasm32", path = "browser.rs")]
 #[cfg_attr(not(target_arch = "wasm32"), path = "process.rs")]
 mod host;

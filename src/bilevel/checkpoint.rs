@@ -4,6 +4,8 @@
 //! schedule of Griewank and Walther (2000, ACM TOMS 26(1)), which is optimal: with c slots and at most
 //! r forward passes over any step it reverses C(c + r, c) steps, at r·T − C(c + r, c + 1) steps run.
 
+// Long because a plan, how its actions are taken, and the tests that hold one against the other are read together.
+
 use std::fmt::Write as _;
 
 use crate::engine::several;

@@ -14,7 +14,7 @@ use stackelberg::experiment::record::DeviceRecord;
 
 use super::device::{self, duration};
 use super::settings::{Base, Settings};
-use super::{CliError, tune};
+use super::{CliError, start};
 
 /// Say which way to the hypergradient suits a run, and what each would take
 ///
@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let config = args.settings.over(args.base.load()?);
     config.check()?;
     let config = device::within_memory(config);
-    let source = tune::load(&config.data)?;
+    let source = start::load(&config.data)?;
     let outputs = config.task.outputs(&source);
     let sizes = Sizes { outputs, ..Split::by_people(&source, &config.split)?.sizes() };
     let ways = block_on(Ways::of(&config, &sizes, &mut Unattended))?;

@@ -23,7 +23,7 @@ use stackelberg::rig::Device;
 
 use super::device::{self, duration};
 use super::settings::{Base, Settings};
-use super::{CliError, tune};
+use super::{CliError, start};
 
 /// Check the hypergradient of a run: is it right, and is it of use
 ///
@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         return Err(CliError::NoMethod);
     }
     let (config, point) = match &args.run {
-        Some(directory) => tune::present(directory, &args.settings)?,
+        Some(directory) => start::present(directory, &args.settings)?,
         None => (args.settings.over(args.base.load()?), None),
     };
     config.check()?;
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
             config.method
         ));
     }
-    let source = tune::load(&config.data)?;
+    let source = start::load(&config.data)?;
     let in_full = config.device == device::REFERENCE;
     let subject = Subject::new(&config, &source, point, Along::EACH, in_full)?;
     let begin = Instant::now();

@@ -8,7 +8,7 @@ use stackelberg::bilevel::Blueprint;
 use stackelberg::experiment::setup::blueprint;
 
 use super::settings::{Base, Settings};
-use super::{CliError, device, tune};
+use super::{CliError, device, start};
 
 /// Print what a run would compute and hold, without a device
 ///
@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let config = args.settings.over(args.base.load()?);
     config.check()?;
     let config = device::within_memory(config);
-    let source = tune::load(&config.data)?;
+    let source = start::load(&config.data)?;
     super::print(&text(&blueprint(&config, &source)?, args.part))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -26,6 +26,7 @@ mod run_dir;
 mod schema;
 mod settings;
 mod shell;
+mod start;
 mod summary;
 mod table;
 mod tune;

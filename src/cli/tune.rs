@@ -1,22 +1,19 @@
 //! `stackelberg tune`.
 
 use std::future::ready;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pollster::block_on;
-use serde::{Deserialize, Serialize};
-use stackelberg::bilevel::hyperparameters::Hyperparameters;
 use stackelberg::bilevel::{Flow, SolveError};
 use stackelberg::data::Dataset;
 use stackelberg::engine::{LocalFuture, several};
 use stackelberg::experiment::archive;
-use stackelberg::experiment::config::{ConfigError, DataSource, TuneConfig};
+use stackelberg::experiment::config::TuneConfig;
 use stackelberg::experiment::error::TuneError;
 use stackelberg::experiment::model_file::Exported;
 use stackelberg::experiment::record::{DataRecord, DeviceRecord, Ending, OuterRecord, RunResult};
 use stackelberg::experiment::setup::blueprint;
-use stackelberg::experiment::study::library;
 use stackelberg::experiment::tune::{Event, Observed, Observer, Tuner, TunerState};
 use stackelberg::rig::Device;
 
@@ -25,6 +22,7 @@ use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::run_dir::{self, RunDir, RunDirError};
 use super::settings::{self, Base, Settings};
+use super::start::{Saved, Start, load, resumed};
 use super::{CliError, device, summary};
 
 /// Tune the hyperparameters of a network that recognises activities from a phone's motion
@@ -63,32 +61,6 @@ fn about_resume() -> String {
         "Go on with the run in this directory where it was interrupted, to the same bits on the same device. {free} may \
          be changed, other settings may not"
     )
-}
-
-/// What `state.safetensors` holds.
-#[derive(Clone, Serialize, Deserialize)]
-struct Saved<State> {
-    version: String,
-    configuration: TuneConfig,
-    device: DeviceRecord,
-    /// Of the data.
-    fingerprint: String,
-    tuner: State,
-}
-
-impl Saved<()> {
-    fn with<State>(&self, tuner: State) -> Saved<State> {
-        let Saved { version, configuration, device, fingerprint, tuner: () } = self.clone();
-        Saved { version, configuration, device, fingerprint, tuner }
-    }
-}
-
-/// A run about to begin or to go on.
-struct Start {
-    config: TuneConfig,
-    directory: Option<RunDir>,
-    saved: Option<Saved<TunerState>>,
-    records: Vec<OuterRecord>,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
@@ -204,42 +176,6 @@ fn fresh(args: &Args) -> Result<Start, CliError> {
     Ok(Start { config, directory: None, saved: None, records: vec![] })
 }
 
-fn resumed(directory: RunDir, changes: &Settings) -> Result<Start, CliError> {
-    let path = directory.file(run_dir::SETTINGS);
-    let text = directory.read(run_dir::SETTINGS)?.unwrap_or_default();
-    let text = String::from_utf8(text).map_err(|_| directory.damaged(run_dir::SETTINGS, "it is not UTF-8 text"))?;
-    let before = settings::parse(&path, text)?;
-    if let Some((option, setting)) = changes.refused(&before) {
-        return Err(CliError::ResumeChanges { option, setting, directory: directory.path().to_owned() });
-    }
-    let config = changes.over(before.clone());
-    config.check()?;
-    let saved = directory.read(run_dir::STATE)?;
-    let saved: Option<Saved<TunerState>> = saved
-        .map(|bytes| archive::unpack_value(&bytes).map_err(|problem| directory.damaged(run_dir::STATE, problem)))
-        .transpose()?;
-    let done = saved.as_ref().map_or(0, |saved| saved.tuner.iteration);
-    let records = directory.records(done)?;
-    if let Some(saved) = &saved {
-        if let Some(setting) = changed(&saved.configuration.clone().of_before(), &before) {
-            let problem = format!("`{setting}` was changed since the run began");
-            return Err(directory.damaged(run_dir::SETTINGS, problem).into());
-        }
-        if config.outer < done {
-            let error = ConfigError::Value {
-                field: "outer",
-                value: config.outer.to_string(),
-                must: format!("at least {done}, the outer iterations that the run has behind it"),
-                mend: "Leave it out to go on as the run was begun.".to_owned(),
-            };
-            return Err(error.into());
-        }
-    } else if directory.has_lost_its_state()? {
-        return Err(directory.damaged(run_dir::STATE, "it is missing").into());
-    }
-    Ok(Start { config, directory: Some(directory), saved, records })
-}
-
 /// That a run to go on with has ended, and what makes it longer.
 fn nothing_left(start: &Start) -> Option<String> {
     let (config, state) = (&start.config, &start.saved.as_ref()?.tuner);
@@ -250,25 +186,6 @@ fn nothing_left(start: &Start) -> Option<String> {
         _ => format!("a larger --patience than {}, or 0, makes it longer", config.patience),
     };
     Some(format!("Nothing is left to do: the run has ended after {done} ({how}). It is only scored again."))
-}
-
-/// The settings of the run in a directory, and the hyperparameters that it trains with next, unless it has just begun.
-pub fn present(path: &Path, changes: &Settings) -> Result<(TuneConfig, Option<Hyperparameters>), CliError> {
-    let Start { config, saved, .. } = resumed(RunDir::look(path)?, changes)?;
-    Ok((config, saved.map(|saved| saved.tuner.next)))
-}
-
-/// The first setting that differs and would lead to other bits.
-fn changed(before: &TuneConfig, after: &TuneConfig) -> Option<String> {
-    let table = |config: &TuneConfig| toml::Table::try_from(config).expect("settings are plain values");
-    let (before, after) = (table(before), table(after));
-    let differs = |key: &&String| !settings::FREE.contains(&key.as_str()) && before.get(*key) != after.get(*key);
-    before.keys().chain(after.keys()).find(differs).cloned()
-}
-
-/// The windows that a configuration names.
-pub fn load(source: &DataSource) -> Result<Dataset, CliError> {
-    Ok(library::windows(source)?)
 }
 
 /// `run.toml`: repeats the run.
@@ -370,6 +287,8 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use clap::Parser;
     use stackelberg::compile::Program;

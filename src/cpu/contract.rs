@@ -1,10 +1,10 @@
 //! Contractions as matrix products over strided views of the arrays as they lie.
 
-#![allow(unsafe_code, reason = "see the remarks at each place")]
+#![allow(unsafe_code, reason = "`gemm` takes pointers")]
 
 use super::affine::{Affine, Piece, pieces};
+use super::array::{Arrays, Home};
 use super::nest::{Nest, Part, Strided, each_index};
-use super::tape::{Arrays, Home};
 use crate::compile::{Buffer, Core, Dispatch, Expr, ExprId};
 use crate::ir::{numel, strides};
 

@@ -1,10 +1,11 @@
 //! One dispatch made ready for the processor.
 
 use super::affine::{Affine, Piece, pieces};
+use super::array::{Array, Arrays, Home};
 use super::columns;
 use super::contract::Products;
 use super::nest::{Block, Lines};
-use super::tape::{Array, Arrays, Home, Tape, Wanted, load_forms};
+use super::tape::{Tape, Wanted, load_forms};
 use super::threads::{Threads, Workspace};
 use crate::compile::{Buffer, Core, Dispatch, Expr, ExprId};
 use crate::ir::{DType, numel};

@@ -7,6 +7,7 @@
 //! on the number of threads.
 
 mod affine;
+mod array;
 mod columns;
 mod contract;
 mod kernel;
@@ -18,8 +19,8 @@ use crate::compile::{Buffer, BufferIndex, Program};
 use crate::engine::EngineInfo;
 use crate::host::{Arithmetic, Cell, HostEngine, Memory};
 use crate::ir::DType;
+use array::{Array, Arrays};
 use kernel::Kernel;
-use tape::{Array, Arrays};
 use threads::Threads;
 
 /// Runs programs in f32 on the processor.

@@ -1,7 +1,9 @@
 //! The main job: tune a network's hyperparameters by differentiating through its training.
 
-use serde::{Deserialize, Serialize};
 use web_time::Instant;
+
+pub use super::event::{Event, Observed, Observer};
+pub use super::state::{Best, TunerState};
 
 use super::config::TuneConfig;
 use super::error::TuneError;
@@ -16,101 +18,6 @@ use crate::bilevel::{Estimate, Flow, Monitor, Session, Set, SolveError};
 use crate::data::{Dataset, Description, Standardizer};
 use crate::engine::{Counters, LocalFuture};
 use crate::rig::Device;
-
-/// Result of an observer's call.
-pub type Observed = Result<(), Box<dyn std::error::Error + Send + Sync>>;
-
-/// What happens during a run.
-pub enum Event<'a> {
-    /// A part of an outer iteration is finished.
-    Progress {
-        /// The outer iteration, from 1.
-        iteration: u32,
-        /// Training and adjoint steps of the iteration that are finished.
-        done: u64,
-        /// Those of the whole iteration.
-        total: u64,
-    },
-    /// Training loss of every step of the iteration.
-    InnerLosses {
-        /// The outer iteration, from 1.
-        iteration: u32,
-        /// One a step.
-        losses: &'a [f64],
-    },
-    /// The network trained with the start values.
-    Start(&'a Evaluation),
-    /// An outer iteration is finished.
-    Outer {
-        /// What came of the iteration.
-        record: &'a OuterRecord,
-        /// What the run remembers: from this it goes on to the same bits.
-        state: &'a TunerState,
-        /// The run's outcome if it ended now.
-        result: &'a RunResult,
-        /// The trained network's, if its outer loss is the lowest so far.
-        weights: Option<&'a [f32]>,
-    },
-}
-
-/// Who watches a run.
-pub trait Observer {
-    /// Takes an event; an error ends the run.
-    fn event(&mut self, event: Event) -> Observed;
-
-    /// Called between segments of some 10 ms: gives others a turn, may pause.
-    fn breathe(&mut self) -> LocalFuture<'_, Flow>;
-}
-
-/// All that a run remembers between outer iterations.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TunerState {
-    /// Outer iterations done.
-    pub iteration: u32,
-    /// The point that the next iteration trains with.
-    pub next: Hyperparameters,
-    /// The outer optimiser's state.
-    pub adam: OuterAdam,
-    /// The best iteration so far, if one was accepted.
-    pub best: Option<Best>,
-    /// Iterations rejected since the last accepted one.
-    pub rejections: u32,
-    /// The network trained with the start values.
-    pub start: Option<Evaluation>,
-    /// Wall time of all iterations.
-    pub seconds: f64,
-    /// Kernels launched in all iterations.
-    pub dispatches: u64,
-    /// Most bytes on the device at once, in all iterations.
-    pub peak_bytes: u64,
-}
-
-impl TunerState {
-    /// How a run with these settings has ended that has come to this state; nothing if iterations are left.
-    pub fn ending(&self, config: &TuneConfig) -> Option<Ending> {
-        // Too many rejections, or one of the start values, to which there is no accepted point to go back.
-        if self.rejections >= MOST_REJECTIONS || (self.rejections > 0 && self.best.is_none()) {
-            return Some(Ending::Diverged);
-        }
-        let best = self.best.as_ref().map_or(self.iteration, |best| best.iteration);
-        let settled = config.patience > 0 && self.iteration - best >= config.patience;
-        (self.iteration >= config.outer || settled).then_some(Ending::Finished)
-    }
-}
-
-/// The hyperparameters with the lowest outer loss.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Best {
-    /// The outer iteration, from 1.
-    pub iteration: u32,
-    /// Its outer loss, which no other has been below.
-    pub outer_loss: f64,
-    /// The point that it trained with.
-    pub hyperparameters: Hyperparameters,
-}
-
-/// After this many rejections in a row the outer optimiser gives up.
-const MOST_REJECTIONS: u32 = 12;
 
 /// A run on an engine.
 pub struct Tuner {

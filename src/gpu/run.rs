@@ -8,7 +8,7 @@ use slotmap::SlotMap;
 
 use super::device::Device;
 use super::pipeline::{Fate, PipelineId, Pipelines};
-use super::staging::{Part, Reading, Staging};
+use super::staging::{Part, Reading, Staging, bytes};
 use crate::compile::{Buffer, BufferIndex, Core, Dispatch, Place, Program};
 use crate::engine::{
     self, BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, Holdings, LocalFuture, NO_ARRAY,
@@ -352,16 +352,6 @@ fn kernels_of(
         Err(error) => Err(EngineError::Shader { label: dispatch.label.clone(), message: error.to_string() }),
     });
     made.collect()
-}
-
-/// Values as the bytes of an array of a type, which they fit.
-fn bytes(values: Values, dtype: DType) -> Vec<u8> {
-    match (values, dtype) {
-        (Values::F32(x), _) => bytemuck::cast_slice(x).to_vec(),
-        (Values::U32(x), _) => bytemuck::cast_slice(x).to_vec(),
-        (Values::F64(x), DType::F32) => x.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect(),
-        (Values::F64(x), DType::U32) => x.iter().flat_map(|&x| (x as u32).to_le_bytes()).collect(),
-    }
 }
 
 impl Engine for GpuEngine {

@@ -7,7 +7,7 @@ use futures_channel::oneshot;
 
 use super::device::Device;
 use super::wait;
-use crate::engine::{Result, refuse};
+use crate::engine::{Result, Values, refuse};
 use crate::ir::DType;
 
 /// The buffers that no reading uses now.
@@ -88,5 +88,15 @@ fn floats(bytes: &[u8], part: &Part) -> Vec<f64> {
     match part.dtype {
         DType::F32 => words.map(|word| f64::from(f32::from_le_bytes(word))).collect(),
         DType::U32 => words.map(|word| f64::from(u32::from_le_bytes(word))).collect(),
+    }
+}
+
+/// Values as the bytes of an array of a type, which they fit.
+pub fn bytes(values: Values, dtype: DType) -> Vec<u8> {
+    match (values, dtype) {
+        (Values::F32(x), _) => bytemuck::cast_slice(x).to_vec(),
+        (Values::U32(x), _) => bytemuck::cast_slice(x).to_vec(),
+        (Values::F64(x), DType::F32) => x.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect(),
+        (Values::F64(x), DType::U32) => x.iter().flat_map(|&x| (x as u32).to_le_bytes()).collect(),
     }
 }

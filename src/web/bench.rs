@@ -42,7 +42,7 @@ const RECOVERY: Duration = Duration::from_secs(60);
 const FIRST_RUN: f64 = 40.0;
 
 /// Runs to begin with, the best first.
-const FIRST_RUNS: [FirstRun; 7] = [
+static FIRST_RUNS: [FirstRun; 7] = [
     FirstRun { network: Network::PAPER, steps: 200, outer: 20 },
     FirstRun { network: Network::NARROW, steps: 200, outer: 20 },
     FirstRun { network: Network::NARROW, steps: 200, outer: 10 },
@@ -233,11 +233,11 @@ impl Bench {
 
     /// Where the narrow network is done in no time, the first run may be one of the full network: this tries it out.
     async fn reach_higher(&mut self, plans: &Plans<'_>, wanted: Option<Name>, flow: impl Fn() -> Flow) -> Flow {
-        let [full, narrow, ..] = FIRST_RUNS;
+        let [full, narrow, ..] = &FIRST_RUNS;
         let Some(name) = wanted.or(faster(&self.states)) else { return Flow::Continue };
-        let quick = |seconds: f64| self.first_run.as_ref() == Some(&narrow) && seconds < FIRST_RUN / 4.0;
-        if !self.seconds(&narrow, plans, Some(name)).is_some_and(quick)
-            || self.seconds(&full, plans, Some(name)).is_some()
+        let quick = |seconds: f64| self.first_run.as_ref() == Some(narrow) && seconds < FIRST_RUN / 4.0;
+        if !self.seconds(narrow, plans, Some(name)).is_some_and(quick)
+            || self.seconds(full, plans, Some(name)).is_some()
         {
             return Flow::Continue;
         }

@@ -139,3 +139,38 @@ pub fn bits(directory: &Path) -> (Vec<Value>, Vec<u8>) {
     records.push(result);
     (records, fs::read(directory.join("model.safetensors")).unwrap())
 }
+
+/// A folder with the tiny data and room for runs.
+pub struct Bench {
+    pub root: tempfile::TempDir,
+    pub data: PathBuf,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let data = tiny_data(root.path());
+        Bench { root, data }
+    }
+
+    pub fn dir(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// A run on the tiny data, kept in the directory of that name.
+    pub fn tune(&self, out: &str, more: &str) -> Outcome {
+        run(tune(&self.data, more).arg("--out").arg(self.dir(out)))
+    }
+
+    pub fn resume(&self, name: &str, more: &str) -> Outcome {
+        run(program("tune --resume").arg(self.dir(name)).args(more.split_whitespace()))
+    }
+
+    /// The budget that the error about a small one says is needed.
+    pub fn least_budget(&self, more: &str) -> u64 {
+        let outcome = run(&mut tune(&self.data, &format!("{more} --memory-budget 1000"))).exits(2);
+        let outcome = outcome.says(&["a memory budget of 1000 bytes is too small", "bytes) is needed"]);
+        let bytes = outcome.stderr.split('(').nth(1).and_then(|rest| rest.split_whitespace().next());
+        bytes.expect("the bytes needed").parse().expect("a number")
+    }
+}

@@ -1,6 +1,8 @@
 //! The published data, for tests and for the encoder of the built-in copy.
 #![allow(dead_code)] // each user needs a part of it
 
+pub mod uci_har;
+
 use flate2::read::GzDecoder;
 use stackelberg::data::har::{HOP, builtin::Run, signal::SENSORS};
 use std::fs::File;

@@ -1,12 +1,14 @@
 //! Reference cases: problems with f64 results that an engine's results are held against. The format
 //! is that of the directories' own README (schema `golden/1`).
 
+mod builder;
 mod case;
 mod direct;
 mod error;
 mod graphs;
 mod implicit;
 mod meta;
+mod ops;
 mod setup;
 mod training;
 
@@ -14,9 +16,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+pub use builder::CaseGraph;
 pub use case::{Array, Case, CaseError, OutputSpec};
 pub use error::RunError;
-pub use graphs::{CaseGraph, case_graph};
+pub use graphs::case_graph;
 
 use crate::bilevel::{Memory, SolveError};
 use crate::compile::{Output, compile};

@@ -427,14 +427,12 @@ mod tests {
         let before = Split::by_people(&source, &TuneConfig::quick().split).unwrap();
         let after = Split::by_people(&spoilt, &TuneConfig::quick().split).unwrap();
         let unnamed = |part: &Dataset| part.clone().named("");
-        assert!(
-            unnamed(&before.validation) == unnamed(&after.validation) && unnamed(&before.test) == unnamed(&after.test)
-        );
+        assert!(unnamed(&before.validation) == unnamed(&after.validation));
+        assert!(unnamed(&before.test) == unnamed(&after.test));
         let changed: Vec<bool> = before.train.labels().iter().zip(after.train.labels()).map(|(a, b)| a != b).collect();
         assert_eq!(changed, wrong);
         let share = changed.iter().filter(|&&c| c).count() as f64 / changed.len() as f64;
         assert!((share - 1.0 / 3.0).abs() < 0.05, "{share}");
-
         let (cut, _) = mislabel(&source, &trial(Mislabelled::LeftOut(1.0 / 3.0))).unwrap();
         let kept = wrong.iter().filter(|&&spoilt| !spoilt).count();
         assert_eq!(Split::by_people(&cut, &TuneConfig::quick().split).unwrap().train.len(), kept);

@@ -1,3 +1,4 @@
+// Long because it has a test for every stage and event of the machine.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { DataInfo, EngineState, FromWorker, OuterIteration } from "../../pkg/stackelberg.js";

@@ -1,4 +1,5 @@
 // What the page is doing: one state, changed by events alone. Components read it and send events; nothing else decides.
+// Long because every event has to be answered in every stage, which shows only where all of them stand together.
 import type { CheckReport, DataInfo, Engine, EngineState, FirstRun, FromWorker, Settings, ToWorker, Trace } from "../../pkg/stackelberg.js";
 import { chosen, fromSearch, engines as names, unknown } from "./engine.ts";
 import { duration, number } from "./format.ts";

@@ -1,116 +1,12 @@
-//! Every message between the page and its worker.
-//!
-//! The page's TypeScript types are generated from these, so there is no second list. Two rules keep what is generated
-//! equal to what is sent: no maps, and no 64-bit integers (byte counts travel as `f64`).
+//! What the worker tells of itself, its data and its runs.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tsify::Tsify;
 
+use super::answers::{Advice, CheckReport};
+use super::to_worker::{Engine, Settings};
 use crate::bilevel::hyperparameters::Kind;
-use crate::experiment::config::{Differentiation, Network};
-
-/// What the page asks of the worker.
-#[derive(Debug, Deserialize, Tsify)]
-#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
-pub enum ToWorker {
-    /// Find the engines and say what was found.
-    Open,
-    /// Unpack the built-in people: first without the rest, so that the page can be used, then with it.
-    Builtin {
-        /// `subset.bin`.
-        #[serde(with = "serde_bytes")]
-        #[tsify(type = "Uint8Array")]
-        first: Vec<u8>,
-        /// `rest.bin`.
-        #[serde(default, with = "serde_bytes")]
-        #[tsify(optional, type = "Uint8Array")]
-        rest: Option<Vec<u8>>,
-    },
-    /// The user's own copy of the UCI HAR data set.
-    LoadZip {
-        /// File name, for messages.
-        name: String,
-        /// The zip archive.
-        #[serde(with = "serde_bytes")]
-        #[tsify(type = "Uint8Array")]
-        bytes: Vec<u8>,
-    },
-    /// Take the built-in people for the runs to come.
-    UseBuiltin {
-        /// Only the first of them, also once the others are there.
-        subset: bool,
-    },
-    /// Send one recorded window to draw.
-    Window {
-        /// Any number; taken modulo the number of windows.
-        index: u32,
-    },
-    /// Get ready to tune with these settings, as long as nothing else is to be done; answered by
-    /// [`FromWorker::Settled`] if nothing else came.
-    Prepare {
-        /// What the answer is to name.
-        id: u32,
-        /// What would be run.
-        settings: Settings,
-        /// The one engine that is wanted; all that are there if none is.
-        #[tsify(optional)]
-        engine: Option<Engine>,
-    },
-    /// Tune with these settings.
-    Start {
-        /// What to run.
-        settings: Settings,
-        /// And on what.
-        engine: Engine,
-    },
-    /// Check the hypergradient on these settings, in at most some seconds; given up when a run is to begin.
-    CheckGradient {
-        /// What to check.
-        settings: Settings,
-        /// And on what.
-        engine: Engine,
-    },
-    /// Hold the run at the next segment end.
-    Pause,
-    /// Go on with a held run.
-    Resume,
-    /// End the run at once, its best network is scored only if that is a matter of a second; or the check, which then has
-    /// no outcome.
-    Stop,
-}
-
-/// What runs the programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Tsify)]
-#[serde(rename_all = "kebab-case")]
-pub enum Engine {
-    /// The browser's GPU, through WebGPU.
-    Webgpu,
-    /// The processor, in WebAssembly.
-    Cpu,
-}
-
-/// What a visitor can choose; the names are those of the command line.
-#[derive(Debug, Clone, Serialize, Deserialize, Tsify)]
-#[serde(rename_all = "camelCase")]
-pub struct Settings {
-    /// The network, by a name of the command line.
-    #[tsify(type = "string")]
-    pub network: Network,
-    /// Training steps T of one inner run.
-    pub steps: u32,
-    /// Outer iterations.
-    pub outer: u32,
-    /// Windows in one training batch.
-    pub batch: u32,
-    /// How the outer loss is differentiated, in the words of the command line: `reverse`, `forward` or `truncated:K`.
-    #[tsify(type = "string")]
-    pub method: Differentiation,
-    /// Kinds of hyperparameters to tune, by their names on the command line; the others keep their start values.
-    #[tsify(type = "string[]")]
-    pub hyperparameters: Vec<Kind>,
-    /// Seed of weights, batches and masks.
-    pub seed: u32,
-}
+use crate::experiment::config::Network;
 
 /// What the worker tells the page.
 #[derive(Debug, Serialize, Tsify)]
@@ -213,38 +109,6 @@ pub struct EngineState {
     pub run: Option<f64>,
     /// Which way to the hypergradient suits the run, once a step is measured.
     pub advice: Option<Advice>,
-}
-
-/// What to take, and what else there is.
-#[derive(Debug, Clone, PartialEq, Serialize, Tsify)]
-#[serde(rename_all = "camelCase")]
-pub struct Advice {
-    /// The ways to the hypergradient.
-    pub choices: Vec<Choice>,
-    /// The one of them to take.
-    pub best: u32,
-    /// Why, in a sentence without its capital and its full stop.
-    pub reason: String,
-}
-
-/// One way to the hypergradient.
-#[derive(Debug, Clone, PartialEq, Serialize, Tsify)]
-#[serde(rename_all = "camelCase")]
-pub struct Choice {
-    /// For people: the method and its size.
-    pub name: String,
-    /// What the setting `method` calls it; none where a run has no such setting.
-    pub setting: Option<String>,
-    /// Whether it is the derivative of the loss after all training steps.
-    pub exact: bool,
-    /// Seconds of a hypergradient; none where there is no plan that fits.
-    pub seconds: Option<f64>,
-    /// Bytes on the device, likewise.
-    pub bytes: Option<f64>,
-    /// Why it is not possible.
-    pub impossible: Option<String>,
-    /// What is to be known of it.
-    pub remark: String,
 }
 
 /// A run that is worth its time.
@@ -460,78 +324,6 @@ pub enum Ending {
     Stopped,
     /// Training diverged time and again.
     Diverged,
-}
-
-/// Whether the ways to the hypergradient agree.
-#[derive(Debug, Serialize, Tsify)]
-#[serde(rename_all = "camelCase")]
-pub struct CheckReport {
-    /// What the derivatives are taken along, such as `learning_rate`.
-    pub directions: Vec<String>,
-    /// In f64, through a part of the settings that is always the same.
-    pub exact: CheckPart,
-    /// On the device, through all of the settings.
-    pub device: CheckPart,
-    /// How the settings show that they lie past the edge of stability, if they do.
-    pub edge: Option<Edge>,
-    /// What both parts come to.
-    pub outcome: Outcome,
-}
-
-/// What was found in one precision.
-#[derive(Debug, Serialize, Tsify)]
-#[serde(rename_all = "camelCase")]
-pub struct CheckPart {
-    /// Training steps that were gone through.
-    pub steps: u32,
-    /// Windows in a batch.
-    pub batch: u32,
-    /// Windows of the outer loss, at most.
-    pub validation_windows: u32,
-    /// Ways to the derivatives: `reverse mode`, `forward mode`, `differences`. None where the training diverged.
-    pub methods: Vec<String>,
-    /// For each method its derivatives.
-    pub values: Vec<Vec<f64>>,
-    /// For each direction the worst that two methods have to say of each other.
-    pub verdicts: Vec<Verdict>,
-}
-
-/// How settings show that they lie past the edge of stability.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Tsify)]
-#[serde(rename_all = "kebab-case")]
-pub enum Edge {
-    /// Points that differ in their last digits have other hypergradients.
-    Scatter,
-    /// A derivative is many times the loss.
-    Steep,
-    /// Through all of its steps training diverges.
-    Diverged,
-}
-
-/// What a check came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Tsify)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// All agree along every direction.
-    Passed,
-    /// The same, but past the edge of stability, where the hypergradient is exact and of no use.
-    Edge,
-    /// Nothing disagrees, but differences cannot tell along some direction.
-    Unsettled,
-    /// Two disagree.
-    Failed,
-}
-
-/// What two ways have to say of each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Tsify)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// They differ by no more than is explained.
-    Agree,
-    /// So much is explained that agreeing says nothing.
-    Unsettled,
-    /// They differ by more.
-    Disagree,
 }
 
 /// What went wrong.

@@ -1,0 +1,91 @@
+//! The charts of a report's studies.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stackelberg::data::visible;
+use stackelberg::experiment::study::{Labels, Study, summary};
+
+use super::collect::{Report, StudyReport};
+use crate::cli::chart;
+
+/// A drawing with its name, which has no characters that a file's name may not have.
+pub struct Chart {
+    pub name: String,
+    pub svg: String,
+}
+
+/// File systems take 255 bytes, and a letter has up to four.
+const LONGEST_NAME: usize = 60;
+
+impl StudyReport {
+    /// One for each metric and each setting of the labels that the study keeps apart.
+    pub fn charts(&self) -> Vec<Chart> {
+        let apart = |row: &summary::Row| -> Vec<String> {
+            self.study.apart.iter().filter_map(|label| row.labels.get(*label).cloned()).collect()
+        };
+        let mut settings: Vec<Vec<String>> = vec![];
+        for setting in self.summary.rows.iter().map(apart) {
+            if !settings.contains(&setting) {
+                settings.push(setting);
+            }
+        }
+        let metrics = self.study.charts.iter();
+        metrics
+            .flat_map(|metric| settings.iter().map(move |setting| (*metric, setting)))
+            .filter(|(metric, setting)| {
+                self.summary.rows.iter().any(|row| apart(row) == **setting && row.metrics.contains_key(*metric))
+            })
+            .map(|(metric, setting)| {
+                let rows = self.summary.rows.iter().filter(|row| apart(row) == *setting);
+                let words: Vec<&str> = [metric].into_iter().chain(setting.iter().map(|s| &**s)).collect();
+                let name = format!("{} {}", self.name, words.join(" "));
+                let name = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+                let name = name.collect::<Vec<_>>().join("-").chars().take(LONGEST_NAME).collect();
+                Chart { name, svg: self.chart(&visible(&words.join(", ").replace('_', " ")), metric, rows) }
+            })
+            .filter(|chart: &Chart| !chart.svg.is_empty())
+            .collect()
+    }
+
+    /// A metric along the study's label: a series for each setting of the labels that are not kept apart.
+    fn chart<'r>(&self, title: &str, metric: &str, rows: impl Iterator<Item = &'r summary::Row>) -> String {
+        let Study { along, apart, .. } = self.study;
+        let mut rows: Vec<(&summary::Row, &summary::Statistic)> =
+            rows.filter_map(|row| Some((row, row.metrics.get(metric)?))).collect();
+        let number = |row: &summary::Row| row.labels[*along].parse::<f64>().unwrap_or(0.0);
+        rows.sort_by(|(a, _), (b, _)| number(a).total_cmp(&number(b)));
+        let mut series: BTreeMap<String, Vec<chart::Point>> = BTreeMap::new();
+        let mut places: Vec<String> = vec![];
+        for (row, value) in rows {
+            let place = visible(&row.labels[*along]);
+            let at = places.iter().position(|known| *known == place).unwrap_or_else(|| {
+                places.push(place);
+                places.len() - 1
+            });
+            let others: Labels =
+                row.labels.clone().into_iter().filter(|(l, _)| l != along && !apart.contains(&&**l)).collect();
+            let name = visible(&others.into_values().collect::<Vec<_>>().join(", "));
+            series.entry(name).or_default().push(chart::Point {
+                at: at as f64,
+                value: value.mean,
+                spread: value.deviation,
+            });
+        }
+        chart::draw(title, along, chart::Axis::Named(&places), &series)
+    }
+}
+
+impl Report {
+    /// The charts of all studies, each with a file's name of its own.
+    pub fn charts(&self) -> Vec<Chart> {
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        let mut charts: Vec<Chart> = self.studies.iter().flat_map(StudyReport::charts).collect();
+        for chart in &mut charts {
+            let numbered = (2..).map(|number| format!("{}-{number}", chart.name));
+            let mut free = [chart.name.clone()].into_iter().chain(numbered);
+            // Some file systems do not tell letters of different size apart.
+            chart.name = free.find(|name| names.insert(name.to_lowercase())).expect("numbers do not end");
+        }
+        charts
+    }
+}

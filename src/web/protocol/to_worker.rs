@@ -1,0 +1,110 @@
+//! What the page asks.
+
+use serde::{Deserialize, Serialize};
+use tsify::Tsify;
+
+use crate::bilevel::hyperparameters::Kind;
+use crate::experiment::config::{Differentiation, Network};
+
+/// What the page asks of the worker.
+#[derive(Debug, Deserialize, Tsify)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum ToWorker {
+    /// Find the engines and say what was found.
+    Open,
+    /// Unpack the built-in people: first without the rest, so that the page can be used, then with it.
+    Builtin {
+        /// `subset.bin`.
+        #[serde(with = "serde_bytes")]
+        #[tsify(type = "Uint8Array")]
+        first: Vec<u8>,
+        /// `rest.bin`.
+        #[serde(default, with = "serde_bytes")]
+        #[tsify(optional, type = "Uint8Array")]
+        rest: Option<Vec<u8>>,
+    },
+    /// The user's own copy of the UCI HAR data set.
+    LoadZip {
+        /// File name, for messages.
+        name: String,
+        /// The zip archive.
+        #[serde(with = "serde_bytes")]
+        #[tsify(type = "Uint8Array")]
+        bytes: Vec<u8>,
+    },
+    /// Take the built-in people for the runs to come.
+    UseBuiltin {
+        /// Only the first of them, also once the others are there.
+        subset: bool,
+    },
+    /// Send one recorded window to draw.
+    Window {
+        /// Any number; taken modulo the number of windows.
+        index: u32,
+    },
+    /// Get ready to tune with these settings, as long as nothing else is to be done; answered by
+    /// [`FromWorker::Settled`] if nothing else came.
+    Prepare {
+        /// What the answer is to name.
+        id: u32,
+        /// What would be run.
+        settings: Settings,
+        /// The one engine that is wanted; all that are there if none is.
+        #[tsify(optional)]
+        engine: Option<Engine>,
+    },
+    /// Tune with these settings.
+    Start {
+        /// What to run.
+        settings: Settings,
+        /// And on what.
+        engine: Engine,
+    },
+    /// Check the hypergradient on these settings, in at most some seconds; given up when a run is to begin.
+    CheckGradient {
+        /// What to check.
+        settings: Settings,
+        /// And on what.
+        engine: Engine,
+    },
+    /// Hold the run at the next segment end.
+    Pause,
+    /// Go on with a held run.
+    Resume,
+    /// End the run at once, its best network is scored only if that is a matter of a second; or the check, which then has
+    /// no outcome.
+    Stop,
+}
+
+/// What runs the programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// The browser's GPU, through WebGPU.
+    Webgpu,
+    /// The processor, in WebAssembly.
+    Cpu,
+}
+
+/// What a visitor can choose; the names are those of the command line.
+#[derive(Debug, Clone, Serialize, Deserialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    /// The network, by a name of the command line.
+    #[tsify(type = "string")]
+    pub network: Network,
+    /// Training steps T of one inner run.
+    pub steps: u32,
+    /// Outer iterations.
+    pub outer: u32,
+    /// Windows in one training batch.
+    pub batch: u32,
+    /// How the outer loss is differentiated, in the words of the command line: `reverse`, `forward` or `truncated:K`.
+    #[tsify(type = "string")]
+    pub method: Differentiation,
+    /// Kinds of hyperparameters to tune, by their names on the command line; the others keep their start values.
+    #[tsify(type = "string[]")]
+    pub hyperparameters: Vec<Kind>,
+    /// Seed of weights, batches and masks.
+    pub seed: u32,
+}
