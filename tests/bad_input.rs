@@ -7,13 +7,13 @@ use engine_support::calls;
 use pollster::block_on;
 use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
 use stackelberg::bilevel::{
-    Directions, Estimate, Examples, FixedPoint, Implicit, Loss, Memory, Method, Problem, Regularizer, Session,
-    SessionData, Set, SolveError, Solver, Source, Targets, Transform, Unattended,
+    Directions, Estimate, Examples, FixedPoint, Forward, Implicit, Loss, Memory, Method, Problem, Regularizer, Session,
+    SessionData, Set, SolveError, Solver, Source, Targets, Transform, Truncated, Unattended,
 };
 use stackelberg::cpu::CpuEngine;
 use stackelberg::ir::{Graph, NodeId, Scalar};
 use stackelberg::nn::optim;
-use stackelberg::nn::{Layer, Model};
+use stackelberg::nn::{Layer, Model, Padding};
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::Device;
 
@@ -288,5 +288,58 @@ fn an_inner_problem_that_is_not_solved_shows() {
         assert!((rough.inner_gradient.unwrap() - 2.0 * 0.94f64.powi(4)).abs() < 1e-6, "{rough:?}");
         let reverse = estimate(&engine, &problem, &data, &point, Memory::StoreAll).unwrap();
         assert!((reverse.hypergradient[0] + 0.001_293_5).abs() < 1e-6 && reverse.inner_gradient.is_none());
+    }
+}
+
+/// Sizes that no memory holds: they are refused, and their products are not taken.
+#[test]
+fn sizes_beyond_all_memory_are_refused() {
+    const HUGE: usize = usize::MAX;
+    let (problem, _) = one_weight(3, 0.5);
+    let refused = |problem: Problem| problem.check().unwrap_err().to_string();
+    assert!(refused(Problem { steps: HUGE, ..problem.clone() }).contains("take fewer steps"));
+    let own = Regularizer::new(HUGE, |g, _, _| g.full(&[], 0.0));
+    assert!(refused(Problem { regularizer: Some(own), ..problem.clone() }).contains("2³¹ or more"));
+    let (classes, data) = three_classes();
+    let point = Hyperparameters::default().tuned(&classes, Kind::Lr, 0.1);
+    for engine in engines() {
+        let mut bad = data.clone();
+        bad.validation.count = HUGE;
+        let error = estimate(&engine, &classes, &bad, &point, Memory::StoreAll).unwrap_err().to_string();
+        assert!(error.contains("validation_x: 4 values were given"), "{error}");
+    }
+    let kernel = |k: usize, padding: Padding| {
+        let layer = Layer::Conv1d { name: "c".into(), k, cin: 1, cout: 1, stride: 1, padding, bias: true };
+        Model::new(vec![layer], &[8, 1]).unwrap_err().to_string()
+    };
+    for k in [0, HUGE] {
+        assert!(kernel(k, Padding::SAME).contains("`c`") && kernel(k, Padding::VALID).contains("`c`"), "{k}");
+    }
+    assert!(kernel(3, Padding::Explicit([HUGE, 1])).contains("too large"));
+}
+
+/// A hyperparameter vector of another problem, with every way to differentiate.
+#[test]
+fn vectors_of_another_length_are_refused() {
+    let (problem, data) = one_weight(3, 0.5);
+    let along = Directions::arrays(&problem);
+    let methods: [fn() -> Box<dyn Method>; 4] = [
+        || Memory::StoreAll.into(),
+        || Forward { width: 1 }.into(),
+        || Truncated { last: 0, memory: Memory::Slots(0) }.into(),
+        || Implicit::new(Solver::ConjugateGradient, 0).into(),
+    ];
+    for engine in engines() {
+        for method in methods {
+            block_on(async {
+                let mut session = Session::new(&engine, problem.clone(), &data, method()).await.unwrap();
+                for lambda in [vec![], vec![0.0], vec![0.0; 9]] {
+                    let error = session.estimate(&lambda, &along, &mut Unattended).await.unwrap_err().to_string();
+                    let says = format!("hyperparameters: {} values were given, 3 are needed", lambda.len());
+                    assert!(error.contains(&says), "{error}");
+                    assert!(session.train(&lambda, &mut Unattended).await.is_err());
+                }
+            });
+        }
     }
 }

@@ -102,7 +102,7 @@ fn imports_point_downwards() {
 }
 
 #[test]
-fn wgpu_and_wasm_bindgen_stay_in_their_places() {
+fn wgpu_wasm_bindgen_and_recordings_stay_in_their_places() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = vec![];
     rust_files(&root, &mut files);
@@ -112,8 +112,11 @@ fn wgpu_and_wasm_bindgen_stay_in_their_places() {
         let code = || text.lines().map(|l| l.split("//").next().unwrap_or(""));
         let may_wgpu = relative.starts_with("gpu/");
         assert!(may_wgpu || !code().any(|l| l.contains("wgpu::")), "{relative} names wgpu outside gpu/");
-        let may_bind = relative.starts_with("web/") || relative == "gpu/wait.rs";
+        let may_bind = relative.starts_with("web/");
         assert!(may_bind || !code().any(|l| l.contains("wasm_bindgen")), "{relative} names wasm_bindgen outside web/");
+        let carries = |line: &str| line.contains("include_bytes!");
+        let by_feature = |(before, line): (&str, &str)| !carries(line) || before.contains("feature = \"builtin-data\"");
+        assert!(code().zip(code().skip(1)).all(by_feature), "{relative} carries bytes without the feature for it");
     }
 }
 

@@ -37,7 +37,7 @@ impl Padding {
         match self {
             Padding::Rule(PaddingRule::Valid) => [0, 0],
             Padding::Rule(PaddingRule::Same) => {
-                let total = ((n.div_ceil(stride) - 1) * stride + kernel).saturating_sub(n);
+                let total = ((n.div_ceil(stride) - 1) * stride).saturating_add(kernel).saturating_sub(n);
                 [total / 2, total - total / 2]
             }
             Padding::Explicit(pads) => *pads,

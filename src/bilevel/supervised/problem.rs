@@ -153,12 +153,23 @@ impl Problem {
             () if batch > train && self.batches == Source::Keyed => {
                 format!("a batch of {batch} holds no example twice, but there are only {train}")
             }
+            () if self.rates_and_own().is_none_or(|entries| entries >= 1 << 31) => {
+                "its log learning rates, one for each step and layer, and the regularizer's hyperparameters are 2³¹ or \
+                 more; take fewer steps"
+                    .to_owned()
+            }
             () => match self.wrong_scale().or_else(|| self.check_own()) {
                 Some(wrong) => wrong,
                 None => return Ok(()),
             },
         };
         Err(SolveError::Problem(wrong))
+    }
+
+    /// How many of the hyperparameters no data or model bounds; none where that is no number.
+    fn rates_and_own(&self) -> Option<usize> {
+        let rates = self.steps.checked_mul(self.model.parameter_layers())?;
+        rates.checked_add(self.regularizer.as_ref().map_or(0, |regularizer| regularizer.len))
     }
 
     /// What is wrong with the scale of bytes.

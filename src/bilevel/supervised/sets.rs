@@ -32,7 +32,7 @@ impl Set {
         if self.count == 0 {
             return wrong("there are none".to_owned());
         }
-        let length = |part: &str, given: usize, each: usize| match self.count * each {
+        let length = |part: &str, given: usize, each: usize| match self.count.saturating_mul(each) {
             wanted if wanted == given => Ok(()),
             wanted => Err(SolveError::Length { what: format!("{name}_{part}"), given, wanted }),
         };
