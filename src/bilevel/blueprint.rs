@@ -50,6 +50,14 @@ impl Blueprint {
         let state = 4 * (inner.state_len() as u64 + 1);
         let scratch = shared_scratch_bytes(&programs);
         let checkpoints = method.plan(inner, Room { fixed: fixed(&arrays, scratch), state })?;
+        if checkpoints.steps != inner.steps() || checkpoints.places < 2 {
+            return Err(SolveError::Problem(format!(
+                "the method plans {} steps over {} states; the training has {} steps, and takes 2 states at least",
+                checkpoints.steps,
+                checkpoints.places,
+                inner.steps()
+            )));
+        }
         Ok(Blueprint { functions, programs, arrays, scratch, state, checkpoints })
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use super::SolveError;
-use super::inner::{Inner, Step};
+use super::inner::{Inner, Objective, Step, Through};
 use super::programs::step_inputs;
 use crate::ir::{DType, Graph, NodeId, numel};
 use crate::rig::{Array, Function};
@@ -34,12 +34,23 @@ pub(super) fn check_inner(inner: &dyn Inner) -> Result<(), SolveError> {
     let given = g.input("given", &[weights], DType::F32);
     let begun = inner.begin(&mut g, at.lambda, given);
     vector(&g, "what `begin` makes", begun, len)?;
+    if g.depends(begun, at.lambda)
+        && inner.lambda().iter().all(|part| part.through != Through::Start || part.range.is_empty())
+    {
+        return wrong(
+            "what `begin` makes depends on the hyperparameters, and no part of these is said to act through the start"
+                .to_owned(),
+        );
+    }
     let mut g = Graph::new();
     let at = step_inputs(&mut g, inner);
     let Step { state, records } = inner.step(&mut g, &at);
     vector(&g, "the next state that `step` makes", state, len)?;
     for (name, value) in records {
         vector(&g, &format!("the record `{name}` of a step"), value, 1)?;
+    }
+    if inner.objective().map_or(1, Objective::chunks) == 0 {
+        return wrong("its inner loss has no chunk; it needs at least 1".to_owned());
     }
     let mut g = Graph::new();
     let at = step_inputs(&mut g, inner);
@@ -80,6 +91,9 @@ fn vector(g: &Graph, what: &str, node: NodeId, len: usize) -> Result<(), SolveEr
     Err(SolveError::Problem(format!("{what} has the shape {shape:?} of {dtype:?}, and should be [{len}] of F32")))
 }
 
+/// What programs are given at each binding, whatever arrays there are.
+const PORTS: [&str; 6] = ["state", "time", "next_state", "next_time", "next_cotangent", "next_tangents"];
+
 /// Whether every array and every program has a name of its own.
 pub(super) fn check_names(arrays: &[Array], functions: &[Function]) -> Result<(), SolveError> {
     let twice = |what: &str, name: &str| {
@@ -92,7 +106,7 @@ pub(super) fn check_names(arrays: &[Array], functions: &[Function]) -> Result<()
     if let Some(function) = functions.iter().find(|function| !names.insert(function.name)) {
         return twice("programs", function.name);
     }
-    let mut names = HashSet::new();
+    let mut names: HashSet<&str> = PORTS.into_iter().collect();
     for Array { name, .. } in arrays {
         let of_a_state = ["state ", "time "]
             .iter()
