@@ -4,8 +4,6 @@
 # Needs a nightly toolchain: rustup toolchain install nightly --component miri --component rust-src
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Not yet clean: `run` in src/cpu/mod.rs takes a pointer for each buffer, and of buffers that share an array the later one
-# ends the earlier (scratch_and_arrays_updated_in_place). One pointer for each array mends it.
 tests=(
     operands_whose_loops_are_cut_at_different_places
     scratch_and_arrays_updated_in_place

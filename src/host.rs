@@ -54,6 +54,13 @@ impl<C> Memory<'_, C> {
     pub fn get_mut(&mut self, buffer: BufferIndex) -> &mut [C] {
         &mut self.arrays[self.places[buffer.0 as usize]].cells
     }
+
+    /// Where a buffer's array lies, and its elements. Pointers of buffers that share an array stay valid beside each other.
+    pub fn pointer(&mut self, buffer: BufferIndex) -> (*mut C, usize) {
+        let cells = &mut self.arrays[self.places[buffer.0 as usize]].cells;
+        // Not by way of a slice, whose making would end the pointers made before.
+        (cells.as_mut_ptr(), cells.len())
+    }
 }
 
 /// An engine over some arithmetic.

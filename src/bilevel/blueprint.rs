@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::checkpoint::Plan;
+use super::contract;
 use super::inner::Inner;
 use super::method::Room;
 use super::programs::{self, BAD_STEP, OUTER_LAMBDA};
@@ -37,6 +38,7 @@ impl Blueprint {
     /// The same for any inner problem and a method that is still to be used.
     pub fn of(inner: &dyn Inner, method: &dyn Method) -> Result<Self, SolveError> {
         inner.check()?;
+        contract::check_inner(inner)?;
         let mut functions = vec![programs::step(inner)];
         functions.extend(method.functions(inner));
         functions.push(programs::outer_gradient(inner));
@@ -44,9 +46,18 @@ impl Blueprint {
         let programs: Vec<Program> = functions.iter().map(Function::compile).collect::<Result<_, _>>()?;
         let mut arrays = arrays(inner, &functions);
         arrays.extend(method.arrays(inner));
+        contract::check_names(&arrays, &functions)?;
         let state = 4 * (inner.state_len() as u64 + 1);
         let scratch = shared_scratch_bytes(&programs);
         let checkpoints = method.plan(inner, Room { fixed: fixed(&arrays, scratch), state })?;
+        if checkpoints.steps != inner.steps() || checkpoints.places < 2 {
+            return Err(SolveError::Problem(format!(
+                "the method plans {} steps over {} states; the training has {} steps, and takes 2 states at least",
+                checkpoints.steps,
+                checkpoints.places,
+                inner.steps()
+            )));
+        }
         Ok(Blueprint { functions, programs, arrays, scratch, state, checkpoints })
     }
 

@@ -60,8 +60,14 @@ pub enum SolveError {
     /// A [`Monitor`](crate::rig::Monitor) asked to stop.
     #[error("stopped")]
     Stopped,
-    /// A fault of a [`Method`](super::Method).
-    #[error("a method asks for what it has not declared: {0}")]
+    /// There is no state to go on from or to look at.
+    #[error(
+        "the training is nowhere: it has taken no step yet, or a future that took some was dropped midway. Take a sweep or \
+         a step, load a state, or begin anew"
+    )]
+    Lost,
+    /// A fault of a [`Method`](super::Method) or of an [`Inner`](super::Inner) problem.
+    #[error("a method or a problem asks for what it has not declared: {0}")]
     Method(String),
     /// What was saved is not of this training.
     #[error(transparent)]

@@ -69,6 +69,10 @@ pub trait Method {
     /// How exactly the next estimates are to be solved, where the method solves anything to a tolerance.
     fn set_tolerance(&mut self, _tolerance: f64) {}
 
+    /// Told when the training is set back to its beginning or to another state: what the method remembers of where it
+    /// was does not hold any more.
+    fn forget(&mut self) {}
+
     /// Trains with these hyperparameters and differentiates the outer loss along the directions, as it depends on them
     /// through the training; the session adds what it sees of them directly.
     async fn estimate(

@@ -6,6 +6,7 @@
 
 mod blueprint;
 pub mod checkpoint;
+mod contract;
 mod directions;
 mod error;
 mod estimate;

@@ -94,7 +94,7 @@ impl<P: Inner + 'static> Session<P> {
 
     /// What a training begins with is no function of the hyperparameters once it goes on from another state.
     fn start_refused(&self, along: &Directions) -> Option<Refusal> {
-        let part = along.moved(&*self.inner, &[Through::Start]).filter(|_| self.trajectory.carried() > 0)?;
+        let part = along.moved(&*self.inner, &[Through::Start]).filter(|_| self.trajectory.goes_on())?;
         Some(Refusal {
             method: self.method.name(),
             what: part.what,
@@ -114,24 +114,28 @@ impl<P: Inner + 'static> Session<P> {
         self.trajectory.train_only(lambda, monitor).await
     }
 
-    /// Takes so many training steps on from where the training is, at first from its beginning; no outer loss. A later
-    /// sweep of T steps begins behind them.
+    /// Takes so many training steps on from where `advance` or [`load`](Self::load) left the training, at first from its
+    /// beginning (sweeps do not move it); no outer loss. A later sweep of T steps begins behind them. Stopped midway, it
+    /// is where it was stopped.
     pub async fn advance(&mut self, lambda: &[f64], steps: usize, monitor: &mut dyn Monitor) -> Result<(), SolveError> {
         self.trajectory.advance(lambda, steps, monitor).await
     }
 
-    /// The outer loss where the training is now.
+    /// The outer loss at the end of the last sweep or step.
     pub async fn outer_loss(&mut self, monitor: &mut dyn Monitor) -> Result<Estimate, SolveError> {
+        self.trajectory.reached()?;
         self.trajectory.outer_loss(monitor).await
     }
 
     /// Goes back to the training's beginning.
     pub fn begin_anew(&mut self) -> Result<(), SolveError> {
+        self.method.forget();
         self.trajectory.begin_anew()
     }
 
     /// The whole state of the training, as the last sweep or step left it.
     pub async fn save(&mut self) -> Result<Snapshot, SolveError> {
+        self.trajectory.reached()?;
         let (state, time) = self.trajectory.state(self.trajectory.last_place());
         let values = self.trajectory.read(&[state, time]).await?;
         Ok(Snapshot {
@@ -148,6 +152,15 @@ impl<P: Inner + 'static> Session<P> {
         if given != wanted {
             return Err(SolveError::Length { what: "a snapshot's state".to_owned(), given, wanted });
         }
+        if snapshot.parts != self.inner.state() {
+            let what = "its parts have other names or shapes than this training's state".to_owned();
+            return Err(SolveError::Data { set: "a snapshot".to_owned(), what });
+        }
+        if let Some(at) = snapshot.state.iter().position(|value| !value.is_finite()) {
+            let what = format!("element {at} of its state is {}", snapshot.state[at]);
+            return Err(SolveError::Data { set: "a snapshot".to_owned(), what });
+        }
+        self.method.forget();
         self.trajectory.put(&snapshot.state, snapshot.steps)
     }
 

@@ -47,6 +47,12 @@ pub struct Trajectory {
     counts: Counts,
     /// Steps before the state that sweeps begin with.
     carried: usize,
+    /// Whether that state is another than Φ₀.
+    goes_on: bool,
+    /// Whether the last place holds the end of something.
+    ended: bool,
+    /// Whether an advance was dropped midway, so that nobody knows where the training is.
+    midway: bool,
     /// ∂E/∂λ at the last outer loss; none where the outer loss does not see λ.
     direct: Option<Vec<f64>>,
 }
@@ -61,7 +67,19 @@ impl Trajectory {
             states.push(StateBuffers { state, time });
         }
         let (recording, counts) = (Recording::default(), Counts::default());
-        Ok(Trajectory { inner, rig, plan, states, recording, counts, carried: 0, direct: None })
+        Ok(Trajectory {
+            inner,
+            rig,
+            plan,
+            states,
+            recording,
+            counts,
+            carried: 0,
+            goes_on: false,
+            ended: false,
+            midway: false,
+            direct: None,
+        })
     }
 
     /// What is trained.
@@ -159,9 +177,12 @@ impl Trajectory {
         if lambda.len() != wanted {
             return Err(SolveError::Length { what: "hyperparameters".to_owned(), given: lambda.len(), wanted });
         }
+        if self.midway {
+            return Err(SolveError::Lost);
+        }
         self.rig.write("lambda", Values::F64(lambda))?;
         self.rig.write(BAD_STEP, Values::U32(&[NO_BAD_STEP]))?;
-        if self.carried == 0 {
+        if !self.goes_on {
             let binding = self.rig.bind("begin", &[("next_state", self.initial_state())])?;
             self.rig.submit(&[binding])?;
         }
@@ -179,12 +200,13 @@ impl Trajectory {
             self.rig.copy(&[(last.state, first.state), (last.time, first.time)])?;
         }
         self.carried += steps;
+        self.goes_on |= steps > 0;
         Ok(())
     }
 
     /// Makes sweeps begin with Φ₀ again.
     pub fn begin_anew(&mut self) -> Result<(), SolveError> {
-        self.carried = 0;
+        (self.carried, self.goes_on, self.ended, self.midway) = (0, false, false, false);
         self.rig.write("time 0", Values::U32(&[0]))?;
         Ok(())
     }
@@ -195,18 +217,26 @@ impl Trajectory {
             self.rig.fill(&format!("state {place}"), Values::F32(state))?;
             self.rig.write(&format!("time {place}"), Values::U32(&[steps]))?;
         }
-        self.carried = steps as usize;
+        (self.carried, self.goes_on, self.ended, self.midway) = (steps as usize, true, true, false);
         Ok(())
     }
 
-    /// Steps before the state that sweeps begin with: none where they begin with Φ₀.
-    pub fn carried(&self) -> usize {
-        self.carried
+    /// Whether sweeps begin with another state than Φ₀.
+    pub fn goes_on(&self) -> bool {
+        self.goes_on
+    }
+
+    /// Refuses where there is no end of a sweep or a step to look at.
+    pub(super) fn reached(&self) -> Result<(), SolveError> {
+        match self.ended && !self.midway {
+            true => Ok(()),
+            false => Err(SolveError::Lost),
+        }
     }
 
     /// Whether sweeps begin with what the hyperparameters say.
     pub(super) fn starts(&self, along: &Directions) -> bool {
-        self.carried == 0 && along.moved(&*self.inner, &[Through::Start]).is_some()
+        !self.goes_on && along.moved(&*self.inner, &[Through::Start]).is_some()
     }
 
     /// What is known of the state `steps` after that of the sweep's begin, whatever was trained.
@@ -235,21 +265,33 @@ impl Trajectory {
         self.train(lambda, (0..plan.steps).map(step), plan.steps as u64, monitor).await
     }
 
-    /// Runs so many training steps on, without an outer loss; sweeps begin behind them then.
+    /// Runs so many training steps on, without an outer loss; sweeps begin behind them then. Stopped midway, they begin
+    /// where it was stopped.
     pub async fn advance(&mut self, lambda: &[f64], steps: usize, monitor: &mut dyn Monitor) -> Result<(), SolveError> {
+        if steps == 0 && self.goes_on {
+            return Ok(());
+        }
         self.counts = Counts::default();
         self.begin(lambda)?;
         let places = [0, self.last_place()];
         let step = |k: usize| Action::Step { from: places[k % 2], to: places[(k + 1) % 2] };
         let progress = &mut Progress { done: 0, total: steps as u64 };
-        self.run((0..steps).map(step), progress, monitor).await?;
-        let end = places[steps % 2];
+        self.midway = true;
+        let ran = self.run((0..steps).map(step), progress, monitor).await;
+        if !matches!(ran, Ok(_) | Err(SolveError::Stopped)) {
+            return ran.map(|_| ());
+        }
+        // What was submitted is done, so that a stop leaves a state as well.
+        let done = progress.done as usize;
+        let end = places[done % 2];
         if end == 0 {
             let (state, time) = self.state(0);
             let (last_state, last_time) = self.state(self.last_place());
             self.rig.copy(&[(state, last_state), (time, last_time)])?;
         }
-        self.carry_on_after(steps, end)
+        (self.midway, self.ended) = (false, true);
+        self.carry_on_after(done, end)?;
+        ran.map(|_| ())
     }
 
     /// The outer loss at the final state and, on the device, its gradient.
@@ -265,6 +307,7 @@ impl Trajectory {
         if sees_lambda {
             self.rig.clear(OUTER_LAMBDA)?;
         }
+        self.ended |= place == self.last_place();
         let state = self.states[place].state;
         let binding = self.rig.bind("outer_gradient", &[("state", state)])?;
         self.repeat(work::OUTER, self.inner.outer_chunks(), &mut Progress::default(), &mut Quiet(monitor), |_, _| {
@@ -312,7 +355,8 @@ impl Trajectory {
         Ok(self.rig.write("chunk", Values::U32(&[0]))?)
     }
 
-    /// Runs steps and adjoints; returns the cotangent that the last adjoint wrote.
+    /// Runs steps and adjoints; returns the cotangent that the last adjoint wrote. An outer loss among them is passed
+    /// over: [`outer_loss`](Self::outer_loss) takes it.
     pub async fn run(
         &mut self,
         actions: impl Iterator<Item = Action>,
@@ -324,10 +368,16 @@ impl Trajectory {
         let (mut steps, mut adjoints) = (0, 0);
         let kind = |action: &Action| if matches!(action, Action::Adjoint { .. }) { work::ADJOINT } else { work::STEP };
         while let Some(first) = actions.peek() {
+            if *first == Action::Outer {
+                actions.next();
+                continue;
+            }
             let now = kind(first);
             let Trajectory { rig, recording, states, .. } = &mut *self;
             let next = |rig: &mut Rig| {
-                let Some(action) = actions.next_if(|action| kind(action) == now) else { return Ok(None) };
+                let Some(action) = actions.next_if(|action| kind(action) == now && *action != Action::Outer) else {
+                    return Ok(None);
+                };
                 let binding = match action {
                     Action::Step { from, to } => {
                         steps += 1;

@@ -51,6 +51,11 @@ impl Array {
         Array::part(cells, 0)
     }
 
+    /// An array of so many elements at a place that is valid as long as it is used.
+    pub fn at((data, len): (*mut u32, usize)) -> Self {
+        Array { data, len, first: 0 }
+    }
+
     /// Fills elements with zeros.
     pub fn fill(self, at: usize, count: usize) {
         let at = at - self.first;

@@ -74,7 +74,7 @@ impl Arithmetic for F32 {
     fn run(&self, ready: &mut Ready, mut memory: Memory<u32>) {
         let [left, right] = &mut ready.packed;
         let indices = (0..ready.buffers.len()).map(|index| BufferIndex(index as u32));
-        let buffers: Vec<Array> = indices.map(|index| Array::of(memory.get_mut(index))).collect();
+        let buffers: Vec<Array> = indices.map(|index| Array::at(memory.pointer(index))).collect();
         let arrays =
             Arrays { buffers: &buffers, core: Array::of(&mut []), packed: [Array::of(left), Array::of(right)] };
         self.threads.within(|| ready.kernels.iter().for_each(|kernel| kernel.run(&self.threads, &arrays)));

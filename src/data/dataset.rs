@@ -57,7 +57,7 @@ impl Dataset {
         if count == 0 {
             return Some("it holds no example".to_owned());
         }
-        if given != count * each {
+        if given != count.saturating_mul(each) {
             return Some(format!(
                 "{given} values are not {count} examples (there are as many targets) of {each}, {shape:?}"
             ));

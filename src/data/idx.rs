@@ -65,7 +65,7 @@ pub fn labels(name: &str, bytes: &[u8], classes: usize) -> Result<Vec<u8>, DataE
         Some(at) => Err(DataError::at(
             name,
             format!("byte {} (label {at})", 8 + at),
-            format!("the label is {}, but classes are 0 to {}", labels[at], classes - 1),
+            format!("the label is {}, but classes are 0 to {}", labels[at], classes.saturating_sub(1)),
             AGAIN,
         )),
     }

@@ -23,9 +23,9 @@ pub enum DType {
     U32,
 }
 
-/// Number of elements of a shape.
+/// Number of elements of a shape; the largest number where it has more.
 pub fn numel(shape: &[usize]) -> usize {
-    shape.iter().product()
+    shape.iter().fold(1, |product, &size| product.saturating_mul(size))
 }
 
 /// Row-major strides of a shape, in elements.

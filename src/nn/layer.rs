@@ -52,6 +52,9 @@ impl Padding {
         let pads = self.resolve(n, kernel, stride);
         let padded = pads[0].checked_add(pads[1]).and_then(|pads| pads.checked_add(n));
         let padded = padded.ok_or_else(|| format!("a padding of {pads:?} is too large"))?;
+        if padded > i32::MAX as usize {
+            return Err(format!("a padding of {pads:?} is too large"));
+        }
         if kernel > padded {
             return Err(format!("kernel {kernel} is longer than the padded length {padded}"));
         }

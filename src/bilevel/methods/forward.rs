@@ -177,7 +177,7 @@ impl Method for Forward {
     }
 
     fn functions(&self, inner: &dyn Inner) -> Vec<Function> {
-        let starts = inner.lambda().iter().any(|part| part.through == Through::Start);
+        let starts = inner.lambda().iter().any(|part| part.through == Through::Start && !part.range.is_empty());
         let mut functions = vec![self.step(inner)];
         functions.extend(starts.then(|| self.begin(inner)));
         functions

@@ -282,6 +282,10 @@ impl Method for Implicit {
         functions
     }
 
+    fn forget(&mut self) {
+        (self.goes_on, self.first_gradient) = (false, None);
+    }
+
     fn set_tolerance(&mut self, tolerance: f64) {
         if let Some(until) = &mut self.until {
             until.tolerance = tolerance;

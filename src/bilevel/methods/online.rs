@@ -31,17 +31,19 @@ impl Online {
 /// Real-time forward mode (Franceschi et al. 2017): the tangents go on with the training, so that they
 /// hold its whole history, each step's with the hyperparameters of its time.
 ///
-/// After a training that diverged the same steps are taken again, with tangents that begin there: what led to them
-/// is taken as given from then on.
+/// After a training that diverged or was stopped the same steps are taken again, with tangents that begin there: what
+/// led to them is taken as given from then on. So it is where the directions are others than before.
 pub struct RealTime {
     forward: Forward,
     goes_on: bool,
+    /// What the tangents that go on belong to.
+    along: Option<Directions>,
 }
 
 impl RealTime {
     /// For so many directions.
     pub fn new(directions: usize) -> Self {
-        RealTime { forward: Forward { width: directions.max(1) }, goes_on: false }
+        RealTime { forward: Forward { width: directions.max(1) }, goes_on: false, along: None }
     }
 }
 
@@ -74,6 +76,11 @@ impl Method for Online {
 
     fn plan(&self, inner: &dyn Inner, room: Room) -> Result<Plan, SolveError> {
         self.method.plan(inner, room)
+    }
+
+    fn forget(&mut self) {
+        self.goes_on = false;
+        self.method.forget();
     }
 
     fn counts(&self, inner: &dyn Inner, plan: &Plan, directions: usize) -> Counts {
@@ -124,6 +131,10 @@ impl Method for RealTime {
         self.forward.arrays(inner)
     }
 
+    fn forget(&mut self) {
+        self.goes_on = false;
+    }
+
     fn counts(&self, inner: &dyn Inner, plan: &Plan, directions: usize) -> Counts {
         self.forward.counts(inner, plan, directions)
     }
@@ -139,7 +150,9 @@ impl Method for RealTime {
         if goes_on {
             trajectory.carry_on()?;
         }
-        let estimate = self.forward.sweep(trajectory, lambda, along, goes_on, monitor).await?;
+        // Tangents along other directions begin here.
+        let same = self.along.replace(along.clone()).as_ref() == Some(along);
+        let estimate = self.forward.sweep(trajectory, lambda, along, goes_on && same, monitor).await?;
         self.goes_on = !estimate.diverged();
         Ok(estimate)
     }

@@ -60,7 +60,7 @@ impl Method for Reverse {
 
 /// The programs of a backward sweep.
 pub(super) fn functions(inner: &dyn Inner) -> Vec<Function> {
-    let starts = inner.lambda().iter().any(|part| part.through == Through::Start);
+    let starts = inner.lambda().iter().any(|part| part.through == Through::Start && !part.range.is_empty());
     let mut functions = vec![programs::step_adjoint(inner)];
     functions.extend(starts.then(|| programs::begin_adjoint(inner)));
     functions

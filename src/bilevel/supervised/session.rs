@@ -83,7 +83,7 @@ impl Session<Problem> {
         Ok(state)
     }
 
-    /// Puts a network in the place of that of the last sweep, to be evaluated.
+    /// Puts a network in the place of that of the last sweep, to be evaluated. An online training would go on from it.
     pub fn set_final_network(&mut self, network: &[f32]) -> Result<(), SolveError> {
         let problem = self.problem();
         let (count, slots) = (problem.model.parameter_count(), problem.optimizer_len());

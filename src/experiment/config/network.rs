@@ -40,7 +40,7 @@ impl<'de> Deserialize<'de> for Network {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Written::deserialize(deserializer)? {
             Written::Text(text) => text.parse().map_err(de::Error::custom),
-            Written::File { file, layers } => Ok(Network::File { file, layers }),
+            Written::File { file, layers } => Network::of(file, layers).map_err(de::Error::custom),
         }
     }
 }
@@ -86,7 +86,7 @@ impl FromStr for Network {
             format!("`{text}` is no network by name ({}) and no file that can be read: {error}", names())
         })?;
         let layers = layers_from_json(&read).map_err(|error| format!("{text}: {error}"))?;
-        Ok(Network::File { file: text.to_owned(), layers })
+        Network::of(text.to_owned(), layers)
     }
 }
 
@@ -94,7 +94,10 @@ impl FromStr for Network {
 fn read(path: &str) -> std::io::Result<String> {
     const MOST: u64 = 1 << 20;
     let mut text = String::new();
-    std::fs::File::open(path)?.take(MOST).read_to_string(&mut text)?;
+    std::fs::File::open(path)?.take(MOST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MOST {
+        return Err(std::io::Error::other("it is larger than 1 MiB, and layers are short"));
+    }
     Ok(text)
 }
 
@@ -113,6 +116,14 @@ impl fmt::Display for Network {
 }
 
 impl Network {
+    /// One of a file's layers, whose numbers a configuration can hold.
+    fn of(file: String, layers: Vec<Layer>) -> Result<Self, String> {
+        match toml::Value::try_from(&layers) {
+            Ok(_) => Ok(Network::File { file, layers }),
+            Err(error) => Err(format!("{file}: a number of its layers is too large ({error})")),
+        }
+    }
+
     /// The small network of the first paper.
     pub const NARROW: Network = Network::Zoo("narrow");
 
