@@ -127,7 +127,7 @@ fn native_tests(count: &mut Count, all: bool, strict: bool) -> Result<()> {
 
 /// Runs every example. hyper_cleaning ends with where to get MNIST if it is not there.
 fn examples() -> Result<()> {
-    for name in ["ridge", "feature_penalty", "schedule", "har", "hyper_cleaning"] {
+    for name in ["ridge", "feature_penalty", "schedule", "har", "hyper_cleaning", "averaged_truncation"] {
         process::run(process::cargo("run").args(["--quiet", "--example", name]))?;
     }
     Ok(())

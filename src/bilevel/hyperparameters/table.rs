@@ -125,7 +125,7 @@ pub static ROWS: [Row; 15] = [
         name: "l2",
         about: "One L2 penalty λ a layer, ½ λ ‖W‖² of its kernel; tuned as its logarithm.",
         record: "l2",
-        title: "L2 penalty per layer",
+        title: "L2 penalty",
         symbol: "λ",
         unit: "penalty",
         names: Names::Kernels,

@@ -15,7 +15,7 @@ use crate::nn::{Layer, Model, layers_from_json};
 /// The network to train. Written as one text: the name of a network, or the path of a file with layers, which is read
 /// there and then; a network from a file is kept with its layers, so that a run does not depend on the file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(into = "Written")]
+#[serde(into = "Written<Vec<Layer>>")]
 pub enum Network {
     /// One of [`ZOO`], by its name there.
     Zoo(&'static str),
@@ -28,24 +28,27 @@ pub enum Network {
     },
 }
 
-/// A network as configurations write it.
+/// A network as configurations write it; its layers are read from one form, whatever the configuration's is.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum Written<L> {
     Text(String),
-    File { file: String, layers: Vec<Layer> },
+    File { file: String, layers: L },
 }
 
 impl<'de> Deserialize<'de> for Network {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Written::deserialize(deserializer)? {
+        match Written::<serde_json::Value>::deserialize(deserializer)? {
             Written::Text(text) => text.parse().map_err(de::Error::custom),
-            Written::File { file, layers } => Network::of(file, layers).map_err(de::Error::custom),
+            Written::File { file, layers } => {
+                let layers = serde_json::from_value(layers).map_err(|e| de::Error::custom(format!("{file}: {e}")))?;
+                Network::of(file, layers).map_err(de::Error::custom)
+            }
         }
     }
 }
 
-impl From<Network> for Written {
+impl From<Network> for Written<Vec<Layer>> {
     fn from(network: Network) -> Self {
         match network {
             Network::Zoo(name) => Written::Text(name.to_owned()),
