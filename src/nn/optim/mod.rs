@@ -274,8 +274,6 @@ fn average(g: &mut Graph, beta: NodeId, a: NodeId, x: NodeId) -> NodeId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interp::eval;
-    use crate::ir::DType;
 
     #[test]
     fn slots_lie_one_after_another() {
@@ -284,52 +282,6 @@ mod tests {
         assert_eq!((adam.state_len(4), adam.corrections(4)), (14, vec![(0, 12), (1, 13)]));
         assert!(Nesterov.corrections(4).is_empty());
         assert_eq!(adam.start(4), [(4, 0.0), (4, 0.0), (1, 0.0), (1, 0.0)]);
-    }
-
-    /// Momentum with a rate of its own, which begins above 0 and halves with every step.
-    #[derive(Debug)]
-    struct Halving;
-
-    impl Optimizer for Halving {
-        fn name(&self) -> &'static str {
-            "halving"
-        }
-
-        fn formula(&self) -> &'static str {
-            "a ← a / 2, w ← w − η a g"
-        }
-
-        fn slots(&self) -> &[Slot] {
-            &[Slot { name: "a", size: Size::One, start: 4.0, corrects: None }]
-        }
-
-        fn scalars(&self) -> &[ScalarSpec] {
-            &[]
-        }
-
-        fn direction(&self, g: &mut Graph, slots: &mut Slots, gradient: NodeId, _: &Scalars) -> NodeId {
-            let a = slots.get(g, 0);
-            let a = g.scale(a, 0.5);
-            slots.set(0, a);
-            g.mul(gradient, a)
-        }
-
-        fn stable(&self, _: &[f64]) -> f64 {
-            1.0
-        }
-    }
-
-    /// What an optimiser of one's own needs is its one `impl`.
-    #[test]
-    fn an_optimizer_of_ones_own_takes_one_impl() {
-        let optimizer = Dynamics::from(Halving);
-        let mut g = Graph::new();
-        let state = g.input("state", &[3], DType::F32);
-        let [gradient, eta] = ["gradient", "eta"].map(|name| g.input(name, &[2], DType::F32));
-        let next = optimizer.step(&mut g, state, gradient, eta, &[]);
-        assert_eq!(optimizer.start(2), [(1, 4.0)]);
-        let next = eval(&g, &[next], &[vec![1.0, 2.0, 4.0], vec![1.0, -1.0], vec![0.25, 0.5]]).remove(0);
-        assert_eq!(next, [0.5, 3.0, 2.0]);
     }
 
     #[test]
