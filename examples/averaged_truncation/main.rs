@@ -1,5 +1,5 @@
 //! A hypergradient method of one's own beside the built-in ones: how near each comes to the exact derivative in the
-//! penalty of ridge regression, and what it costs. `cargo run --release --example averaged_truncation`.
+//! penalty of logistic regression, and what it costs. `cargo run --release --example averaged_truncation`.
 
 use stackelberg::bilevel::hyperparameters::{Hyperparameters, Kind};
 use stackelberg::bilevel::{Loss, Memory, Method, Problem, Reverse, Session, SessionData, Truncated, Unattended};

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use stackelberg::bilevel::checkpoint::{Action, Plan};
 use stackelberg::bilevel::inner::{Inner, Through};
 use stackelberg::bilevel::{
-    Counts, Directions, Estimate, Method, Monitor, Refusal, Room, SolveError, Trajectory, Unattended, programs,
+    Counts, Directions, Estimate, Method, Monitor, Refusal, Room, SolveError, Trajectory, programs,
 };
 use stackelberg::engine::Values;
 use stackelberg::ir::DType;
@@ -91,13 +91,14 @@ impl Method for AveragedTruncation {
             trajectory.rig().submit(&[adjoint])?;
             trajectory.counts().adjoints += 1;
             // Bias corrections of the state before the step are functions of λ, too.
-            let cotangent = trajectory.read(&ports[1..]).await?.remove(0);
-            for known in trajectory.known(lambda, steps - 1 - k) {
-                sum[known.at] += known.derivative * cotangent[known.slot];
+            let known = trajectory.known(lambda, steps - 1 - k);
+            if !known.is_empty() {
+                let cotangent = trajectory.read(&ports[1..]).await?.remove(0);
+                known.iter().for_each(|known| sum[known.at] += known.derivative * cotangent[known.slot]);
             }
             if k + 1 < points {
                 // The next point is the state that this step began with.
-                trajectory.outer_loss_at(place, &mut Unattended).await?;
+                trajectory.outer_loss_at(place, monitor).await?;
             }
         }
         let adjoints = trajectory.read(&[trajectory.array("lambda_cotangent")?]).await?.remove(0);

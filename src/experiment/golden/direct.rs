@@ -124,7 +124,7 @@ fn indirect(estimate: &Estimate) -> Vec<f64> {
 struct Penalized(Problem);
 
 impl Penalized {
-    /// Θ's place.
+    /// Place of θ.
     fn theta(&self) -> usize {
         self.0.layout().len()
     }

@@ -8,7 +8,7 @@ use crate::autodiff::grad;
 use crate::bilevel::inner::{Acting, At, Inner, LOSSES, Part, Step, Through};
 use crate::bilevel::{Device, Directions, Loss, Memory, Reverse, Session, Unattended};
 use crate::engine::Values;
-use crate::ir::{Graph, NodeId, Scalar, numel};
+use crate::ir::{DType, Graph, NodeId, Scalar, numel};
 use crate::nn::{Layer, Model, reading};
 use crate::rig::Array;
 
@@ -86,7 +86,7 @@ impl Tasks {
         let [x, y] = NAMES[which];
         let lead = [self.tasks, self.examples[which]];
         let targets = if self.loss.takes_labels() { lead.to_vec() } else { [&lead[..], self.model.output()].concat() };
-        let x = g.input(x, &[&lead[..], self.model.input()].concat(), crate::ir::DType::F32);
+        let x = g.input(x, &[&lead[..], self.model.input()].concat(), DType::F32);
         [x, g.input(y, &targets, self.loss.target_type())]
     }
 }
@@ -243,14 +243,7 @@ pub(super) async fn run(case: &Case, device: &Device, memory: Memory) -> Result<
         for p in inner.model.parameters().iter().filter(|p| p.offset >= inner.common) {
             let at = p.offset - inner.common;
             let of_task = ends.chunks(inner.own()).flat_map(|head| head[at..at + p.len()].iter().copied());
-            outputs.insert(
-                format!(
-                    "{}_final{}",
-                    p.name.split('.').next().unwrap_or_default(),
-                    &p.name[p.name.find('.').unwrap_or(0)..]
-                ),
-                of_task.collect(),
-            );
+            outputs.insert(p.name.replacen('.', "_final.", 1), of_task.collect());
         }
     }
     Ok(outputs)
