@@ -74,10 +74,7 @@ impl<P: Inner + 'static> Session<P> {
         monitor: &mut dyn Monitor,
     ) -> Result<Estimate, SolveError> {
         along.check(&*self.inner)?;
-        let (given, wanted) = (lambda.len(), (&*self.inner as &dyn Inner).lambda_len());
-        if given != wanted {
-            return Err(SolveError::Length { what: "hyperparameters".to_owned(), given, wanted });
-        }
+        self.trajectory.check_lambda(lambda)?;
         if let Some(refusal) = self.method.refusal(&*self.inner, along).or_else(|| self.start_refused(along)) {
             return Err(refusal.into());
         }

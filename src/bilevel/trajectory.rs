@@ -14,7 +14,7 @@ use crate::rig::{Device, Monitor, Progress, Quiet, Recording, Rig, RigError};
 
 /// One training state on the device: the state vector and its step counter.
 #[derive(Clone, Copy)]
-struct StateBuffers {
+pub(super) struct StateBuffers {
     state: BufferId,
     time: BufferId,
 }
@@ -25,6 +25,17 @@ struct StateBuffers {
 enum Ran {
     Step { from: Place, to: Place },
     Adjoint { at: Place, parity: usize },
+}
+
+/// What sweeps begin with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Φ₀.
+    Start,
+    /// A state so many steps behind it.
+    Behind(usize),
+    /// Nobody knows: an advance was dropped midway.
+    Lost,
 }
 
 /// Kinds of work whose submissions are paced apart.
@@ -45,14 +56,9 @@ pub struct Trajectory {
     recording: Recording<Ran>,
     /// What was run since the last training began.
     counts: Counts,
-    /// Steps before the state that sweeps begin with.
-    carried: usize,
-    /// Whether that state is another than Φ₀.
-    goes_on: bool,
+    origin: Origin,
     /// Whether the last place holds the end of something.
     ended: bool,
-    /// Whether an advance was dropped midway, so that nobody knows where the training is.
-    midway: bool,
     /// ∂E/∂λ at the last outer loss; none where the outer loss does not see λ.
     direct: Option<Vec<f64>>,
 }
@@ -74,10 +80,8 @@ impl Trajectory {
             states,
             recording,
             counts,
-            carried: 0,
-            goes_on: false,
+            origin: Origin::Start,
             ended: false,
-            midway: false,
             direct: None,
         })
     }
@@ -116,6 +120,11 @@ impl Trajectory {
     pub fn state(&self, place: Place) -> (BufferId, BufferId) {
         let StateBuffers { state, time } = self.states[place];
         (state, time)
+    }
+
+    /// All of them, by place.
+    pub(super) fn states(&self) -> &[StateBuffers] {
+        &self.states
     }
 
     /// Where the state at the end of a sweep lies.
@@ -171,18 +180,23 @@ impl Trajectory {
 
     // Sweeps.
 
+    /// Whether there are as many hyperparameters as the problem has.
+    pub(super) fn check_lambda(&self, lambda: &[f64]) -> Result<(), SolveError> {
+        match (lambda.len(), self.inner.lambda_len()) {
+            (given, wanted) if given == wanted => Ok(()),
+            (given, wanted) => Err(SolveError::Length { what: "hyperparameters".to_owned(), given, wanted }),
+        }
+    }
+
     /// Sets the hyperparameters for a new sweep, and the state that it begins with.
     pub fn begin(&mut self, lambda: &[f64]) -> Result<(), SolveError> {
-        let wanted = self.inner.lambda_len();
-        if lambda.len() != wanted {
-            return Err(SolveError::Length { what: "hyperparameters".to_owned(), given: lambda.len(), wanted });
-        }
-        if self.midway {
+        self.check_lambda(lambda)?;
+        if self.origin == Origin::Lost {
             return Err(SolveError::Lost);
         }
         self.rig.write("lambda", Values::F64(lambda))?;
         self.rig.write(BAD_STEP, Values::U32(&[NO_BAD_STEP]))?;
-        if !self.goes_on {
+        if self.origin == Origin::Start {
             let binding = self.rig.bind("begin", &[("next_state", self.initial_state())])?;
             self.rig.submit(&[binding])?;
         }
@@ -191,22 +205,24 @@ impl Trajectory {
 
     /// Makes the state at the end of the last sweep the one that the next begins with.
     pub fn carry_on(&mut self) -> Result<(), SolveError> {
-        self.carry_on_after(self.inner.steps(), self.last_place())
+        self.copy_state(self.last_place(), 0)?;
+        self.origin = Origin::Behind(self.carried() + self.inner.steps());
+        Ok(())
     }
 
-    fn carry_on_after(&mut self, steps: usize, place: Place) -> Result<(), SolveError> {
-        let (first, last) = (self.states[0], self.states[place]);
-        if place != 0 {
-            self.rig.copy(&[(last.state, first.state), (last.time, first.time)])?;
-        }
-        self.carried += steps;
-        self.goes_on |= steps > 0;
-        Ok(())
+    fn copy_state(&self, from: Place, to: Place) -> Result<(), SolveError> {
+        let [from, to] = [from, to].map(|place| self.states[place]);
+        Ok(self.rig.copy(&[(from.state, to.state), (from.time, to.time)])?)
+    }
+
+    /// Steps before the state that sweeps begin with.
+    fn carried(&self) -> usize {
+        if let Origin::Behind(steps) = self.origin { steps } else { 0 }
     }
 
     /// Makes sweeps begin with Φ₀ again.
     pub fn begin_anew(&mut self) -> Result<(), SolveError> {
-        (self.carried, self.goes_on, self.ended, self.midway) = (0, false, false, false);
+        (self.origin, self.ended) = (Origin::Start, false);
         self.rig.write("time 0", Values::U32(&[0]))?;
         Ok(())
     }
@@ -217,18 +233,18 @@ impl Trajectory {
             self.rig.fill(&format!("state {place}"), Values::F32(state))?;
             self.rig.write(&format!("time {place}"), Values::U32(&[steps]))?;
         }
-        (self.carried, self.goes_on, self.ended, self.midway) = (steps as usize, true, true, false);
+        (self.origin, self.ended) = (Origin::Behind(steps as usize), true);
         Ok(())
     }
 
     /// Whether sweeps begin with another state than Φ₀.
     pub fn goes_on(&self) -> bool {
-        self.goes_on
+        self.origin != Origin::Start
     }
 
     /// Refuses where there is no end of a sweep or a step to look at.
     pub(super) fn reached(&self) -> Result<(), SolveError> {
-        match self.ended && !self.midway {
+        match self.ended && self.origin != Origin::Lost {
             true => Ok(()),
             false => Err(SolveError::Lost),
         }
@@ -236,12 +252,12 @@ impl Trajectory {
 
     /// Whether sweeps begin with what the hyperparameters say.
     pub(super) fn starts(&self, along: &Directions) -> bool {
-        !self.goes_on && along.moved(&*self.inner, &[Through::Start]).is_some()
+        !self.goes_on() && along.moved(&*self.inner, &[Through::Start]).is_some()
     }
 
     /// What is known of the state `steps` after that of the sweep's begin, whatever was trained.
     pub fn known(&self, lambda: &[f64], steps: usize) -> Vec<Known> {
-        self.inner.known(lambda, self.carried + steps)
+        self.inner.known(lambda, self.carried() + steps)
     }
 
     /// Runs the training steps, then the outer loss with its gradient; reads back once.
@@ -268,29 +284,22 @@ impl Trajectory {
     /// Runs so many training steps on, without an outer loss; sweeps begin behind them then. Stopped midway, they begin
     /// where it was stopped.
     pub async fn advance(&mut self, lambda: &[f64], steps: usize, monitor: &mut dyn Monitor) -> Result<(), SolveError> {
-        if steps == 0 && self.goes_on {
-            return Ok(());
-        }
         self.counts = Counts::default();
         self.begin(lambda)?;
-        let places = [0, self.last_place()];
+        let (before, places) = (self.origin, [0, self.last_place()]);
         let step = |k: usize| Action::Step { from: places[k % 2], to: places[(k + 1) % 2] };
         let progress = &mut Progress { done: 0, total: steps as u64 };
-        self.midway = true;
+        let carried = self.carried();
+        self.origin = Origin::Lost;
         let ran = self.run((0..steps).map(step), progress, monitor).await;
         if !matches!(ran, Ok(_) | Err(SolveError::Stopped)) {
             return ran.map(|_| ());
         }
         // What was submitted is done, so that a stop leaves a state as well.
         let done = progress.done as usize;
-        let end = places[done % 2];
-        if end == 0 {
-            let (state, time) = self.state(0);
-            let (last_state, last_time) = self.state(self.last_place());
-            self.rig.copy(&[(state, last_state), (time, last_time)])?;
-        }
-        (self.midway, self.ended) = (false, true);
-        self.carry_on_after(done, end)?;
+        // Where the end lies in one of the two places, the other takes it as well.
+        self.copy_state(places[done % 2], places[(done + 1) % 2])?;
+        (self.origin, self.ended) = (if done == 0 { before } else { Origin::Behind(carried + done) }, true);
         ran.map(|_| ())
     }
 
@@ -303,8 +312,7 @@ impl Trajectory {
     pub async fn outer_loss_at(&mut self, place: Place, monitor: &mut dyn Monitor) -> Result<Estimate, SolveError> {
         self.clear_sums()?;
         self.rig.clear("gradient")?;
-        let sees_lambda = self.rig.holds(OUTER_LAMBDA);
-        if sees_lambda {
+        if self.rig.holds(OUTER_LAMBDA) {
             self.rig.clear(OUTER_LAMBDA)?;
         }
         self.ended |= place == self.last_place();
@@ -363,33 +371,31 @@ impl Trajectory {
         progress: &mut Progress,
         monitor: &mut dyn Monitor,
     ) -> Result<BufferId, SolveError> {
-        let mut actions = actions.peekable();
-        let cotangents = self.cotangents().unwrap_or([self.states[0].state; 2]);
+        let mut actions = actions.filter(|action| *action != Action::Outer).peekable();
+        // A training without a way back has no second one.
+        let cotangents = self.cotangents().ok();
         let (mut steps, mut adjoints) = (0, 0);
         let kind = |action: &Action| if matches!(action, Action::Adjoint { .. }) { work::ADJOINT } else { work::STEP };
         while let Some(first) = actions.peek() {
-            if *first == Action::Outer {
-                actions.next();
-                continue;
-            }
             let now = kind(first);
             let Trajectory { rig, recording, states, .. } = &mut *self;
             let next = |rig: &mut Rig| {
-                let Some(action) = actions.next_if(|action| kind(action) == now && *action != Action::Outer) else {
-                    return Ok(None);
-                };
+                let Some(action) = actions.next_if(|action| kind(action) == now) else { return Ok(None) };
                 let binding = match action {
                     Action::Step { from, to } => {
                         steps += 1;
                         recording.of(Ran::Step { from, to }, || bind_step(rig, states, "step", [from, to], &[]))
                     }
                     Action::Adjoint { at } => {
+                        let Some(cotangents) = cotangents else {
+                            return Err(RigError::NoArray("cotangent".to_owned()));
+                        };
                         let parity = adjoints % 2;
                         adjoints += 1;
                         let ports = [cotangents[parity], cotangents[1 - parity]];
                         recording.of(Ran::Adjoint { at, parity }, || bind_adjoint(rig, states, at, ports))
                     }
-                    Action::Outer => unreachable!("sweeps are split at the outer loss"),
+                    Action::Outer => unreachable!("filtered above"),
                 };
                 binding.map(Some)
             };
@@ -397,7 +403,7 @@ impl Trajectory {
         }
         self.counts.steps += steps;
         self.counts.adjoints += adjoints as u64;
-        Ok(cotangents[adjoints % 2])
+        self.array(["gradient", "cotangent"][adjoints % 2])
     }
 
     /// Submits `count` bindings in segments.
@@ -421,7 +427,7 @@ impl Trajectory {
     }
 }
 
-fn bind_step(
+pub(super) fn bind_step(
     rig: &mut Rig,
     states: &[StateBuffers],
     program: &'static str,

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use crate::autodiff::jvp;
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::inner::{Inner, Through};
-use crate::bilevel::trajectory::work;
+use crate::bilevel::trajectory::{bind_step, work};
 use crate::bilevel::{Counts, Directions, Estimate, Method, Refusal, SolveError, Trajectory, programs};
 use crate::engine::Values;
 use crate::ir::{DType, Graph, NodeId};
-use crate::rig::{Array, Function, Monitor, Progress, Rig, RigError};
+use crate::rig::{Array, Function, Monitor, Progress, Rig};
 
 /// Exact for all hyperparameters; a pass over the training takes `width` directions with it, and there
 /// are as many passes as the directions need.
@@ -91,6 +91,7 @@ impl Forward {
         keep: bool,
         monitor: &mut dyn Monitor,
     ) -> Result<(), SolveError> {
+        trajectory.begin(lambda)?;
         let (steps, d, m) = (trajectory.inner().steps(), trajectory.inner().state_len(), lambda.len());
         let (mut tangents, mut directions) = (vec![0.0; self.width() * d], vec![0.0; self.width() * m]);
         let known = trajectory.known(lambda, 0);
@@ -99,7 +100,6 @@ impl Forward {
             along.write(column, direction);
             known.iter().for_each(|known| tangent[known.slot] += known.derivative * direction[known.at]);
         }
-        trajectory.begin(lambda)?;
         trajectory.fill("directions", Values::F64(&directions))?;
         let buffers = [trajectory.array(TANGENTS[0])?, trajectory.array(TANGENTS[1])?];
         if keep {
@@ -116,15 +116,11 @@ impl Forward {
         let [done, total] = passes.map(|passes| (passes * steps) as u64);
         let progress = &mut Progress { done, total };
         let plan = trajectory.plan().clone();
-        let states: Vec<_> = (0..plan.places).map(|place| trajectory.state(place)).collect();
-        let binding = |rig: &mut Rig, t: usize| -> Result<_, RigError> {
-            let [(state, time), (next_state, next_time)] = [t, t + 1].map(|t| states[plan.training_place(t)]);
-            let (tangents, next_tangents) = (buffers[t % 2], buffers[(t + 1) % 2]);
-            let ports = [("state", state), ("time", time), ("next_state", next_state), ("next_time", next_time)];
-            rig.bind(
-                "step_tangents",
-                &[&ports[..], &[("tangents", tangents), ("next_tangents", next_tangents)]].concat(),
-            )
+        let states = trajectory.states().to_vec();
+        let binding = |rig: &mut Rig, t: usize| {
+            let places = [t, t + 1].map(|t| plan.training_place(t));
+            let tangents = [("tangents", buffers[t % 2]), ("next_tangents", buffers[(t + 1) % 2])];
+            bind_step(rig, &states, "step_tangents", places, &tangents)
         };
         trajectory.repeat(work::STEP, steps, progress, monitor, binding).await
     }
