@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::CompileError;
 use crate::ir::{DType, Scalar};
 
 /// Position of a buffer in [`Program::buffers`].
@@ -41,8 +42,10 @@ pub struct Buffer {
     pub name: String,
     /// Type of its elements.
     pub dtype: DType,
-    /// Elements (each four bytes on a device).
+    /// Elements (each four bytes on a device), those of one member.
     pub len: usize,
+    /// How many of it lie one after another: one for each member of a population, or 1 where they share it.
+    pub copies: usize,
     /// Who owns it.
     pub place: Place,
 }
@@ -159,6 +162,21 @@ pub struct Program {
     pub scratch: Vec<usize>,
     /// The launches, in their order.
     pub dispatches: Vec<Dispatch>,
+    /// For how many members of a population it runs at once; each sees its own copy of every buffer that has some, as
+    /// if it ran alone.
+    pub members: usize,
+}
+
+impl Buffer {
+    /// Elements of all copies.
+    pub fn elements(&self) -> usize {
+        self.len * self.copies
+    }
+
+    /// Elements from a member's copy to the next one's: none where there is one for all.
+    pub fn step(&self) -> usize {
+        if self.copies > 1 { self.len } else { 0 }
+    }
 }
 
 impl Expr {
@@ -262,6 +280,22 @@ impl Program {
     /// A buffer of this program.
     pub fn buffer(&self, index: BufferIndex) -> &Buffer {
         &self.buffers[index.0 as usize]
+    }
+
+    /// The same for so many members of a population: loops, sums and launches stay what they are, so that each member
+    /// gets the bits that it would get alone. Members share the inputs that `shared` names.
+    pub fn for_members(mut self, members: usize, shared: impl Fn(&str) -> bool) -> Result<Program, CompileError> {
+        self.members = members;
+        self.scratch.iter_mut().for_each(|bytes| *bytes *= members);
+        for buffer in &mut self.buffers {
+            let is_shared = matches!(buffer.place, Place::Input(_)) && shared(&buffer.name);
+            buffer.copies = if is_shared { 1 } else { members };
+            if buffer.len.checked_mul(buffer.copies).is_none_or(|elements| elements >= 1 << 31) {
+                let (program, node) = (self.name, buffer.name.clone());
+                return Err(CompileError::TooLarge { program, node, shape: vec![buffer.copies, buffer.len] });
+            }
+        }
+        Ok(self)
     }
 
     /// Bytes of scratch memory while the program runs.
