@@ -57,7 +57,7 @@ impl<C> Memory<'_, C> {
     /// Where the member's copy of a buffer lies in its array.
     fn copy(&self, buffer: BufferIndex) -> Range<usize> {
         let buffer = &self.buffers[buffer.0 as usize];
-        let first = self.member * buffer.step();
+        let first = self.member * buffer.step;
         first..first + buffer.len
     }
 

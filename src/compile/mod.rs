@@ -214,7 +214,7 @@ impl<'a> Assembly<'a> {
 
     fn buffer(&mut self, name: String, dtype: DType, len: usize, place: Place) -> BufferIndex {
         let index = BufferIndex(self.program.buffers.len() as u32);
-        self.program.buffers.push(Buffer { name, dtype, len, copies: 1, place });
+        self.program.buffers.push(Buffer { name, dtype, len, copies: 1, step: 0, place });
         index
     }
 

@@ -44,8 +44,11 @@ pub struct Buffer {
     pub dtype: DType,
     /// Elements (each four bytes on a device), those of one member.
     pub len: usize,
-    /// How many of it lie one after another: one for each member of a population, or 1 where they share it.
+    /// How many of it there are: one for each member of a population, or 1 where they share it.
     pub copies: usize,
+    /// Elements from a member's copy to the next one's; 0 where there is but one. The copies of what shares a slot of
+    /// scratch memory lie equally far apart, so that members may be at different places of the program.
+    pub step: usize,
     /// Who owns it.
     pub place: Place,
 }
@@ -168,14 +171,9 @@ pub struct Program {
 }
 
 impl Buffer {
-    /// Elements of all copies.
+    /// Elements from the first one of the first copy to the last one of the last.
     pub fn elements(&self) -> usize {
-        self.len * self.copies
-    }
-
-    /// Elements from a member's copy to the next one's: none where there is one for all.
-    pub fn step(&self) -> usize {
-        if self.copies > 1 { self.len } else { 0 }
+        self.step * (self.copies - 1) + self.len
     }
 }
 
@@ -286,15 +284,19 @@ impl Program {
     /// gets the bits that it would get alone. Members share the inputs that `shared` names.
     pub fn for_members(mut self, members: usize, shared: impl Fn(&str) -> bool) -> Result<Program, CompileError> {
         self.members = members;
-        self.scratch.iter_mut().for_each(|bytes| *bytes *= members);
         for buffer in &mut self.buffers {
-            let is_shared = matches!(buffer.place, Place::Input(_)) && shared(&buffer.name);
-            buffer.copies = if is_shared { 1 } else { members };
-            if buffer.len.checked_mul(buffer.copies).is_none_or(|elements| elements >= 1 << 31) {
+            (buffer.copies, buffer.step) = match buffer.place {
+                _ if members == 1 => (1, 0),
+                Place::Input(_) if shared(&buffer.name) => (1, 0),
+                Place::Scratch(slot) => (members, self.scratch[slot] / 4),
+                _ => (members, buffer.len),
+            };
+            if buffer.step.checked_mul(buffer.copies).is_none_or(|elements| elements >= 1 << 31) {
                 let (program, node) = (self.name, buffer.name.clone());
                 return Err(CompileError::TooLarge { program, node, shape: vec![buffer.copies, buffer.len] });
             }
         }
+        self.scratch.iter_mut().for_each(|bytes| *bytes *= members);
         Ok(self)
     }
 

@@ -51,7 +51,8 @@ impl Program {
             let index = BufferIndex(k as u32);
             ensure(buffer.len > 0, || format!("buffer `{name}` is empty"))?;
             let shared = buffer.copies == 1 && matches!(buffer.place, Place::Input(_));
-            ensure(shared || buffer.copies == self.members, || {
+            let apart = buffer.copies == 1 || buffer.step >= buffer.len;
+            ensure((shared || buffer.copies == self.members) && apart, || {
                 format!("buffer `{name}` has {} copies for {} members", buffer.copies, self.members)
             })?;
             let (input, output) = match buffer.place {

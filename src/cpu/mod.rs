@@ -77,7 +77,7 @@ impl Arithmetic for F32 {
         let indices = (0..buffers.len()).map(|index| BufferIndex(index as u32));
         let whole: Vec<Array> = indices.map(|index| Array::at(memory.pointer(index))).collect();
         let of = |member: usize| -> Vec<Array> {
-            whole.iter().zip(&*buffers).map(|(array, buffer)| array.cut(member * buffer.step(), buffer.len)).collect()
+            whole.iter().zip(&*buffers).map(|(array, buffer)| array.cut(member * buffer.step, buffer.len)).collect()
         };
         let core = Array::of(&mut []);
         if *members > 1 && (2..=*members).contains(&self.threads.count()) {

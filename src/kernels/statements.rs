@@ -105,7 +105,7 @@ impl Values<'_> {
 
     /// An index into a buffer's copy of one member as one into all of them: a layer of workgroups each.
     fn of_member(&self, buffer: BufferIndex, index: String) -> String {
-        match self.program.buffer(buffer).step() {
+        match self.program.buffer(buffer).step {
             0 => index,
             step => format!("(group.z * {step}u + {index})"),
         }

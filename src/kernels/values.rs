@@ -212,7 +212,7 @@ impl<'a> Values<'a> {
         for at in 0..self.bindings.len() {
             let of_binding: Vec<usize> = (0..loads.len()).filter(|&l| self.binding(loads[l].1).0 == at).collect();
             // A member's copy has to begin at a whole vector.
-            let aligned = of_binding.iter().all(|&l| self.program.buffer(loads[l].1).step().is_multiple_of(4));
+            let aligned = of_binding.iter().all(|&l| self.program.buffer(loads[l].1).step.is_multiple_of(4));
             if aligned && !self.bindings[at].written && of_binding.iter().all(|&l| axes[l].is_some()) {
                 self.bindings[at].vectors = true;
                 for l in of_binding {

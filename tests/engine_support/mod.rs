@@ -95,7 +95,7 @@ impl Exprs {
 }
 
 pub fn buffer(name: &str, dtype: DType, len: usize, place: Place) -> Buffer {
-    Buffer { name: name.to_owned(), dtype, len, copies: 1, place }
+    Buffer { name: name.to_owned(), dtype, len, copies: 1, step: 0, place }
 }
 
 /// A program whose buffers are inputs, then outputs.
