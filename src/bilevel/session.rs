@@ -123,9 +123,16 @@ impl<P: Inner + 'static> Session<P> {
             }
         }
         let mut estimates = self.method.estimate_each(&mut self.trajectory, lambda, along, monitor).await?;
-        // A diverged training has no derivative at all.
-        let derived = estimates.iter_mut().enumerate().filter(|(_, estimate)| !estimate.hypergradient.is_empty());
-        for (member, estimate) in derived {
+        for (member, estimate) in estimates.iter_mut().enumerate() {
+            let (given, wanted) = (estimate.hypergradient.len(), along[member].len());
+            // A diverged training has no derivative at all.
+            if given == 0 && estimate.diverged() {
+                continue;
+            }
+            if given != wanted {
+                let what = format!("derivatives by {}", self.method.name());
+                return Err(SolveError::Length { what, given, wanted });
+            }
             estimate.direct = self.trajectory.direct(member).map(|direct| along[member].pull_back(direct));
             for (sum, direct) in estimate.hypergradient.iter_mut().zip(estimate.direct.iter().flatten()) {
                 *sum += direct;
@@ -219,7 +226,7 @@ impl<P: Inner + 'static> Session<P> {
     /// The same of each member: such a snapshot goes on in a population as well as alone.
     pub async fn save_each(&mut self) -> Result<Vec<Snapshot>, SolveError> {
         self.trajectory.reached()?;
-        let (state, time) = self.trajectory.state(self.trajectory.last_place());
+        let (state, time) = self.trajectory.state(self.trajectory.last_place())?;
         let values = self.trajectory.read(&[state, time]).await?;
         let each = values[0].chunks((&*self.inner as &dyn Inner).state_len()).zip(&values[1]);
         let snapshot = |(state, &time): (&[f64], &f64)| Snapshot {

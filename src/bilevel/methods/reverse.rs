@@ -122,11 +122,11 @@ pub(super) async fn sweep(
     // What is known of the state that the way back ends at is differentiated here.
     let (m, d) = (trajectory.inner().lambda_len(), trajectory.inner().state_len());
     let known = |(lambda, along): (&[f64], &&Directions)| {
-        let mut known = trajectory.known(lambda, steps - last);
+        let mut known = trajectory.known(lambda, steps - last)?;
         known.retain(|known| along.moves(&(known.at..known.at + 1)));
-        known
+        Ok(known)
     };
-    let known: Vec<Vec<Known>> = lambda.chunks(m).zip(along).map(known).collect();
+    let known: Vec<Vec<Known>> = lambda.chunks(m).zip(along).map(known).collect::<Result<_, SolveError>>()?;
     let mut reads = vec![trajectory.array("lambda_cotangent")?];
     if known.iter().any(|known| !known.is_empty()) {
         reads.push(start);

@@ -31,7 +31,7 @@ impl Trajectory {
             self.rig.clear(OUTER_LAMBDA)?;
         }
         self.ended |= place == self.last_place();
-        let state = self.states[place].state;
+        let (state, _) = self.state(place)?;
         let binding = self.rig.bind("outer_gradient", &[("state", state)])?;
         self.repeat(work::OUTER, self.inner.outer_chunks(), &mut Progress::default(), &mut Quiet(monitor), |_, _| {
             Ok(binding)

@@ -108,7 +108,12 @@ impl Space {
     /// annotators have no weight.
     fn new(problem: &Problem, config: &TuneConfig, count: usize) -> Self {
         let layout = problem.layout();
-        let scalar = |places: Vec<usize>, ends, logistic| Variable { places, ends, logistic, rate: config.outer_rate };
+        let scalar = |places: Vec<usize>, ends, logistic| Variable {
+            places,
+            ends,
+            logistic,
+            rate: outer_rate(config, Kind::Lr),
+        };
         let penalties: Vec<Variable> = if count < SCALARS {
             vec![scalar(layout.l2_log.collect(), L2, false)]
         } else {
