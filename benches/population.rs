@@ -33,7 +33,8 @@ fn main() {
 /// Does what the options ask.
 async fn run(arguments: &[String]) {
     let option = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1).cloned());
-    let number = |name: &str, usual: usize| option(name).map_or(usual, |n| n.parse().unwrap_or_else(|_| panic!("{name}")));
+    let number =
+        |name: &str, usual: usize| option(name).map_or(usual, |n| n.parse().unwrap_or_else(|_| panic!("{name}")));
     let members = option("--members").unwrap_or_else(|| "1,2,4,8,16,32,64".to_owned());
     let members: Vec<usize> = members.split(',').map(|n| n.parse().expect("--members takes numbers")).collect();
     let network = if option("--network").as_deref() == Some("paper") { Network::PAPER } else { Network::NARROW };
@@ -59,7 +60,9 @@ async fn run(arguments: &[String]) {
     let info = device.info();
     let on = format!("{} on {} ({}), network {}", info.engine, info.adapter, info.backend, config.network);
     host::print(&format!("{on}, load {:?}\n", host::load()));
-    host::print("| members | step, CPU ms | step, ms | hypergradient, CPU s | hypergradient, s | dispatches of a step | memory, MB |");
+    host::print(
+        "| members | step, CPU ms | step, ms | hypergradient, CPU s | hypergradient, s | dispatches of a step | memory, MB |",
+    );
     host::print("|---|---|---|---|---|---|---|");
     for count in members {
         let planned = {

@@ -1,5 +1,7 @@
 //! Many trainings as one: each member gets the bits that it would get alone.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use pollster::block_on;
 use stackelberg::bilevel::{
     Directions, Estimate, Examples, Forward, Loss, Member, Memory, Method, Noise, Problem, Quadratic, QuadraticForm,
@@ -136,8 +138,12 @@ fn every_member_has_the_bits_that_it_has_alone() {
         ] {
             let problem = problem(dynamics);
             let all: Vec<_> = (0..64).map(|member| own(&problem, member)).collect();
-            let singly: Vec<_> = all.iter().map(|own| block_on(alone(&device, &problem, own))).collect();
-            assert!(singly.windows(2).all(|pair| values(&pair[0].0) != values(&pair[1].0)), "members differ");
+            // A session on a software GPU takes a second.
+            let compared = |member: &usize| !software_gpu || [0, 2, 7, 63].contains(member);
+            let singly: BTreeMap<usize, _> =
+                (0..64).filter(compared).map(|k| (k, block_on(alone(&device, &problem, &all[k])))).collect();
+            let losses: BTreeSet<u64> = singly.values().map(|(estimate, _)| estimate.outer_loss.to_bits()).collect();
+            assert_eq!(losses.len(), singly.len(), "members differ");
             let mut launched = vec![];
             for &count in sizes {
                 block_on(async {
@@ -147,8 +153,9 @@ fn every_member_has_the_bits_that_it_has_alone() {
                     let estimates = session.estimate_each(&lambda, &vec![&along; count], &mut Unattended).await;
                     launched.push(device.counters().dispatches - before);
                     let networks = session.final_networks().await.unwrap();
-                    for (member, (estimate, network)) in estimates.unwrap().iter().zip(&networks).enumerate() {
-                        let (expected, weights) = &singly[member];
+                    let estimates = estimates.unwrap();
+                    for (&member, (expected, weights)) in singly.range(..count) {
+                        let (estimate, network) = (&estimates[member], &networks[member]);
                         let place = format!("{}, member {member} of {count}", info.engine);
                         assert!(values(estimate) == values(expected), "{place}");
                         assert!(network == weights, "{place}");
@@ -219,7 +226,9 @@ fn members_may_have_rows_of_a_pool_and_share_their_hyperparameters() {
         block_on(async {
             let along = Directions::arrays(&problem);
             let mut session =
-                Session::population(&device, problem.clone(), Sets::Pool(&pool), &members, Memory::Slots(2)).await.unwrap();
+                Session::population(&device, problem.clone(), Sets::Pool(&pool), &members, Memory::Slots(2))
+                    .await
+                    .unwrap();
             let shared = session.estimate(&lambda, &along, &mut Unattended).await.unwrap();
             let mut sum: Option<Estimate> = None;
             for (fold, member) in folds.iter().zip(&members) {
@@ -291,7 +300,8 @@ fn the_last_steps_alone_are_differentiated_for_all_members() {
             let sets = Sets::from(&all[0].0);
             let mut session = Session::population(&device, problem.clone(), sets, &members, truncated).await.unwrap();
             let first = problem.steps - truncated.last;
-            let along = Directions::new(&problem).each(first * problem.model.parameter_layers()..problem.layout().len());
+            let along =
+                Directions::new(&problem).each(first * problem.model.parameter_layers()..problem.layout().len());
             let lambda: Vec<f64> = all.iter().flat_map(|(_, lambda)| lambda.clone()).collect();
             let estimates = session.estimate_each(&lambda, &[&along; 3], &mut Unattended).await.unwrap();
             for ((data, lambda), estimate) in all.iter().zip(&estimates) {

@@ -4,9 +4,9 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::{Method, SolveError};
 use super::inner::{Inner, Objective, Step, Through};
 use super::programs::step_inputs;
+use super::{Method, SolveError};
 use crate::ir::{DType, Graph, NodeId, numel};
 use crate::rig::{Array, Function};
 

@@ -30,7 +30,8 @@ impl Estimate {
     pub fn sum(estimates: Vec<Estimate>) -> Estimate {
         let add = |mut sum: Estimate, next: Estimate| {
             let one_diverged = sum.diverged() || next.diverged();
-            let plus = |sum: &mut Vec<f64>, next: Vec<f64>| sum.iter_mut().zip(next).for_each(|(sum, next)| *sum += next);
+            let plus =
+                |sum: &mut Vec<f64>, next: Vec<f64>| sum.iter_mut().zip(next).for_each(|(sum, next)| *sum += next);
             sum.outer_loss += next.outer_loss;
             plus(&mut sum.inner_losses, next.inner_losses);
             plus(&mut sum.hypergradient, next.hypergradient);

@@ -175,11 +175,7 @@ impl<P: Inner + 'static> Session<P> {
     }
 
     /// The same for each member, with hyperparameters of its own, one member's behind the other's.
-    pub async fn train_each(
-        &mut self,
-        lambda: &[f64],
-        monitor: &mut dyn Monitor,
-    ) -> Result<Vec<Estimate>, SolveError> {
+    pub async fn train_each(&mut self, lambda: &[f64], monitor: &mut dyn Monitor) -> Result<Vec<Estimate>, SolveError> {
         self.trajectory.train_only_each(lambda, monitor).await
     }
 
@@ -263,7 +259,10 @@ impl<P: Inner + 'static> Session<P> {
             }
             if snapshot.steps != snapshots[0].steps {
                 let steps = [snapshots[0].steps, snapshot.steps];
-                return wrong(format!("it is of {} steps and another of {}; members go on together", steps[1], steps[0]));
+                return wrong(format!(
+                    "it is of {} steps and another of {}; members go on together",
+                    steps[1], steps[0]
+                ));
             }
         }
         self.method.forget();

@@ -252,7 +252,14 @@ mod tests {
             Expr::Acc,
             op(Scalar::Add, [11, 11]),
         ];
-        let array = |name: &str, len, place| Buffer { name: name.to_owned(), dtype: DType::F32, len, copies: 1, step: 0, place };
+        let array = |name: &str, len, place| Buffer {
+            name: name.to_owned(),
+            dtype: DType::F32,
+            len,
+            copies: 1,
+            step: 0,
+            place,
+        };
         Program {
             name: "product".to_owned(),
             buffers: vec![

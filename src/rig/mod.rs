@@ -67,7 +67,6 @@ struct Bound {
 #[derive(Clone, Copy)]
 struct Named {
     id: BufferId,
-    dtype: DType,
     len: usize,
     copies: usize,
 }
@@ -118,9 +117,9 @@ impl Rig {
     /// The same for an array that members may share.
     pub fn declare(&mut self, array: &Array) -> Result<BufferId, RigError> {
         let Array { name, dtype, len, own } = array;
-        let (dtype, len, copies) = (*dtype, *len, if *own { self.members } else { 1 });
-        let id = self.device.create(name, dtype, len.saturating_mul(copies))?;
-        if let Some(before) = self.arrays.insert(name.clone(), Named { id, dtype, len, copies }) {
+        let (len, copies) = (*len, if *own { self.members } else { 1 });
+        let id = self.device.create(name, *dtype, len.saturating_mul(copies))?;
+        if let Some(before) = self.arrays.insert(name.clone(), Named { id, len, copies }) {
             self.bindings.retain(|_, bound| !bound.arrays.contains(&before.id));
             self.device.destroy(before.id);
         }
@@ -148,7 +147,7 @@ impl Rig {
 
     /// Writes the first elements of an array, of all members'.
     pub fn write(&self, name: &str, values: Values) -> Result<(), RigError> {
-        let Named { id, len, copies, .. } = *self.named(name)?;
+        let Named { id, len, copies } = *self.named(name)?;
         if values.len() > len && copies > 1 {
             return Err(RigError::Length { array: name.to_owned(), given: values.len(), wanted: len });
         }
@@ -163,7 +162,7 @@ impl Rig {
 
     /// Writes a member's copy of an array whole.
     pub fn fill_of(&self, member: usize, name: &str, values: Values) -> Result<(), RigError> {
-        let Named { id, len, copies, .. } = *self.named(name)?;
+        let Named { id, len, copies } = *self.named(name)?;
         self.check_whole(name, values)?;
         if member >= copies {
             return Err(RigError::NoMember { array: name.to_owned(), member, copies });
@@ -179,13 +178,10 @@ impl Rig {
         }
     }
 
-    /// Makes an array zero.
+    /// Makes an array of numbers zero.
     pub fn clear(&self, name: &str) -> Result<(), RigError> {
-        let Named { id, dtype, len, copies } = *self.named(name)?;
-        Ok(match dtype {
-            DType::F32 => self.device.write(id, 0, Values::F32(&vec![0.0; len * copies]))?,
-            DType::U32 => self.device.write(id, 0, Values::U32(&vec![0; len * copies]))?,
-        })
+        let Named { id, len, copies } = *self.named(name)?;
+        Ok(self.device.write(id, 0, Values::F32(&vec![0.0; len * copies]))?)
     }
 
     /// The whole content of each array, member after member; one read-back.
