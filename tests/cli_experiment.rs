@@ -4,7 +4,7 @@ mod cli_support;
 
 use std::fs;
 
-use cli_support::{json, program, run};
+use cli_support::{json, program, run, spawn, wait, wait_until};
 use stackelberg::experiment::study::{self, STUDIES, Study};
 
 const NAME: &str = "har-baselines-quick.jsonl";
@@ -60,6 +60,41 @@ fn a_study_goes_on_where_it_was_killed_and_is_reported() {
     assert!(table.contains("\"har-baselines-quick\",\"method=random search\",test_accuracy,0.25,0,1"), "{table}");
     let chart = fs::read_to_string(root.path().join("charts/har-baselines-quick-test-accuracy.svg")).unwrap();
     assert!(page.contains(&chart) && chart.contains("random search"), "every row has its name");
+}
+
+/// Two processes at once, each with its part of the trials that are left: each trial is done once, and whoever reads sees
+/// all.
+#[test]
+fn processes_share_a_study() {
+    let root = tempfile::tempdir().unwrap();
+    // Of the five trials the fourth and the fifth are left: one for each of two parts.
+    fs::write(root.path().join(NAME), FINISHED[..3].iter().map(|method| line(method, 0.25)).collect::<String>())
+        .unwrap();
+    let experiment = |more: &str| {
+        let mut command = program(&format!("experiment har-baselines --device cpu {more} --out"));
+        command.arg(root.path());
+        command
+    };
+    let part = |part: usize| root.path().join(format!("har-baselines-quick.{part}-of-2.jsonl"));
+    let mut parts = [1, 2].map(|part| spawn(&mut experiment(&format!("--shard {part}/2"))));
+    wait_until(&mut parts[1], "its file", || part(2).exists());
+    // Nobody else does what they do.
+    for others in ["", "--shard 2/2", "--shard 1/3"] {
+        run(&mut experiment(others)).exits(1).says(&["another process is working on", "har-baselines-quick"]);
+    }
+    let [first, second] = parts.map(|part| wait(part).exits(0).says(&["1 of "]));
+    assert!(first.stderr.contains("logistic regression") && second.stderr.contains("Adam"), "{}", first.stderr);
+    let lines = |path: &std::path::Path| fs::read_to_string(path).unwrap().lines().count();
+    assert_eq!([&root.path().join(NAME), &part(1), &part(2)].map(|path| lines(path)), [3, 1, 1]);
+
+    let whole = run(&mut experiment("")).exits(0).says(&["0 of 5 trials to do"]);
+    assert!(whole.stdout.contains("logistic regression") && whole.stdout.contains("Adam 1e-3"), "{}", whole.stdout);
+    run(&mut experiment("--shard 1/3")).exits(0).says(&["0 of 2 trials to do"]);
+    run(program("report").arg(root.path()).arg("--out").arg(root.path())).exits(0);
+    let report = json(root.path().join("report.json"));
+    assert_eq!(report["studies"].as_array().unwrap().len(), 1);
+    assert_eq!(report["studies"][0]["rows"].as_array().unwrap().len(), 5);
+    run(&mut experiment("--shard 3/2")).exits(2).says(&["write I/N"]);
 }
 
 #[test]

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use pollster::block_on;
-use stackelberg::bilevel::inner::{Acting, At, Inner, LOSSES, Part, Step, Through};
+use stackelberg::bilevel::inner::{Acting, At, Inner, Known, LOSSES, Part, Step, Through};
 use stackelberg::bilevel::{
-    Device, Directions, Estimate, Memory, Method, Monitor, Refusal, Session, SolveError, Trajectory, Unattended,
-    programs,
+    Device, Directions, Estimate, Forward, Memory, Method, Monitor, Refusal, Session, SolveError, Trajectory,
+    Unattended, programs,
 };
 use stackelberg::ir::{DType, Graph, NodeId};
 use stackelberg::reference::ReferenceEngine;
@@ -32,6 +32,7 @@ enum Spoil {
     Record,
     RecordTwice,
     Outer,
+    Known,
 }
 
 fn toy() -> Toy {
@@ -94,6 +95,10 @@ impl Inner for Toy {
     fn outer(&self, g: &mut Graph, state: NodeId, _lambda: NodeId, _chunk: NodeId) -> NodeId {
         if self.spoil == Spoil::Outer { state } else { g.sum_all(state) }
     }
+
+    fn known(&self, _lambda: &[f64], _steps: usize) -> Vec<Known> {
+        if self.spoil == Spoil::Known { vec![Known { slot: 2, at: 0, derivative: 1.0 }] } else { vec![] }
+    }
 }
 
 fn open(inner: Toy, method: impl Into<Box<dyn Method>>) -> Result<Session<Toy>, SolveError> {
@@ -130,11 +135,35 @@ fn what_an_inner_problem_gets_wrong_is_said() {
     }
 }
 
-/// Asks for an array or a program that it has not declared, or declares one that is there.
+/// What a problem knows of its state is looked at in a sweep.
+#[test]
+fn what_is_known_of_no_element_is_refused() {
+    let spoilt = Toy { spoil: Spoil::Known, ..toy() };
+    for method in [Box::<dyn Method>::from(Memory::StoreAll), Forward { width: 1 }.into()] {
+        let mut session = open(spoilt.clone(), method).unwrap();
+        let error = block_on(session.hypergradient(&[0.5, 1.0], &mut Unattended)).unwrap_err();
+        assert!(error.to_string().contains("names element 2 of the state"), "{error}");
+    }
+}
+
+/// A width beyond all directions is that of all.
+#[test]
+fn forward_mode_of_any_width_is_the_same() {
+    let estimate = |width: usize| {
+        let mut session = open(toy(), Forward { width }).unwrap();
+        block_on(session.hypergradient(&[0.5, 1.0], &mut Unattended)).unwrap().hypergradient
+    };
+    assert_eq!(estimate(usize::MAX), [1.5, 1.75]);
+    assert_eq!(estimate(0), [1.5, 1.75]);
+}
+
+/// Asks for what it has not declared, a state that no plan keeps, or declares what is there; or gives a derivative too few.
 #[derive(Clone, Copy)]
 enum Careless {
     Array,
     Program,
+    State,
+    Short,
     Twice,
 }
 
@@ -163,8 +192,10 @@ impl Method for Careless {
         _along: &Directions,
         monitor: &mut dyn Monitor,
     ) -> Result<Estimate, SolveError> {
-        let estimate = trajectory.train_only(lambda, monitor).await?;
+        let mut estimate = trajectory.train_only(lambda, monitor).await?;
         match self {
+            Careless::State => trajectory.state(usize::MAX).map(|_| ())?,
+            Careless::Short => estimate.hypergradient = vec![0.0],
             Careless::Array => trajectory.array("nowhere").map(|_| ())?,
             _ => trajectory.rig().bind("step_adjoint", &[]).map(|_| ())?,
         }
@@ -174,7 +205,12 @@ impl Method for Careless {
 
 #[test]
 fn what_a_method_gets_wrong_is_said() {
-    for (method, says) in [(Careless::Array, "no array is called `nowhere`"), (Careless::Program, "`step_adjoint`")] {
+    for (method, says) in [
+        (Careless::Array, "no array is called `nowhere`"),
+        (Careless::Program, "`step_adjoint`"),
+        (Careless::State, "no array is called `state 18446744073709551615`"),
+        (Careless::Short, "derivatives by a careless method: 1 values were given, 2 are needed"),
+    ] {
         let mut session = open(toy(), method).unwrap();
         let error = block_on(session.hypergradient(&[0.5, 1.0], &mut Unattended)).unwrap_err();
         assert!(error.to_string().contains(says), "{error}");

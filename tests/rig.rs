@@ -9,11 +9,12 @@ use stackelberg::bilevel::{
     Estimate, Flow, Loss, Memory, Method, Monitor, Problem, Reverse, Session, SessionData, Set, Targets, Unattended,
 };
 use stackelberg::cpu::CpuEngine;
-use stackelberg::engine::{Holdings, LocalFuture};
+use stackelberg::engine::{Holdings, LocalFuture, Values};
 use stackelberg::gpu::GpuEngine;
+use stackelberg::ir::DType;
 use stackelberg::nn::{Layer, Model, Padding, optim};
 use stackelberg::reference::ReferenceEngine;
-use stackelberg::rig::Device;
+use stackelberg::rig::{Device, Function, Rig};
 use stackelberg::rng::{Purpose, Stream};
 
 fn devices() -> Vec<Device> {
@@ -187,6 +188,48 @@ fn two_trainings_in_turn_are_each_what_it_is_alone() {
             }
             assert!(a.save().await.unwrap() == alone[0].1 && b.save().await.unwrap() == alone[1].1);
         });
+    }
+}
+
+/// Nobody could unload a program whose answer was never taken.
+#[test]
+fn a_program_that_nobody_waits_for_goes() {
+    for device in devices() {
+        let program = double().compile().unwrap();
+        drop(device.load(&program));
+        assert_eq!(device.holdings(), Holdings::default(), "{}", device.info().engine);
+        let kept = block_on(device.load(&program)).unwrap();
+        assert_eq!(device.holdings().programs, 1);
+        device.unload(kept);
+    }
+}
+
+/// y = 2 x, of two numbers.
+fn double() -> Function {
+    let mut double = Function::new("double");
+    let x = double.graph.input("x", &[2], DType::F32);
+    let twice = double.graph.add(x, x);
+    double.output("y", twice);
+    double
+}
+
+/// A binding to an array ends with it; one made anew under its name gets a new one.
+#[test]
+fn an_array_made_anew_is_bound_anew() {
+    for device in devices() {
+        let engine = device.info().engine;
+        let double = double();
+        let mut rig = Rig::new(&device);
+        block_on(rig.load(&double, &double.compile().unwrap())).unwrap();
+        let y = rig.create("y", DType::F32, 2).unwrap();
+        for values in [[1.0, 2.0], [3.0, 4.0]] {
+            rig.create("x", DType::F32, 2).unwrap();
+            rig.fill("x", Values::F64(&values)).unwrap();
+            let binding = rig.bind("double", &[]).unwrap();
+            rig.submit(&[binding]).unwrap();
+            assert_eq!(block_on(rig.read(&[y])).unwrap()[0], values.map(|value| 2.0 * value), "{engine}");
+        }
+        assert_eq!(device.holdings().bindings, 1);
     }
 }
 

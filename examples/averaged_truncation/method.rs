@@ -91,7 +91,7 @@ impl Method for AveragedTruncation {
             trajectory.rig().submit(&[adjoint])?;
             trajectory.counts().adjoints += 1;
             // Bias corrections of the state before the step are functions of λ, too.
-            let known = trajectory.known(lambda, steps - 1 - k);
+            let known = trajectory.known(lambda, steps - 1 - k)?;
             if !known.is_empty() {
                 let cotangent = trajectory.read(&ports[1..]).await?.remove(0);
                 known.iter().for_each(|known| sum[known.at] += known.derivative * cotangent[known.slot]);

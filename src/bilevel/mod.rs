@@ -21,6 +21,7 @@ pub mod projection;
 mod quadratic;
 mod session;
 mod snapshot;
+mod states;
 mod supervised;
 mod trajectory;
 mod transform;

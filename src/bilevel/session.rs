@@ -89,7 +89,12 @@ impl<P: Inner + 'static> Session<P> {
             return Err(refusal.into());
         }
         let mut estimate = self.method.estimate(&mut self.trajectory, lambda, along, monitor).await?;
+        let (given, wanted) = (estimate.hypergradient.len(), along.len());
         // A diverged training has no derivative at all.
+        if given != wanted && !(given == 0 && estimate.diverged()) {
+            let what = format!("derivatives by {}", self.method.name());
+            return Err(SolveError::Length { what, given, wanted });
+        }
         if !estimate.hypergradient.is_empty() {
             estimate.direct = self.trajectory.direct().map(|direct| along.pull_back(direct));
             for (sum, direct) in estimate.hypergradient.iter_mut().zip(estimate.direct.iter().flatten()) {
@@ -143,7 +148,7 @@ impl<P: Inner + 'static> Session<P> {
     /// The whole state of the training, as the last sweep or step left it.
     pub async fn save(&mut self) -> Result<Snapshot, SolveError> {
         self.trajectory.reached()?;
-        let (state, time) = self.trajectory.state(self.trajectory.last_place());
+        let (state, time) = self.trajectory.state(self.trajectory.last_place())?;
         let values = self.trajectory.read(&[state, time]).await?;
         Ok(Snapshot {
             parts: self.inner.state(),

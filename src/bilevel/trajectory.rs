@@ -7,17 +7,11 @@ use std::rc::Rc;
 use super::checkpoint::{Action, Place, Plan};
 use super::inner::{Inner, Known, LOSSES, Through};
 use super::programs::{BAD_STEP, NO_BAD_STEP, OUTER_LAMBDA};
+use super::states::{StateBuffers, at, bind_adjoint, bind_step};
 use super::{Counts, Directions, Estimate, SolveError};
 use crate::engine::{BindingId, BufferId, Values};
 use crate::ir::DType;
 use crate::rig::{Device, Monitor, Progress, Quiet, Recording, Rig, RigError};
-
-/// One training state on the device: the state vector and its step counter.
-#[derive(Clone, Copy)]
-pub(super) struct StateBuffers {
-    state: BufferId,
-    time: BufferId,
-}
 
 /// What an action of a plan runs on: a step from one place to another, or the adjoint of the step that leaves the state
 /// at a place, which takes one of two cotangents.
@@ -117,9 +111,9 @@ impl Trajectory {
     }
 
     /// The state at a place of the plan, and its step counter.
-    pub fn state(&self, place: Place) -> (BufferId, BufferId) {
-        let StateBuffers { state, time } = self.states[place];
-        (state, time)
+    pub fn state(&self, place: Place) -> Result<(BufferId, BufferId), SolveError> {
+        let StateBuffers { state, time } = at(&self.states, place)?;
+        Ok((state, time))
     }
 
     /// All of them, by place.
@@ -256,8 +250,16 @@ impl Trajectory {
     }
 
     /// What is known of the state `steps` after that of the sweep's begin, whatever was trained.
-    pub fn known(&self, lambda: &[f64], steps: usize) -> Vec<Known> {
-        self.inner.known(lambda, self.carried() + steps)
+    pub fn known(&self, lambda: &[f64], steps: usize) -> Result<Vec<Known>, SolveError> {
+        let known = self.inner.known(lambda, self.carried() + steps);
+        let (state, lambda) = (self.inner.state_len(), self.inner.lambda_len());
+        match known.iter().find(|known| known.slot >= state || known.at >= lambda) {
+            None => Ok(known),
+            Some(Known { slot, at, .. }) => Err(SolveError::Problem(format!(
+                "its `known` names element {slot} of the state by hyperparameter {at}, counted from 0; there are {state} and \
+                 {lambda}"
+            ))),
+        }
     }
 
     /// Runs the training steps, then the outer loss with its gradient; reads back once.
@@ -316,7 +318,7 @@ impl Trajectory {
             self.rig.clear(OUTER_LAMBDA)?;
         }
         self.ended |= place == self.last_place();
-        let state = self.states[place].state;
+        let (state, _) = self.state(place)?;
         let binding = self.rig.bind("outer_gradient", &[("state", state)])?;
         self.repeat(work::OUTER, self.inner.outer_chunks(), &mut Progress::default(), &mut Quiet(monitor), |_, _| {
             Ok(binding)
@@ -425,26 +427,4 @@ impl Trajectory {
         let binding = self.rig.bind("begin_adjoint", &[("cotangent", cotangent)])?;
         Ok(self.rig.submit(&[binding])?)
     }
-}
-
-pub(super) fn bind_step(
-    rig: &mut Rig,
-    states: &[StateBuffers],
-    program: &'static str,
-    [from, to]: [Place; 2],
-    more: &[(&str, BufferId)],
-) -> Result<BindingId, RigError> {
-    let (a, b) = (states[from], states[to]);
-    let ports = [("state", a.state), ("time", a.time), ("next_state", b.state), ("next_time", b.time)];
-    rig.bind(program, &[&ports, more].concat())
-}
-
-fn bind_adjoint(
-    rig: &mut Rig,
-    states: &[StateBuffers],
-    at: Place,
-    [after, before]: [BufferId; 2],
-) -> Result<BindingId, RigError> {
-    let StateBuffers { state, time } = states[at];
-    rig.bind("step_adjoint", &[("state", state), ("time", time), ("cotangent", after), ("next_cotangent", before)])
 }

@@ -27,6 +27,7 @@ use super::device::{self, MEASURING, duration};
 use super::interrupt::Interrupt;
 use super::journal::Journal;
 use super::progress::number;
+use super::shard::Shard;
 use super::{CliError, data, shell, table};
 
 /// Run a study on real data: many trainings, one table
@@ -34,6 +35,9 @@ use super::{CliError, data, shell, table};
 /// Each trial is saved as it ends, and a trial that is saved is not run again, whatever version or device
 /// it was run with: the same command goes on with a study that was interrupted. A trial that fails is left for the
 /// next time, and the exit status is 1. `stackelberg report DIR` makes charts and tables of what is there.
+///
+/// Several processes share a study, each with a part of its trials: `--shard 1/2` and `--shard 2/2`, here or on machines
+/// that share the directory. Each writes a file of its own and reads all.
 #[derive(clap::Args)]
 pub struct Args {
     /// A study by name, `all` of them, or `list` to see which there are and how long they take here
@@ -48,6 +52,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "studies")]
     out: PathBuf,
 
+    /// Do only the I-th of N equal parts of each study, counted from 1, while other processes do the others
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+
     #[arg(long, value_name = "DEVICE", value_parser = device::choice, default_value = device::AUTO, help = words::DEVICE)]
     device: String,
 
@@ -58,9 +66,11 @@ pub struct Args {
 impl Args {
     /// The same command again.
     fn again(&self) -> String {
-        let Args { name, budget, out, device, place } = self;
+        let Args { name, budget, out, shard, device, place } = self;
         let words = [name, "--budget", &named(*budget), "--out", &shell::path(out), "--device", &shell::word(device)];
-        shell::command(["experiment"].into_iter().chain(words).chain(["--data", &shell::path(&place.directory)]))
+        let part = shard.map_or_else(Vec::new, |shard| vec!["--shard".to_owned(), shard.to_string()]);
+        let words = ["experiment"].into_iter().chain(words).chain(part.iter().map(String::as_str));
+        shell::command(words.chain(["--data", &shell::path(&place.directory)]))
     }
 }
 
@@ -173,6 +183,7 @@ fn engine(choice: &str, job: &dyn Job) -> Result<(Device, Pace), CliError> {
 /// A study under way.
 struct Runner {
     study: &'static Study,
+    /// Those that are to be done here.
     trials: Vec<Trial>,
     journal: Journal,
 }
@@ -188,7 +199,10 @@ enum Ended {
 impl Runner {
     fn open(args: &Args, study: &'static Study) -> Result<Self, CliError> {
         let path = args.out.join(format!("{}-{}.jsonl", study.name, named(args.budget)));
-        let mut runner = Runner { study, trials: (study.trials)(args.budget), journal: Journal::read(path, study)? };
+        let here = |place: usize| args.shard.is_none_or(|shard| shard.has(place));
+        let trials = (study.trials)(args.budget).into_iter().enumerate().filter(|(place, _)| here(*place));
+        let trials = trials.map(|(_, trial)| trial).collect();
+        let mut runner = Runner { study, trials, journal: Journal::read(path, args.shard, study)? };
         // What is finished is only read, which needs no right to write.
         if !runner.left().is_empty() {
             runner.journal = runner.journal.locked()?;
@@ -245,7 +259,9 @@ impl Runner {
                 self.journal.append(outcome)?;
             }
         }
-        let summary = Summary::of(&self.journal.outcomes, env!("CARGO_PKG_VERSION"));
+        // Other processes may have done their parts meanwhile.
+        let outcomes = self.journal.all()?;
+        let summary = Summary::of(&outcomes, env!("CARGO_PKG_VERSION"));
         summary.remarks.iter().for_each(|remark| super::note(format_args!("Note: {remark}")));
         super::print(&table::text(self.study, &summary.rows))?;
         if failed == 0 {
@@ -345,6 +361,7 @@ mod tests {
             name: STUDY.name.to_owned(),
             budget: Budget::Quick,
             out: root.path().join("out"),
+            shard: None,
             device: device::CPU.to_owned(),
             place,
         };
@@ -356,7 +373,7 @@ mod tests {
             assert!(matches!(ended, Ended::Incomplete));
         }
         // What is not finite has no place in a file, and is not there when it is read.
-        let journal = Journal::read(root.path().join("out/some-quick.jsonl"), &STUDY).unwrap();
+        let journal = Journal::read(root.path().join("out/some-quick.jsonl"), None, &STUDY).unwrap();
         let done: Vec<(&str, usize)> = journal.outcomes.iter().map(|o| (&*o.labels["seed"], o.metrics.len())).collect();
         assert_eq!(done, [("0", 5), ("2", 0)]);
     }
@@ -365,7 +382,7 @@ mod tests {
     fn a_file_that_is_gone_is_not_written_to() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("some-quick.jsonl");
-        let mut journal = Journal::read(path.clone(), &STUDY).unwrap().locked().unwrap();
+        let mut journal = Journal::read(path.clone(), None, &STUDY).unwrap().locked().unwrap();
         let outcome = Outcome {
             study: STUDY.name.to_owned(),
             labels: [("seed".to_owned(), "0".to_owned())].into(),
@@ -375,7 +392,7 @@ mod tests {
             device: DeviceRecord::from(&Device::new(stackelberg::reference::ReferenceEngine::new()).info()),
         };
         journal.append(outcome.clone()).unwrap();
-        assert!(matches!(Journal::read(path.clone(), &STUDY).unwrap().locked(), Err(JournalError::Busy { .. })));
+        assert!(matches!(Journal::read(path.clone(), None, &STUDY).unwrap().locked(), Err(JournalError::Busy { .. })));
         fs::remove_file(&path).unwrap();
         assert!(matches!(journal.append(outcome), Err(JournalError::Gone { .. })));
     }
@@ -398,11 +415,11 @@ mod tests {
             (String::new(), 1),
         ] {
             fs::write(&path, &before).unwrap();
-            let mut journal = Journal::read(path.clone(), &STUDY).unwrap().locked().unwrap();
+            let mut journal = Journal::read(path.clone(), None, &STUDY).unwrap().locked().unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), before, "reading changes nothing");
             let outcome: Outcome = serde_json::from_str(&line("2")).unwrap();
             journal.append(outcome).unwrap();
-            let after = Journal::read(path.clone(), &STUDY).unwrap();
+            let after = Journal::read(path.clone(), None, &STUDY).unwrap();
             let seeds: Vec<&str> = after.outcomes.iter().map(|o| &*o.labels["seed"]).collect();
             assert_eq!((seeds.len(), seeds.last()), (lines, Some(&"2")), "{before}");
         }

@@ -8,6 +8,7 @@ use miette::Diagnostic;
 use stackelberg::experiment::study::{Outcome, Study};
 
 use super::files;
+use super::shard::Shard;
 
 /// A file of outcomes that cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -111,49 +112,91 @@ pub fn in_line(error: &serde_json::Error) -> String {
     format!("column {}: {}", error.column(), text.strip_suffix(&place).unwrap_or(&text))
 }
 
-/// A study's file: one outcome a line.
+/// What a study has come to, one outcome a line: in a file of its own, and in one for each process that did a part of it.
+/// A process writes to one file only.
 pub struct Journal {
-    path: PathBuf,
+    /// The study's own file.
+    whole: PathBuf,
+    shard: Option<Shard>,
     study: &'static Study,
+    /// Those in all of its files.
     pub outcomes: Vec<Outcome>,
     /// Where the next line goes, and whether the one before it is still to be ended.
     end: (usize, bool),
     /// Open to be written to, and locked for as long as this lives.
     file: Option<File>,
+    /// The study's own file while a part is done: whoever does the whole waits.
+    _shared: Option<File>,
 }
 
 impl Journal {
     /// Reads what is there, and leaves it as it is.
-    pub fn read(path: PathBuf, study: &'static Study) -> Result<Self, JournalError> {
-        let failed = |source| JournalError::Read { path: path.clone(), source };
-        let bytes = files::read(&path).map_err(failed)?.unwrap_or_default();
-        let mut lines = Lines::of(&path, &bytes);
-        let outcomes = lines.outcomes_of(study, &path);
-        match lines.wrong.into_iter().next() {
-            Some(wrong) => Err(wrong),
-            None => Ok(Journal { path, study, outcomes, end: (lines.whole, lines.unended), file: None }),
+    pub fn read(whole: PathBuf, shard: Option<Shard>, study: &'static Study) -> Result<Self, JournalError> {
+        let mut journal = Journal { whole, shard, study, outcomes: vec![], end: (0, false), file: None, _shared: None };
+        for path in journal.files() {
+            let failed = |source| JournalError::Read { path: path.clone(), source };
+            let bytes = files::read(&path).map_err(failed)?.unwrap_or_default();
+            let mut lines = Lines::of(&path, &bytes);
+            journal.outcomes.extend(lines.outcomes_of(study, &path));
+            if path == journal.path() {
+                journal.end = (lines.whole, lines.unended);
+            }
+            if let Some(wrong) = lines.wrong.into_iter().next() {
+                return Err(wrong);
+            }
         }
+        Ok(journal)
     }
 
-    /// Locks the file, which is made if it is not there, and reads it again.
+    /// The file that this process writes to.
+    fn path(&self) -> PathBuf {
+        self.shard.map_or_else(|| self.whole.clone(), |shard| shard.file(&self.whole))
+    }
+
+    /// The study's own file, which need not be there, and those of its parts.
+    fn files(&self) -> Vec<PathBuf> {
+        let folder = self.whole.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut files: Vec<PathBuf> = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        files.retain(|path| part_of(path, &self.whole).is_some());
+        files.sort();
+        files.insert(0, self.whole.clone());
+        files
+    }
+
+    /// Locks the file that this process writes to, which is made if it is not there, and reads all again.
     pub fn locked(self) -> Result<Self, JournalError> {
-        let Journal { path, study, .. } = self;
-        let directory = path.parent().unwrap_or(Path::new("."));
+        let busy = |path: PathBuf| Err(JournalError::Busy { path });
+        let directory = self.whole.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory).map_err(|source| JournalError::Create { path: directory.to_owned(), source })?;
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(|source| match files::is_there(&path) {
-            true => JournalError::Write { path: path.clone(), source },
-            false => JournalError::Create { path: path.clone(), source },
-        })?;
+        let shared = self.shard.map(|_| open(&self.whole)).transpose()?;
         // A file system without locks is no reason not to run.
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            return Err(JournalError::Busy { path });
+        if let Some(Err(TryLockError::WouldBlock)) = shared.as_ref().map(File::try_lock_shared) {
+            return busy(self.whole);
         }
-        Ok(Journal { file: Some(file), ..Journal::read(path, study)? })
+        let path = self.path();
+        let file = open(&path)?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return busy(path);
+        }
+        // Parts of another division have trials in common with this one.
+        for other in self.files().into_iter().filter(|other| *other != path && *other != self.whole) {
+            let divides_otherwise = part_of(&other, &self.whole).is_some_and(|part| !part.is_beside(self.shard));
+            let lock = File::open(&other).ok().map(|file| file.try_lock_shared());
+            if divides_otherwise && matches!(lock, Some(Err(TryLockError::WouldBlock))) {
+                return busy(other);
+            }
+        }
+        let read = Journal::read(self.whole, self.shard, self.study)?;
+        Ok(Journal { file: Some(file), _shared: shared, ..read })
+    }
+
+    /// The outcomes that are in the files now.
+    pub fn all(self) -> Result<Vec<Outcome>, JournalError> {
+        Ok(Journal::read(self.whole, self.shard, self.study)?.outcomes)
     }
 
     pub fn append(&mut self, outcome: Outcome) -> Result<(), JournalError> {
-        let path = self.path.clone();
+        let path = self.path();
         if !files::is_there(&path) {
             return Err(JournalError::Gone { path });
         }
@@ -172,4 +215,19 @@ impl Journal {
         self.outcomes.push(outcome);
         Ok(())
     }
+}
+
+/// Opens a file to be written to, which is made if it is not there.
+fn open(path: &Path) -> Result<File, JournalError> {
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(path);
+    file.map_err(|source| match files::is_there(path) {
+        true => JournalError::Write { path: path.to_owned(), source },
+        false => JournalError::Create { path: path.to_owned(), source },
+    })
+}
+
+/// The part of a study that a file is of, if of one.
+fn part_of(path: &Path, study: &Path) -> Option<Shard> {
+    let (whole, shard) = Shard::of(path.file_stem()?.to_str()?);
+    shard.filter(|_| study.file_stem().is_some_and(|stem| stem == whole) && path.extension() == study.extension())
 }

@@ -25,6 +25,7 @@ mod report;
 mod run_dir;
 mod schema;
 mod settings;
+mod shard;
 mod shell;
 mod start;
 mod summary;

@@ -252,7 +252,7 @@ impl Settings {
             betas: self.betas.or(base.betas),
             epsilon: self.epsilon.or(base.epsilon),
             l2: pick(&self.l2, base.l2),
-            outer_rate: pick(&self.outer_rate, base.outer_rate),
+            outer_rate: self.outer_rate.or(base.outer_rate),
             example_weight_rate: self.example_weight_rate.or(base.example_weight_rate),
             dropout: self.dropout.or(base.dropout),
             jitter: pick(&self.jitter, base.jitter),

@@ -47,6 +47,13 @@ impl Dataset {
         if wide == 0 {
             return Some("nothing is to be told of its examples; name the classes or the values".to_owned());
         }
+        if let Some(Recording { rate_hz, hop }) = about.recording
+            && !(rate_hz.is_normal() && rate_hz > 0.0 && hop > 0)
+        {
+            return Some(format!(
+                "windows were recorded at {rate_hz} samples a second and begin {hop} apart; both are above 0, and finite"
+            ));
+        }
         let count = match targets {
             Targets::Labels(labels) => labels.len(),
             Targets::Values(values) if !values.len().is_multiple_of(wide) => {
@@ -72,7 +79,7 @@ impl Dataset {
                 }
             }
             Examples::Bytes { scale, .. } => {
-                if let Some(what) = scale.wrong(channels.len()) {
+                if let Some(what) = scale.wrong_of_bytes(channels.len()) {
                     return Some(what);
                 }
             }
@@ -362,6 +369,14 @@ mod tests {
             refused(about(), bytes, labels(&[0, 1]), &[]),
             "the scale takes 0 off channel 1 and divides by 0; both must be finite, and the second not 0",
         );
+        let scale = Standardizer { mean: vec![0.0; 2], std: vec![1.0, 1e-37] };
+        let message = refused(about(), Examples::Bytes { bytes: vec![1; 16], scale }, labels(&[0, 1]), &[]);
+        assert!(message.contains("channel 1") && message.contains("some bytes infinite"), "{message}");
+        for (rate_hz, hop) in [(f32::NAN, 2), (0.0, 2), (-50.0, 2), (50.0, 0)] {
+            let odd = Description { recording: Some(Recording { rate_hz, hop }), ..about() };
+            let message = refused(odd, plain(), labels(&[0, 1]), &[]);
+            assert!(message.contains("both are above 0, and finite"), "{message}");
+        }
     }
 
     #[test]

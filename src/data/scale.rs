@@ -27,6 +27,22 @@ impl Standardizer {
         }
     }
 
+    /// What is wrong with it as a scale of bytes in so many channels: besides, what they stand for may overflow.
+    pub(crate) fn wrong_of_bytes(&self, channels: usize) -> Option<String> {
+        self.wrong(channels).or_else(|| {
+            let overflows = |byte: f32| {
+                let mut ends = vec![byte; channels];
+                self.apply(&mut ends);
+                ends.iter().position(|value| !value.is_finite())
+            };
+            let at = [0.0, 255.0].into_iter().find_map(overflows)?;
+            let (mean, std) = (self.mean[at], self.std[at]);
+            Some(format!(
+                "the scale takes {mean} off channel {at} and divides by {std}, which makes some bytes infinite"
+            ))
+        })
+    }
+
     /// What is wrong with it as a scale of so many channels.
     pub(crate) fn wrong(&self, channels: usize) -> Option<String> {
         let Standardizer { mean, std } = self;

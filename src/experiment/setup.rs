@@ -4,7 +4,7 @@ use super::config::{ConfigError, TuneConfig};
 use super::error::TuneError;
 use super::record::Trivial;
 use crate::bilevel::checkpoint::Plan;
-use crate::bilevel::hyperparameters::{Hyperparameters, Kind, ROWS, Rate, Row, Start};
+use crate::bilevel::hyperparameters::{Hyperparameters, Kind, ROWS, Row, Start};
 use crate::bilevel::{Counts, Memory, Method, Problem, SessionData, Set, SolveError, Targets};
 use crate::data::{DataError, Dataset, Sizes, Split, Standardizer};
 use crate::nn::{Layer, optim};
@@ -58,10 +58,8 @@ pub(super) fn initial_weights(config: &TuneConfig, problem: &Problem) -> Vec<f32
 
 /// The rate of the outer optimiser on a kind.
 pub(super) fn outer_rate(config: &TuneConfig, kind: Kind) -> f64 {
-    match kind.row().rate {
-        Rate::Share(share) => share * config.outer_rate,
-        Rate::Setting(key, _) => config.setting(key)[0],
-    }
+    let rate = kind.row().rate;
+    rate.share * config.setting(rate.setting)[0]
 }
 
 /// The method of a configuration. It refuses what it cannot see before there is a device.

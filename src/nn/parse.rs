@@ -13,6 +13,12 @@ pub enum LayersError {
     /// It has no list of layers.
     #[error("it holds no layers: write a list of them, or an object that has one as `layers`")]
     NoLayers,
+    /// A key beside them that nobody reads.
+    #[error(
+        "it has the key `{0}` beside its layers, which nobody would read: a file of layers has at most a `name` besides \
+         (a reference case, which has a `schema`, may say more)"
+    )]
+    Key(String),
     /// One of them is none.
     #[error("layer {position}: {problem}")]
     Layer {
@@ -29,9 +35,18 @@ const OF_CASES: (&str, &str) = ("dropout", "mask");
 /// The layers in a JSON text: a list, or an object with a list as `layers`, such as the `case.json` of a reference case.
 ///
 /// # Errors
-/// If the text is no JSON, or a layer has an unknown type, lacks a key or has one that such a layer does not have.
+/// If the text is no JSON, or a layer has an unknown type, lacks a key or has one that such a layer does not have, or the
+/// object has a key that means nothing.
 pub fn layers_from_json(text: &str) -> Result<Vec<Layer>, LayersError> {
     let value: Value = serde_json::from_str(text).map_err(|error| LayersError::Json(error.to_string()))?;
+    let keys: Vec<&String> = value.as_object().into_iter().flat_map(|keys| keys.keys()).collect();
+    let unread = keys.iter().find(|key| !["layers", "name"].contains(&key.as_str()));
+    match unread {
+        Some(key) if value.get("layers").is_some() && value.get("schema").is_none() => {
+            return Err(LayersError::Key(key.to_string()));
+        }
+        _ => {}
+    }
     match value.get("layers").unwrap_or(&value) {
         Value::Array(items) if !items.is_empty() => {
             items.iter().enumerate().map(|(k, item)| layer(item, k, "")).collect()
@@ -71,7 +86,9 @@ mod tests {
         let layers = layers_from_json(list).unwrap();
         let dense = Layer::Dense { name: "a".to_owned(), inputs: 3, outputs: 2, bias: true };
         assert_eq!(layers, [dense, Layer::Dropout { rate: 0.5 }]);
-        assert_eq!(layers_from_json(&format!(r#"{{"name": "case", "layers": {list}}}"#)), Ok(layers));
+        assert_eq!(layers_from_json(&format!(r#"{{"name": "case", "layers": {list}}}"#)), Ok(layers.clone()));
+        let case = format!(r#"{{"schema": 1, "kind": "model", "layers": {list}}}"#);
+        assert_eq!(layers_from_json(&case), Ok(layers));
     }
 
     #[test]
@@ -81,6 +98,7 @@ mod tests {
             ("[", "EOF while parsing"),
             ("{}", "it holds no layers"),
             ("[]", "it holds no layers"),
+            (r#"{"layers": [{"type": "relu"}], "dropuot": 0.3}"#, "it has the key `dropuot` beside its layers"),
             (r#"[{"type": "conv3d"}]"#, "layer 1: unknown variant `conv3d`, expected one of `dense`"),
             (r#"[{"type": "relu"}, {"type": "dense", "name": "a", "in": 3}]"#, "layer 2: missing field `out`"),
             (r#"[{"type": "relu", "leak": 1}]"#, "layer 1: has the key `leak`, which a \"relu\" layer does not have"),

@@ -1,7 +1,10 @@
 //! An engine that several share.
 
 use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use crate::compile::Program;
 use crate::engine::{
@@ -14,17 +17,21 @@ use crate::ir::DType;
 #[derive(Clone)]
 pub struct Device {
     engine: Rc<RefCell<dyn Engine>>,
+    /// Programs under way that nobody waits for any more.
+    abandoned: Rc<RefCell<Vec<Answer>>>,
 }
+
+type Answer = LocalFuture<'static, Result<ProgramId>>;
 
 impl Device {
     /// The only handle of an engine so far.
     pub fn new(engine: impl Engine + 'static) -> Self {
-        Device { engine: Rc::new(RefCell::new(engine)) }
+        Device { engine: Rc::new(RefCell::new(engine)), abandoned: Rc::default() }
     }
 
     /// A handle of an engine that is also used directly.
     pub fn shared<E: Engine + 'static>(engine: &Rc<RefCell<E>>) -> Self {
-        Device { engine: engine.clone() }
+        Device { engine: engine.clone(), abandoned: Rc::default() }
     }
 
     /// Who computes.
@@ -67,9 +74,23 @@ impl Device {
         self.engine.borrow_mut().read(buffers)
     }
 
-    /// See [`Engine::load`].
+    /// See [`Engine::load`]. A program whose answer is dropped is unloaded.
     pub fn load(&self, program: &Program) -> LocalFuture<'static, Result<ProgramId>> {
-        self.engine.borrow_mut().load(program)
+        self.unload_abandoned();
+        let answer = self.engine.borrow_mut().load(program);
+        Box::pin(Loading { device: self.clone(), answer: Some(answer) })
+    }
+
+    /// Unloads what is done of that which nobody waits for.
+    fn unload_abandoned(&self) {
+        let context = &mut Context::from_waker(Waker::noop());
+        for mut answer in self.abandoned.take() {
+            match answer.as_mut().poll(context) {
+                Poll::Ready(Ok(program)) => self.unload(program),
+                Poll::Ready(Err(_)) => {}
+                Poll::Pending => self.abandoned.borrow_mut().push(answer),
+            }
+        }
     }
 
     /// See [`Engine::unload`].
@@ -90,5 +111,32 @@ impl Device {
     /// See [`Engine::finish`].
     pub fn finish(&self) -> LocalFuture<'static, Result<()>> {
         self.engine.borrow_mut().finish()
+    }
+}
+
+/// A program under way.
+struct Loading {
+    device: Device,
+    /// None once it has come.
+    answer: Option<Answer>,
+}
+
+impl Future for Loading {
+    type Output = Result<ProgramId>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = self.answer.as_mut().expect("a future is not asked again after its end");
+        let poll = answer.as_mut().poll(context);
+        if poll.is_ready() {
+            self.answer = None;
+        }
+        poll
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        self.device.abandoned.borrow_mut().extend(self.answer.take());
+        self.device.unload_abandoned();
     }
 }

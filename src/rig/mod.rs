@@ -57,6 +57,12 @@ struct Loaded {
     outputs: Vec<(String, Option<usize>)>,
 }
 
+/// A binding with the arrays that it ends with.
+struct Bound {
+    id: BindingId,
+    arrays: Vec<BufferId>,
+}
+
 struct Named {
     id: BufferId,
     len: usize,
@@ -67,7 +73,7 @@ pub struct Rig {
     device: Device,
     arrays: HashMap<String, Named>,
     programs: HashMap<&'static str, Loaded>,
-    bindings: HashMap<(&'static str, Vec<BufferId>), BindingId>,
+    bindings: HashMap<(&'static str, Vec<BufferId>), Bound>,
     pacers: HashMap<&'static str, Pacer>,
     compiled: Compiled,
 }
@@ -101,6 +107,7 @@ impl Rig {
     pub fn create(&mut self, name: &str, dtype: DType, len: usize) -> Result<BufferId, RigError> {
         let id = self.device.create(name, dtype, len)?;
         if let Some(before) = self.arrays.insert(name.to_owned(), Named { id, len }) {
+            self.bindings.retain(|_, bound| !bound.arrays.contains(&before.id));
             self.device.destroy(before.id);
         }
         Ok(id)
@@ -180,8 +187,8 @@ impl Rig {
     /// Binds a program's ports by name: the given ones first, then the rig's own arrays. Made once.
     pub fn bind(&mut self, program: &'static str, ports: &[(&str, BufferId)]) -> Result<BindingId, RigError> {
         let key = (program, ports.iter().map(|(_, buffer)| *buffer).collect());
-        if let Some(&binding) = self.bindings.get(&key) {
-            return Ok(binding);
+        if let Some(bound) = self.bindings.get(&key) {
+            return Ok(bound.id);
         }
         let find = |name: &String| match ports.iter().find(|(port, _)| port == name) {
             Some((_, buffer)) => Ok(*buffer),
@@ -191,9 +198,9 @@ impl Rig {
         let inputs: Vec<BufferId> = loaded.inputs.iter().map(find).collect::<Result<_, _>>()?;
         let output = |(name, at): &(String, Option<usize>)| at.map_or_else(|| find(name), |i| Ok(inputs[i]));
         let outputs: Vec<BufferId> = loaded.outputs.iter().map(output).collect::<Result<_, _>>()?;
-        let binding = self.device.bind(loaded.id, &inputs, &outputs)?;
-        self.bindings.insert(key, binding);
-        Ok(binding)
+        let id = self.device.bind(loaded.id, &inputs, &outputs)?;
+        self.bindings.insert(key, Bound { id, arrays: [inputs, outputs].concat() });
+        Ok(id)
     }
 
     // Commands.

@@ -10,6 +10,8 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 const bundled = `${root}tests/cases`;
 const shared = [process.env.STACKELBERG_SHARED, `${root}../shared`, `${root}../../shared`];
 const full = shared.filter(Boolean).map((path) => `${path}/golden`).find(existsSync);
+/** The module with the reference cases, which the page's own does without. */
+const verifier = `${root}target/wasm/verify`;
 const wanted = process.env.GOLDEN;
 
 /** The folder of each case by name; a case that lies in both places is run once. */
@@ -20,13 +22,13 @@ function cases() {
   return new Map(paths.filter(([name, path]) => chosen(name) && existsSync(`${path}/case.json`)));
 }
 
-/** Serves the wasm package and the cases to a bare page, past the server. */
+/** Serves the module and the cases to a bare page, past the server. */
 const prepare = (folders) => async (page) => {
   await page.route("**/verify/**", (route) => {
     const path = decodeURIComponent(new URL(route.request().url()).pathname.split("/verify/")[1]);
     if (path === "") return route.fulfill({ contentType: "text/html", body: "<!doctype html><title>verify</title>" });
     const [folder, name] = path.split("/");
-    const file = folder === "pkg" ? `${root}www/${path}` : `${folders.get(folder)}/${name}`;
+    const file = folder === "pkg" ? `${verifier}/${name}` : `${folders.get(folder)}/${name}`;
     const type = { js: "text/javascript", wasm: "application/wasm" }[path.split(".").pop()];
     return route.fulfill({ contentType: type ?? "application/octet-stream", body: readFileSync(file) });
   });
@@ -37,6 +39,7 @@ const timeout = (wanted ? 60 : 5) * PATIENCE;
 for (const [name, recorded] of Object.entries({ webgpu: "gpu", cpu: "cpu" })) {
   test(`reference cases are within tolerance (${name})`, { timeout }, async (t) => {
     if (wanted && !full) t.diagnostic("only the cases of tests/cases: there are none at ../shared/golden (set STACKELBERG_SHARED)");
+    assert.ok(existsSync(verifier), "target/wasm/verify is missing: cargo xtask build-web --verify makes it");
     const folders = cases();
     const page = await openPage(t, { path: `verify/?engine=${name}`, prepare: prepare(folders) });
     const engine = await page.evaluate(async () => {

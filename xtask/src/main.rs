@@ -17,7 +17,9 @@ Usage: cargo xtask COMMAND
 
 Commands:
   web [--port P] [--debug]  Build the page and serve it on 127.0.0.1 (port 8080, or the next free one)
-  build-web [--debug]       Build the page into www/dist
+  build-web [--debug] [--verify]
+                            Build the page into www/dist; with --verify also the module of the browser tests, which has
+                            the reference cases, into target/wasm/verify
   test [--all]              Run every check: formatting, lints, native tests, page and browser tests.
                             With --all also the slow tests, those marked #[ignore]
   bench-web [OPTION…]       Run benches/har_cnn in Chromium, with its own options (--work, --T, --repeat, --json …)
@@ -27,7 +29,7 @@ Commands:
 
 enum Command {
     Web { port: u16, profile: wasm::Profile },
-    BuildWeb { profile: wasm::Profile },
+    BuildWeb { profile: wasm::Profile, verify: bool },
     Test { all: bool },
     BenchWeb { options: Vec<String> },
     Doctor,
@@ -48,7 +50,8 @@ fn main() -> ExitCode {
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
     let name = args.next();
-    let (mut port, mut profile, mut all, mut options) = (8080, wasm::Profile::Release, false, vec![]);
+    let (mut port, mut profile, mut verify, mut all, mut options) =
+        (8080, wasm::Profile::Release, false, false, vec![]);
     while let Some(arg) = args.next() {
         match (name.as_deref(), arg.as_str()) {
             (_, "--help" | "-h") => return Ok(Command::Help),
@@ -57,6 +60,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
                 _ => bail!("--port needs a number from 0 to 65535"),
             },
             (Some("web" | "build-web"), "--debug") => profile = wasm::Profile::Debug,
+            (Some("build-web"), "--verify") => verify = true,
             (Some("test"), "--all") => all = true,
             (Some("bench-web"), _) => options.push(arg),
             _ => bail!("unknown argument `{arg}`\n\n{USAGE}"),
@@ -64,7 +68,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
     }
     Ok(match name.as_deref() {
         Some("web") => Command::Web { port, profile },
-        Some("build-web") => Command::BuildWeb { profile },
+        Some("build-web") => Command::BuildWeb { profile, verify },
         Some("test") => Command::Test { all },
         Some("bench-web") => Command::BenchWeb { options },
         Some("doctor") => Command::Doctor,
@@ -81,8 +85,11 @@ fn run(command: Command) -> Result<ExitCode> {
             println!("Serving the page on {} (Ctrl-C stops)", server.url()?);
             server.run()
         }
-        Command::BuildWeb { profile } => {
+        Command::BuildWeb { profile, verify } => {
             build_web(profile)?;
+            if verify {
+                wasm::Toolchain::find()?.build_verifier()?;
+            }
             println!("The page is in {}", page_output().display());
             Ok(ExitCode::SUCCESS)
         }
@@ -135,6 +142,10 @@ mod tests {
         assert!(matches!(
             parsed("web --port 9000 --debug").unwrap(),
             Command::Web { port: 9000, profile: wasm::Profile::Debug }
+        ));
+        assert!(matches!(
+            parsed("build-web --verify").unwrap(),
+            Command::BuildWeb { profile: wasm::Profile::Release, verify: true }
         ));
         assert!(matches!(parsed("test --all").unwrap(), Command::Test { all: true }));
         assert!(matches!(parsed("").unwrap(), Command::Help));

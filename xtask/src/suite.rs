@@ -47,6 +47,7 @@ pub fn run(all: bool) -> Result<ExitCode> {
     suite.step("examples", |_| examples());
     suite.step("tests of xtask", |count| run_tests(process::cargo("test").args(XTASK), count));
     suite.step("wasm build", |_| wasm.build(wasm::Profile::Release));
+    suite.step("verifier build", |_| wasm.build_verifier());
     suite.step("Node packages", |_| page::install());
     suite.step("page types", |_| process::run(&mut page::script("check")));
     suite.step("page unit tests", |count| run_tests(&mut page::script("test"), count));

@@ -66,13 +66,7 @@ impl Toolchain {
 
     /// Compiles the module, makes its bindings, and shrinks it where `wasm-opt` is there.
     pub fn build(&self, profile: Profile) -> Result<()> {
-        let (name, folder) = match profile {
-            Profile::Release => ("wasm-release", "wasm-release"),
-            Profile::Debug => ("dev", "debug"),
-        };
-        // Nobody but the browser needs the library as a module, so only this build makes one.
-        process::run(self.cargo("rustc")?.args(["--lib", "--crate-type", "cdylib", "--profile", name]))?;
-        let module = target_folder().join(TARGET).join(folder).join("stackelberg.wasm");
+        let module = self.module(profile, "")?;
         let bindings = process::root().join("www/pkg");
         bind(&module, &bindings, profile)?;
         if profile == Profile::Release {
@@ -81,9 +75,26 @@ impl Toolchain {
         Ok(())
     }
 
+    /// Compiles the module with the reference cases, which the browser tests run and no visitor should wait for.
+    pub fn build_verifier(&self) -> Result<()> {
+        bind(&self.module(Profile::Release, "verify")?, &target_folder().join("verify"), Profile::Release)
+    }
+
+    /// The module with these features of the package.
+    fn module(&self, profile: Profile, features: &str) -> Result<PathBuf> {
+        let (name, folder) = match profile {
+            Profile::Release => ("wasm-release", "wasm-release"),
+            Profile::Debug => ("dev", "debug"),
+        };
+        let mut cargo = self.cargo("rustc", features)?;
+        // Nobody but the browser needs the library as a module, so only this build makes one.
+        process::run(cargo.args(["--lib", "--crate-type", "cdylib", "--profile", name]))?;
+        Ok(target_folder().join(TARGET).join(folder).join("stackelberg.wasm"))
+    }
+
     /// Compiles a benchmark with its bindings, and gives the folder where they are.
     pub fn build_bench(&self, name: &str) -> Result<PathBuf> {
-        let mut cargo = self.cargo("build")?;
+        let mut cargo = self.cargo("build", "")?;
         cargo.args(["--bench", name, "--profile", "wasm-release", "--message-format", "json-render-diagnostics"]);
         let module = executable(&process::output(&mut cargo)?).context("Cargo names no module")?;
         // Cargo puts a hash into the module's name, which would end up in that of the bindings.
@@ -97,7 +108,7 @@ impl Toolchain {
     /// Lints what is compiled for the browser.
     pub fn clippy(&self) -> Result<()> {
         // The build's own profile, so that both share the compiled macros.
-        process::run(self.cargo("clippy")?.args([
+        process::run(self.cargo("clippy", "verify")?.args([
             "--lib",
             "--bench",
             "har_cnn",
@@ -109,8 +120,8 @@ impl Toolchain {
         ]))
     }
 
-    /// Cargo for the package without its command line, in a folder of its own: two compilers may share nothing.
-    fn cargo(&self, subcommand: &str) -> Result<Command> {
+    /// Cargo for the package with these features alone, in a folder of its own: two compilers may share nothing.
+    fn cargo(&self, subcommand: &str, features: &str) -> Result<Command> {
         // Every browser with WebGPU has SIMD, and the page asks before it loads the module.
         let mut flags = OsString::from("-Ctarget-feature=+simd128");
         let mut cargo = match self {
@@ -125,7 +136,7 @@ impl Toolchain {
                 cargo
             }
         };
-        cargo.args(["--no-default-features", "--features", "verify", "--target", TARGET]);
+        cargo.args(["--no-default-features", "--features", features, "--target", TARGET]);
         cargo.env("CARGO_TARGET_DIR", target_folder()).env("CARGO_ENCODED_RUSTFLAGS", flags);
         Ok(cargo)
     }

@@ -78,13 +78,20 @@ pub enum Start {
     Weights,
 }
 
-/// How fast the outer optimiser moves a kind.
+/// How fast the outer optimiser moves a kind: a share of the value of a setting.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Rate {
-    /// This share of the outer rate: less where there are many of it, or where a little does much.
-    Share(f64),
-    /// By a rate of its own, the value of this setting; where it is not given, the number.
-    Setting(&'static str, f64),
+pub struct Rate {
+    /// The setting.
+    pub setting: &'static str,
+    /// Its value where it is not given.
+    pub usual: f64,
+    /// The share: less where there are many of it, or where a little does much.
+    pub share: f64,
+}
+
+impl Rate {
+    /// The rate of all that has none of its own.
+    pub(super) const OUTER: Rate = Rate { setting: "outer_rate", usual: 0.4, share: 1.0 };
 }
 
 /// Everything about a kind.
@@ -137,10 +144,6 @@ impl Row {
             Start::Setting(key) | Start::SettingOr(key, _) => Some(key),
             Start::Value(_) | Start::Weights => None,
         };
-        let rate = match self.rate {
-            Rate::Setting(key, _) => Some(key),
-            Rate::Share(_) => None,
-        };
-        start.into_iter().chain(rate)
+        start.into_iter().chain([self.rate.setting])
     }
 }

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use crate::autodiff::jvp;
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::inner::{Inner, Through};
-use crate::bilevel::trajectory::{bind_step, work};
+use crate::bilevel::states::bind_step;
+use crate::bilevel::trajectory::work;
 use crate::bilevel::{Counts, Directions, Estimate, Method, Refusal, SolveError, Trajectory, programs};
 use crate::engine::Values;
 use crate::ir::{DType, Graph, NodeId};
@@ -16,7 +17,8 @@ use crate::rig::{Array, Function, Monitor, Progress, Rig};
 /// are as many passes as the directions need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward {
-    /// Tangents that one program moves beside the state, of which it shares all intermediate results; 0 counts as 1.
+    /// Tangents that one program moves beside the state, of which it shares all intermediate results: at
+    /// least one, and at most as many as there are independent directions.
     pub width: usize,
 }
 
@@ -24,8 +26,8 @@ pub struct Forward {
 const TANGENTS: [&str; 2] = ["tangents 0", "tangents 1"];
 
 impl Forward {
-    fn width(&self) -> usize {
-        self.width.max(1)
+    fn width(&self, inner: &dyn Inner) -> usize {
+        self.width.min(inner.lambda_len()).max(1)
     }
 
     /// The width for a number of directions: the fewest passes of at most four, since a wider program
@@ -42,7 +44,7 @@ impl Forward {
         let next = f.outputs.iter().find(|output| output.name == "next_state").expect("a step has one").node;
         let d = inner.state_len();
         let g = &mut f.graph;
-        let tangents = g.input("tangents", &[self.width() * d], DType::F32);
+        let tangents = g.input("tangents", &[self.width(inner) * d], DType::F32);
         let directions = self.directions(g, inner);
         let moved: Vec<_> = directions
             .into_iter()
@@ -76,8 +78,8 @@ impl Forward {
     /// The directions that a program takes along, each a tangent of the hyperparameters.
     fn directions(&self, g: &mut Graph, inner: &dyn Inner) -> Vec<NodeId> {
         let m = inner.lambda_len();
-        let directions = g.input("directions", &[self.width() * m], DType::F32);
-        (0..self.width()).map(|k| g.segment(directions, k * m, m)).collect()
+        let directions = g.input("directions", &[self.width(inner) * m], DType::F32);
+        (0..self.width(inner)).map(|k| g.segment(directions, k * m, m)).collect()
     }
 
     /// One pass: trains, and takes so many directions from `first` on along. The tangents may be those
@@ -93,9 +95,10 @@ impl Forward {
     ) -> Result<(), SolveError> {
         trajectory.begin(lambda)?;
         let (steps, d, m) = (trajectory.inner().steps(), trajectory.inner().state_len(), lambda.len());
-        let (mut tangents, mut directions) = (vec![0.0; self.width() * d], vec![0.0; self.width() * m]);
-        let known = trajectory.known(lambda, 0);
-        for (k, column) in (first..along.len()).take(self.width()).enumerate() {
+        let width = self.width(trajectory.inner());
+        let (mut tangents, mut directions) = (vec![0.0; width * d], vec![0.0; width * m]);
+        let known = trajectory.known(lambda, 0)?;
+        for (k, column) in (first..along.len()).take(width).enumerate() {
             let (direction, tangent) = (&mut directions[k * m..(k + 1) * m], &mut tangents[k * d..(k + 1) * d]);
             along.write(column, direction);
             known.iter().for_each(|known| tangent[known.slot] += known.derivative * direction[known.at]);
@@ -112,7 +115,7 @@ impl Forward {
         } else {
             trajectory.fill(TANGENTS[0], Values::F64(&tangents))?;
         }
-        let passes = [first.div_ceil(self.width()), self.passes(along.len())];
+        let passes = [first, along.len()].map(|directions| directions.div_ceil(width));
         let [done, total] = passes.map(|passes| (passes * steps) as u64);
         let progress = &mut Progress { done, total };
         let plan = trajectory.plan().clone();
@@ -123,10 +126,6 @@ impl Forward {
             bind_step(rig, &states, "step_tangents", places, &tangents)
         };
         trajectory.repeat(work::STEP, steps, progress, monitor, binding).await
-    }
-
-    fn passes(&self, directions: usize) -> usize {
-        directions.div_ceil(self.width()).max(1)
     }
 
     /// Trains and differentiates; the tangents of a single pass may be kept from the last one.
@@ -148,7 +147,7 @@ impl Forward {
             return Ok(estimate);
         }
         let gradient = trajectory.read(&[trajectory.array("gradient")?]).await?.remove(0);
-        for first in (0..along.len()).step_by(self.width()) {
+        for first in (0..along.len()).step_by(self.width(trajectory.inner())) {
             if first > 0 {
                 self.pass(trajectory, lambda, along, first, false, monitor).await?;
                 trajectory.counts().steps += steps as u64;
@@ -180,13 +179,15 @@ impl Method for Forward {
     }
 
     fn arrays(&self, inner: &dyn Inner) -> Vec<Array> {
-        let mut arrays = TANGENTS.map(|name| Array::new(name, DType::F32, self.width() * inner.state_len())).to_vec();
-        arrays.push(Array::new("directions", DType::F32, self.width() * inner.lambda_len()));
+        let mut arrays =
+            TANGENTS.map(|name| Array::new(name, DType::F32, self.width(inner) * inner.state_len())).to_vec();
+        arrays.push(Array::new("directions", DType::F32, self.width(inner) * inner.lambda_len()));
         arrays
     }
 
     fn counts(&self, inner: &dyn Inner, _plan: &Plan, directions: usize) -> Counts {
-        let (steps, tangents) = (self.passes(directions) * inner.steps(), directions * inner.steps());
+        let passes = directions.div_ceil(self.width(inner)).max(1);
+        let (steps, tangents) = (passes * inner.steps(), directions * inner.steps());
         Counts { steps: steps as u64, tangents: tangents as u64, ..Counts::default() }
     }
 

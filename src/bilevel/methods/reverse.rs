@@ -107,7 +107,7 @@ pub(super) async fn sweep(
         trajectory.pull_back_start(start)?;
     }
     // What is known of the state that the way back ends at is differentiated here.
-    let mut known = trajectory.known(lambda, steps - last);
+    let mut known = trajectory.known(lambda, steps - last)?;
     known.retain(|known| along.moves(&(known.at..known.at + 1)));
     let mut reads = vec![trajectory.array("lambda_cotangent")?];
     if !known.is_empty() {

@@ -11,9 +11,10 @@ use stackelberg::engine::several;
 use stackelberg::experiment::config::TuneConfig;
 use stackelberg::experiment::record::{Ending, Evaluation, OuterRecord, RunResult, Score};
 use stackelberg::experiment::study::summary::Summary;
-use stackelberg::experiment::study::{self, Study};
+use stackelberg::experiment::study::{self, Outcome, Study};
 
 use crate::cli::journal::{Lines, in_line};
+use crate::cli::shard::Shard;
 use crate::cli::{files, note, run_dir};
 
 /// Everything in a report.
@@ -96,7 +97,12 @@ impl Report {
                     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
                     paths.sort();
                     let journal = |path: &&PathBuf| path.extension().is_some_and(|e| e == "jsonl") && path.is_file();
-                    paths.iter().filter(journal).for_each(|path| self.add_study(path));
+                    let mut studies: BTreeMap<String, Vec<&PathBuf>> = BTreeMap::new();
+                    for path in paths.iter().filter(journal) {
+                        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+                        studies.entry(Shard::of(&stem).0.to_owned()).or_default().push(path);
+                    }
+                    studies.into_iter().for_each(|(name, files)| self.add_study(name, &files));
                     self.add_runs_below(&paths, DEPTH);
                 }
             }
@@ -131,35 +137,24 @@ impl Report {
         }
     }
 
-    /// Adds the outcomes in a study's file.
-    fn add_study(&mut self, path: &Path) {
-        let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        if !self.seen.insert(place) {
-            return;
+    /// Adds the outcomes in a study's files: its own, and those of its parts.
+    fn add_study(&mut self, name: String, files: &[&PathBuf]) {
+        let mut found: Option<(&'static Study, Vec<Outcome>)> = None;
+        for path in files {
+            match (self.outcomes(path, &name), &mut found) {
+                (None, _) => {}
+                (Some(first), None) => found = Some(first),
+                (Some((study, more)), Some((first, outcomes))) if study.name == first.name => outcomes.extend(more),
+                (Some((study, _)), Some((first, _))) => {
+                    let (study, first) = (study.name, first.name);
+                    self.leave_out(
+                        path,
+                        format_args!("it is of the study {study}, and the files beside it of {first}"),
+                    );
+                }
+            }
         }
-        let bytes = match files::read(path) {
-            Ok(bytes) => bytes.unwrap_or_default(),
-            Err(error) => return self.leave_out(path, error),
-        };
-        let mut lines = Lines::of(path, &bytes);
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let Some(study) = lines.study().map(str::to_owned) else {
-            let is_ours = study::STUDIES.iter().any(|study| name.starts_with(study.name));
-            return match lines.wrong.first() {
-                Some(wrong) if is_ours => self.leave_out(path, wrong),
-                Some(_) => note(format_args!("{} is no file of a study", path.display())),
-                None => note(format_args!("{} has no outcome yet", path.display())),
-            };
-        };
-        let Some(study) = study::find(&study) else {
-            return self.leave_out(path, format_args!("its study {study} is not one of this version"));
-        };
-        let outcomes = lines.outcomes_of(study, path);
-        if let [first, others @ ..] = &lines.wrong[..] {
-            let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
-            let mend = "take the line out to have its trial run again";
-            self.leave_out(path, format_args!("{first}{more}; {mend}"));
-        }
+        let (Some((study, outcomes)), Some(path)) = (found, files.first()) else { return };
         let devices: BTreeSet<String> =
             outcomes.iter().map(|o| format!("{} ({})", o.device.adapter, o.device.engine)).collect();
         let versions: BTreeSet<String> = outcomes.iter().map(|o| o.version.clone()).collect();
@@ -173,6 +168,42 @@ impl Report {
             folder: path.parent().unwrap_or(Path::new("")).display().to_string(),
             study,
         });
+    }
+
+    /// The outcomes in one of a study's files.
+    fn outcomes(&mut self, path: &Path, name: &str) -> Option<(&'static Study, Vec<Outcome>)> {
+        let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if !self.seen.insert(place) {
+            return None;
+        }
+        let bytes = match files::read(path) {
+            Ok(bytes) => bytes.unwrap_or_default(),
+            Err(error) => {
+                self.leave_out(path, error);
+                return None;
+            }
+        };
+        let mut lines = Lines::of(path, &bytes);
+        let Some(study) = lines.study().map(str::to_owned) else {
+            let is_ours = study::STUDIES.iter().any(|study| name.starts_with(study.name));
+            match lines.wrong.first() {
+                Some(wrong) if is_ours => self.leave_out(path, wrong),
+                Some(_) => note(format_args!("{} is no file of a study", path.display())),
+                None => note(format_args!("{} has no outcome yet", path.display())),
+            }
+            return None;
+        };
+        let Some(study) = study::find(&study) else {
+            self.leave_out(path, format_args!("its study {study} is not one of this version"));
+            return None;
+        };
+        let outcomes = lines.outcomes_of(study, path);
+        if let [first, others @ ..] = &lines.wrong[..] {
+            let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
+            let mend = "take the line out to have its trial run again";
+            self.leave_out(path, format_args!("{first}{more}; {mend}"));
+        }
+        Some((study, outcomes))
     }
 
     /// Adds what can be read of a run.

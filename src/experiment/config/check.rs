@@ -108,7 +108,7 @@ impl TuneConfig {
         };
         rate(
             "outer_rate",
-            self.outer_rate,
+            self.setting("outer_rate")[0],
             "0.4 is the usual rate: at first it multiplies or divides a learning rate by about 1.5.",
         )?;
         rate("example_weight_rate", self.setting("example_weight_rate")[0], "0.25 is the usual rate.")?;

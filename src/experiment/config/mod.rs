@@ -115,7 +115,8 @@ pub struct TuneConfig {
     pub l2: f64,
     /// See [`words::OUTER_RATE`].
     #[schemars(description = words::OUTER_RATE)]
-    pub outer_rate: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outer_rate: Option<f64>,
     /// See [`words::EXAMPLE_WEIGHT_RATE`].
     #[schemars(description = words::EXAMPLE_WEIGHT_RATE)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,7 +167,7 @@ impl Default for TuneConfig {
             betas: None,
             epsilon: None,
             l2: 1e-3,
-            outer_rate: 0.4,
+            outer_rate: None,
             example_weight_rate: None,
             dropout: None,
             jitter: 0.0,
@@ -314,6 +315,11 @@ mod tests {
             ("betas = [0.8, 0.999]", "`betas` is 0.8,0.999, but must be left out here. The optimizer momentum"),
             ("epsilon = 1e-3", "`epsilon` is 0.001"),
             ("example_weight_rate = 1.0", "`example_weight_rate` is 1, but must be left out here. Example weights"),
+            (
+                "outer_rate = 0.1\nhyperparameters = [\"example-weights\"]",
+                "`outer_rate` is 0.1, but must be left out here. What is tuned has a rate of its own: set \
+                 example_weight_rate",
+            ),
         ] {
             let error = TuneConfig::from_toml(text).unwrap().check().unwrap_err().to_string();
             assert!(error.starts_with(start), "{error}");
@@ -328,6 +334,11 @@ mod tests {
         let config = TuneConfig::from_toml(&text).unwrap();
         config.check().unwrap();
         assert_eq!((config.momentum, config.betas, config.dropout), (None, None, Some(0.5)));
+        // All of them had an outer rate, used or not.
+        let text = "outer_rate = 0.4\nhyperparameters = [\"example-weights\"]";
+        let config = TuneConfig::from_toml(text).unwrap();
+        config.check().unwrap();
+        assert_eq!(config.outer_rate, None);
         // One that names fewer says what it means to set.
         assert!(TuneConfig::from_toml(ignored).unwrap().check().is_err());
     }
@@ -356,7 +367,7 @@ mod tests {
             ("data", |c| c.data = DataSource::Path(" ".to_owned())),
             ("steps", |c| c.steps = 0),
             ("steps", |c| c.steps = 4_000_000_000),
-            ("outer_rate", |c| c.outer_rate = 1e300),
+            ("outer_rate", |c| c.outer_rate = Some(1e300)),
             ("outer", |c| c.outer = 0),
             ("batch", |c| c.batch = 0),
             ("validation_windows", |c| c.validation_windows = 0),
@@ -366,7 +377,7 @@ mod tests {
             ("learning_rate", |c| c.learning_rate = f64::NAN),
             ("momentum", |c| c.momentum = Some(1.0)),
             ("l2", |c| c.l2 = 0.0),
-            ("outer_rate", |c| c.outer_rate = f64::INFINITY),
+            ("outer_rate", |c| c.outer_rate = Some(f64::INFINITY)),
             ("example_weight_rate", |c| {
                 c.example_weight_rate = Some(0.0);
                 c.hyperparameters.push(Kind::ExampleWeights);

@@ -1,7 +1,7 @@
 //! What the rows of hyperparameters say of settings: values, what a run looks at, what its training does not have.
 
 use super::{ConfigError, Network, TuneConfig, usual_hyperparameters};
-use crate::bilevel::hyperparameters::{Kind, ROWS, Rate, Start};
+use crate::bilevel::hyperparameters::{Kind, ROWS, Row, Start};
 use crate::nn::optim;
 
 impl TuneConfig {
@@ -27,9 +27,9 @@ impl TuneConfig {
     pub fn uses(&self, key: &str) -> bool {
         let mut rows = ROWS.iter().filter(|row| row.settings().any(|setting| setting == key)).peekable();
         rows.peek().is_none()
-            || rows.any(|row| match (row.rate, row.start) {
-                (Rate::Setting(setting, _), _) if setting == key => self.hyperparameters.contains(&row.kind),
-                (_, Start::Setting("dropout")) => matches!(self.network, Network::Zoo(_)),
+            || rows.any(|row| match row.start {
+                _ if row.rate.setting == key => self.hyperparameters.contains(&row.kind),
+                Start::Setting("dropout") => matches!(self.network, Network::Zoo(_)),
                 _ => row.scalars.is_empty() || row.kind.is_of(&*self.optimizer),
             })
     }
@@ -41,6 +41,7 @@ impl TuneConfig {
             momentum: one("momentum"),
             betas: self.uses("betas").then(|| self.setting("betas").try_into().ok()).flatten(),
             epsilon: one("epsilon"),
+            outer_rate: one("outer_rate"),
             example_weight_rate: one("example_weight_rate"),
             dropout: one("dropout"),
             ..self.clone()
@@ -53,18 +54,29 @@ impl TuneConfig {
             for key in row.settings().filter(|key| !self.uses(key)) {
                 let Some(values) = self.given(key) else { continue };
                 let optimizer = self.optimizer.name();
-                let mend = match row.rate {
-                    Rate::Setting(..) => {
-                        format!("{} are not tuned: name {} among the hyperparameters.", row.title, row.name)
-                    }
-                    _ if row.scalars.is_empty() => "The layers of the network's file say what they drop.".to_owned(),
-                    _ => format!("The optimizer {optimizer} has no {key}: {}.", having(row.kind)),
+                let mend = if key == row.rate.setting {
+                    self.moving(row)
+                } else if row.scalars.is_empty() {
+                    "The layers of the network's file say what they drop.".to_owned()
+                } else {
+                    format!("The optimizer {optimizer} has no {key}: {}.", having(row.kind))
                 };
                 let value = values.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
                 return Err(ConfigError::Value { field: key, value, must: "left out here".to_owned(), mend });
             }
         }
         Ok(())
+    }
+
+    /// How to go on where nothing that is tuned moves at a kind's rate.
+    fn moving(&self, row: &Row) -> String {
+        let shared = ROWS.iter().filter(|other| other.rate.setting == row.rate.setting).count() > 1;
+        match self.hyperparameters.first() {
+            Some(tuned) if shared => {
+                format!("What is tuned has a rate of its own: set {} in its place.", tuned.row().rate.setting)
+            }
+            _ => format!("{} are not tuned: name {} among the hyperparameters.", row.title, row.name),
+        }
     }
 
     /// What a training lacks that hyperparameters of this kind could be of, and how to go on.
@@ -91,8 +103,13 @@ impl TuneConfig {
         }
     }
 
-    /// Settings of an earlier version, which named all of them: without those that the run did not look at.
+    /// Settings of an earlier version, which named all of them: without those that the run did not look at. An outer
+    /// rate it named, and the usual one means nothing where nothing moves at it.
     pub fn of_before(mut self) -> Self {
+        let usual_rate = usual("outer_rate").is_some_and(|usual| self.outer_rate == Some(usual[0]));
+        if usual_rate && !self.uses("outer_rate") {
+            self.outer_rate = None;
+        }
         let Self { momentum, betas, epsilon, example_weight_rate, dropout, .. } = &self;
         let all = momentum.and(*epsilon).and(*example_weight_rate).and(*dropout).is_some() && betas.is_some();
         let forget = |key: &str| all && !self.uses(key);
@@ -118,9 +135,9 @@ fn having(kind: Kind) -> String {
 /// The usual value or values of a setting that configurations may leave out; none where there is no such setting.
 pub(super) fn usual(key: &str) -> Option<Vec<f64>> {
     let row = ROWS.iter().find(|row| row.settings().any(|setting| setting == key))?;
-    match (row.rate, row.start) {
-        (Rate::Setting(setting, value), _) if setting == key => Some(vec![value]),
-        (_, Start::Setting("dropout")) => Some(vec![0.5]),
+    match row.start {
+        _ if row.rate.setting == key => Some(vec![row.rate.usual]),
+        Start::Setting("dropout") => Some(vec![0.5]),
         _ => {
             let named = optim::named();
             let specs: Vec<_> = named.iter().flat_map(|optimizer| optimizer.scalars()).collect();

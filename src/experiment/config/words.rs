@@ -222,7 +222,7 @@ mod tests {
     fn the_outer_rate_is_what_its_text_says() {
         use crate::bilevel::outer::{OuterAdam, OuterOptimizer};
         let config = TuneConfig::default();
-        let rate = |kind| crate::experiment::setup::outer_rate(&config, kind) / config.outer_rate;
+        let rate = |kind| crate::experiment::setup::outer_rate(&config, kind) / config.setting("outer_rate")[0];
         assert_eq!([Kind::Lr, Kind::LrSchedule, Kind::InitialScale].map(rate), [1.0, 0.25, 0.25]);
         assert!((rate(Kind::InitialWeights) - 1.0 / 400.0).abs() < 1e-12);
         let mut adam = OuterAdam::new(1, 1.0);
