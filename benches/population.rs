@@ -22,7 +22,7 @@ use stackelberg::data::har::builtin;
 use stackelberg::experiment::config::{Network, TuneConfig};
 use stackelberg::experiment::setup::{outer_windows, problem, set};
 use stackelberg::gpu::GpuEngine;
-use stackelberg::rig::Device;
+use stackelberg::rig::{Compiled, Device};
 
 const STEPS: u32 = 20;
 
@@ -67,7 +67,9 @@ async fn run(arguments: &[String]) {
     for count in members {
         let planned = {
             let problem = Problem { validation: data.validation.count, ..problem.clone() };
-            Blueprint::of_members(&problem, count, &Reverse { memory: Memory::StoreAll }).unwrap().bytes()
+            Blueprint::population(&problem, count, &Reverse { memory: Memory::StoreAll }, &Compiled::default())
+                .unwrap()
+                .bytes()
         };
         if planned > budget {
             host::print(&format!("| {count} | – | – | – | – | – | {:.0} planned |", planned as f64 / 1e6));
@@ -125,7 +127,15 @@ async fn row(device: &Device, problem: &Problem, data: &SessionData, count: usiz
             lambda
         })
         .collect();
-    let session = Session::population(device, problem.clone(), Sets::from(data), &members, Memory::StoreAll).await;
+    let session = Session::population(
+        device,
+        problem.clone(),
+        Sets::from(data),
+        &members,
+        Memory::StoreAll,
+        &Compiled::default(),
+    )
+    .await;
     let mut session = session.unwrap_or_else(|error| panic!("{error}"));
     let along = Directions::arrays(problem);
     let along = vec![&along; count];

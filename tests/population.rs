@@ -13,7 +13,7 @@ use stackelberg::gpu::GpuEngine;
 use stackelberg::nn::optim::{Adam, Dynamics, Epsilon, Momentum};
 use stackelberg::nn::{Layer, Model, Padding, Statistics};
 use stackelberg::reference::ReferenceEngine;
-use stackelberg::rig::Device;
+use stackelberg::rig::{Compiled, Device};
 use stackelberg::rng::{Purpose, Stream};
 
 fn gpu() -> Option<Device> {
@@ -116,7 +116,9 @@ fn values(e: &Estimate) -> (f64, Vec<f64>, Vec<f64>, Option<usize>) {
 async fn population(device: &Device, problem: &Problem, own: &[(SessionData, Vec<f64>)]) -> (Session, Vec<f64>) {
     let members: Vec<Member> = own.iter().map(|(data, _)| Member::from(data)).collect();
     let method: Box<dyn Method> = Reverse { memory: Memory::Slots(2) }.into();
-    let session = Session::population(device, problem.clone(), Sets::from(&own[0].0), &members, method).await;
+    let session =
+        Session::population(device, problem.clone(), Sets::from(&own[0].0), &members, method, &Compiled::default())
+            .await;
     (session.unwrap(), own.iter().flat_map(|(_, lambda)| lambda.clone()).collect())
 }
 
@@ -225,10 +227,16 @@ fn members_may_have_rows_of_a_pool_and_share_their_hyperparameters() {
         let (_, lambda) = own(&Problem { pool: None, ..problem.clone() }, 0);
         block_on(async {
             let along = Directions::arrays(&problem);
-            let mut session =
-                Session::population(&device, problem.clone(), Sets::Pool(&pool), &members, Memory::Slots(2))
-                    .await
-                    .unwrap();
+            let mut session = Session::population(
+                &device,
+                problem.clone(),
+                Sets::Pool(&pool),
+                &members,
+                Memory::Slots(2),
+                &Compiled::default(),
+            )
+            .await
+            .unwrap();
             let shared = session.estimate(&lambda, &along, &mut Unattended).await.unwrap();
             let mut sum: Option<Estimate> = None;
             for (fold, member) in folds.iter().zip(&members) {
@@ -298,7 +306,10 @@ fn the_last_steps_alone_are_differentiated_for_all_members() {
         block_on(async {
             let members: Vec<Member> = all.iter().map(|(data, _)| Member::from(data)).collect();
             let sets = Sets::from(&all[0].0);
-            let mut session = Session::population(&device, problem.clone(), sets, &members, truncated).await.unwrap();
+            let mut session =
+                Session::population(&device, problem.clone(), sets, &members, truncated, &Compiled::default())
+                    .await
+                    .unwrap();
             let first = problem.steps - truncated.last;
             let along =
                 Directions::new(&problem).each(first * problem.model.parameter_layers()..problem.layout().len());
@@ -326,7 +337,8 @@ fn any_inner_problem_makes_a_population() {
         let lambda: Vec<Vec<f64>> = (0..3).map(|k| (0..6).map(|i| 0.1 * f64::from(k + i) - 2.0).collect()).collect();
         block_on(async {
             let reverse = Reverse { memory: Memory::StoreAll };
-            let mut session = Session::open_members(&device, problem.clone(), 3, reverse).await.unwrap();
+            let mut session =
+                Session::open_with(&device, problem.clone(), 3, reverse, &Compiled::default()).await.unwrap();
             Quadratic::fill(&mut session).unwrap();
             let along = Directions::arrays(&problem);
             let all = session.estimate_each(&lambda.concat(), &[&along; 3], &mut Unattended).await.unwrap();
@@ -349,7 +361,7 @@ fn what_makes_no_population_is_refused_in_words() {
     let sets = Sets::from(&data);
     let member = Member::from(&data);
     let refused = |problem: &Problem, sets: Sets, members: &[Member], method: Box<dyn Method>| {
-        let made = block_on(Session::population(&device, problem.clone(), sets, members, method));
+        let made = block_on(Session::population(&device, problem.clone(), sets, members, method, &Compiled::default()));
         made.err().expect("a population that should not be").to_string()
     };
     let reverse = || Box::<dyn Method>::from(Memory::Slots(2));
@@ -369,7 +381,9 @@ fn what_makes_no_population_is_refused_in_words() {
     assert!(error.contains("exclude each other"), "{error}");
     block_on(async {
         let mut session =
-            Session::population(&device, problem.clone(), sets, &[member; 2], Memory::Slots(2)).await.unwrap();
+            Session::population(&device, problem.clone(), sets, &[member; 2], Memory::Slots(2), &Compiled::default())
+                .await
+                .unwrap();
         let along = Directions::arrays(&problem);
         let error = session.estimate_each(&lambda, &[&along; 2], &mut Unattended).await.unwrap_err();
         assert!(matches!(error, SolveError::Length { wanted, .. } if wanted == 2 * lambda.len()), "{error}");

@@ -3,6 +3,7 @@
 //! A [`Device`] is an engine that many use; a [`Rig`] is what one of them has there, by name. Nothing here knows what is
 //! trained, or does arithmetic.
 
+mod compiled;
 mod device;
 mod function;
 mod monitor;
@@ -11,6 +12,7 @@ mod recording;
 
 use std::collections::HashMap;
 
+pub use compiled::Compiled;
 pub use device::Device;
 pub use function::{Array, Function};
 pub(crate) use monitor::Quiet;
@@ -82,16 +84,17 @@ pub struct Rig {
     programs: HashMap<&'static str, Loaded>,
     bindings: HashMap<(&'static str, Vec<BufferId>), Bound>,
     pacers: HashMap<&'static str, Pacer>,
+    compiled: Compiled,
 }
 
 impl Rig {
     /// Nothing yet.
     pub fn new(device: &Device) -> Self {
-        Self::of_members(device, 1)
+        Self::with(device, 1, Compiled::default())
     }
 
-    /// Nothing yet, for so many members of a population.
-    pub fn of_members(device: &Device, members: usize) -> Self {
+    /// Nothing yet, for so many members of a population; what it compiles itself is kept among these programs.
+    pub fn with(device: &Device, members: usize, compiled: Compiled) -> Self {
         Rig {
             device: device.clone(),
             members,
@@ -99,6 +102,7 @@ impl Rig {
             programs: HashMap::new(),
             bindings: HashMap::new(),
             pacers: HashMap::new(),
+            compiled,
         }
     }
 
@@ -221,7 +225,8 @@ impl Rig {
         }
         let function = function();
         debug_assert_eq!(function.name, name);
-        self.load(&function, &function.compile()?).await
+        let program = self.compiled.program(&function)?;
+        self.load(&function, &program).await
     }
 
     /// Whether there is a program of that name.

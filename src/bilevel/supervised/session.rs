@@ -10,7 +10,7 @@ use crate::bilevel::{Directions, Estimate, Method, Session, SolveError};
 use crate::data::{Examples, Targets};
 use crate::engine::Values;
 use crate::ir::numel;
-use crate::rig::{Device, Monitor, Progress, Quiet};
+use crate::rig::{Compiled, Device, Monitor, Progress, Quiet};
 
 impl Session<Problem> {
     /// Compiles the programs of a problem and a method, plans memory, and puts the data on the device.
@@ -21,7 +21,18 @@ impl Session<Problem> {
         data: &SessionData,
         method: impl Into<Box<dyn Method>>,
     ) -> Result<Session, SolveError> {
-        Self::population(device, problem, data.into(), &[data.into()], method).await
+        Self::with(device, problem, data, method, &Compiled::default()).await
+    }
+
+    /// The same with programs that are kept: opened on one device after another, a problem is compiled once.
+    pub async fn with(
+        device: &Device,
+        problem: Problem,
+        data: &SessionData,
+        method: impl Into<Box<dyn Method>>,
+        compiled: &Compiled,
+    ) -> Result<Session, SolveError> {
+        Self::population(device, problem, data.into(), &[data.into()], method, compiled).await
     }
 
     /// The same for a population on these sets, of which each member may have its own rows.
@@ -31,12 +42,13 @@ impl Session<Problem> {
         sets: Sets<'_>,
         members: &[Member<'_>],
         method: impl Into<Box<dyn Method>>,
+        compiled: &Compiled,
     ) -> Result<Session, SolveError> {
         let problem = Problem { validation: sets.validation(members.first()), ..problem };
         problem.check()?;
         sets.check(&problem)?;
         members.iter().try_for_each(|member| member.check(&problem))?;
-        let mut session = Session::open_members(device, problem, members.len(), method).await?;
+        let mut session = Session::open_with(device, problem, members.len(), method, compiled).await?;
         let problem = session.problem().clone();
         sets.fill(&problem, &mut session)?;
         members.iter().enumerate().try_for_each(|(at, member)| member.fill(at, &problem, &mut session))?;

@@ -8,7 +8,7 @@ use super::setup::{self, Setup};
 use super::training::gradients;
 use super::{Case, CaseError, RunError};
 use crate::bilevel::{Directions, Estimate, Member, Memory, Problem, Reverse, Rows, Session, Sets, Unattended};
-use crate::rig::Device;
+use crate::rig::{Compiled, Device};
 
 type Outputs = BTreeMap<String, Vec<f64>>;
 
@@ -40,7 +40,8 @@ pub(super) async fn run(case: &Case, device: &Device, memory: Memory) -> Result<
         .collect();
     let lambda: Vec<f64> = setups.iter().flat_map(|setup| setup.lambda.iter().copied()).collect();
 
-    let mut session = Session::population(device, problem, sets, &members, Reverse { memory }).await?;
+    let mut session =
+        Session::population(device, problem, sets, &members, Reverse { memory }, &Compiled::default()).await?;
     let along = Directions::arrays(session.problem());
     let estimates = session.estimate_each(&lambda, &vec![&along; count], &mut Unattended).await?;
     let mut outputs = Outputs::new();
