@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::rc::Rc;
 
 use pollster::block_on;
 use stackelberg::bilevel::hyperparameters::Kind;
@@ -19,6 +20,7 @@ use stackelberg::experiment::check::{
 };
 use stackelberg::experiment::config::TuneConfig;
 use stackelberg::experiment::error::TuneError;
+use stackelberg::experiment::prepared::Prepared;
 use stackelberg::experiment::setup;
 use stackelberg::ir::{DType, Graph, NodeId};
 use stackelberg::reference::ReferenceEngine;
@@ -159,8 +161,12 @@ fn small() -> TuneConfig {
     TuneConfig { hyperparameters: vec![Kind::Lr, Kind::Momentum, Kind::L2], ..config() }
 }
 
+fn prepared(config: &TuneConfig) -> Rc<Prepared> {
+    Rc::new(Prepared::new(config, &source()).unwrap())
+}
+
 fn subject(config: &TuneConfig) -> Subject {
-    Subject::new(config, &source(), None, Along::GROUPS, false).unwrap()
+    Subject::new(prepared(config), None, Along::GROUPS, false).unwrap()
 }
 
 fn check(config: &TuneConfig, exact: &Device, device: Option<&Device>) -> GradientCheck {
@@ -216,7 +222,7 @@ fn the_sizes_follow_from_the_settings() {
     assert_eq!(subject(&large).sizes(), [EXACT, whole]);
     let little = Size { steps: 6, batch: 4, validation_windows: 16 };
     assert_eq!(subject(&config()).sizes(), [little; 2]);
-    let in_full = Subject::new(&large, &source(), None, Along::GROUPS, true).unwrap();
+    let in_full = Subject::new(prepared(&large), None, Along::GROUPS, true).unwrap();
     assert_eq!(in_full.sizes(), [whole; 2]);
 }
 

@@ -1,6 +1,7 @@
 //! What a session will run and hold, known before there is a device.
 
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 use super::checkpoint::Plan;
 use super::contract;
@@ -10,14 +11,14 @@ use super::programs::{self, BAD_STEP, OUTER_LAMBDA};
 use super::{Method, Problem, SolveError};
 use crate::compile::Program;
 use crate::ir::DType;
-use crate::rig::{Array, Device, Function, Rig};
+use crate::rig::{Array, Compiled, Device, Function, Rig};
 
 /// The functions and programs of a problem with a method, and the memory its sweeps take.
 pub struct Blueprint {
     /// The step, what the method adds, and one chunk of the outer loss with its gradient.
     pub functions: Vec<Function>,
     /// The functions compiled, in the same order.
-    pub programs: Vec<Program>,
+    pub programs: Vec<Rc<Program>>,
     /// Every array but the training states.
     pub arrays: Vec<Array>,
     /// Bytes of the scratch memory that the programs share.
@@ -37,13 +38,18 @@ impl Blueprint {
 
     /// The same for any inner problem and a method that is still to be used.
     pub fn of(inner: &dyn Inner, method: &dyn Method) -> Result<Self, SolveError> {
+        Self::with(inner, method, &Compiled::default())
+    }
+
+    /// The same with programs that are kept: those that are there already are not compiled again.
+    pub fn with(inner: &dyn Inner, method: &dyn Method, compiled: &Compiled) -> Result<Self, SolveError> {
         inner.check()?;
         contract::check_inner(inner)?;
         let mut functions = vec![programs::step(inner)];
         functions.extend(method.functions(inner));
         functions.push(programs::outer_gradient(inner));
         functions.push(programs::begin(inner));
-        let programs: Vec<Program> = functions.iter().map(Function::compile).collect::<Result<_, _>>()?;
+        let programs: Vec<Rc<Program>> = functions.iter().map(|f| compiled.program(f)).collect::<Result<_, _>>()?;
         let mut arrays = arrays(inner, &functions);
         arrays.extend(method.arrays(inner));
         contract::check_names(&arrays, &functions)?;
@@ -62,8 +68,8 @@ impl Blueprint {
     }
 
     /// Loads the programs and makes the arrays.
-    pub(super) async fn rig(&self, device: &Device) -> Result<Rig, SolveError> {
-        let mut rig = Rig::new(device);
+    pub(super) async fn rig(&self, device: &Device, compiled: &Compiled) -> Result<Rig, SolveError> {
+        let mut rig = Rig::with(device, compiled.clone());
         for (function, program) in self.functions.iter().zip(&self.programs) {
             rig.load(function, program).await?;
         }
@@ -111,7 +117,7 @@ fn fixed(arrays: &[Array], scratch: u64) -> u64 {
 }
 
 /// Scratch bytes of programs that share their slots.
-fn shared_scratch_bytes(programs: &[Program]) -> u64 {
+fn shared_scratch_bytes(programs: &[Rc<Program>]) -> u64 {
     let slots = programs.iter().map(|p| p.scratch.len()).max().unwrap_or(0);
     let largest = |slot: usize| programs.iter().filter_map(|p| p.scratch.get(slot)).max().copied().unwrap_or(0);
     (0..slots).map(|slot| largest(slot) as u64).sum()

@@ -8,7 +8,7 @@ use super::inner::{Inner, Through};
 use super::snapshot::Snapshot;
 use super::{Directions, Estimate, Method, Problem, Refusal, SolveError, Trajectory};
 use crate::engine::Values;
-use crate::rig::{Device, Monitor};
+use crate::rig::{Compiled, Device, Monitor};
 
 /// An inner problem ready to train. Several may be on one device and take turns; dropping one gives back all that it
 /// has there.
@@ -24,10 +24,20 @@ impl<P: Inner + 'static> Session<P> {
     /// problem's own are then to be [filled](Session::fill), and with them `given`, the weights that it begins with.
     /// A [`Memory`](super::Memory) alone stands for reverse mode.
     pub async fn open(device: &Device, inner: P, method: impl Into<Box<dyn Method>>) -> Result<Session<P>, SolveError> {
+        Self::open_with(device, inner, method, &Compiled::default()).await
+    }
+
+    /// The same with programs that are kept, on whatever device.
+    pub async fn open_with(
+        device: &Device,
+        inner: P,
+        method: impl Into<Box<dyn Method>>,
+        compiled: &Compiled,
+    ) -> Result<Session<P>, SolveError> {
         let (inner, method) = (Rc::new(inner), method.into());
-        let blueprint = Blueprint::of(&*inner, &*method)?;
+        let blueprint = Blueprint::with(&*inner, &*method, compiled)?;
         let predicted_bytes = blueprint.bytes();
-        let trajectory = Trajectory::new(inner.clone(), blueprint.rig(device).await?, blueprint.checkpoints)?;
+        let trajectory = Trajectory::new(inner.clone(), blueprint.rig(device, compiled).await?, blueprint.checkpoints)?;
         Ok(Session { trajectory, inner, method, predicted_bytes })
     }
 

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use pollster::block_on;
 use serde::Serialize;
 use stackelberg::bilevel::Unattended;
-use stackelberg::data::{Sizes, Split};
 use stackelberg::engine::{mebibytes, several};
 use stackelberg::experiment::advise::{Advice, Ways};
 use stackelberg::experiment::config::Bytes;
+use stackelberg::experiment::prepared::Prepared;
 use stackelberg::experiment::record::DeviceRecord;
 
 use super::device::{self, duration};
@@ -40,10 +40,9 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     config.check()?;
     let config = device::within_memory(config);
     let source = start::load(&config.data)?;
-    let outputs = config.task.outputs(&source);
-    let sizes = Sizes { outputs, ..Split::by_people(&source, &config.split)?.sizes() };
-    let ways = block_on(Ways::of(&config, &sizes, &mut Unattended))?;
-    let (engine, pace) = device::choose(&config, &source)?;
+    let run = Prepared::new(&config, &source)?;
+    let ways = block_on(Ways::of(&config, &run.data.split.sizes(), &run.compiled, &mut Unattended))?;
+    let (engine, pace) = device::choose(&run)?;
     let advice = ways.advice(&pace);
     super::print(&if args.json { json(&advice, &(&engine.info()).into()) } else { table(&advice, config.outer) })?;
     Ok(ExitCode::SUCCESS)

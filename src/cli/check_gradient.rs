@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::future::ready;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -16,7 +17,7 @@ use stackelberg::experiment::check::{
     Subject, Verdict,
 };
 use stackelberg::experiment::config::Differentiation;
-use stackelberg::experiment::predict;
+use stackelberg::experiment::prepared::Prepared;
 use stackelberg::experiment::record::DeviceRecord;
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::Device;
@@ -78,11 +79,12 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     }
     let source = start::load(&config.data)?;
     let in_full = config.device == device::REFERENCE;
-    let subject = Subject::new(&config, &source, point, Along::EACH, in_full)?;
+    let run = Rc::new(Prepared::new(&config, &source)?);
+    let subject = Subject::new(run.clone(), point, Along::EACH, in_full)?;
     let begin = Instant::now();
     let exact = Device::new(ReferenceEngine::new());
-    let pace_in_f64 = block_on(predict::measure(&exact, &subject.exact_config(&config), &source, device::MEASURING))?;
-    let chosen = if in_full { None } else { Some(device::choose(&config, &source)?) };
+    let pace_in_f64 = block_on(subject.exact().measure(&exact, device::MEASURING))?;
+    let chosen = if in_full { None } else { Some(device::choose(&run)?) };
     let pace = chosen.as_ref().map_or(pace_in_f64, |(_, pace)| *pace);
     let seconds = subject.seconds(&pace_in_f64, &pace);
     // What has been prepared to be measured is prepared again for each of the modes.

@@ -3,11 +3,10 @@
 use pollster::block_on;
 use stackelberg::bilevel::Pace;
 use stackelberg::cpu::CpuEngine;
-use stackelberg::data::Dataset;
 use stackelberg::engine::{EngineError, EngineInfo, mebibytes};
 use stackelberg::experiment::config::{Bytes, TuneConfig};
 use stackelberg::experiment::error::TuneError;
-use stackelberg::experiment::predict;
+use stackelberg::experiment::prepared::Prepared;
 use stackelberg::gpu::{GpuEngine, adapters};
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::Device;
@@ -56,20 +55,19 @@ fn no_device(choice: &str, reason: String) -> CliError {
 }
 
 /// The engine for a run (see [`choose`]); another line on standard error says how long it will take.
-pub fn open_for(config: &TuneConfig, data: &Dataset) -> Result<Device, CliError> {
-    if config.device == REFERENCE {
+pub fn open_for(run: &Prepared) -> Result<Device, CliError> {
+    if run.config.device == REFERENCE {
         return open(REFERENCE);
     }
-    let (engine, pace) = choose(config, data)?;
-    let seconds = predict::of_run(&pace, config, data)?;
-    super::note(format_args!("Expected: about {} in all", duration(seconds)));
+    let (engine, pace) = choose(run)?;
+    super::note(format_args!("Expected: about {} in all", duration(run.seconds(&pace)?)));
     Ok(engine)
 }
 
 /// The engine that the settings of a run name, or the faster of GPU and processor, with its measured
 /// pace. A line on standard error says which it is and why.
-pub fn choose(config: &TuneConfig, data: &Dataset) -> Result<(Device, Pace), CliError> {
-    choose_by(&config.device, &mut |engine| block_on(predict::measure(engine, config, data, MEASURING)))
+pub fn choose(run: &Prepared) -> Result<(Device, Pace), CliError> {
+    choose_by(&run.config.device, &mut |engine| block_on(run.measure(engine, MEASURING)))
 }
 
 /// The same for whatever can be timed on an engine.

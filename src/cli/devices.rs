@@ -9,7 +9,7 @@ use stackelberg::cpu::CpuEngine;
 use stackelberg::data::har::builtin;
 use stackelberg::engine::{EngineError, EngineInfo};
 use stackelberg::experiment::config::{Bytes, TuneConfig};
-use stackelberg::experiment::predict;
+use stackelberg::experiment::prepared::Prepared;
 use stackelberg::gpu::{GpuEngine, adapters};
 use stackelberg::rig::Device;
 
@@ -34,10 +34,10 @@ struct Row {
 }
 
 pub fn run(_: &Args) -> Result<ExitCode, CliError> {
-    let data = builtin::subset()?;
+    let run = Prepared::new(&TuneConfig::default(), &builtin::subset()?)?;
     let measure = |choice: String, engine: Result<Device, EngineError>, info: EngineInfo| {
         let pace = engine.map_err(|error| error.to_string()).and_then(|engine| {
-            let pace = block_on(predict::measure(&engine, &TuneConfig::default(), &data, MEASURING));
+            let pace = block_on(run.measure(&engine, MEASURING));
             pace.map_err(|error| error.to_string())
         });
         Row { choice, info, pace }

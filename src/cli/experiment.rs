@@ -15,9 +15,11 @@ use stackelberg::data::DataError;
 use stackelberg::engine::{EngineError, LocalFuture, several};
 use stackelberg::experiment::config::words;
 use stackelberg::experiment::error::TuneError;
-use stackelberg::experiment::record::DeviceRecord;
+use stackelberg::experiment::library::Library;
+use stackelberg::experiment::record::{DeviceRecord, Ending, Named};
 use stackelberg::experiment::study::summary::Summary;
-use stackelberg::experiment::study::{self, Budget, Labels, Library, Outcome, STUDIES, Study, Trial};
+use stackelberg::experiment::study::{self, Budget, Labels, Outcome, STUDIES, Study, Trial};
+use stackelberg::experiment::trainable::Job;
 use stackelberg::experiment::tune::{Event, Observed, Observer};
 use stackelberg::rig::Device;
 
@@ -121,8 +123,9 @@ fn list(args: &Args, library: &Library) -> Result<ExitCode, CliError> {
     super::print(&text)?;
     super::note("\nTiming training steps for how long each study takes here; Ctrl-C ends it");
     let first = (STUDIES[0].trials)(Budget::Quick).remove(0);
-    let (device, pace) = engine(&args.device, &first, library)?;
-    let mut paces = BTreeMap::from([(first.work.problem(), pace)]);
+    let first = first.job(library)?;
+    let (device, pace) = engine(&args.device, &*first)?;
+    let mut paces = BTreeMap::from([(first.problem(), pace)]);
     let width = STUDIES.iter().map(|study| study.name.len()).max().unwrap_or(0);
     // Quick ones are known quickly.
     for &budget in Budget::value_variants() {
@@ -154,27 +157,27 @@ fn seconds(
     // Those that differ in nothing but their seed take the same time.
     let mut known: BTreeMap<Labels, f64> = BTreeMap::new();
     let mut sum = 0.0;
-    for Trial { labels, work } in trials {
-        let mut labels = labels.clone();
+    for trial in trials {
+        let mut labels = trial.labels.clone();
         labels.remove("seed");
         sum += match known.entry(labels) {
             Entry::Occupied(same) => *same.get(),
             Entry::Vacant(other) => {
-                work.load(library)?;
-                let pace = match paces.entry(work.problem()) {
+                let job = trial.job(library)?;
+                let pace = match paces.entry(job.problem()) {
                     Entry::Occupied(known) => *known.get(),
-                    Entry::Vacant(place) => *place.insert(block_on(work.measure(device, library, MEASURING))?),
+                    Entry::Vacant(place) => *place.insert(block_on(job.measure(device, MEASURING))?),
                 };
-                *other.insert(work.seconds(&pace, library)?)
+                *other.insert(job.seconds(&pace)?)
             }
         };
     }
     Ok(sum)
 }
 
-/// The engine of this choice for trials like this one.
-fn engine(choice: &str, trial: &Trial, library: &Library) -> Result<(Device, Pace), CliError> {
-    device::choose_by(choice, &mut |device| block_on(trial.work.measure(device, library, MEASURING)))
+/// The engine of this choice for jobs like this one.
+fn engine(choice: &str, job: &dyn Job) -> Result<(Device, Pace), CliError> {
+    device::choose_by(choice, &mut |device| block_on(job.measure(device, MEASURING)))
 }
 
 /// A study under way.
@@ -220,8 +223,7 @@ impl Runner {
         super::note(format_args!("{}: {} of {all} trials to do. {}", self.study.name, left.len(), self.study.question));
         let mut failed = 0;
         if let Some(first) = left.first() {
-            first.work.load(library)?;
-            let (on, _) = engine(device, first, library)?;
+            let (on, _) = engine(device, &*first.job(library)?)?;
             let begun = Instant::now();
             for (at, trial) in left.iter().enumerate() {
                 let (place, id) = (all - left.len() + at + 1, trial.id());
@@ -278,9 +280,11 @@ impl Runner {
     ) -> Result<Option<Outcome>, TuneError> {
         let begun = Instant::now();
         let mut watch = Watch { stop: stop.clone() };
-        let mut metrics = match block_on(trial.work.run(device, library, &mut watch)) {
-            Ok(metrics) => metrics,
-            Err(TuneError::Solve(SolveError::Stopped)) => return Ok(None),
+        let job = trial.job(library)?;
+        let mut metrics = match block_on(outcome(&*job, device, &mut watch)) {
+            Ok(Some(metrics)) => metrics,
+            Ok(None) => return Ok(None),
+            Err(error) if error.is_stop() => return Ok(None),
             Err(error) => return Err(error),
         };
         metrics.retain(|_, value| value.is_finite());
@@ -292,6 +296,15 @@ impl Runner {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             device: DeviceRecord::from(&device.info()),
         }))
+    }
+}
+
+/// What a job comes to on a device; nothing if it was stopped.
+async fn outcome(job: &dyn Job, device: &Device, watch: &mut Watch) -> Result<Option<Named>, TuneError> {
+    let mut training = job.open(device).await?;
+    match training.advance(u64::MAX, watch).await?.ending {
+        Ending::Stopped => Ok(None),
+        _ => Ok(Some(training.score(watch).await?)),
     }
 }
 
@@ -315,39 +328,8 @@ impl Observer for Watch {
 mod tests {
     use super::super::journal::JournalError;
     use super::*;
-    use async_trait::async_trait;
-    use stackelberg::experiment::record::Named;
-    use stackelberg::experiment::study::Work;
+    use serde_json::json;
     use std::fs;
-    use std::rc::Rc;
-
-    struct Fails(bool);
-
-    #[async_trait(?Send)]
-    impl Work for Fails {
-        fn load(&self, _: &Library) -> Result<(), TuneError> {
-            Ok(())
-        }
-
-        fn problem(&self) -> String {
-            String::new()
-        }
-
-        async fn measure(&self, _: &Device, _: &Library, _: f64) -> Result<Pace, TuneError> {
-            Ok(Pace { step: 1.0, adjoint: 1.0, outer: 1.0, evaluation: 1.0 })
-        }
-
-        fn seconds(&self, _: &Pace, _: &Library) -> Result<f64, TuneError> {
-            Ok(1.0)
-        }
-
-        async fn run(&self, _: &Device, _: &Library, _: &mut dyn Observer) -> Result<Named, TuneError> {
-            match self.0 {
-                true => Err(TuneError::Resume("a reason".to_owned())),
-                false => Ok([("test_loss".to_owned(), 1.0), ("auc".to_owned(), f64::NAN)].into()),
-            }
-        }
-    }
 
     static STUDY: Study = Study {
         name: "some",
@@ -355,11 +337,16 @@ mod tests {
         source: "",
         data: "",
         trials: |_| {
-            let trial = |seed: usize| Trial {
+            // The second has no room, the third diverges.
+            let trial = |(seed, budget, rate): (u32, &str, f64)| Trial {
                 labels: [("seed".to_owned(), seed.to_string())].into(),
-                work: Rc::new(Fails(seed == 1)),
+                trainable: "train".to_owned(),
+                settings: json!({
+                    "data": "subset", "steps": 2, "batch": 4, "validation_windows": 8, "seed": seed,
+                    "memory_budget": budget, "learning_rate": rate,
+                }),
             };
-            (0..3).map(trial).collect()
+            [(0, "1GiB", 0.01), (1, "1kB", 0.01), (2, "1GiB", 1e30)].map(trial).into()
         },
         along: "seed",
         apart: &[],
@@ -375,20 +362,20 @@ mod tests {
             budget: Budget::Quick,
             out: root.path().join("out"),
             shard: None,
-            device: device::REFERENCE.to_owned(),
+            device: device::CPU.to_owned(),
             place,
         };
         let library = Library::new(root.path().to_owned());
         for left in [3, 1] {
             let runner = Runner::open(&args, &STUDY).unwrap();
             assert_eq!(runner.left().len(), left);
-            let ended = runner.finish(device::REFERENCE, &library, &Interrupt::default()).unwrap();
+            let ended = runner.finish(device::CPU, &library, &Interrupt::default()).unwrap();
             assert!(matches!(ended, Ended::Incomplete));
         }
         // What is not finite has no place in a file, and is not there when it is read.
         let journal = Journal::read(root.path().join("out/some-quick.jsonl"), None, &STUDY).unwrap();
         let done: Vec<(&str, usize)> = journal.outcomes.iter().map(|o| (&*o.labels["seed"], o.metrics.len())).collect();
-        assert_eq!(done, [("0", 1), ("2", 1)]);
+        assert_eq!(done, [("0", 5), ("2", 0)]);
     }
 
     #[test]

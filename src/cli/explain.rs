@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use stackelberg::bilevel::Blueprint;
-use stackelberg::experiment::setup::blueprint;
+use stackelberg::experiment::prepared::Prepared;
 
 use super::settings::{Base, Settings};
 use super::{CliError, device, start};
@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     config.check()?;
     let config = device::within_memory(config);
     let source = start::load(&config.data)?;
-    super::print(&text(&blueprint(&config, &source)?, args.part))?;
+    super::print(&text(Prepared::new(&config, &source)?.blueprint()?, args.part))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -7,8 +7,8 @@ use stackelberg::bilevel::hyperparameters::Hyperparameters;
 use stackelberg::data::Dataset;
 use stackelberg::experiment::archive;
 use stackelberg::experiment::config::{ConfigError, DataSource, TuneConfig};
+use stackelberg::experiment::library;
 use stackelberg::experiment::record::{DeviceRecord, OuterRecord};
-use stackelberg::experiment::study::library;
 use stackelberg::experiment::tune::TunerState;
 
 use super::CliError;

@@ -3,17 +3,18 @@
 use std::future::ready;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use pollster::block_on;
 use stackelberg::bilevel::{Flow, SolveError};
-use stackelberg::data::Dataset;
 use stackelberg::engine::{LocalFuture, several};
 use stackelberg::experiment::archive;
 use stackelberg::experiment::config::TuneConfig;
 use stackelberg::experiment::error::TuneError;
 use stackelberg::experiment::model_file::Exported;
+use stackelberg::experiment::prepared::Prepared;
 use stackelberg::experiment::record::{DataRecord, DeviceRecord, Ending, OuterRecord, RunResult};
-use stackelberg::experiment::setup::blueprint;
+use stackelberg::experiment::training::{Report, Training};
 use stackelberg::experiment::tune::{Event, Observed, Observer, Tuner, TunerState};
 use stackelberg::rig::Device;
 
@@ -74,24 +75,25 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     start.config = device::within_memory(start.config);
     let source = load(&start.config.data)?;
     // Settings that do not fit the data leave no directory behind and wake no device.
-    blueprint(&start.config, &source)?;
+    let run = Prepared::new(&start.config, &source)?;
+    run.blueprint()?;
     if start.config.task.classifies() {
         start.config.split.remarks(&source)?.iter().for_each(super::note);
     }
     if let Some(path) = &args.out {
         start.directory = Some(RunDir::create(path)?);
     }
-    let device = device::open_for(&start.config, &source)?;
-    drive(start, &source, &device, Interrupt::listen())
+    let device = device::open_for(&run)?;
+    drive(start, run, &device, Interrupt::listen())
 }
 
 /// Runs to the end, or until a signal comes.
-fn drive(mut start: Start, source: &Dataset, on: &Device, interrupt: Interrupt) -> Result<ExitCode, CliError> {
-    let fingerprint = format!("{:016x}", source.fingerprint());
+fn drive(start: Start, mut run: Prepared, on: &Device, interrupt: Interrupt) -> Result<ExitCode, CliError> {
+    let fingerprint = run.data.fingerprint.clone();
     if let (Some(saved), Some(directory)) = (&start.saved, &start.directory)
         && saved.fingerprint != fingerprint
     {
-        let data = start.config.data.to_string();
+        let data = run.config.data.to_string();
         return Err(RunDirError::OtherData { directory: directory.path().to_owned(), data }.into());
     }
     let device = DeviceRecord::from(&on.info());
@@ -100,32 +102,32 @@ fn drive(mut start: Start, source: &Dataset, on: &Device, interrupt: Interrupt) 
         let driver = &saved.device.driver;
         super::note(format_args!("Note: the run was begun on {before} ({driver}); on another device its bits differ"));
     }
-    if start.config.device == device::AUTO {
-        start.config.device = if device.engine == CPU { device.engine.clone() } else { device.adapter.clone() };
+    if run.config.device == device::AUTO {
+        run.config.device = if device.engine == CPU { device.engine.clone() } else { device.adapter.clone() };
     }
-    let Start { config, directory, saved, records } = start;
+    let (run, Start { directory, saved, records, .. }) = (Rc::new(run), start);
     let state = saved.map(|saved| saved.tuner);
     let done = records.len() as u32;
-    let mut tuner = block_on(Tuner::new(on, &config, source, state))?;
+    let mut tuner = block_on(Tuner::new(on, run.clone(), state))?;
     interrupt.watch();
-    let DataRecord { name, training_windows, validation_windows, test_windows, .. } = tuner.data();
+    let DataRecord { name, training_windows, validation_windows, test_windows, .. } = run.record();
     super::note(format_args!(
         "Data: {name}; {training_windows} training, {validation_windows} validation, {test_windows} test windows"
     ));
     if let Some(directory) = &directory {
-        directory.write(run_dir::SETTINGS, settings_file(&config, &device).as_bytes())?;
+        directory.write(run_dir::SETTINGS, settings_file(&run.config, &device).as_bytes())?;
     }
     let mut watch = Watch {
-        progress: Progress::new(config.outer, done),
+        progress: Progress::new(run.config.outer, done),
         interrupt: interrupt.clone(),
         header: Saved {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            configuration: config.clone(),
+            configuration: run.config.clone(),
             device,
             fingerprint,
             tuner: (),
         },
-        model: Exported::new(tuner.session().problem(), tuner.about(), tuner.scale()),
+        model: Exported::new(&run),
         directory,
         records,
         saved: done,
@@ -152,7 +154,7 @@ fn drive(mut start: Start, source: &Dataset, on: &Device, interrupt: Interrupt) 
 
 /// All outer iterations and the evaluation; `None` if that was interrupted too.
 fn finish(tuner: &mut Tuner, watch: &mut Watch) -> Result<Option<RunResult>, TuneError> {
-    let ending = block_on(tuner.run(watch))?;
+    let Report { ending, .. } = block_on(tuner.advance(u64::MAX, watch))?;
     if ending == Ending::Stopped {
         watch.progress.say(match tuner.best_network() {
             Some(_) => "Stopping: scoring the best settings so far (Ctrl-C again skips it)",
@@ -292,6 +294,7 @@ mod tests {
     use super::*;
     use clap::Parser;
     use stackelberg::compile::Program;
+    use stackelberg::data::Dataset;
     use stackelberg::data::har::{self, builtin};
     use stackelberg::engine::{
         BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, Holdings, ProgramId,
@@ -391,7 +394,8 @@ mod tests {
         if let Some(path) = &args.out {
             start.directory = Some(RunDir::create(path)?);
         }
-        drive(start, &source(), device, Interrupt::default())
+        let run = Prepared::new(&start.config, &source())?;
+        drive(start, run, device, Interrupt::default())
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::bilevel::{
 };
 use crate::data::Sizes;
 use crate::engine::{mebibytes, several};
+use crate::rig::Compiled;
 
 /// One way to a hypergradient.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -86,19 +87,23 @@ struct Way {
 
 impl Ways {
     /// Those of a run on data of these sizes, whatever method it names. Refuses a run for which
-    /// there is none. The programs of each are compiled, which takes a good part of a second in all; the host is given
-    /// its turn between them.
-    pub async fn of(config: &TuneConfig, sizes: &Sizes, host: &mut dyn Monitor) -> Result<Self, TuneError> {
+    /// there is none. Of the programs of each, those that are not there yet are compiled, which may take a good part of a
+    /// second in all; the host is given its turn between them.
+    pub async fn of(
+        config: &TuneConfig,
+        sizes: &Sizes,
+        compiled: &Compiled,
+        host: &mut dyn Monitor,
+    ) -> Result<Self, TuneError> {
         config.check()?;
         config.check_batch(sizes.train)?;
         let problem = problem(config, sizes)?;
         let along = start_values(config, &problem).directions(&problem);
-        let validation = sizes.validation.min(config.validation_windows as usize);
-        let budget = config.memory_budget.0;
-        let ways = Task { problem: &problem, along: &along, validation, budget }.ways(host).await?;
+        let (validation, budget) = (problem.validation, config.memory_budget.0);
+        let ways = Task { problem: &problem, along: &along, compiled, budget }.ways(host).await?;
         if ways.iter().all(|way| way.choice.impossible.is_some()) {
             // Says what the least is that would do.
-            Blueprint::new(&problem, validation, Memory::Budget(budget))?;
+            Blueprint::with(&problem, &Reverse { memory: Memory::Budget(budget) }, compiled)?;
             unreachable!("reverse mode within a budget is possible wherever it has a plan");
         }
         Ok(Ways {
@@ -136,7 +141,7 @@ impl Ways {
 struct Task<'a> {
     problem: &'a Problem,
     along: &'a Directions,
-    validation: usize,
+    compiled: &'a Compiled,
     budget: u64,
 }
 
@@ -150,7 +155,7 @@ impl Task<'_> {
         method: impl Into<Box<dyn Method>>,
         remark: &str,
     ) -> Result<Way, SolveError> {
-        let (method, problem) = (method.into(), Problem { steps, validation: self.validation, ..self.problem.clone() });
+        let (method, problem) = (method.into(), Problem { steps, ..self.problem.clone() });
         let mut choice = Choice {
             name: name.to_owned(),
             setting: setting.map(|setting| setting.to_string()),
@@ -160,7 +165,7 @@ impl Task<'_> {
             impossible: method.refusal(self.problem, self.along).map(|refusal| refusal.to_string()),
             remark: remark.to_owned(),
         };
-        let blueprint = match Blueprint::of(&problem, &*method) {
+        let blueprint = match Blueprint::with(&problem, &*method, self.compiled) {
             Ok(blueprint) => blueprint,
             Err(error @ SolveError::Budget { .. }) => {
                 choice.impossible = Some(error.to_string());
@@ -267,7 +272,8 @@ mod tests {
     const PACE: Pace = Pace { step: 0.001, adjoint: 0.0026, outer: 0.002, evaluation: 0.001 };
 
     fn ways(config: &TuneConfig) -> Result<Ways, TuneError> {
-        pollster::block_on(Ways::of(config, &Sizes { validation: 200, ..with_training(500) }, &mut Unattended))
+        let sizes = Sizes { validation: 200, ..with_training(500) };
+        pollster::block_on(Ways::of(config, &sizes, &Compiled::default(), &mut Unattended))
     }
 
     fn advice(change: impl FnOnce(&mut TuneConfig)) -> Advice {

@@ -23,3 +23,10 @@ pub enum TuneError {
     #[error("the run cannot be resumed: {0}")]
     Resume(String),
 }
+
+impl TuneError {
+    /// Whether it is only that whoever watches wanted to stop.
+    pub fn is_stop(&self) -> bool {
+        matches!(self, TuneError::Solve(SolveError::Stopped))
+    }
+}

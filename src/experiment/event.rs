@@ -1,8 +1,9 @@
 //! What happens during a run, for those who watch it.
 
+use super::error::TuneError;
 use super::record::{Evaluation, OuterRecord, RunResult};
 use super::state::TunerState;
-use crate::bilevel::Flow;
+use crate::bilevel::{Flow, Monitor, SolveError};
 use crate::engine::LocalFuture;
 
 /// Result of an observer's call.
@@ -48,4 +49,63 @@ pub trait Observer {
 
     /// Called between segments of some 10 ms: gives others a turn, may pause.
     fn breathe(&mut self) -> LocalFuture<'_, Flow>;
+}
+
+/// Passes a sweep's progress on to the observer of the run.
+pub(super) struct Watched<'a> {
+    observer: &'a mut dyn Observer,
+    /// The outer iteration whose progress is passed on, if any.
+    iteration: Option<u32>,
+    failed: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl<'a> Watched<'a> {
+    /// For an outer iteration.
+    pub(super) fn of(observer: &'a mut dyn Observer, iteration: u32) -> Self {
+        Watched { observer, iteration: Some(iteration), failed: None }
+    }
+
+    /// For work that is no outer iteration.
+    pub(super) fn quiet(observer: &'a mut dyn Observer) -> Self {
+        Watched { observer, iteration: None, failed: None }
+    }
+
+    /// An observer's failure stops the sweep; it is what the caller wants to know then.
+    pub(super) fn settle<T>(&mut self, result: Result<T, SolveError>) -> Result<T, TuneError> {
+        match self.failed.take() {
+            Some(error) => Err(TuneError::Observer(error)),
+            None => Ok(result?),
+        }
+    }
+}
+
+impl Monitor for Watched<'_> {
+    fn progress(&mut self, done: u64, total: u64) {
+        let Some(iteration) = self.iteration else { return };
+        if let Err(error) = self.observer.event(Event::Progress { iteration, done, total }) {
+            self.failed = Some(error);
+        }
+    }
+
+    fn breathe(&mut self) -> LocalFuture<'_, Flow> {
+        if self.failed.is_some() {
+            return Box::pin(std::future::ready(Flow::Stop));
+        }
+        self.observer.breathe()
+    }
+}
+
+/// Watches nothing.
+#[cfg(test)]
+pub(super) struct Nobody;
+
+#[cfg(test)]
+impl Observer for Nobody {
+    fn event(&mut self, _: Event) -> Observed {
+        Ok(())
+    }
+
+    fn breathe(&mut self) -> LocalFuture<'_, Flow> {
+        Box::pin(std::future::ready(Flow::Continue))
+    }
 }

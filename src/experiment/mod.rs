@@ -8,12 +8,24 @@ pub mod error;
 mod event;
 #[cfg(feature = "verify")]
 pub mod golden;
+#[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]
+pub mod library;
 pub mod model_file;
 pub mod names;
 pub mod predict;
+pub mod prepared;
 pub mod record;
+#[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]
+mod scored;
 pub mod setup;
+#[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]
+pub mod space;
 mod state;
 #[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]
 pub mod study;
+#[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]
+pub mod trainable;
+#[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]
+pub mod trainables;
+pub mod training;
 pub mod tune;

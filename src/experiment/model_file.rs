@@ -1,9 +1,8 @@
 //! `model.safetensors`: the trained weights with all that is needed to use them.
 
 use super::archive::{self, Tensor};
+use super::prepared::Prepared;
 use super::record::Named;
-use crate::bilevel::Problem;
-use crate::data::{Description, Standardizer};
 use crate::ir::numel;
 use crate::nn::Model;
 use safetensors::Dtype;
@@ -16,8 +15,9 @@ pub struct Exported {
 }
 
 impl Exported {
-    /// For networks of a problem on such data, whose inputs were scaled so.
-    pub fn new(problem: &Problem, about: &Description, scale: &Standardizer) -> Self {
+    /// For networks of a run.
+    pub fn new(run: &Prepared) -> Self {
+        let (problem, about) = (&run.problem, run.data.split.train.about());
         let channels: Vec<&str> = about.channels.iter().map(|channel| &*channel.name).collect();
         let description = json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -25,7 +25,7 @@ impl Exported {
             "input": problem.model.input(),
             "channels": channels,
             "outputs": about.outputs,
-            "scale": scale,
+            "scale": run.data.scale,
         });
         Exported { model: problem.model.clone(), description }
     }

@@ -262,6 +262,39 @@ pub struct RunResult {
     pub dispatches: u64,
 }
 
+impl RunResult {
+    /// Its numbers by name, as outcomes of studies have them: those of the start values begin with `start_`.
+    pub fn metrics(&self) -> Named {
+        let mut metrics = Named::new();
+        metrics.extend(self.best_outer_loss.map(|loss| ("outer_loss".to_owned(), loss)));
+        metrics.insert("best_iteration".to_owned(), self.best_iteration.into());
+        for (prefix, evaluation) in [("start_", &self.start), ("", &self.end)] {
+            if let Some(Evaluation { validation, test, hyperparameters, .. }) = evaluation {
+                metrics.extend(scores(prefix, *validation, *test));
+                metrics.extend(hyperparameters.iter().map(|(name, &value)| (format!("{prefix}{name}"), value)));
+            }
+        }
+        if let Some(Trivial { last_sample, training_mean }) = self.trivial {
+            metrics.insert("last_sample_loss".to_owned(), last_sample);
+            metrics.insert("training_mean_loss".to_owned(), training_mean);
+        }
+        if let (Some(before), Some(after)) = (metrics.get("start_test_loss"), metrics.get("test_loss")) {
+            metrics.insert("gain".to_owned(), 1.0 - after / before);
+        }
+        metrics
+    }
+}
+
+/// The scores of a network by name.
+pub(super) fn scores(prefix: &str, validation: Score, test: Score) -> Named {
+    let mut named = Named::new();
+    for (name, score) in [("validation", validation), ("test", test)] {
+        named.extend(score.accuracy.map(|accuracy| (format!("{prefix}{name}_accuracy"), accuracy)));
+        named.extend(score.loss.map(|loss| (format!("{prefix}{name}_loss"), loss)));
+    }
+    named
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,9 +5,9 @@ use super::error::TuneError;
 use super::record::Trivial;
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::hyperparameters::{Hyperparameters, Kind, ROWS, Row, Start};
-use crate::bilevel::{Blueprint, Counts, Memory, Method, Problem, SessionData, Set, SolveError, Targets};
-use crate::data::{Dataset, Sizes, Split, Standardizer};
-use crate::nn::Layer;
+use crate::bilevel::{Counts, Memory, Method, Problem, SessionData, Set, SolveError, Targets};
+use crate::data::{DataError, Dataset, Sizes, Split, Standardizer};
+use crate::nn::{Layer, optim};
 use crate::rng::{Purpose, permute_index, split_seed, stream_key};
 
 /// The bilevel problem that a configuration states for data of these sizes. Refuses a network that does not fit them.
@@ -25,6 +25,7 @@ pub fn problem(config: &TuneConfig, sizes: &Sizes) -> Result<Problem, ConfigErro
         noise: config.noise(),
         initial_weights: config.hyperparameters.contains(&Kind::InitialWeights),
         initial_scale: config.hyperparameters.contains(&Kind::InitialScale),
+        validation: sizes.validation.min(config.validation_windows as usize),
         ..Problem::new(model, task.loss(), config.optimizer.clone(), config.steps as usize, sizes.train)
     })
 }
@@ -67,6 +68,15 @@ pub(super) fn method(
     problem: &Problem,
     start: &Hyperparameters,
 ) -> Result<Box<dyn Method>, TuneError> {
+    if !optim::named().contains(&config.optimizer) {
+        return Err(ConfigError::Value {
+            field: "optimizer",
+            value: config.optimizer.name().to_owned(),
+            must: "one whose steps can be differentiated".to_owned(),
+            mend: "Take adam, whose ε stands within the root.".to_owned(),
+        }
+        .into());
+    }
     let along = start.directions(problem);
     let method = config.method.method(Memory::Budget(config.memory_budget.0), along.len());
     match method.refusal(problem, &along) {
@@ -113,30 +123,23 @@ pub fn outer_windows(validation: &Dataset, config: &TuneConfig) -> Dataset {
     validation.select(&chosen)
 }
 
-/// The windows split and scaled as a configuration says, and whether the two fit.
-pub(super) fn scaled(config: &TuneConfig, data: &Dataset) -> Result<(Split, Standardizer), TuneError> {
-    config.check()?;
-    let split = Split::by_people(data, &config.split)?;
-    let (split, scale) = if config.task.classifies() { split.standardized()? } else { split.forecasting()? };
-    config.check_batch(split.train.len())?;
-    Ok((split, scale))
+/// A data set as a run sees it.
+pub struct Scaled {
+    /// Its parts, scaled.
+    pub split: Split,
+    /// By what they were scaled.
+    pub scale: Standardizer,
+    /// Of the data as they were read, in hexadecimal.
+    pub fingerprint: String,
 }
 
-/// What a run on these windows would compute and hold. Refuses whatever a [`Tuner`](super::tune::Tuner) would refuse of
-/// the configuration, but needs no device.
-pub fn blueprint(config: &TuneConfig, data: &Dataset) -> Result<Blueprint, TuneError> {
-    let (split, _) = scaled(config, data)?;
-    planned(config, &split.sizes())
-}
-
-/// What a run on data of these sizes would compute and hold, within its memory budget.
-pub fn planned(config: &TuneConfig, sizes: &Sizes) -> Result<Blueprint, TuneError> {
-    config.check()?;
-    config.check_batch(sizes.train)?;
-    let outer = sizes.validation.min(config.validation_windows as usize);
-    let problem = problem(config, sizes)?;
-    let method = method(config, &problem, &start_values(config, &problem))?;
-    Ok(Blueprint::new(&problem, outer, method)?.within(config.memory_budget.0)?)
+impl Scaled {
+    /// Divides and scales data as a configuration says.
+    pub fn new(config: &TuneConfig, data: &Dataset) -> Result<Scaled, DataError> {
+        let split = Split::by_people(data, &config.split)?;
+        let (split, scale) = if config.task.classifies() { split.standardized()? } else { split.forecasting()? };
+        Ok(Scaled { split, scale, fingerprint: format!("{:016x}", data.fingerprint()) })
+    }
 }
 
 /// What an outer iteration on data of these sizes runs with the states of a plan.

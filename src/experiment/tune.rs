@@ -1,76 +1,62 @@
 //! The main job: tune a network's hyperparameters by differentiating through its training.
 
+use std::rc::Rc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use web_time::Instant;
 
 pub use super::event::{Event, Observed, Observer};
 pub use super::state::{Best, TunerState};
 
+use super::archive;
 use super::config::TuneConfig;
 use super::error::TuneError;
+use super::event::Watched;
 use super::names;
-use super::record::{
-    Classification, DataRecord, DeviceRecord, Ending, Evaluation, Named, OuterRecord, RunResult, Score, Trivial,
-};
-use super::setup::{method, outer_rate, outer_windows, problem, scaled, session_data, set, start_values, trivial};
+use super::prepared::Prepared;
+use super::record::{Classification, DeviceRecord, Ending, Evaluation, Named, OuterRecord, RunResult, Score, Trivial};
+use super::setup::{outer_rate, set, trivial};
+use super::training::{Report, Training};
 use crate::bilevel::hyperparameters::Hyperparameters;
 use crate::bilevel::outer::{OuterAdam, OuterOptimizer};
-use crate::bilevel::{Estimate, Flow, Monitor, Session, Set, SolveError};
-use crate::data::{Dataset, Description, Standardizer};
-use crate::engine::{Counters, LocalFuture};
+use crate::bilevel::{Estimate, Session};
+use crate::engine::Counters;
 use crate::rig::Device;
 
-/// A run on an engine.
+/// A run on a device.
 pub struct Tuner {
     session: Session,
-    config: TuneConfig,
-    sets: [Set; 3],
-    data: DataRecord,
-    /// What the examples are, and what is to be told of them.
-    about: Description,
-    scale: Standardizer,
+    prepared: Rc<Prepared>,
     trivial: Option<Trivial>,
     state: TunerState,
     /// The network of the best iteration, unless that was before the run was resumed.
     best_weights: Option<Vec<f32>>,
+    /// Outer loss of the last iteration.
+    outer_loss: Option<f64>,
+}
+
+/// What a run keeps of itself to go on from.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    /// Of the data.
+    fingerprint: String,
+    state: TunerState,
+    network: Option<Vec<f32>>,
 }
 
 impl Tuner {
-    /// Prepares a run on windows as they were read: splits, scales, compiles, uploads. With
-    /// a state the run goes on from there.
-    pub async fn new(
-        device: &Device,
-        config: &TuneConfig,
-        data: &Dataset,
-        resume: Option<TunerState>,
-    ) -> Result<Tuner, TuneError> {
-        let (split, scale) = scaled(config, data)?;
-        let problem = problem(config, &split.sizes())?;
-        let outer = outer_windows(&split.validation, config);
-        let session_data = session_data(config, &problem, &split, &outer);
-        let about = split.train.about().clone();
-        let data = DataRecord {
-            name: about.name.clone(),
-            fingerprint: format!("{:016x}", data.fingerprint()),
-            subset: about.subset,
-            training_windows: split.train.len() as u64,
-            validation_windows: split.validation.len() as u64,
-            test_windows: split.test.len() as u64,
-            outer_windows: outer.len() as u64,
-        };
-        let start = start_values(config, &problem);
-        let method = method(config, &problem, &start)?;
+    /// Puts a run on a device. With a state the run goes on from there.
+    pub async fn new(device: &Device, prepared: Rc<Prepared>, resume: Option<TunerState>) -> Result<Tuner, TuneError> {
         let state = match resume {
-            Some(state) => resumable(state, &start)?,
-            None => first_state(config, start),
+            Some(state) => resumable(state, &prepared.start)?,
+            None => first_state(&prepared.config, prepared.start.clone()),
         };
-        let session = Session::new(device, problem, &session_data, method).await?;
-        let (bytes, budget) = (session.predicted_bytes(), config.memory_budget.0);
-        if bytes > budget {
-            return Err(SolveError::OverBudget { budget, bytes }.into());
-        }
-        let sets = [set(&split.train), set(&split.validation), set(&split.test)];
-        let trivial = trivial(&split);
-        Ok(Tuner { session, config: config.clone(), sets, data, about, scale, trivial, state, best_weights: None })
+        prepared.blueprint()?;
+        let session = prepared.session(device, prepared.method()?).await?;
+        let trivial = trivial(&prepared.data.split);
+        Ok(Tuner { session, prepared, trivial, state, best_weights: None, outer_loss: None })
     }
 
     /// The training that it runs.
@@ -81,35 +67,6 @@ impl Tuner {
     /// What it remembers between outer iterations.
     pub fn state(&self) -> &TunerState {
         &self.state
-    }
-
-    /// How the windows were scaled.
-    pub fn scale(&self) -> &Standardizer {
-        &self.scale
-    }
-
-    /// What the windows are, and what is told of them.
-    pub fn about(&self) -> &Description {
-        &self.about
-    }
-
-    /// What it learns from.
-    pub fn data(&self) -> &DataRecord {
-        &self.data
-    }
-
-    /// Runs the outer iterations that are left.
-    pub async fn run(&mut self, observer: &mut dyn Observer) -> Result<Ending, TuneError> {
-        loop {
-            if let Some(ending) = self.state.ending(&self.config) {
-                return Ok(ending);
-            }
-            match self.iterate(observer).await {
-                Ok(()) => {}
-                Err(TuneError::Solve(SolveError::Stopped)) => return Ok(Ending::Stopped),
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     /// Evaluates the network with the best hyperparameters found, which is trained again only where it is not known;
@@ -125,7 +82,7 @@ impl Tuner {
         }
         let point = match &self.state.best {
             Some(best) => best.hyperparameters.clone(),
-            None => start_values(&self.config, self.session.problem()),
+            None => self.prepared.start.clone(),
         };
         let weights = match self.best_weights.clone() {
             Some(weights) => weights,
@@ -155,10 +112,10 @@ impl Tuner {
     pub fn result(&self, ending: Ending, end: Option<Evaluation>) -> RunResult {
         RunResult {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            configuration: self.config.clone(),
-            seed: self.config.seed,
+            configuration: self.prepared.config.clone(),
+            seed: self.prepared.config.seed,
             device: DeviceRecord::from(&self.session.device().info()),
-            data: self.data.clone(),
+            data: self.prepared.record(),
             ending,
             iterations: self.state.iteration,
             best_iteration: self.state.best.as_ref().map_or(0, |best| best.iteration),
@@ -177,7 +134,7 @@ impl Tuner {
         let (begin, before) = (Instant::now(), self.session.device().counters());
         let iteration = self.state.iteration + 1;
         let point = self.state.next.clone();
-        let mut host = Watched { observer, iteration: Some(iteration), failed: None };
+        let mut host = Watched::of(observer, iteration);
         let estimate = self.session.estimate_at(&point, &mut host).await;
         let estimate = host.settle(estimate)?;
         let seconds = begin.elapsed().as_secs_f64();
@@ -196,6 +153,7 @@ impl Tuner {
         let derivatives = names::derivatives(&point, self.session.problem(), &estimate.hypergradient);
         let record = record(iteration, &estimate, self.named(&point), derivatives, accepted);
         let record = OuterRecord { seconds, ..with_counts(record, before, after) };
+        self.outer_loss = record.outer_loss;
         let is_best = self.state.best.as_ref().is_some_and(|best| best.iteration == iteration);
         if is_best {
             self.best_weights = Some(self.weights().await?);
@@ -234,8 +192,9 @@ impl Tuner {
     ) -> Result<Evaluation, TuneError> {
         let mut host = Watched::quiet(observer);
         let mut evaluations = vec![];
-        for set in &self.sets {
-            let evaluation = self.session.evaluate(set, &mut host).await;
+        let split = &self.prepared.data.split;
+        for part in [&split.train, &split.validation, &split.test] {
+            let evaluation = self.session.evaluate(&set(part), &mut host).await;
             evaluations.push(host.settle(evaluation)?);
         }
         let test = &evaluations[2];
@@ -247,13 +206,68 @@ impl Tuner {
             train: Score::of(&evaluations[0]),
             validation: Score::of(&evaluations[1]),
             test: Score::of(test),
-            test_classes: named.then(|| Classification::from_confusion(&self.about.outputs, confusion)),
+            test_classes: named.then(|| Classification::from_confusion(&split.test.about().outputs, confusion)),
         })
+    }
+
+    fn ending(&self) -> Ending {
+        self.state.ending(&self.prepared.config).unwrap_or(Ending::Running)
+    }
+
+    fn report(&self, ending: Ending) -> Report {
+        Report { done: self.state.iteration.into(), outer_loss: self.outer_loss, ending }
     }
 
     /// Constrained values by name.
     fn named(&self, point: &Hyperparameters) -> Named {
         names::values(point, self.session.problem())
+    }
+}
+
+#[async_trait(?Send)]
+impl Training for Tuner {
+    /// Outer iterations. One that is stopped midway is run again.
+    async fn advance(&mut self, units: u64, observer: &mut dyn Observer) -> Result<Report, TuneError> {
+        for _ in 0..units {
+            if self.state.ending(&self.prepared.config).is_some() {
+                break;
+            }
+            match self.iterate(observer).await {
+                Ok(()) => {}
+                Err(error) if error.is_stop() => return Ok(self.report(Ending::Stopped)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.report(self.ending()))
+    }
+
+    /// The network with the best hyperparameters so far, beside that of the start values.
+    async fn score(&mut self, observer: &mut dyn Observer) -> Result<Named, TuneError> {
+        let (result, _) = self.conclude(self.ending(), observer).await?;
+        Ok(result.metrics())
+    }
+
+    /// What the run has cost is no part of it.
+    async fn save(&mut self) -> Result<Vec<u8>, TuneError> {
+        let state = TunerState { seconds: 0.0, dispatches: 0, peak_bytes: 0, ..self.state.clone() };
+        let fingerprint = self.prepared.data.fingerprint.clone();
+        Ok(archive::pack_value(&Saved { fingerprint, state, network: self.best_weights.clone() }))
+    }
+
+    async fn load(&mut self, saved: &[u8]) -> Result<(), TuneError> {
+        let Saved { fingerprint, state, network } = archive::unpack_value(saved).map_err(TuneError::Resume)?;
+        if fingerprint != self.prepared.data.fingerprint {
+            return Err(TuneError::Resume("it was saved with other data".to_owned()));
+        }
+        self.state = resumable(state, &self.prepared.start)?;
+        (self.best_weights, self.outer_loss) = (network, None);
+        Ok(())
+    }
+
+    /// The point of the next outer iteration.
+    fn set(&mut self, values: &Value) -> Result<(), TuneError> {
+        self.state.next = self.prepared.changed(&self.state.next, values)?;
+        Ok(())
     }
 }
 
@@ -321,44 +335,5 @@ fn with_counts(record: OuterRecord, before: Counters, after: Counters) -> OuterR
         readbacks: after.readbacks - before.readbacks,
         buffers_created: after.buffers_created - before.buffers_created,
         ..record
-    }
-}
-
-/// Passes a sweep's progress on to the observer of the run.
-pub(super) struct Watched<'a> {
-    observer: &'a mut dyn Observer,
-    /// The outer iteration whose progress is passed on, if any.
-    iteration: Option<u32>,
-    failed: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
-impl<'a> Watched<'a> {
-    /// For work that is no outer iteration.
-    pub(super) fn quiet(observer: &'a mut dyn Observer) -> Self {
-        Watched { observer, iteration: None, failed: None }
-    }
-
-    /// An observer's failure stops the sweep; it is what the caller wants to know then.
-    pub(super) fn settle<T>(&mut self, result: Result<T, SolveError>) -> Result<T, TuneError> {
-        match self.failed.take() {
-            Some(error) => Err(TuneError::Observer(error)),
-            None => Ok(result?),
-        }
-    }
-}
-
-impl Monitor for Watched<'_> {
-    fn progress(&mut self, done: u64, total: u64) {
-        let Some(iteration) = self.iteration else { return };
-        if let Err(error) = self.observer.event(Event::Progress { iteration, done, total }) {
-            self.failed = Some(error);
-        }
-    }
-
-    fn breathe(&mut self) -> LocalFuture<'_, Flow> {
-        if self.failed.is_some() {
-            return Box::pin(std::future::ready(Flow::Stop));
-        }
-        self.observer.breathe()
     }
 }

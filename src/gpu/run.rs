@@ -186,7 +186,7 @@ impl GpuEngine {
     ///
     /// [`Engine::load`] makes all pipelines of a program at once, which may take a minute; who wants to count them,
     /// or to stop in between, first makes those of these kernels one by one.
-    pub fn kernels(&self, programs: &[Program]) -> Result<Vec<(String, Kernel)>> {
+    pub fn kernels<'a>(&self, programs: impl IntoIterator<Item = &'a Program>) -> Result<Vec<(String, Kernel)>> {
         let mut texts = HashSet::new();
         let mut all = vec![];
         for program in programs {

@@ -22,6 +22,7 @@ impl Array {
 }
 
 /// A graph with its outputs.
+#[derive(Clone)]
 pub struct Function {
     /// Its name on the [`Rig`](super::Rig).
     pub name: &'static str,
@@ -65,6 +66,14 @@ impl Function {
         let one = self.graph.full_u(&[1], 1);
         let next = self.graph.scalar(Scalar::AddU, &[chunk, one]);
         self.update(chunk, next);
+    }
+
+    /// Whether another is called the same and computes the same.
+    pub fn same(&self, other: &Function) -> bool {
+        self.name == other.name
+            && self.outputs == other.outputs
+            && self.graph.inputs() == other.graph.inputs()
+            && self.graph.nodes() == other.graph.nodes()
     }
 
     /// Compiles it.

@@ -3,6 +3,7 @@
 //! A [`Device`] is an engine that many use; a [`Rig`] is what one of them has there, by name. Nothing here knows what is
 //! trained, or does arithmetic.
 
+mod compiled;
 mod device;
 mod function;
 mod monitor;
@@ -11,6 +12,7 @@ mod recording;
 
 use std::collections::HashMap;
 
+pub use compiled::Compiled;
 pub use device::Device;
 pub use function::{Array, Function};
 pub(crate) use monitor::Quiet;
@@ -73,17 +75,24 @@ pub struct Rig {
     programs: HashMap<&'static str, Loaded>,
     bindings: HashMap<(&'static str, Vec<BufferId>), Bound>,
     pacers: HashMap<&'static str, Pacer>,
+    compiled: Compiled,
 }
 
 impl Rig {
     /// Nothing yet.
     pub fn new(device: &Device) -> Self {
+        Self::with(device, Compiled::default())
+    }
+
+    /// Nothing yet; what it compiles itself is kept among these programs.
+    pub fn with(device: &Device, compiled: Compiled) -> Self {
         Rig {
             device: device.clone(),
             arrays: HashMap::new(),
             programs: HashMap::new(),
             bindings: HashMap::new(),
             pacers: HashMap::new(),
+            compiled,
         }
     }
 
@@ -166,7 +175,8 @@ impl Rig {
         }
         let function = function();
         debug_assert_eq!(function.name, name);
-        self.load(&function, &function.compile()?).await
+        let program = self.compiled.program(&function)?;
+        self.load(&function, &program).await
     }
 
     /// Whether there is a program of that name.

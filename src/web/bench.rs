@@ -7,21 +7,20 @@ use std::time::Duration;
 
 use web_time::Instant;
 
+use super::plans::{Load, Plans, Subject};
 use super::post::{Post, Visitor, macrotask};
 use super::protocol::{Engine as Name, EngineState, FirstRun, FromWorker, Preparation, Settings};
 use crate::bilevel::checkpoint::Plan;
-use crate::bilevel::hyperparameters::Kind;
-use crate::bilevel::{Blueprint, Flow, Pace, SolveError};
+use crate::bilevel::{Flow, Pace, SolveError};
 use crate::cpu::CpuEngine;
-use crate::data::{Dataset, Sizes};
 use crate::engine::{Engine, EngineError};
 use crate::experiment::advise::Ways;
 use crate::experiment::config::{Network, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::predict;
-use crate::experiment::setup;
+use crate::experiment::prepared::Prepared;
 use crate::gpu::GpuEngine;
-use crate::rig::Device;
+use crate::rig::{Compiled, Device};
 
 /// Seconds that one measurement may take.
 pub const MEASURING: f64 = 0.25;
@@ -52,36 +51,6 @@ static FIRST_RUNS: [FirstRun; 7] = [
     FirstRun { network: Network::NARROW, steps: 20, outer: 5 },
 ];
 
-/// A run that may be asked for, and on what data.
-pub struct Plans<'a> {
-    pub settings: &'a Settings,
-    pub config: TuneConfig,
-    pub source: &'a Dataset,
-    /// How large its parts and examples are.
-    pub sizes: Sizes,
-}
-
-/// What an engine's pace depends on.
-#[derive(Clone, PartialEq)]
-struct Load {
-    network: Network,
-    batch: u32,
-    weights: bool,
-    /// Whether dropout, values and channels have noise of their own.
-    noise: [bool; 3],
-}
-
-impl Load {
-    fn of(settings: &Settings) -> Self {
-        let tuned = |kind| settings.hyperparameters.contains(&kind);
-        let noise = [Kind::Dropout, Kind::Jitter, Kind::Scaling].map(tuned);
-        Load { network: settings.network.clone(), batch: settings.batch, weights: tuned(Kind::ExampleWeights), noise }
-    }
-}
-
-/// What the ways to the hypergradient depend on: settings but those that make no difference, and the sizes of the data.
-type Subject = (TuneConfig, Sizes);
-
 /// What an engine was measured to do.
 struct Measured {
     engine: Name,
@@ -99,6 +68,8 @@ pub struct Bench {
     paces: Vec<Measured>,
     /// Ways to the hypergradient of what was looked at last.
     ways: Option<(Subject, Ways)>,
+    /// Programs of what was looked at last.
+    compiled: Option<(Subject, Compiled)>,
     first_run: Option<FirstRun>,
     /// When the GPU's device was lost last.
     lost: Option<Instant>,
@@ -106,7 +77,16 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(post: Post) -> Self {
-        Bench { post, gpu: None, states: vec![], paces: vec![], ways: None, first_run: None, lost: None }
+        Bench {
+            post,
+            gpu: None,
+            states: vec![],
+            paces: vec![],
+            ways: None,
+            compiled: None,
+            first_run: None,
+            lost: None,
+        }
     }
 
     /// Finds out which engines there are. `adapter` names the GPU where the browser tells, or is empty.
@@ -171,18 +151,17 @@ impl Bench {
     /// engine. Ends early if `flow` says so.
     pub async fn look_ahead(&mut self, plans: &Plans<'_>, wanted: Option<Name>, flow: impl Fn() -> Flow) -> Flow {
         // A configuration that cannot be run is refused, with its reason, when it is.
-        let Ok(blueprint) = plans.blueprint() else {
-            self.forecast(plans, None);
-            return Flow::Continue;
-        };
-        self.forecast(plans, Some(&blueprint.checkpoints));
+        let run = self.ready(plans).ok();
+        let plan = run.as_ref().and_then(|run| run.blueprint().ok()).map(|blueprint| &blueprint.checkpoints);
+        self.forecast(plans, plan);
+        let Some(run) = run.as_ref().filter(|_| plan.is_some()) else { return Flow::Continue };
         for name in [Name::Cpu, Name::Webgpu] {
             if !self.is_worth_a_try(name, wanted) {
                 continue;
             }
-            let mut outcome = self.try_out(name, plans, &blueprint, &flow).await;
+            let mut outcome = self.try_out(name, plans, run, &flow).await;
             while outcome.as_ref().is_err_and(is_loss) && self.lose() {
-                outcome = self.try_out(name, plans, &blueprint, &flow).await;
+                outcome = self.try_out(name, plans, run, &flow).await;
             }
             let state = self.state(name);
             match outcome {
@@ -194,7 +173,7 @@ impl Bench {
                     self.close(name);
                 }
             }
-            self.forecast(plans, Some(&blueprint.checkpoints));
+            self.forecast(plans, plan);
             self.choose_first_run(plans, wanted);
         }
         self.reach_higher(plans, wanted, flow).await
@@ -212,8 +191,23 @@ impl Bench {
     /// Finds out which way to the hypergradient suits a run, and tells. Ends early if `flow` says so.
     pub async fn advise(&mut self, plans: &Plans<'_>, flow: impl Fn() -> Flow) {
         if self.find_ways(plans, &flow).await == Flow::Continue {
-            self.forecast(plans, plans.blueprint().ok().map(|blueprint| blueprint.checkpoints).as_ref());
+            let run = self.ready(plans).ok();
+            let blueprint = run.as_ref().and_then(|run| run.blueprint().ok());
+            self.forecast(plans, blueprint.map(|blueprint| &blueprint.checkpoints));
         }
+    }
+
+    /// A run that may be asked for, made ready; what was compiled for it before is there.
+    pub fn ready(&mut self, plans: &Plans<'_>) -> Result<Prepared, TuneError> {
+        Prepared::with(&plans.config, plans.scaled.clone(), self.compiled(plans))
+    }
+
+    fn compiled(&mut self, plans: &Plans<'_>) -> Compiled {
+        let subject = plans.subject();
+        if self.compiled.as_ref().is_none_or(|(of, _)| *of != subject) {
+            self.compiled = None;
+        }
+        self.compiled.get_or_insert_with(|| (subject, Compiled::default())).1.clone()
     }
 
     /// Finds out which ways to the hypergradient a run has, unless that is known.
@@ -222,7 +216,8 @@ impl Bench {
         if self.ways.as_ref().is_some_and(|(of, _)| *of == subject) {
             return Flow::Continue;
         }
-        match Ways::of(&plans.config, &plans.sizes, &mut Visitor { flow }).await {
+        let compiled = self.compiled(plans);
+        match Ways::of(&plans.config, &plans.sizes, &compiled, &mut Visitor { flow }).await {
             Ok(ways) => self.ways = Some((subject, ways)),
             Err(TuneError::Solve(SolveError::Stopped)) => return Flow::Stop,
             // A run that has none is refused, with the reason.
@@ -243,9 +238,9 @@ impl Bench {
         }
         let settings = Settings { network: full.network.clone(), steps: full.steps, ..plans.settings.clone() };
         let config = TuneConfig { network: Network::PAPER, steps: full.steps, ..plans.config.clone() };
-        let higher = Plans { settings: &settings, config, source: plans.source, sizes: plans.sizes.clone() };
-        let Ok(blueprint) = higher.blueprint() else { return Flow::Continue };
-        match self.try_out(name, &higher, &blueprint, &flow).await {
+        let Ok(run) = Prepared::of(&config, plans.scaled.clone()) else { return Flow::Continue };
+        let higher = Plans { settings: &settings, config, scaled: plans.scaled.clone(), sizes: plans.sizes.clone() };
+        match self.try_out(name, &higher, &run, &flow).await {
             Ok(Flow::Stop) => return Flow::Stop,
             Ok(Flow::Continue) => self.choose_first_run(plans, wanted),
             // What goes wrong here stands in nobody's way.
@@ -264,10 +259,10 @@ impl Bench {
         &mut self,
         name: Name,
         plans: &Plans<'_>,
-        blueprint: &Blueprint,
+        run: &Prepared,
         flow: &impl Fn() -> Flow,
     ) -> Result<Flow, TuneError> {
-        if self.prepare(name, plans, blueprint, flow).await? == Flow::Stop {
+        if self.prepare(name, run, flow).await? == Flow::Stop {
             return Ok(Flow::Stop);
         }
         let load = Load::of(plans.settings);
@@ -277,7 +272,7 @@ impl Bench {
                 return Ok(Flow::Continue);
             }
             let engine = self.engine(name).await.map_err(SolveError::from)?;
-            let pace = predict::measure(&engine, &plans.config, plans.source, MEASURING).await?;
+            let pace = run.measure(&engine, MEASURING).await?;
             match known {
                 Some(at) => {
                     let measured = &mut self.paces[at];
@@ -294,25 +289,15 @@ impl Bench {
 
     /// Makes the pipelines of a run one by one, and tells how far it is. `flow` is asked before each, after the page's
     /// messages were let through.
-    pub async fn prepare(
-        &mut self,
-        name: Name,
-        plans: &Plans<'_>,
-        blueprint: &Blueprint,
-        flow: impl Fn() -> Flow,
-    ) -> Result<Flow, TuneError> {
+    pub async fn prepare(&mut self, name: Name, run: &Prepared, flow: impl Fn() -> Flow) -> Result<Flow, TuneError> {
         if name == Name::Cpu {
             macrotask().await;
             return Ok(flow());
         }
-        let evaluation = setup::problem(&plans.config, &plans.sizes)
-            .map_err(TuneError::from)?
-            .evaluation()
-            .compile()
-            .map_err(SolveError::from)?;
-        let programs = [blueprint.programs.as_slice(), &[evaluation]].concat();
+        let evaluation = run.compiled.program(&run.problem.evaluation()).map_err(SolveError::from)?;
+        let programs = run.blueprint()?.programs.iter().chain([&evaluation]);
         let gpu = self.gpu().await.map_err(SolveError::from)?;
-        let kernels = gpu.borrow().kernels(&programs).map_err(SolveError::from)?;
+        let kernels = gpu.borrow().kernels(programs.map(|program| &**program)).map_err(SolveError::from)?;
         let missing: Vec<_> = kernels.iter().filter(|(_, kernel)| !gpu.borrow().is_prepared(kernel)).collect();
         let total = kernels.len();
         let tell = |bench: &mut Self, done: usize| {
@@ -338,7 +323,7 @@ impl Bench {
             return Ok(pace);
         }
         let engine = self.engine(name).await.map_err(SolveError::from)?;
-        predict::measure(&engine, &plans.config, plans.source, MEASURING).await
+        self.ready(plans)?.measure(&engine, MEASURING).await
     }
 
     /// Seconds that an engine will take for the run that was looked at last.
@@ -430,15 +415,4 @@ fn faster(states: &[EngineState]) -> Option<Name> {
     let usable = states.iter().filter(|state| state.problem.is_none());
     let timed = usable.filter_map(|state| Some((state.engine, state.run? * handicap(state))));
     timed.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(engine, _)| engine)
-}
-
-impl Plans<'_> {
-    pub fn blueprint(&self) -> Result<Blueprint, TuneError> {
-        setup::planned(&self.config, &self.sizes)
-    }
-
-    fn subject(&self) -> Subject {
-        let TuneConfig { outer, seed, method, device, .. } = TuneConfig::default();
-        (TuneConfig { outer, seed, method, device, ..self.config.clone() }, self.sizes.clone())
-    }
 }

@@ -10,13 +10,15 @@ use wasm_bindgen::prelude::*;
 
 use super::bench::Bench;
 use super::check;
+use super::plans::plans;
 use super::post::Post;
 use super::protocol::*;
-use super::run::{self, Control, Job};
+use super::run::{Control, Job};
 use crate::bilevel::Flow;
 use crate::data::har::{builtin, uci_har};
-use crate::data::{self, DataError, Dataset, SubjectSplit};
-use crate::experiment::config::DataSource;
+use crate::data::{self, DataError, Dataset};
+use crate::experiment::config::{DataSource, TuneConfig};
+use crate::experiment::setup::Scaled;
 
 /// The data and the run of one page.
 #[wasm_bindgen]
@@ -48,6 +50,8 @@ enum Task {
 #[derive(Clone)]
 struct Loaded {
     source: Rc<Dataset>,
+    /// Divided and scaled, as runs take them.
+    scaled: Rc<Scaled>,
     /// What a configuration calls them.
     origin: DataSource,
     info: DataInfo,
@@ -171,8 +175,8 @@ impl Studio {
 
     /// Gets ready for a run while the visitor looks around; ends as soon as there is something else to do.
     async fn prepare(&self, id: u32, settings: &Settings, engine: Option<Engine>, bench: &mut Bench) {
-        let Some(Loaded { source, origin, info }) = self.data.borrow().clone() else { return };
-        let plans = run::plans(settings, engine.unwrap_or(Engine::Cpu), &origin, &source, &info);
+        let Some(Loaded { scaled, origin, .. }) = self.data.borrow().clone() else { return };
+        let plans = plans(settings, engine.unwrap_or(Engine::Cpu), &origin, scaled);
         let flow = || if self.tasks.borrow().is_empty() { Flow::Continue } else { Flow::Stop };
         if bench.look_ahead(&plans, engine, flow).await == Flow::Continue {
             self.post.send(&FromWorker::Settled { id });
@@ -182,8 +186,8 @@ impl Studio {
 
     /// Checks the hypergradient; ends as soon as a run is to begin, or the visitor gives it up.
     async fn check(&self, settings: &Settings, engine: Engine, bench: &mut Bench) {
-        let Some(Loaded { source, origin, info }) = self.data.borrow().clone() else { return };
-        let plans = run::plans(settings, engine, &origin, &source, &info);
+        let Some(Loaded { scaled, origin, .. }) = self.data.borrow().clone() else { return };
+        let plans = plans(settings, engine, &origin, scaled);
         let waits = |task: &Task| matches!(task, Task::Run(_));
         let ends = || self.given_up.get() || self.tasks.borrow().iter().any(waits);
         let flow = || if ends() { Flow::Stop } else { Flow::Continue };
@@ -240,7 +244,7 @@ impl Studio {
     }
 
     fn start(&self, settings: Settings, engine: Engine) {
-        let Some(Loaded { source, origin, info }) = self.data.borrow().clone() else { return };
+        let Some(Loaded { scaled, origin, info, .. }) = self.data.borrow().clone() else { return };
         // A second start while a run is under way is a click that came too late.
         if self.run.borrow().is_some() {
             return;
@@ -252,7 +256,7 @@ impl Studio {
         let control = Rc::new(Control::default());
         *self.run.borrow_mut() = Some(control.clone());
         self.post.send(&FromWorker::Started { settings: settings.clone(), engine, data: info.clone() });
-        self.tasks.borrow_mut().push_back(Task::Run(Job { settings, engine, origin, source, info, control }));
+        self.tasks.borrow_mut().push_back(Task::Run(Job { settings, engine, origin, scaled, control }));
     }
 
     fn control(&self, wish: impl Fn(&Control)) {
@@ -263,10 +267,11 @@ impl Studio {
 }
 
 impl Loaded {
-    /// Data for the page; an error if they cannot be split.
+    /// Data for the page; an error if they cannot be divided and scaled.
     fn new(source: Dataset, origin: DataSource) -> Result<Self, DataError> {
-        let info = describe(&source, &origin)?;
-        Ok(Loaded { source: Rc::new(source), origin, info })
+        let scaled = Scaled::new(&TuneConfig::default(), &source)?;
+        let info = describe(&source, &scaled.split, &origin);
+        Ok(Loaded { source: Rc::new(source), scaled: Rc::new(scaled), origin, info })
     }
 }
 
@@ -276,9 +281,8 @@ impl From<DataError> for Failure {
     }
 }
 
-/// What the page shows of a data set; an error if it has too few people for a split.
-fn describe(source: &Dataset, origin: &DataSource) -> Result<DataInfo, DataError> {
-    let split = data::Split::by_people(source, &SubjectSplit::default())?;
+/// What the page shows of a data set and its parts.
+fn describe(source: &Dataset, split: &data::Split, origin: &DataSource) -> DataInfo {
     let side = |part: &Dataset| Split { windows: part.len() as u32, people: part.present_people() };
     let of =
         |windows: &Dataset, label: usize| windows.labels().iter().filter(|&&one| one as usize == label).count() as u32;
@@ -287,7 +291,7 @@ fn describe(source: &Dataset, origin: &DataSource) -> Result<DataInfo, DataError
         windows: of(source, label),
         training: of(&split.train, label),
     };
-    Ok(DataInfo {
+    DataInfo {
         name: source.about().name.clone(),
         source: origin.to_string(),
         subset: source.about().subset,
@@ -295,5 +299,5 @@ fn describe(source: &Dataset, origin: &DataSource) -> Result<DataInfo, DataError
         validation: side(&split.validation),
         test: side(&split.test),
         classes: source.about().outputs.iter().enumerate().map(class).collect(),
-    })
+    }
 }

@@ -1,13 +1,15 @@
 //! A check of the hypergradient in the worker.
 
-use super::bench::{Bench, MEASURING, Plans};
+use std::rc::Rc;
+
+use super::bench::{Bench, MEASURING};
+use super::plans::Plans;
 use super::post::{Post, macrotask};
 use super::protocol::{CheckPart, CheckReport, Edge, Engine, FromWorker, Outcome, Verdict};
 use crate::bilevel::{Flow, Monitor, SolveError};
 use crate::engine::LocalFuture;
 use crate::experiment::check::{self, Along, Answers, CheckError, GradientCheck, OnDevice, Size, Subject};
 use crate::experiment::error::TuneError;
-use crate::experiment::predict;
 use crate::reference::ReferenceEngine;
 use crate::rig::Device;
 
@@ -31,10 +33,9 @@ async fn attempt(
     post: &Post,
     flow: impl Fn() -> Flow,
 ) -> Result<GradientCheck, CheckError> {
-    let subject = Subject::new(&plans.config, plans.source, None, Along::GROUPS, false)?;
+    let subject = Subject::new(Rc::new(bench.ready(plans)?), None, Along::GROUPS, false)?;
     let exact = Device::new(ReferenceEngine::new());
-    let less = subject.exact_config(&plans.config);
-    let pace_in_f64 = predict::measure(&exact, &less, plans.source, MEASURING).await?;
+    let pace_in_f64 = subject.exact().measure(&exact, MEASURING).await?;
     let seconds = subject.seconds(&pace_in_f64, &bench.measured(engine, plans).await?);
     let [exact_size, size] = subject.sizes();
     let told = |share: f64| {

@@ -5,6 +5,7 @@ mod advise;
 mod bench;
 mod bridge;
 mod check;
+mod plans;
 mod post;
 pub mod protocol;
 mod run;

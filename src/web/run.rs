@@ -7,18 +7,20 @@ use std::time::Duration;
 use futures_channel::oneshot;
 use web_time::Instant;
 
-use super::bench::{Bench, Plans, is_loss};
+use super::bench::{Bench, is_loss};
+use super::plans::{Plans, plans};
 use super::post::{Post, macrotask};
 use super::protocol::*;
 use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Flow, SolveError};
-use crate::data::{Dataset, Sizes};
 use crate::engine::{EngineError, LocalFuture};
-use crate::experiment::config::{DataSource, Differentiation, TuneConfig};
+use crate::experiment::config::{DataSource, Differentiation};
 use crate::experiment::error::TuneError;
 use crate::experiment::model_file::Exported;
 use crate::experiment::names;
 use crate::experiment::record::{self, OuterRecord, RunResult, Score};
+use crate::experiment::setup::Scaled;
+use crate::experiment::training::{Report, Training};
 use crate::experiment::tune::{Event, Observed, Observer, Tuner, TunerState};
 
 /// What the visitor wants of a run.
@@ -80,8 +82,7 @@ pub struct Job {
     pub engine: Engine,
     /// What the configuration calls the data.
     pub origin: DataSource,
-    pub source: Rc<Dataset>,
-    pub info: DataInfo,
+    pub scaled: Rc<Scaled>,
     pub control: Rc<Control>,
 }
 
@@ -92,7 +93,7 @@ impl Job {
         let mut watcher = Watcher::new(&self.settings, post, self.control.clone());
         let mut lost = false;
         let outcome = loop {
-            let plans = plans(&self.settings, engine, &self.origin, &self.source, &self.info);
+            let plans = plans(&self.settings, engine, &self.origin, self.scaled.clone());
             let outcome = self.attempt(engine, &plans, bench, &mut watcher).await;
             let Err(error) = &outcome else { break outcome };
             if is_loss(error) {
@@ -135,9 +136,9 @@ impl Job {
             model: model.map(serde_bytes::ByteBuf::from),
         }));
         if let Some(each) = watcher.measured {
-            let plans = plans(&self.settings, engine, &self.origin, &self.source, &self.info);
-            if let Ok(blueprint) = plans.blueprint() {
-                bench.correct(engine, &plans, &blueprint.checkpoints, each);
+            let plans = plans(&self.settings, engine, &self.origin, self.scaled.clone());
+            if let Ok(run) = bench.ready(&plans) {
+                bench.correct(engine, &plans, &run.blueprint().map_err(failure)?.checkpoints, each);
             }
         }
         Ok(())
@@ -152,19 +153,19 @@ impl Job {
         bench: &mut Bench,
         watcher: &mut Watcher<'_>,
     ) -> Result<Option<(RunResult, Option<Vec<u8>>)>, TuneError> {
-        let blueprint = plans.blueprint()?;
-        if bench.prepare(engine, plans, &blueprint, || self.control.flow()).await? == Flow::Stop {
+        let run = Rc::new(bench.ready(plans)?);
+        if bench.prepare(engine, &run, || self.control.flow()).await? == Flow::Stop {
             return Ok(None);
         }
-        bench.forecast(plans, Some(&blueprint.checkpoints));
+        bench.forecast(plans, Some(&run.blueprint()?.checkpoints));
         watcher.each = watcher.each.or(bench.expected(engine).map(|run| run / f64::from(plans.config.outer)));
         let device = bench.engine(engine).await.map_err(SolveError::from)?;
-        let mut tuner = Tuner::new(&device, &plans.config, plans.source, watcher.state.clone()).await?;
-        let ending = tuner.run(watcher).await?;
+        let mut tuner = Tuner::new(&device, run.clone(), watcher.state.clone()).await?;
+        let Report { ending, .. } = tuner.advance(u64::MAX, watcher).await?;
         if tuner.state().iteration == 0 {
             return Ok(None);
         }
-        let exported = Exported::new(tuner.session().problem(), tuner.about(), tuner.scale());
+        let exported = Exported::new(&run);
         if watcher.may_score(ending) {
             match tuner.conclude(ending, watcher).await {
                 Ok((result, weights)) => {
@@ -178,38 +179,6 @@ impl Job {
         }
         let model = tuner.best_network().map(|(hyperparameters, weights)| exported.pack(weights, &hyperparameters));
         Ok(Some((tuner.result(ending, None), model)))
-    }
-}
-
-/// What settings mean on the data.
-pub fn plans<'a>(
-    settings: &'a Settings,
-    engine: Engine,
-    origin: &DataSource,
-    source: &'a Dataset,
-    info: &DataInfo,
-) -> Plans<'a> {
-    let device = match engine {
-        Engine::Webgpu => "auto",
-        Engine::Cpu => "cpu",
-    };
-    let config = TuneConfig { device: device.to_owned(), ..configuration(settings, origin.clone()) };
-    let [train, validation, test] = [&info.train, &info.validation, &info.test].map(|side| side.windows as usize);
-    let (input, outputs) = (source.about().shape.clone(), config.task.outputs(source));
-    Plans { settings, config, source, sizes: Sizes { input, outputs, train, validation, test } }
-}
-
-fn configuration(settings: &Settings, data: DataSource) -> TuneConfig {
-    TuneConfig {
-        data,
-        network: settings.network.clone(),
-        steps: settings.steps,
-        outer: settings.outer,
-        batch: settings.batch,
-        method: settings.method,
-        hyperparameters: settings.hyperparameters.clone(),
-        seed: settings.seed,
-        ..TuneConfig::default()
     }
 }
 

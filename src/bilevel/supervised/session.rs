@@ -9,7 +9,7 @@ use crate::bilevel::{Directions, Estimate, Method, Session, SolveError};
 use crate::data::{Examples, Targets};
 use crate::engine::Values;
 use crate::ir::numel;
-use crate::rig::{Device, Monitor, Progress, Quiet};
+use crate::rig::{Compiled, Device, Monitor, Progress, Quiet};
 
 impl Session<Problem> {
     /// Compiles the programs of a problem and a method, plans memory, and puts the data on the device.
@@ -20,10 +20,21 @@ impl Session<Problem> {
         data: &SessionData,
         method: impl Into<Box<dyn Method>>,
     ) -> Result<Session, SolveError> {
+        Self::with(device, problem, data, method, &Compiled::default()).await
+    }
+
+    /// The same with programs that are kept: opened on one device after another, a problem is compiled once.
+    pub async fn with(
+        device: &Device,
+        problem: Problem,
+        data: &SessionData,
+        method: impl Into<Box<dyn Method>>,
+        compiled: &Compiled,
+    ) -> Result<Session, SolveError> {
         let problem = Problem { validation: data.validation.count, ..problem };
         problem.check()?;
         data.check(&problem)?;
-        let mut session = Session::open(device, problem, method).await?;
+        let mut session = Session::open_with(device, problem, method, compiled).await?;
         let problem = session.problem().clone();
         data.fill(&problem, &mut session)?;
         Ok(session)

@@ -3,7 +3,7 @@
 use super::part::{CheckError, Line, Part, Portion};
 use super::verdict::{Answer, norm};
 use crate::bilevel::hyperparameters::Hyperparameters;
-use crate::bilevel::{Directions, Estimate, Forward, Method, Monitor, Reverse, Session, SolveError};
+use crate::bilevel::{Directions, Estimate, Forward, Memory, Method, Monitor, Reverse, Session, SolveError};
 use crate::rig::Device;
 use crate::rng::{Purpose, Stream};
 
@@ -79,7 +79,11 @@ impl Noise {
 
 impl Part {
     pub(super) async fn session(&self, device: &Device, method: impl Method + 'static) -> Result<Session, CheckError> {
-        Ok(Session::new(device, self.problem.clone(), &self.data, method).await?)
+        Ok(self.run.session(device, method).await?)
+    }
+
+    pub(super) fn reverse_mode(&self) -> Reverse {
+        Reverse { memory: Memory::Budget(self.run.config.memory_budget.0) }
     }
 
     /// Reverse mode, and the noise of what it says.
@@ -89,10 +93,10 @@ impl Part {
         precision: Precision,
         host: &mut Portion<'_>,
     ) -> Result<(Answer, f64, Noise), CheckError> {
-        let mut session = self.session(device, Reverse { memory: self.memory }).await?;
+        let mut session = self.session(device, self.reverse_mode()).await?;
         let share = 1.0 / (1 + POINTS) as f64;
         let here = self.estimate(&mut session, &self.point, &mut host.part(0.0, share)).await?;
-        let mut stream = Stream::new(self.seed, Purpose::Search, 1);
+        let mut stream = Stream::new(u64::from(self.run.config.seed), Purpose::Search, 1);
         let count = self.lines.first().map_or(0, |line| line.along.len());
         let aslant: Vec<f64> = (0..count).map(|_| stream.normal()).collect();
         let (mut losses, mut derivatives) = (vec![], vec![vec![]; self.lines.len()]);
@@ -103,7 +107,7 @@ impl Part {
             losses.push(there.outer_loss);
             derivatives.iter_mut().zip(there.hypergradient).for_each(|(list, value)| list.push(value));
         }
-        let noise = Noise::measured(&losses, &derivatives, self.problem.steps, precision);
+        let noise = Noise::measured(&losses, &derivatives, self.run.problem.steps, precision);
         Ok((answer(&session, here.hypergradient, &noise), here.outer_loss, noise))
     }
 
@@ -126,7 +130,7 @@ impl Part {
         host: &mut dyn Monitor,
     ) -> Result<Estimate, CheckError> {
         let columns = point.directions(session.problem());
-        let mut along = Directions::new(&self.problem);
+        let mut along = Directions::new(&self.run.problem);
         for line in &self.lines {
             let moving = line.along.iter().enumerate().filter(|(_, factor)| **factor != 0.0);
             along.push(moving.flat_map(|(k, factor)| columns.entries(k).iter().map(move |&(at, d)| (at, factor * d))));

@@ -18,6 +18,8 @@ mod measure;
 mod part;
 mod verdict;
 
+use std::rc::Rc;
+
 pub use part::{Along, CheckError, EXACT, Size};
 pub use verdict::{
     Answer, Answers, Comparison, Edge, GradientCheck, MODES, OnDevice, Outcome, SCATTER, SETTLED, STEEP, Verdict,
@@ -26,11 +28,9 @@ pub use verdict::{
 use self::measure::{FEWEST, POINTS, Precision};
 use self::part::{Part, Portion, first_steps};
 use self::verdict::{Deviation, norm};
-use super::config::TuneConfig;
-use super::setup::scaled;
+use super::prepared::Prepared;
 use crate::bilevel::hyperparameters::Hyperparameters;
-use crate::bilevel::{CHUNK, Counts, Forward, Monitor, Pace, Reverse};
-use crate::data::Dataset;
+use crate::bilevel::{CHUNK, Counts, Forward, Monitor, Pace};
 use crate::rig::Device;
 
 /// A hypergradient to check.
@@ -41,25 +41,27 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// The problem of a configuration at its start values or at those that a run has come to. In f64, [`EXACT`] of it is
-    /// gone through, or all if `in_full`.
+    /// A run at its start values or at those that it has come to. In f64, [`EXACT`] of it is gone through, or all if
+    /// `in_full`.
     pub fn new(
-        config: &TuneConfig,
-        data: &Dataset,
+        run: Rc<Prepared>,
         point: Option<Hyperparameters>,
         along: Along,
         in_full: bool,
     ) -> Result<Self, CheckError> {
-        let (split, _) = scaled(config, data)?;
-        let whole = Part::new(config, &split, point.clone(), along)?;
-        let size = if in_full { Size::all(config) } else { EXACT.min(Size::all(config)) };
-        let exact = Part::new(&size.of(config), &split, point.map(|point| first_steps(point, size.steps)), along)?;
-        Ok(Subject { exact, whole })
+        let all = Size::all(&run.config);
+        let size = if in_full { all } else { EXACT.min(all) };
+        let less = match size == all {
+            true => run.clone(),
+            false => Rc::new(Prepared::of(&size.of(&run.config), run.data.clone())?),
+        };
+        let exact = Part::new(less, point.clone().map(|point| first_steps(point, size.steps)), along)?;
+        Ok(Subject { exact, whole: Part::new(run, point, along)? })
     }
 
     /// What is gone through in f64, and on the device.
     pub fn sizes(&self) -> [Size; 2] {
-        [&self.exact, &self.whole].map(|part| part.size)
+        [&self.exact, &self.whole].map(Part::size)
     }
 
     /// Seconds of the part in f64 and of that on a device, by the paces of both on the whole problem or, for f64, on
@@ -68,9 +70,9 @@ impl Subject {
         [self.exact.seconds(exact, true), self.whole.seconds(device, false)]
     }
 
-    /// The configuration of the part in f64, to be timed.
-    pub fn exact_config(&self, config: &TuneConfig) -> TuneConfig {
-        self.exact.size.of(config)
+    /// What is gone through in f64, to be timed.
+    pub fn exact(&self) -> &Prepared {
+        &self.exact.run
     }
 
     /// Checks on an engine in f64 and, where one is given, on a device in single precision. The host's progress is that
@@ -97,9 +99,10 @@ impl Subject {
 impl Part {
     /// Seconds at a pace.
     fn seconds(&self, pace: &Pace, f64s: bool) -> f64 {
-        let (steps, lines) = (self.problem.steps as u64, self.lines.len());
-        let outer = self.data.validation.count.div_ceil(CHUNK) as f64 * pace.outer;
-        let of = |counts: Counts| pace.of(&counts, self.problem.train) + outer;
+        let (problem, lines) = (&self.run.problem, self.lines.len());
+        let steps = problem.steps as u64;
+        let outer = problem.validation.div_ceil(CHUNK) as f64 * pace.outer;
+        let of = |counts: Counts| pace.of(&counts, problem.train) + outer;
         let training = of(Counts { steps, ..Counts::default() });
         let reverse = of(Counts { steps, adjoints: steps, ..Counts::default() });
         let passes = lines.div_ceil(Forward::for_directions(lines).width) as u64;
@@ -112,13 +115,13 @@ impl Part {
     async fn in_f64(&self, device: &Device, host: &mut Portion<'_>) -> Result<Answers, CheckError> {
         let (reverse, outer_loss, noise) = self.reverse(device, Precision::Double, &mut host.part(0.0, 0.3)).await?;
         let forward = self.forward(device, &noise, &mut host.part(0.3, 0.4)).await?;
-        let mut session = self.session(device, Reverse { memory: self.memory }).await?;
+        let mut session = self.session(device, self.reverse_mode()).await?;
         let differences = self.differences(&mut session, outer_loss, &noise, &mut host.part(0.4, 1.0)).await?;
-        Ok(Answers::new(self.size, outer_loss, vec![reverse, forward, differences], Deviation::exact))
+        Ok(Answers::new(self.size(), outer_loss, vec![reverse, forward, differences], Deviation::exact))
     }
 
     async fn in_single(&self, device: &Device, host: &mut Portion<'_>) -> Result<OnDevice, CheckError> {
-        let diverged = OnDevice::Diverged { size: self.size };
+        let diverged = OnDevice::Diverged { size: self.size() };
         let found = self.reverse(device, Precision::Single, &mut host.part(0.0, 0.8)).await;
         let (reverse, outer_loss, noise) = match found {
             Ok(found) => found,
@@ -140,7 +143,7 @@ impl Part {
         } else {
             None
         };
-        let answers = Answers::new(self.size, outer_loss, vec![reverse, forward], Deviation::rounded);
+        let answers = Answers::new(self.size(), outer_loss, vec![reverse, forward], Deviation::rounded);
         Ok(OnDevice::Answered { answers, scatter, edge })
     }
 }

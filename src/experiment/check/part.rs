@@ -1,15 +1,16 @@
 //! What a check goes through, and along what.
 
+use std::rc::Rc;
+
 use serde::Serialize;
 
 use crate::bilevel::hyperparameters::{Group, Hyperparameters, Kind};
-use crate::bilevel::{Flow, Memory, Monitor, Problem, SessionData, SolveError};
-use crate::data::Split;
+use crate::bilevel::{Flow, Monitor, Problem, SolveError};
 use crate::engine::LocalFuture;
 use crate::experiment::config::TuneConfig;
 use crate::experiment::error::TuneError;
 use crate::experiment::names;
-use crate::experiment::setup::{outer_windows, problem, session_data, start_values};
+use crate::experiment::prepared::Prepared;
 use crate::rng::{Purpose, Stream};
 
 /// Why nothing could be checked.
@@ -85,15 +86,11 @@ impl Size {
     }
 }
 
-/// A problem of some size at a point.
+/// A run at a point.
 pub(super) struct Part {
-    pub size: Size,
-    pub problem: Problem,
-    pub data: SessionData,
+    pub run: Rc<Prepared>,
     pub point: Hyperparameters,
-    pub memory: Memory,
     pub lines: Vec<Line>,
-    pub seed: u64,
 }
 
 /// A direction through the tuned unconstrained values.
@@ -105,26 +102,20 @@ pub(super) struct Line {
 }
 
 impl Part {
-    pub(super) fn new(
-        config: &TuneConfig,
-        split: &Split,
-        point: Option<Hyperparameters>,
-        along: Along,
-    ) -> Result<Self, CheckError> {
-        let problem = problem(config, &split.sizes()).map_err(TuneError::from)?;
-        let outer = outer_windows(&split.validation, config);
-        let data = session_data(config, &problem, split, &outer);
-        let start = start_values(config, &problem);
-        let point = point.unwrap_or_else(|| start.clone());
+    pub(super) fn new(run: Rc<Prepared>, point: Option<Hyperparameters>, along: Along) -> Result<Self, CheckError> {
+        let point = point.unwrap_or_else(|| run.start.clone());
         let shape =
             |h: &Hyperparameters| h.groups.iter().map(|g| (g.kind, g.values.len(), g.tuned)).collect::<Vec<_>>();
-        if shape(&point) != shape(&start) {
+        if shape(&point) != shape(&run.start) {
             return Err(CheckError::Point);
         }
-        let seed = u64::from(config.seed);
-        let lines = lines(&point, &problem, along, seed);
-        let memory = Memory::Budget(config.memory_budget.0);
-        Ok(Part { size: Size::all(config), problem, data, point, memory, lines, seed })
+        let lines = lines(&point, &run.problem, along, u64::from(run.config.seed));
+        Ok(Part { run, point, lines })
+    }
+
+    /// What it goes through.
+    pub(super) fn size(&self) -> Size {
+        Size::all(&self.run.config)
     }
 }
 

@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use self::bytes::Bytes;
 pub use self::choices::{Task, usual_hyperparameters};
@@ -39,6 +40,14 @@ pub enum ConfigError {
         column: usize,
         /// The place in the text, in bytes.
         span: Range<usize>,
+    },
+    /// A setting of a trial has another type than it takes, cannot be there, or is not known.
+    #[error("`{field}`: {message}")]
+    Setting {
+        /// Name of the setting.
+        field: String,
+        /// What is wrong.
+        message: String,
     },
     /// A setting is outside its range.
     #[error("`{field}` is {value}, but must be {must}. {mend}")]
@@ -174,6 +183,18 @@ impl Default for TuneConfig {
 }
 
 impl TuneConfig {
+    /// Settings that a plain training has no use for.
+    pub const OF_TUNING: [&str; 5] = ["outer", "method", "outer_rate", "example_weight_rate", "patience"];
+
+    /// The settings of one plain training.
+    pub fn of_training(&self) -> Value {
+        let mut settings = self.to_json();
+        if let Some(settings) = settings.as_object_mut() {
+            settings.retain(|key, _| !Self::OF_TUNING.contains(&key.as_str()));
+        }
+        settings
+    }
+
     /// A first look: few steps on the small piece of data.
     pub fn quick() -> Self {
         TuneConfig {
@@ -206,6 +227,30 @@ impl TuneConfig {
             config.hyperparameters = usual_hyperparameters(&*config.optimizer);
         }
         Ok(config.of_before())
+    }
+
+    /// Reads settings from an object of JSON, as trials have them; those not named keep their defaults. What is wrong is
+    /// told of the first setting that is.
+    pub fn from_json(settings: &Value) -> Result<Self, ConfigError> {
+        let wrong = |field: &str, message: String| ConfigError::Setting { field: field.to_owned(), message };
+        let Some(given) = settings.as_object() else {
+            return Err(wrong("settings", "they are an object with the names of settings".to_owned()));
+        };
+        for (key, value) in given {
+            let alone = Value::Object([(key.clone(), value.clone())].into_iter().collect());
+            serde_json::from_value::<Self>(alone).map_err(|error| wrong(key, error.to_string()))?;
+        }
+        let mut config: Self =
+            serde_json::from_value(settings.clone()).map_err(|error| wrong("settings", error.to_string()))?;
+        if !given.contains_key("hyperparameters") {
+            config.hyperparameters = usual_hyperparameters(&*config.optimizer);
+        }
+        Ok(config)
+    }
+
+    /// All settings as JSON, which [`TuneConfig::from_json`] reads back as they are.
+    pub fn to_json(&self) -> Value {
+        serde_json::to_value(self).expect("settings are plain values")
     }
 
     /// All settings as TOML, which [`TuneConfig::from_toml`] reads back as they are.

@@ -1,7 +1,6 @@
 //! How many training steps to differentiate through (the first paper's sensitivity to T).
 
-use super::har::{self, HarTrial, Method};
-use super::{Budget, Study, Trial};
+use super::{Budget, Study, Trial, UCI_HAR};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::TuneConfig;
 use crate::nn::optim::{Dynamics, Momentum, Sgd};
@@ -10,7 +9,7 @@ pub const STUDY: Study = Study {
     name: "har-horizon",
     question: "How do the number of differentiated training steps T and the choice of hyperparameters matter?",
     source: "HO for time-series CNNs, sensitivity to T (algorithms A.12)",
-    data: har::DATA,
+    data: UCI_HAR,
     trials,
     along: "T",
     apart: &["work"],
@@ -46,14 +45,14 @@ fn trials(budget: Budget) -> Vec<Trial> {
                 let hyperparameters = kinds.to_vec();
                 let optimizer = optimizer();
                 let config = TuneConfig { seed, steps: t, hyperparameters, optimizer, learning_rate, ..base.clone() };
-                let label = |work: &str, config| {
+                let label = |work: &str, config: &TuneConfig| {
                     let labels = [("T", &*t.to_string()), ("tuned", tuned), ("work", work)];
-                    HarTrial::labelled(&labels, Method::Tune, config)
+                    Trial::tune(&labels, config)
                 };
-                trials.push(label("equal outer steps", config.clone()));
+                trials.push(label("equal outer steps", &config));
                 if budget != Budget::Quick {
                     let outer = OUTER * TYPICAL / t;
-                    trials.push(label("equal training steps", TuneConfig { outer, ..config }));
+                    trials.push(label("equal training steps", &TuneConfig { outer, ..config }));
                 }
             }
         }

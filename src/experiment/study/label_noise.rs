@@ -1,15 +1,15 @@
 //! Learned example weights against wrong labels.
 
-use super::har::{self, HarTrial, Method, Mislabelled};
-use super::{Budget, Study, Trial};
+use super::{Budget, Study, Trial, UCI_HAR};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::TuneConfig;
+use crate::experiment::trainables::mislabelled::{Mislabelled, Settings};
 
 pub const STUDY: Study = Study {
     name: "har-label-noise",
     question: "A third of the training windows carry a wrong label: do learned example weights find them out?",
     source: "HO for time-series CNNs, example weights as hyperparameters",
-    data: har::DATA,
+    data: UCI_HAR,
     trials,
     along: "training",
     apart: &[],
@@ -29,15 +29,21 @@ fn trials(budget: Budget) -> Vec<Trial> {
     let weighted = vec![Kind::Lr, Kind::ExampleWeights];
     let mut trials = vec![];
     for seed in 0..seeds {
+        let wrong = Mislabelled { share: WRONG, annotators: None, left_out: false };
+        let left_out = Mislabelled { left_out: true, ..wrong };
         let cases = [
-            ("right labels", &plain, Mislabelled::None),
-            ("wrong labels", &plain, Mislabelled::Share(WRONG)),
-            ("wrong labels, example weights", &weighted, Mislabelled::Share(WRONG)),
-            ("wrong labels left out", &plain, Mislabelled::LeftOut(WRONG)),
+            ("right labels", &plain, None),
+            ("wrong labels", &plain, Some(wrong)),
+            ("wrong labels, example weights", &weighted, Some(wrong)),
+            ("wrong labels left out", &plain, Some(left_out)),
         ];
         for (training, hyperparameters, mislabelled) in cases {
             let config = TuneConfig { seed, hyperparameters: hyperparameters.clone(), ..base.clone() };
-            trials.push(HarTrial { method: Method::Tune, config, mislabelled }.with(&[("training", training)]));
+            let labels = [("training", training)];
+            trials.push(match mislabelled {
+                None => Trial::tune(&labels, &config),
+                Some(mislabelled) => Trial::new(&labels, seed, "tune-mislabelled", Settings { config, mislabelled }),
+            });
         }
     }
     trials

@@ -1,8 +1,7 @@
 //! Classification against prediction: where does tuning through the training pay more? (What the first paper's
 //! closing words promise.)
 
-use super::har::{self, HarTrial, Method};
-use super::{Budget, Study, Trial};
+use super::{Budget, Study, Trial, UCI_HAR};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{Network, Task, TuneConfig};
 use crate::nn::optim::{Adam, Dynamics, Epsilon, Sgd};
@@ -11,7 +10,7 @@ pub const STUDY: Study = Study {
     name: "har-prediction",
     question: "What does tuning gain over the settings it starts from, on classification and on prediction of the next sample, and how does that depend on T?",
     source: "HO for time-series CNNs, tasks and sensitivity to T (algorithms A.12)",
-    data: har::DATA,
+    data: UCI_HAR,
     trials,
     along: "T",
     apart: &["network", "inner"],
@@ -74,5 +73,5 @@ fn trial(
     let hyperparameters = kinds.to_vec();
     let config = TuneConfig { seed, task, steps, optimizer, hyperparameters, learning_rate, ..base.clone() };
     let labels = [("T", &*steps.to_string()), ("network", network), ("task", name), ("inner", inner)];
-    HarTrial::labelled(&labels, Method::Tune, config)
+    Trial::tune(&labels, &config)
 }

@@ -1,17 +1,16 @@
 //! What studies are made of.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
-use async_trait::async_trait;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
-use super::Library;
-use crate::bilevel::Pace;
+use crate::experiment::config::TuneConfig;
 use crate::experiment::error::TuneError;
+use crate::experiment::library::Library;
 use crate::experiment::record::{DeviceRecord, Named};
-use crate::experiment::tune::Observer;
-use crate::rig::Device;
+use crate::experiment::trainable::Job;
+use crate::experiment::trainables;
 
 /// How much machine time a study may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,40 +47,34 @@ pub struct Study {
 /// What tells a trial from the others of its study.
 pub type Labels = BTreeMap<String, String>;
 
-/// Something to do, whose outcome is a row of numbers.
-#[derive(Clone)]
+/// Something to do, whose outcome is a row of numbers: as data, which may be sent and kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
     /// What makes it unlike the others.
     pub labels: Labels,
-    /// What it does.
-    pub work: Rc<dyn Work>,
-}
-
-/// What a trial does. It knows its problem; the library has the data.
-#[async_trait(?Send)]
-pub trait Work {
-    /// Reads its data and checks its settings, so that what is wrong with them is known before anything runs.
-    fn load(&self, library: &Library) -> Result<(), TuneError>;
-
-    /// Its training problem by name: all works of one name go at one pace.
-    fn problem(&self) -> String;
-
-    /// Times the parts of its training on an engine, within about so many seconds.
-    async fn measure(&self, device: &Device, library: &Library, seconds: f64) -> Result<Pace, TuneError>;
-
-    /// Seconds that it takes at this pace.
-    fn seconds(&self, pace: &Pace, library: &Library) -> Result<f64, TuneError>;
-
-    /// Does it.
-    async fn run(&self, device: &Device, library: &Library, observer: &mut dyn Observer) -> Result<Named, TuneError>;
+    /// What it does: a row of the registry.
+    pub trainable: String,
+    /// The settings of that.
+    pub settings: Value,
 }
 
 impl Trial {
     /// A trial with these labels and, as another one, its seed.
-    pub(super) fn new(labels: &[(&str, &str)], seed: u32, work: impl Work + 'static) -> Self {
+    pub(super) fn new(labels: &[(&str, &str)], seed: u32, trainable: &str, settings: impl Serialize) -> Self {
         let seed = ("seed".to_owned(), seed.to_string());
         let labels = labels.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).chain([seed]).collect();
-        Trial { labels, work: Rc::new(work) }
+        let settings = serde_json::to_value(settings).expect("settings are plain values");
+        Trial { labels, trainable: trainable.to_owned(), settings }
+    }
+
+    /// The main job as a trial.
+    pub(super) fn tune(labels: &[(&str, &str)], config: &TuneConfig) -> Self {
+        Trial::new(labels, config.seed, "tune", config)
+    }
+
+    /// Makes it ready for a device.
+    pub fn job(&self, library: &Library) -> Result<Box<dyn Job>, TuneError> {
+        trainables::job(&self.trainable, &self.settings, library)
     }
 
     /// Its labels in one line: unique in a study.

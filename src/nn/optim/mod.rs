@@ -225,7 +225,7 @@ impl FromStr for Dynamics {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let names = || named().map(|optimizer| format!("`{}`", optimizer.name())).join(", ");
-        let found = named().into_iter().find(|optimizer| optimizer.name() == name);
+        let found = every().into_iter().find(|optimizer| optimizer.name() == name);
         found.ok_or_else(|| format!("unknown optimizer `{name}`, expected one of {}", names()))
     }
 }
@@ -250,7 +250,7 @@ impl JsonSchema for Dynamics {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let rows = named();
+        let rows = every();
         let rows = rows.iter().map(|row| json_schema!({ "const": row.name(), "description": row.formula() }));
         json_schema!({ "oneOf": rows.collect::<Vec<_>>() })
     }

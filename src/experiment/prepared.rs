@@ -1,0 +1,216 @@
+//! A run before it has a device: divided, scaled and stated once, and compiled once, whoever asks for it.
+
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::config::{ConfigError, Network, TuneConfig};
+use super::error::TuneError;
+use super::predict;
+use super::record::DataRecord;
+use super::setup::{self, Scaled};
+use crate::bilevel::hyperparameters::{Hyperparameters, Start};
+use crate::bilevel::{Blueprint, Memory, Method, Pace, Problem, Session, SessionData, SolveError};
+use crate::data::Dataset;
+use crate::rig::{Compiled, Device};
+
+/// What a configuration and a data set come to. Sessions that are opened of it, on whatever devices and with whatever
+/// methods, share its data and its programs.
+pub struct Prepared {
+    /// The settings, checked.
+    pub config: TuneConfig,
+    /// The data, divided and scaled.
+    pub data: Rc<Scaled>,
+    /// What is trained.
+    pub problem: Problem,
+    /// The hyperparameters that it starts from.
+    pub start: Hyperparameters,
+    /// Programs, as far as they were asked for.
+    pub compiled: Compiled,
+    blueprint: OnceCell<Blueprint>,
+}
+
+impl Prepared {
+    /// Checks the settings against data as they were read, divides and scales these, and states the problem.
+    pub fn new(config: &TuneConfig, data: &Dataset) -> Result<Prepared, TuneError> {
+        config.check()?;
+        Self::of(config, Rc::new(Scaled::new(config, data)?))
+    }
+
+    /// The same of data that are divided and scaled already as the settings say.
+    pub fn of(config: &TuneConfig, data: Rc<Scaled>) -> Result<Prepared, TuneError> {
+        Self::with(config, data, Compiled::default())
+    }
+
+    /// The same with programs that are kept.
+    pub fn with(config: &TuneConfig, data: Rc<Scaled>, compiled: Compiled) -> Result<Prepared, TuneError> {
+        config.check()?;
+        config.check_batch(data.split.train.len())?;
+        let problem = setup::problem(config, &data.split.sizes())?;
+        let start = setup::start_values(config, &problem);
+        Ok(Prepared { config: config.clone(), data, problem, start, compiled, blueprint: OnceCell::new() })
+    }
+
+    /// The problem by name, as far as its pace depends on it.
+    pub fn name(&self) -> String {
+        let weighted = if self.problem.weights { " with example weights" } else { "" };
+        match &self.config.network {
+            network if *network == Network::NARROW => format!("UCI HAR, narrow network{weighted}"),
+            network if *network == Network::PAPER => format!("UCI HAR, full network{weighted}"),
+            other => format!("UCI HAR, network {other}{weighted}"),
+        }
+    }
+
+    /// The method of the settings. It refuses what it cannot see.
+    pub fn method(&self) -> Result<Box<dyn Method>, TuneError> {
+        setup::method(&self.config, &self.problem, &self.start)
+    }
+
+    /// What a tuning run would compute and hold, within its memory budget.
+    pub fn blueprint(&self) -> Result<&Blueprint, TuneError> {
+        if let Some(blueprint) = self.blueprint.get() {
+            return Ok(blueprint);
+        }
+        let method = self.method()?;
+        let blueprint =
+            Blueprint::with(&self.problem, &*method, &self.compiled)?.within(self.config.memory_budget.0)?;
+        Ok(self.blueprint.get_or_init(|| blueprint))
+    }
+
+    /// A session with that method.
+    pub async fn session(&self, device: &Device, method: impl Into<Box<dyn Method>>) -> Result<Session, SolveError> {
+        Session::with(device, self.problem.clone(), &self.session_data(), method, &self.compiled).await
+    }
+
+    /// What sessions are made of.
+    pub fn session_data(&self) -> SessionData {
+        let outer = setup::outer_windows(&self.data.split.validation, &self.config);
+        setup::session_data(&self.config, &self.problem, &self.data.split, &outer)
+    }
+
+    /// Runs the parts of a run on a device within about so many seconds (a training step in any case), and leaves
+    /// nothing on it but pipelines.
+    pub async fn measure(&self, device: &Device, seconds: f64) -> Result<Pace, TuneError> {
+        // The fewest states: what is measured does not depend on how many are kept.
+        let mut session = self.session(device, Memory::Slots(1)).await?;
+        Ok(session.measure(&self.start.arrays(&self.problem), seconds).await?)
+    }
+
+    /// Seconds of a whole tuning run at this pace.
+    pub fn seconds(&self, pace: &Pace) -> Result<f64, TuneError> {
+        let plan = &self.blueprint()?.checkpoints;
+        Ok(predict::seconds(pace, plan, &self.config, &self.data.split.sizes()))
+    }
+
+    /// What is learnt from.
+    pub fn record(&self) -> DataRecord {
+        let Scaled { split, fingerprint, .. } = &*self.data;
+        let about = split.train.about();
+        DataRecord {
+            name: about.name.clone(),
+            fingerprint: fingerprint.clone(),
+            subset: about.subset,
+            training_windows: split.train.len() as u64,
+            validation_windows: split.validation.len() as u64,
+            test_windows: split.test.len() as u64,
+            outer_windows: self.problem.validation as u64,
+        }
+    }
+
+    /// The point with other values of hyperparameters that it has, by the names of their settings.
+    pub fn changed(&self, point: &Hyperparameters, values: &Value) -> Result<Hyperparameters, TuneError> {
+        let refused = |field: &str, message: String| ConfigError::Setting { field: field.to_owned(), message };
+        let Some(given) = values.as_object() else {
+            return Err(refused("set", "it takes values by the names of settings".to_owned()).into());
+        };
+        let setting = |start: Start| match start {
+            Start::Setting(key) | Start::SettingOr(key, _) => Some(key),
+            Start::Value(_) | Start::Weights => None,
+        };
+        let open: BTreeSet<&str> = point.groups.iter().filter_map(|group| setting(group.kind.row().start)).collect();
+        if let Some(key) = given.keys().find(|key| !open.contains(key.as_str())) {
+            let open = open.into_iter().collect::<Vec<_>>().join(", ");
+            return Err(refused(key, format!("it cannot change midway; what can is {open}")).into());
+        }
+        let mut settings = self.config.to_json();
+        given.iter().for_each(|(key, value)| settings[key] = value.clone());
+        let config = TuneConfig::from_json(&settings)?;
+        config.check()?;
+        let problem = setup::problem(&config, &self.data.split.sizes())?;
+        let of_settings = setup::start_values(&config, &problem);
+        let mut point = point.clone();
+        for group in &mut point.groups {
+            if setting(group.kind.row().start).is_some_and(|key| given.contains_key(key))
+                && let Some(other) = of_settings.groups.iter().find(|other| other.kind == group.kind)
+            {
+                group.values.clone_from(&other.values);
+            }
+        }
+        Ok(point)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bilevel::hyperparameters::Kind;
+    use crate::cpu::CpuEngine;
+    use crate::data::har::builtin;
+    use crate::reference::ReferenceEngine;
+
+    #[test]
+    fn measuring_gives_times_and_leaves_no_arrays() {
+        let source = builtin::subset().unwrap();
+        let config = TuneConfig { batch: 4, validation_windows: 8, dropout: Some(0.0), ..TuneConfig::default() };
+        let prepared = Prepared::new(&config, &source).unwrap();
+        let device = Device::new(ReferenceEngine::new());
+        let measured = |seconds| pollster::block_on(prepared.measure(&device, seconds)).unwrap();
+        let Pace { step, adjoint, outer, evaluation } = measured(1.0);
+        assert!([step, adjoint, outer, evaluation].iter().all(|&seconds| seconds > 0.0));
+        // No time at all is enough for one step.
+        let hasty = measured(0.0);
+        assert_eq!(hasty.adjoint, 2.6 * hasty.step);
+        let counters = device.counters();
+        assert!(counters.bytes < counters.peak_bytes);
+    }
+
+    /// What `--device auto` does: it measures on one engine after another, tells how long the run will take, and opens it
+    /// on the faster one.
+    #[test]
+    fn a_run_is_compiled_once_for_all_devices() {
+        let source = builtin::subset().unwrap();
+        let config = TuneConfig { batch: 4, validation_windows: 8, steps: 2, ..TuneConfig::default() };
+        let prepared = Prepared::new(&config, &source).unwrap();
+        for device in [Device::new(CpuEngine::new(1)), Device::new(ReferenceEngine::new())] {
+            let pace = pollster::block_on(prepared.measure(&device, 0.4)).unwrap();
+            prepared.seconds(&pace).unwrap();
+            let method = prepared.method().unwrap();
+            pollster::block_on(prepared.session(&device, method)).unwrap();
+        }
+        let mut names = prepared.compiled.names();
+        names.sort_unstable();
+        assert_eq!(names, ["begin", "evaluation", "outer_gradient", "step", "step_adjoint"]);
+    }
+
+    #[test]
+    fn what_may_change_midway_is_named() {
+        let source = builtin::subset().unwrap();
+        let prepared = Prepared::new(&TuneConfig::quick(), &source).unwrap();
+        let set = |values: &str| prepared.changed(&prepared.start, &serde_json::from_str(values).unwrap());
+        let changed = set(r#"{"learning_rate": 0.25, "l2": 1e-4}"#).unwrap();
+        assert!((changed.values(Kind::Lr)[0] - 0.25).abs() < 1e-12);
+        assert!(changed.values(Kind::L2).iter().all(|l2| (l2 - 1e-4).abs() < 1e-12));
+        assert_eq!(changed.values(Kind::Momentum), prepared.start.values(Kind::Momentum));
+        for (values, words) in [
+            (r#"{"batch": 3}"#, "`batch`: it cannot change midway; what can is l2, learning_rate, momentum"),
+            (r#"{"learning_rate": "fast"}"#, "`learning_rate`: invalid type: string"),
+            (r#"{"momentum": 2.0}"#, "`momentum` is 2, but must be above 0 and below 1"),
+            ("3", "`set`: it takes values"),
+        ] {
+            let error = set(values).unwrap_err().to_string();
+            assert!(error.starts_with(words), "{error}");
+        }
+    }
+}

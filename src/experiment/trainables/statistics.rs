@@ -1,0 +1,82 @@
+//! Logistic regression on statistics of windows: what a network has to beat.
+
+use schemars::{Schema, schema_for};
+use serde_json::Value;
+
+use super::search::{Ground, Sampler, SearchJob};
+use crate::bilevel::hyperparameters::Kind;
+use crate::bilevel::{Loss, Memory, Problem, SessionData, Set, Targets};
+use crate::data::har::statistics;
+use crate::data::{Dataset, Split};
+use crate::experiment::config::TuneConfig;
+use crate::experiment::error::TuneError;
+use crate::experiment::library::Library;
+use crate::experiment::space::{Form, Space, Variables};
+use crate::experiment::trainable::{Job, Trainable};
+use crate::nn::{Layer, Model, optim};
+use crate::rig::Compiled;
+
+/// Softmax regression by momentum over 600 steps of 512 windows, with one of three penalties.
+pub struct Statistics;
+
+impl Trainable for Statistics {
+    fn name(&self) -> &'static str {
+        "statistics"
+    }
+
+    fn about(&self) -> &'static str {
+        "Logistic regression on 135 statistics of each window, its penalty chosen on the validation people."
+    }
+
+    fn unit(&self) -> &'static str {
+        "training"
+    }
+
+    fn schema(&self) -> Schema {
+        schema_for!(TuneConfig)
+    }
+
+    /// Of the settings, it looks at the data, the people held out, and the seed.
+    fn job(&self, settings: &Value, library: &Library) -> Result<Box<dyn Job>, TuneError> {
+        let config = TuneConfig::from_json(settings)?;
+        let split = Split::by_people(&*library.windows(&config.data)?, &config.split)?;
+        let parts = [&split.train, &split.validation, &split.test];
+        let mut features = parts.map(statistics::features);
+        statistics::standardize(&mut features);
+        let labelled = |(x, windows): (Vec<f32>, &Dataset)| Set {
+            x: x.into(),
+            targets: Targets::Labels(windows.labels().to_vec()),
+            count: windows.len(),
+        };
+        let sets: Vec<Set> = features.into_iter().zip(parts).map(labelled).collect();
+        let [train, validation, test] = <[Set; 3]>::try_from(sets).unwrap_or_else(|_| unreachable!("three parts"));
+        let outputs = split.train.about().outputs.len();
+        let layer = Layer::Dense { name: "dense".into(), inputs: statistics::FEATURES, outputs, bias: true };
+        let model = Model::new(vec![layer], &[statistics::FEATURES]).expect("one dense layer fits");
+        let problem = Problem {
+            batch: 512.min(train.count),
+            l2: true,
+            validation: validation.count,
+            ..Problem::new(model, Loss::CrossEntropy, optim::Momentum, 600, train.count)
+        };
+        let initial = vec![0.0; problem.model.parameter_count()];
+        let kept = |kind, value| Variables { kind, count: 1, from: value, to: value, form: Form::Itself };
+        let penalties = [1e-4f64, 1e-2].map(f64::ln);
+        let space = Space(vec![
+            kept(Kind::Lr, 0.05f64.ln()),
+            kept(Kind::Momentum, 0.9),
+            Variables { from: penalties[0], to: penalties[1], ..kept(Kind::L2, 0.0) },
+        ]);
+        let ground = Ground {
+            name: "UCI HAR, statistics of windows".to_owned(),
+            data: SessionData::new(train, validation.clone(), initial, u64::from(config.seed)),
+            sets: [validation, test],
+            lambda: vec![0.0; problem.layout().len()],
+            rates: vec![],
+            memory: Memory::StoreAll,
+            problem,
+            compiled: Compiled::default(),
+        };
+        Ok(Box::new(SearchJob::new(ground, space, Sampler::Grid, 3)?))
+    }
+}
