@@ -1,6 +1,6 @@
 //! Tuning beside what else one might do at equal cost.
 
-use super::{Budget, Study, Trial, UCI_HAR, trainings_of_equal_cost};
+use super::trial::{Budget, Study, Trial, UCI_HAR, trainings_of_equal_cost};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{TuneConfig, usual_hyperparameters};
 use crate::experiment::space::{Form, Space, Variables};

@@ -1,6 +1,6 @@
 //! How far a network gets whose settings are tuned on a short training and kept for a long one.
 
-use super::{Budget, Study, Trial, UCI_HAR};
+use super::trial::{Budget, Study, Trial, UCI_HAR};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{Network, TuneConfig};
 use crate::experiment::trainables::retrain::Settings;

@@ -1,6 +1,6 @@
 //! How many training steps to differentiate through (the first paper's sensitivity to T).
 
-use super::{Budget, Study, Trial, UCI_HAR};
+use super::trial::{Budget, Study, Trial, UCI_HAR};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::TuneConfig;
 use crate::nn::optim::{Dynamics, Momentum, Sgd};

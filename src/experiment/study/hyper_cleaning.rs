@@ -1,7 +1,7 @@
 //! Data hyper-cleaning on MNIST: a weight for each training example, found by hypergradients, against wrong
 //! labels (Franceschi et al. 2017, as their script has it).
 
-use super::{Budget, Study, Trial};
+use super::trial::{Budget, Study, Trial};
 use crate::experiment::trainables::hyper_cleaning::{Settings, Weights};
 
 pub const STUDY: Study = Study {

@@ -1,6 +1,6 @@
 //! Learned example weights against wrong labels.
 
-use super::{Budget, Study, Trial, UCI_HAR};
+use super::trial::{Budget, Study, Trial, UCI_HAR};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::TuneConfig;
 use crate::experiment::trainables::mislabelled::{Mislabelled, Settings};

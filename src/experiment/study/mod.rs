@@ -14,20 +14,7 @@ mod prediction;
 pub mod summary;
 mod trial;
 
-use super::config::TuneConfig;
 pub use trial::{Budget, Labels, Outcome, Study, Trial, id};
-
-/// What most studies name as their data.
-const UCI_HAR: &str = "UCI HAR, built in";
-
-/// Adjoint and training step together cost this many gradients of the inner loss (counted floating-point
-/// operations with all states stored): what a hypergradient counts in comparisons at equal cost.
-const GRADIENTS_PER_STEP: f64 = 3.58;
-
-/// Trainings that cost as much as a tuning run.
-fn trainings_of_equal_cost(config: &TuneConfig) -> u32 {
-    (f64::from(config.outer) * GRADIENTS_PER_STEP).round() as u32
-}
 
 /// All studies, in the order in which `experiment all` runs them.
 pub const STUDIES: [Study; 7] = [

@@ -5,7 +5,7 @@
 //! labelled the training windows were careless: beside learning rate, momentum and penalties, a weight for each of
 //! them is to be found. The more of them, the fewer windows each has labelled.
 
-use super::{Budget, Study, Trial, UCI_HAR, trainings_of_equal_cost};
+use super::trial::{Budget, Study, Trial, UCI_HAR, trainings_of_equal_cost};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::TuneConfig;
 use crate::experiment::space::{Form, Space, Variables};

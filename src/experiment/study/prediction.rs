@@ -1,7 +1,7 @@
 //! Classification against prediction: where does tuning through the training pay more? (What the first paper's
 //! closing words promise.)
 
-use super::{Budget, Study, Trial, UCI_HAR};
+use super::trial::{Budget, Study, Trial, UCI_HAR};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{Network, Task, TuneConfig};
 use crate::nn::optim::{Adam, Dynamics, Epsilon, Sgd};

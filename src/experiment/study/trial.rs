@@ -12,6 +12,18 @@ use crate::experiment::record::{DeviceRecord, Named};
 use crate::experiment::trainable::Job;
 use crate::experiment::trainables;
 
+/// What most studies name as their data.
+pub(super) const UCI_HAR: &str = "UCI HAR, built in";
+
+/// Adjoint and training step together cost this many gradients of the inner loss (counted floating-point
+/// operations with all states stored): what a hypergradient counts in comparisons at equal cost.
+const GRADIENTS_PER_STEP: f64 = 3.58;
+
+/// Trainings that cost as much as a tuning run.
+pub(super) fn trainings_of_equal_cost(config: &TuneConfig) -> u32 {
+    (f64::from(config.outer) * GRADIENTS_PER_STEP).round() as u32
+}
+
 /// How much machine time a study may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]

@@ -361,6 +361,16 @@ mod tests {
     use crate::cpu::CpuEngine;
     use crate::experiment::event::Nobody;
 
+    const SMALL: Settings = Settings {
+        examples: 200,
+        steps: 60,
+        outer: 25,
+        outer_rate: 0.02,
+        final_steps: 200,
+        weights: Weights::Equal,
+        seed: 3,
+    };
+
     const PIXELS: usize = 28 * 28;
 
     /// Writes images of ten classes: two bright rows each, among noise.
@@ -388,15 +398,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         easy_digits(directory.path());
         let library = Library::new(directory.path().to_owned());
-        let base = Settings {
-            examples: 200,
-            steps: 60,
-            outer: 25,
-            outer_rate: 0.02,
-            final_steps: 200,
-            weights: Weights::Equal,
-            seed: 3,
-        };
+        let base = SMALL;
         assert_eq!(base.choose(&library).unwrap().wrong.iter().filter(|&&wrong| wrong).count(), 100);
         let device = Device::new(CpuEngine::new(1));
         let outcome = |weights| {
@@ -421,16 +423,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         easy_digits(directory.path());
         let library = Library::new(directory.path().to_owned());
-        let settings = Settings {
-            examples: 301,
-            steps: 1,
-            outer: 1,
-            outer_rate: 0.02,
-            final_steps: 1,
-            weights: Weights::Equal,
-            seed: 3,
-        };
-        let too_few = settings.choose(&library);
+        let too_few = Settings { examples: 301, ..SMALL }.choose(&library);
         let message = too_few.err().expect("an error").to_string();
         assert!(message.contains("has 600 images") && message.contains("602"), "{message}");
         let file = MNIST.folder(directory.path()).join(MNIST.files[0].name);
