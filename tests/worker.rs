@@ -292,6 +292,48 @@ fn the_end_of_input_saves_in_mid_step() {
     }
 }
 
+/// Whoever ends the input at once still gets what was asked before, but for steps.
+#[test]
+fn what_was_asked_before_the_end_is_done() {
+    let bench = Bench::new();
+    let mut worker = Worker::start();
+    let dir = bench.dir("saved");
+    let save = json!({"verb": "save", "dir": dir});
+    worker.send(&format!("{}\n{}\n{save}\n", json!({"verb": "hello"}), trial(&bench, "train")));
+    drop(worker.input.take());
+    let replies: Vec<Value> = std::iter::from_fn(|| worker.line()).filter(|line| line["reply"] != "progress").collect();
+    assert_eq!(
+        replies.iter().map(|reply| reply["reply"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["hello", "init", "save"]
+    );
+    assert_eq!(worker.child.wait().unwrap().code(), Some(0));
+    let whole = undisturbed(&bench, "train");
+    assert_eq!(goes_on(&bench, "train", &dir, &whole).0, 0);
+}
+
+/// More than a software GPU has in one array: worth a retry elsewhere, and the worker is there for another trial.
+#[test]
+fn a_device_without_room_is_told() {
+    let bench = Bench::new();
+    let network = bench.dir("wide.json");
+    let dense =
+        |name: &str, inputs: u32, outputs: u32| json!({"type": "dense", "name": name, "in": inputs, "out": outputs});
+    let layers = json!([{"type": "flatten"}, dense("a", 128 * 9, 40_000), {"type": "relu"}, dense("b", 40_000, 6)]);
+    fs::write(&network, layers.to_string()).unwrap();
+    let mut worker = Worker::start();
+    let mut wide = trial(&bench, "train");
+    wide["config"] = json!({"steps": 2, "batch": 4, "network": network, "optimizer": "sgd", "memory_budget": "64GiB"});
+    wide["device"] = json!("llvmpipe");
+    let fault = worker.ask(wide);
+    if fault["code"] == "bad_config" && std::env::var_os("REQUIRE_GPU").is_none() {
+        return println!("without a software GPU: {fault}");
+    }
+    assert_eq!((fault["code"].as_str(), &fault["retry"]), (Some("oom"), &json!(true)), "{fault}");
+    assert_eq!(worker.ask(json!({"verb": "step"}))["code"], "bad_config");
+    worker.done(trial(&bench, "train"));
+    assert_eq!(worker.step(1)["step"], 1);
+}
+
 /// Without a directory there is nothing to save to, and nothing is written anywhere.
 #[test]
 fn a_trial_that_was_never_saved_leaves_nothing() {

@@ -131,13 +131,9 @@ impl Worker {
         let reply = match request {
             Request::Hello { version } => hello(version)?,
             Request::Init { trainable, config, data, seed, device } => {
-                let given = [
-                    ("data", data.map(Value::from)),
-                    ("seed", seed.map(Value::from)),
-                    ("device", device.map(Value::from)),
-                ];
+                let given = [("data", data.map(Value::from)), ("seed", seed.map(Value::from))];
                 let given = given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-                self.init(&trainable, config.into_iter().chain(given).collect())?
+                self.init(&trainable, config.into_iter().chain(given).collect(), device)?
             }
             Request::Step { budget } => return self.step(budget),
             Request::Save { dir } => self.save(dir)?,
@@ -157,24 +153,26 @@ impl Worker {
     }
 
     /// Begins a trial. The one before stays if the settings are wrong, and goes before the new one takes its memory.
-    fn init(&mut self, name: &str, settings: Map<String, Value>) -> Result<Reply, Fault> {
+    fn init(&mut self, name: &str, settings: Map<String, Value>, device: Option<String>) -> Result<Reply, Fault> {
         let trainable = trainables::find(name).ok_or_else(|| {
             let names: Vec<&str> = trainables::TRAINABLES.iter().map(|trainable| trainable.name()).collect();
             Fault::new(Code::BadConfig, format!("no trainable is called `{name}`; there are {}", names.join(", ")))
         })?;
-        let choice = settings.get("device").and_then(Value::as_str).unwrap_or(device::AUTO).to_owned();
+        // Not every trainable has a setting for it.
+        let of_settings = || settings.get("device").and_then(Value::as_str).map(str::to_owned);
+        let choice = device.or_else(of_settings).unwrap_or_else(|| device::AUTO.to_owned());
         let job = trainable.job(&Value::Object(settings), &self.library)?;
         self.trial = None;
-        let device = match self.device.take() {
-            Some((before, device)) if before == choice => device,
+        let on = match self.device.take() {
+            Some((before, on)) if before == choice => on,
             _ if choice == device::AUTO => {
-                device::choose_by(&choice, &mut |device| block_on(job.measure(device, MEASURING)))?.0
+                device::choose_by(&choice, &mut |on| block_on(job.measure(on, MEASURING)))?.0
             }
             _ => device::open(&choice)?,
         };
-        let training = block_on(job.open(&device))?;
-        let info = device.info();
-        self.device = Some((choice, device));
+        let training = block_on(job.open(&on))?;
+        let info = on.info();
+        self.device = Some((choice, on));
         self.trial = Some(Trial { trainable, training, step: 0, dir: None });
         Ok(Reply::Init {
             trainable: trainable.name().to_owned(),
@@ -324,5 +322,62 @@ impl Observer for Watch {
         self.voice.live();
         let flow = if self.ended.load(Ordering::Relaxed) { Flow::Stop } else { Flow::Continue };
         Box::pin(ready(flow))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_trait::async_trait;
+    use stackelberg::engine::EngineError;
+    use stackelberg::experiment::training::Report;
+    use stackelberg::reference::ReferenceEngine;
+
+    /// A training whose device fails.
+    struct Fails(fn() -> EngineError);
+
+    #[async_trait(?Send)]
+    impl Training for Fails {
+        async fn advance(&mut self, _: u64, _: &mut dyn Observer) -> Result<Report, TuneError> {
+            Err(SolveError::from((self.0)()).into())
+        }
+
+        async fn score(&mut self, _: &mut dyn Observer) -> Result<Named, TuneError> {
+            Ok(Named::new())
+        }
+
+        async fn save(&mut self) -> Result<Vec<u8>, TuneError> {
+            Err(SolveError::from((self.0)()).into())
+        }
+
+        async fn load(&mut self, _: &[u8]) -> Result<(), TuneError> {
+            Ok(())
+        }
+    }
+
+    /// Devices that fail cannot be had from outside; what became of them is told, and nothing is done with them again.
+    #[test]
+    fn a_trial_goes_with_its_device() {
+        let lost = || EngineError::DeviceLost { reason: "a driver was reset".to_owned() };
+        let full = || EngineError::OutOfMemory { what: "state 1".to_owned(), bytes: 2, limit: None };
+        for (error, code) in [(lost as fn() -> EngineError, Code::DeviceLost), (full, Code::Oom)] {
+            for request in [Request::Step { budget: 1 }, Request::Save { dir: "nowhere".into() }] {
+                let training = Box::new(Fails(error));
+                let trainable = trainables::find("tune").unwrap();
+                let mut worker = Worker {
+                    library: Library::new("nowhere".into()),
+                    voice: Voice::new(),
+                    ended: Arc::default(),
+                    device: Some(("reference".to_owned(), Device::new(ReferenceEngine::new()))),
+                    trial: Some(Trial { trainable, training, step: 0, dir: None }),
+                };
+                let fault = worker.answer(request.clone()).unwrap_err();
+                assert_eq!((fault.code, fault.retry), (code, true), "{}", fault.message);
+                worker.settle(&fault);
+                assert!(worker.device.is_none());
+                assert_eq!(worker.answer(request).unwrap_err().code, Code::BadConfig);
+                assert_eq!(worker.keep().unwrap(), ExitCode::SUCCESS);
+            }
+        }
     }
 }
