@@ -9,6 +9,7 @@ use stackelberg::experiment::config::TuneConfig;
 use stackelberg::experiment::record::{OuterRecord, RunResult};
 
 use super::CliError;
+use super::worker::protocol::{Reply, Request};
 
 /// Print the JSON schemas of the files that runs read and write
 ///
@@ -27,6 +28,10 @@ enum Part {
     Metrics,
     /// `result.json`
     Result,
+    /// What `stackelberg worker` is asked
+    WorkerRequest,
+    /// What it answers
+    WorkerReply,
 }
 
 impl Part {
@@ -35,6 +40,8 @@ impl Part {
             Part::Configuration => schema_for!(TuneConfig),
             Part::Metrics => schema_for!(OuterRecord),
             Part::Result => schema_for!(RunResult),
+            Part::WorkerRequest => schema_for!(Request),
+            Part::WorkerReply => schema_for!(Reply),
         }
     }
 }
@@ -46,6 +53,8 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
             "configuration": Part::Configuration.schema(),
             "metrics": Part::Metrics.schema(),
             "result": Part::Result.schema(),
+            "worker-request": Part::WorkerRequest.schema(),
+            "worker-reply": Part::WorkerReply.schema(),
         }),
     };
     super::print(&format!("{value:#}\n"))?;
