@@ -3,6 +3,7 @@
 mod fuse;
 mod index;
 mod lower;
+mod members;
 mod memory;
 mod print;
 mod program;

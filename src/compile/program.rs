@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use super::CompileError;
 use crate::ir::{DType, Scalar};
 
 /// Position of a buffer in [`Program::buffers`].
@@ -278,26 +277,6 @@ impl Program {
     /// A buffer of this program.
     pub fn buffer(&self, index: BufferIndex) -> &Buffer {
         &self.buffers[index.0 as usize]
-    }
-
-    /// The same for so many members of a population: loops, sums and launches stay what they are, so that each member
-    /// gets the bits that it would get alone. Members share the inputs that `shared` names.
-    pub fn for_members(mut self, members: usize, shared: impl Fn(&str) -> bool) -> Result<Program, CompileError> {
-        self.members = members;
-        for buffer in &mut self.buffers {
-            (buffer.copies, buffer.step) = match buffer.place {
-                _ if members == 1 => (1, 0),
-                Place::Input(_) if shared(&buffer.name) => (1, 0),
-                Place::Scratch(slot) => (members, self.scratch[slot] / 4),
-                _ => (members, buffer.len),
-            };
-            if buffer.step.checked_mul(buffer.copies).is_none_or(|elements| elements >= 1 << 31) {
-                let (program, node) = (self.name, buffer.name.clone());
-                return Err(CompileError::TooLarge { program, node, shape: vec![buffer.copies, buffer.len] });
-            }
-        }
-        self.scratch.iter_mut().for_each(|bytes| *bytes *= members);
-        Ok(self)
     }
 
     /// Bytes of scratch memory while the program runs.
