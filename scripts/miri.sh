@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tests=(
+    members_see_their_own_copies
     operands_whose_loops_are_cut_at_different_places
     scratch_and_arrays_updated_in_place
     what_scratch_memory_held_before_changes_nothing

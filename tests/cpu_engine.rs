@@ -57,6 +57,14 @@ fn kernel_gradients() {
 }
 
 #[test]
+fn members_see_their_own_copies() {
+    // Threads share a member's work, or take members.
+    for threads in [1, 2] {
+        kernels::members_see_their_own_copies(&mut CpuEngine::new(threads));
+    }
+}
+
+#[test]
 fn scratch_and_arrays_updated_in_place() {
     kernels::scratch_and_arrays_updated_in_place(&mut engine());
 }

@@ -65,6 +65,12 @@ fn kernel_gradients_with_vectors_along_rows() {
 }
 
 #[test]
+fn members_see_their_own_copies() {
+    let Some(mut engine) = gpu() else { return };
+    kernels::members_see_their_own_copies(&mut engine);
+}
+
+#[test]
 fn scratch_and_arrays_updated_in_place() {
     let Some(mut engine) = gpu() else { return };
     kernels::scratch_and_arrays_updated_in_place(&mut engine);

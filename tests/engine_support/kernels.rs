@@ -214,15 +214,15 @@ pub fn kernel_gradients(engine: &mut dyn Engine) {
     }
 }
 
-pub fn scratch_and_arrays_updated_in_place(engine: &mut dyn Engine) {
-    // scratch ← 2x; state ← state + scratch; out ← Σ state.
-    let len = 100;
-    let double = {
+/// step ← 2x; state ← state + step; part ← the first of state, tripled, where step was; out ← Σ part.
+fn in_place(len: usize) -> Program {
+    let first = len / 3;
+    let map = |from: usize, len: usize, factor: f64, to: usize| {
         let mut e = Exprs::default();
         let flat = e.flat();
-        let (x, two) = (e.load(0, flat), e.float(2.0));
-        let value = e.op(Scalar::Mul, &[x, two]);
-        e.dispatch(&[len], Core::Map, &[(2, value)])
+        let (x, factor) = (e.load(from, flat), e.float(factor));
+        let value = e.op(Scalar::Mul, &[x, factor]);
+        e.dispatch(&[len], Core::Map, &[(to, value)])
     };
     let update = {
         let mut e = Exprs::default();
@@ -234,25 +234,43 @@ pub fn scratch_and_arrays_updated_in_place(engine: &mut dyn Engine) {
     let total = {
         let mut e = Exprs::default();
         let step = e.reduced(0);
-        let value = e.load(1, step);
+        let value = e.load(3, step);
         let acc = e.acc();
-        e.dispatch(&[], Core::Reduce { extent: vec![len], value }, &[(3, acc)])
+        e.dispatch(&[1], Core::Reduce { extent: vec![first], value }, &[(4, acc)])
     };
-    let program = Program {
+    Program {
         name: "in place".to_owned(),
         buffers: vec![
             buffer("x", F32, len, Place::Input(0)),
             buffer("state", F32, len, Place::InPlace { input: 1, output: 0 }),
             buffer("step", F32, len, Place::Scratch(0)),
+            buffer("part", F32, first, Place::Scratch(0)),
             buffer("total", F32, 1, Place::Output(1)),
         ],
         inputs: vec![BufferIndex(0), BufferIndex(1)],
-        outputs: vec![BufferIndex(1), BufferIndex(3)],
+        outputs: vec![BufferIndex(1), BufferIndex(4)],
         scratch: vec![4 * len],
         members: 1,
-        dispatches: vec![double, update, total],
-    };
-    compare(engine, &program, &[noise(1, len), noise(2, len)], len);
+        dispatches: vec![map(0, len, 2.0, 2), update, map(1, first, 3.0, 3), total],
+    }
+}
+
+pub fn scratch_and_arrays_updated_in_place(engine: &mut dyn Engine) {
+    let len = 100;
+    compare(engine, &in_place(len), &[noise(1, len), noise(2, len)], len);
+}
+
+pub fn members_see_their_own_copies(engine: &mut dyn Engine) {
+    let (len, members) = (101, 5);
+    let alone = in_place(len);
+    alone.verify().unwrap();
+    let together = alone.clone().for_members(members, |name| name == "x").unwrap();
+    together.verify().unwrap();
+    let x = noise(1, len);
+    let states: Vec<Vec<f64>> = (0..members).map(|member| noise(2 + member, len)).collect();
+    let expected: Vec<_> = states.iter().map(|state| run(engine, &alone, &[x.clone(), state.clone()])).collect();
+    let expected = [0, 1].map(|output| expected.iter().flat_map(|all| all[output].clone()).collect::<Vec<f64>>());
+    assert_eq!(run(engine, &together, &[x, states.concat()]), expected);
 }
 
 /// A program that counts the steps of its loop.

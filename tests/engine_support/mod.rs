@@ -132,7 +132,7 @@ impl Bound {
         let mut inputs = vec![];
         for (buffer, values) in program.inputs.iter().zip(values) {
             let buffer = program.buffer(*buffer);
-            let array = engine.create(&buffer.name, buffer.dtype, buffer.len).unwrap();
+            let array = engine.create(&buffer.name, buffer.dtype, buffer.elements()).unwrap();
             engine.write(array, 0, Values::F64(values)).unwrap();
             inputs.push(array);
         }
@@ -141,7 +141,7 @@ impl Bound {
             let buffer = program.buffer(*buffer);
             outputs.push(match buffer.place {
                 Place::InPlace { input, .. } => inputs[input],
-                _ => engine.create(&buffer.name, buffer.dtype, buffer.len).unwrap(),
+                _ => engine.create(&buffer.name, buffer.dtype, buffer.elements()).unwrap(),
             });
         }
         let binding = engine.bind(id, &inputs, &outputs).unwrap();
