@@ -18,6 +18,8 @@ fn help_tells_a_newcomer_where_to_start() {
         "advise",
         "check-gradient",
         "tune",
+        "train",
+        "worker",
         "verify",
         "explain",
         "schema",
@@ -95,7 +97,7 @@ fn the_help_says_what_the_schema_says() {
 
 #[test]
 fn every_command_with_a_device_names_the_choices() {
-    for command in ["tune", "advise", "verify", "experiment"] {
+    for command in ["tune", "train", "advise", "verify", "experiment"] {
         let help = run(&mut program(&format!("{command} --help"))).exits(0).stdout;
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         for choice in ["`auto`", "`cpu`", "`reference`", "stackelberg devices"] {
@@ -152,7 +154,13 @@ fn usage_errors_exit_with_2() {
 #[test]
 fn schemas_cover_what_runs_write() {
     let all: Value = serde_json::from_str(&run(&mut program("schema")).exits(0).stdout).unwrap();
-    for (part, key) in [("configuration", "memory_budget"), ("metrics", "hypergradient"), ("result", "test")] {
+    for (part, key) in [
+        ("configuration", "memory_budget"),
+        ("metrics", "hypergradient"),
+        ("result", "test"),
+        ("worker-request", "budget"),
+        ("worker-reply", "outer_loss"),
+    ] {
         let one: Value = serde_json::from_str(&run(&mut program(&format!("schema {part}"))).exits(0).stdout).unwrap();
         assert_eq!(all[part], one);
         assert!(one.to_string().contains(&format!("\"{key}\"")), "no {key} in {part}");

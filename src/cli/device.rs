@@ -100,6 +100,12 @@ pub fn choose_by(
     Ok(measured.swap_remove(fastest))
 }
 
+/// What `auto` means where nothing is measured: the first GPU, or the processor where there is none.
+pub fn usual() -> EngineInfo {
+    let gpu = block_on(adapters()).into_iter().next().filter(|best| !best.software);
+    gpu.unwrap_or_else(|| Device::new(CpuEngine::new(0)).info())
+}
+
 /// Every engine that `auto` chooses from; where they are equally fast, the first is taken. A software adapter is a
 /// processor that takes the longer way, so it is neither prepared nor timed.
 fn everything() -> Vec<Device> {
@@ -117,7 +123,7 @@ fn everything() -> Vec<Device> {
 }
 
 /// Bytes that a run may take of the machine's memory: the rest is for the host's side of it and for other programs.
-fn most_bytes() -> u64 {
+pub fn most_bytes() -> u64 {
     // Some systems do not tell.
     let Ok(mut system) = sysinfo::System::new() else { return u64::MAX };
     system.refresh_memory();

@@ -78,6 +78,10 @@ pub enum CliError {
     #[diagnostic(help("leave --method out"))]
     NoMethod,
 
+    #[error("train takes no {option}: it trains once, and tunes nothing")]
+    #[diagnostic(help("leave {option} out; `stackelberg tune` tunes"))]
+    NotTuned { option: String },
+
     #[error("{} is no case and holds none: there is no case.json", path.display())]
     #[diagnostic(help("a case is a directory with case.json and tensors.safetensors"))]
     NoCase { path: PathBuf },
@@ -165,6 +169,7 @@ impl CliError {
             | CliError::ResumeChanges { .. }
             | CliError::NoDevice { .. }
             | CliError::NoMethod
+            | CliError::NotTuned { .. }
             | CliError::NothingToReport { .. }
             | CliError::NotOurs { .. }
             | CliError::NoCase { .. } => true,

@@ -30,8 +30,10 @@ mod shell;
 mod start;
 mod summary;
 mod table;
+mod train;
 mod tune;
 mod verify;
+mod worker;
 
 use error::{CliError, FAILED};
 use output::{note, print};
@@ -56,9 +58,11 @@ struct Cli {
 enum Command {
     Devices(devices::Args),
     Tune(Box<tune::Args>),
+    Train(Box<train::Args>),
     Advise(Box<advise::Args>),
     CheckGradient(Box<check_gradient::Args>),
     Verify(verify::Args),
+    Worker(worker::Args),
     Experiment(experiment::Args),
     Data(data::Args),
     Report(report::Args),
@@ -86,9 +90,11 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Devices(args) => devices::run(&args),
         Command::Tune(args) => tune::run(&args),
+        Command::Train(args) => train::run(&args),
         Command::Advise(args) => advise::run(&args),
         Command::CheckGradient(args) => check_gradient::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Worker(args) => worker::run(&args),
         Command::Experiment(args) => experiment::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Report(args) => report::run(&args),

@@ -39,6 +39,14 @@ impl Progress {
         self.bar.set_position(position);
     }
 
+    /// `done` of `total` steps of a training alone are finished.
+    pub fn training(&self, done: u64, total: u64) {
+        self.bar.set_length(total);
+        self.bar.set_prefix("training");
+        self.bar.set_message(self.left(done as f64 / (total - done).max(1) as f64));
+        self.bar.set_position(done);
+    }
+
     /// A line about a finished iteration, and whether the run ends with it.
     pub fn outer(&mut self, record: &OuterRecord, ends: bool) {
         self.latest = record.outer_loss.map_or_else(String::new, |loss| format!("outer loss {}", number(loss)));

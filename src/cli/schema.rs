@@ -11,6 +11,7 @@ use stackelberg::experiment::trainable::Trainable;
 use stackelberg::experiment::trainables::TRAINABLES;
 
 use super::CliError;
+use super::worker::protocol::{Reply, Request};
 
 /// Print the JSON schemas of the files that runs read and write
 ///
@@ -31,6 +32,10 @@ enum Part {
     Result,
     /// The settings of trials, by what these do
     Trials,
+    /// What `stackelberg worker` is asked
+    WorkerRequest,
+    /// What it answers
+    WorkerReply,
 }
 
 impl Part {
@@ -46,6 +51,8 @@ impl Part {
                 };
                 Value::Object(TRAINABLES.iter().map(row).collect())
             }
+            Part::WorkerRequest => schema_for!(Request).to_value(),
+            Part::WorkerReply => schema_for!(Reply).to_value(),
         }
     }
 }
@@ -58,6 +65,8 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
             "metrics": Part::Metrics.schema(),
             "result": Part::Result.schema(),
             "trials": Part::Trials.schema(),
+            "worker-request": Part::WorkerRequest.schema(),
+            "worker-reply": Part::WorkerReply.schema(),
         }),
     };
     super::print(&format!("{value:#}\n"))?;

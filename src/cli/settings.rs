@@ -210,6 +210,12 @@ pub fn parse(path: &std::path::Path, text: String) -> Result<TuneConfig, CliErro
 }
 
 impl Settings {
+    /// The keys of the options that were given.
+    pub fn given(&self) -> impl Iterator<Item = String> {
+        let given = toml::Table::try_from(self).expect("settings are plain values");
+        given.into_iter().map(|(key, _)| if key.ends_with("_subjects") { "split".to_owned() } else { key })
+    }
+
     /// The first option that was given and that a run with these settings cannot go on with, and the setting that the
     /// run has in its place.
     pub fn refused(&self, run: &TuneConfig) -> Option<(String, String)> {

@@ -77,7 +77,7 @@ fn headline(result: &RunResult) -> String {
 
 /// The setting that makes training diverge at once. A penalty alone has the curvature l2, and training with momentum μ
 /// overshoots where learning rate · l2 is above a bound.
-fn cause(config: &TuneConfig) -> &'static str {
+pub fn cause(config: &TuneConfig) -> &'static str {
     let scalars = [Kind::Momentum, Kind::Betas].into_iter().filter(|kind| kind.is_of(&*config.optimizer));
     let scalars: Vec<f64> = scalars
         .flat_map(|kind| config.setting(kind.row().settings().next().expect("optimisers' scalars have a setting")))

@@ -1,0 +1,463 @@
+//! `stackelberg worker` from another process, as a driver would use it: the protocol of docs/worker.md.
+
+mod cli_support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
+
+use cli_support::{Bench, program};
+use serde_json::{Value, json};
+
+/// A worker with the driver's ends of its pipes.
+struct Worker {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    /// Lines of progress since the last reply.
+    progress: Vec<Value>,
+}
+
+impl Worker {
+    fn start() -> Self {
+        let mut command = program("worker --stdio");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+        Worker { child, input, output, progress: vec![] }
+    }
+
+    fn send(&mut self, text: &str) {
+        let input = self.input.as_mut().unwrap();
+        input.write_all(text.as_bytes()).and_then(|()| input.flush()).unwrap();
+    }
+
+    /// The next line; none at the end of output.
+    fn line(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        match self.output.read_line(&mut line).unwrap() {
+            0 => None,
+            _ => Some(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))),
+        }
+    }
+
+    /// The reply to a line, past what progress there is.
+    fn ask_line(&mut self, line: &str) -> Value {
+        self.send(&format!("{line}\n"));
+        self.progress.clear();
+        loop {
+            let reply = self.line().expect("a reply");
+            if reply["reply"] != "progress" {
+                return reply;
+            }
+            self.progress.push(reply);
+        }
+    }
+
+    fn ask(&mut self, request: Value) -> Value {
+        self.ask_line(&request.to_string())
+    }
+
+    /// The same, which has to be fulfilled.
+    fn done(&mut self, request: Value) -> Value {
+        let reply = self.ask(request.clone());
+        assert_eq!(reply["reply"], request["verb"], "{reply}");
+        reply
+    }
+
+    fn step(&mut self, budget: u64) -> Value {
+        self.done(json!({"verb": "step", "budget": budget}))
+    }
+
+    fn save(&mut self, dir: &Path) -> Value {
+        self.done(json!({"verb": "save", "dir": dir}))
+    }
+
+    /// Ends its input and gives its exit status.
+    fn leave(mut self) -> Option<i32> {
+        drop(self.input.take());
+        self.child.wait().unwrap().code()
+    }
+
+    /// Kills it as nothing else can be: on Unix by SIGKILL.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// A trial that takes some seconds, on the tiny data.
+fn trial(bench: &Bench, trainable: &str) -> Value {
+    let config = match trainable {
+        "tune" => json!({"steps": 40, "outer": 5, "batch": 4}),
+        _ => json!({"steps": 4000, "batch": 4, "momentum": 0.5}),
+    };
+    json!({"verb": "init", "trainable": trainable, "config": config, "data": bench.data, "seed": 3, "device": "cpu"})
+}
+
+/// A worker that has begun it.
+fn begun(bench: &Bench, trainable: &str) -> (Worker, u64) {
+    let mut worker = Worker::start();
+    let units = worker.done(trial(bench, trainable))["units"].as_u64().unwrap();
+    (worker, units)
+}
+
+/// The file of a trial that was never disturbed, and its last reply without the time it took.
+fn undisturbed(bench: &Bench, trainable: &str) -> (Vec<u8>, Value) {
+    let (mut worker, units) = begun(bench, trainable);
+    let reply = worker.step(units);
+    let dir = bench.dir("undisturbed").join(trainable);
+    worker.save(&dir);
+    (file(&dir), timeless(reply))
+}
+
+fn file(dir: &Path) -> Vec<u8> {
+    fs::read(dir.join("trial.safetensors")).unwrap()
+}
+
+fn timeless(mut reply: Value) -> Value {
+    reply.as_object_mut().unwrap().remove("seconds").expect("a time");
+    reply
+}
+
+/// Goes on in a new process from what was saved in a directory, to the end: the same bits. Gives the units that were done
+/// and those that there are.
+fn goes_on(bench: &Bench, trainable: &str, dir: &Path, whole: &(Vec<u8>, Value)) -> (u64, u64) {
+    let (mut worker, units) = begun(bench, trainable);
+    let step = worker.done(json!({"verb": "load", "dir": dir}))["step"].as_u64().unwrap();
+    let reply = worker.step(units - step);
+    let end = bench.dir("end");
+    worker.save(&end);
+    assert!(file(&end) == whole.0, "{trainable} from {step}: other bits");
+    assert_eq!(timeless(reply), whole.1, "{trainable} from {step}");
+    assert_eq!(worker.leave(), Some(0));
+    (step, units)
+}
+
+const TRAINABLES: [&str; 2] = ["tune", "train"];
+
+#[test]
+fn every_message_has_its_reply() {
+    let bench = Bench::new();
+    let mut worker = Worker::start();
+    let hello = worker.done(json!({"verb": "hello"}));
+    assert_eq!((&hello["version"], hello["program"].as_str()), (&json!(1), Some(env!("CARGO_PKG_VERSION"))));
+    assert!(["cpu", "gpu"].contains(&hello["engine"].as_str().unwrap()) && hello["memory"].as_u64() > Some(1 << 28));
+    assert_eq!(worker.done(json!({"verb": "hello", "version": 1})), hello);
+    for (trainable, unit, change) in [
+        ("tune", "outer iteration", json!({"learning_rate": 0.01})),
+        ("train", "training step", json!({"learning_rate": 0.01, "momentum": 0.25})),
+    ] {
+        let init = worker.done(trial(&bench, trainable));
+        assert_eq!((init["trainable"].as_str(), init["unit"].as_str()), (Some(trainable), Some(unit)));
+        assert_eq!(init["engine"], "cpu");
+        let first = worker.done(json!({"verb": "step"}));
+        assert_eq!((&first["step"], &first["done"]), (&json!(1), &json!(false)));
+        assert!(first["outer_loss"].as_f64().unwrap() > 0.0 && first["seconds"].as_f64().unwrap() > 0.0);
+        assert!((0.0..=1.0).contains(&first["accuracy"].as_f64().unwrap()), "{first}");
+        let dir = bench.dir("saved").join(trainable);
+        assert_eq!(worker.save(&dir)["step"], 1);
+        let plain = timeless(worker.step(2));
+        // Back, and on with another value: no longer the same.
+        assert_eq!(worker.done(json!({"verb": "load", "dir": dir}))["step"], 1);
+        assert_eq!(timeless(worker.step(2)), plain, "{trainable}");
+        worker.done(json!({"verb": "load", "dir": dir}));
+        worker.done(json!({"verb": "set", "config": change}));
+        assert_ne!(timeless(worker.step(2)), plain, "{trainable}");
+        let units = init["units"].as_u64().unwrap();
+        let end = worker.step(units);
+        assert_eq!((&end["step"], &end["done"], end.get("code")), (&json!(units), &json!(true), None));
+    }
+    assert_eq!(worker.ask(json!({"verb": "close"})), json!({"reply": "close"}));
+    assert_eq!(worker.child.wait().unwrap().code(), Some(0));
+    assert_eq!(worker.line(), None);
+}
+
+/// Each fault has its code, says what is wrong, and leaves the worker as it was.
+#[test]
+fn every_fault_has_its_code() {
+    let bench = Bench::new();
+    let mut worker = Worker::start();
+    let mut refused = |line: &str, code: &str, says: &str| {
+        let fault = worker.ask_line(line);
+        assert_eq!((fault["reply"].as_str(), fault["code"].as_str()), (Some("error"), Some(code)), "{line}: {fault}");
+        assert!(fault["message"].as_str().unwrap().contains(says), "{line}: {fault}");
+        assert_eq!(fault["retry"], false);
+        worker.done(json!({"verb": "hello"}));
+    };
+    refused("step 5", "bad_config", "no JSON");
+    refused("{\"verb\": \"st", "bad_config", "no JSON");
+    refused("", "bad_config", "no JSON");
+    refused("[]", "bad_config", "no `verb`");
+    refused(r#"{"budget": 5}"#, "bad_config", "no `verb`");
+    refused(r#"{"verb": "pause"}"#, "version", "no verb `pause`; it has hello, init");
+    refused(r#"{"verb": "hello", "version": 2}"#, "version", "version 2 was asked for");
+    refused(r#"{"verb": "save"}"#, "bad_config", "missing field `dir`");
+    refused(r#"{"verb": "step", "budget": -1}"#, "bad_config", "-1");
+    refused(r#"{"verb": "close", "now": true}"#, "bad_config", "unknown field `now`");
+    for line in [r#"{"verb": "step"}"#, r#"{"verb": "save", "dir": "a"}"#, r#"{"verb": "set", "config": {}}"#] {
+        refused(line, "bad_config", "`init` begins one");
+    }
+    refused(r#"{"verb": "load", "dir": "a"}"#, "bad_config", "`init` begins one");
+    let init = |change: Value| {
+        let mut request = trial(&bench, "tune");
+        request.as_object_mut().unwrap().append(&mut change.as_object().unwrap().clone());
+        request.to_string()
+    };
+    refused(&init(json!({"trainable": "pray"})), "bad_config", "there are tune, train");
+    refused(&init(json!({"config": {"stepz": 3}})), "bad_config", "stepz");
+    refused(&init(json!({"config": {"steps": 0}})), "bad_config", "at least 1");
+    refused(&init(json!({"data": "/nowhere"})), "data", "/nowhere");
+    refused(&init(json!({"device": "abacus"})), "bad_config", "abacus");
+    refused(&init(json!({"config": {"batch": 4, "memory_budget": 1000}})), "bad_config", "too small");
+
+    let dir = bench.dir("saved");
+    let load = json!({"verb": "load", "dir": dir}).to_string();
+    assert_eq!(worker.ask(trial(&bench, "tune"))["reply"], "init");
+    let mut refused = |line: &str, code: &str, says: &str| {
+        let fault = worker.ask_line(line);
+        assert_eq!((fault["reply"].as_str(), fault["code"].as_str()), (Some("error"), Some(code)), "{line}: {fault}");
+        assert!(fault["message"].as_str().unwrap().contains(says), "{line}: {fault}");
+    };
+    refused(&load, "data", "no such file");
+    refused(r#"{"verb": "set", "config": {"steps": 3}}"#, "bad_config", "steps");
+    fs::create_dir(&dir).unwrap();
+    let saved = dir.join("trial.safetensors");
+    fs::write(&saved, "no trial").unwrap();
+    refused(&load, "data", "damaged");
+    let in_the_way = json!({"verb": "save", "dir": saved}).to_string();
+    refused(&in_the_way, "data", "cannot write");
+    worker.step(1);
+    worker.save(&dir);
+    assert_eq!(worker.done(trial(&bench, "train"))["trainable"], "train");
+    let fault = worker.ask_line(&load);
+    assert_eq!(fault["code"], "bad_config");
+    assert!(
+        fault["message"].as_str().unwrap().contains("it is a trial of `tune`, and this one is of `train`"),
+        "{fault}"
+    );
+    // The trial is still there.
+    worker.step(1);
+}
+
+/// What another version of the protocol has saved is refused as such.
+#[test]
+fn a_trial_of_another_version_is_told() {
+    use stackelberg::experiment::archive;
+    let bench = Bench::new();
+    let (mut worker, _) = begun(&bench, "train");
+    worker.step(1);
+    let dir = bench.dir("saved");
+    worker.save(&dir);
+    let (mut about, tensors) = archive::unpack(&file(&dir)).unwrap();
+    about["protocol"] = json!(2);
+    fs::write(dir.join("trial.safetensors"), archive::pack(&about, &tensors)).unwrap();
+    let fault = worker.ask(json!({"verb": "load", "dir": dir}));
+    assert_eq!((fault["code"].as_str(), &fault["retry"]), (Some("version"), &json!(false)), "{fault}");
+}
+
+/// A driver that is killed in mid-write has asked for nothing.
+#[test]
+fn half_a_line_at_the_end_is_no_request() {
+    let bench = Bench::new();
+    let (mut worker, _) = begun(&bench, "train");
+    let dir = bench.dir("saved");
+    worker.step(1);
+    worker.save(&dir);
+    let before = file(&dir);
+    worker.send(r#"{"verb": "step", "budget": 7}"#);
+    drop(worker.input.take());
+    assert_eq!(worker.line(), None);
+    assert_eq!(worker.child.wait().unwrap().code(), Some(0));
+    assert!(file(&dir) == before, "saved again, as it was");
+}
+
+#[test]
+fn the_end_of_input_saves_in_mid_step() {
+    let bench = Bench::new();
+    for trainable in TRAINABLES {
+        let whole = undisturbed(&bench, trainable);
+        let (mut worker, units) = begun(&bench, trainable);
+        let dir = bench.dir("saved").join(trainable);
+        worker.step(1);
+        worker.save(&dir);
+        worker.send(&format!("{}\n", json!({"verb": "step", "budget": units})));
+        std::thread::sleep(Duration::from_millis(100));
+        let begin = Instant::now();
+        assert_eq!(worker.leave(), Some(0));
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        let (step, units) = goes_on(&bench, trainable, &dir, &whole);
+        assert!(step >= 1 && step < units, "{trainable} was not stopped midway, but after {step} of {units}");
+    }
+}
+
+/// Whoever ends the input at once still gets what was asked before, but for steps.
+#[test]
+fn what_was_asked_before_the_end_is_done() {
+    let bench = Bench::new();
+    let mut worker = Worker::start();
+    let dir = bench.dir("saved");
+    let save = json!({"verb": "save", "dir": dir});
+    worker.send(&format!("{}\n{}\n{save}\n", json!({"verb": "hello"}), trial(&bench, "train")));
+    drop(worker.input.take());
+    let replies: Vec<Value> = std::iter::from_fn(|| worker.line()).filter(|line| line["reply"] != "progress").collect();
+    assert_eq!(
+        replies.iter().map(|reply| reply["reply"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["hello", "init", "save"]
+    );
+    assert_eq!(worker.child.wait().unwrap().code(), Some(0));
+    let whole = undisturbed(&bench, "train");
+    assert_eq!(goes_on(&bench, "train", &dir, &whole).0, 0);
+}
+
+/// More than a software GPU has in one array: worth a retry elsewhere, and the worker is there for another trial.
+#[test]
+fn a_device_without_room_is_told() {
+    let bench = Bench::new();
+    let network = bench.dir("wide.json");
+    let dense =
+        |name: &str, inputs: u32, outputs: u32| json!({"type": "dense", "name": name, "in": inputs, "out": outputs});
+    let layers = json!([{"type": "flatten"}, dense("a", 128 * 9, 40_000), {"type": "relu"}, dense("b", 40_000, 6)]);
+    fs::write(&network, layers.to_string()).unwrap();
+    let mut worker = Worker::start();
+    let mut wide = trial(&bench, "train");
+    wide["config"] = json!({"steps": 2, "batch": 4, "network": network, "optimizer": "sgd", "memory_budget": "64GiB"});
+    wide["device"] = json!("llvmpipe");
+    let fault = worker.ask(wide);
+    if fault["code"] == "bad_config" && std::env::var_os("REQUIRE_GPU").is_none() {
+        return println!("without a software GPU: {fault}");
+    }
+    assert_eq!((fault["code"].as_str(), &fault["retry"]), (Some("oom"), &json!(true)), "{fault}");
+    assert_eq!(worker.ask(json!({"verb": "step"}))["code"], "bad_config");
+    worker.done(trial(&bench, "train"));
+    assert_eq!(worker.step(1)["step"], 1);
+}
+
+/// Without a directory there is nothing to save to, and nothing is written anywhere.
+#[test]
+fn a_trial_that_was_never_saved_leaves_nothing() {
+    let bench = Bench::new();
+    let before = fs::read_dir(bench.root.path()).unwrap().count();
+    let (mut worker, _) = begun(&bench, "train");
+    worker.step(1);
+    assert_eq!(worker.leave(), Some(0));
+    assert_eq!(fs::read_dir(bench.root.path()).unwrap().count(), before);
+}
+
+#[test]
+fn a_worker_killed_in_mid_step_goes_on_from_its_last_save() {
+    let bench = Bench::new();
+    for trainable in TRAINABLES {
+        let whole = undisturbed(&bench, trainable);
+        let (mut worker, units) = begun(&bench, trainable);
+        let dir = bench.dir("saved").join(trainable);
+        worker.step(units / 4);
+        worker.save(&dir);
+        worker.send(&format!("{}\n", json!({"verb": "step", "budget": units})));
+        std::thread::sleep(Duration::from_millis(100));
+        worker.kill();
+        goes_on(&bench, trainable, &dir, &whole);
+    }
+}
+
+/// Killed at any moment between the request and its reply, a worker leaves the old trial or the new one, and either goes
+/// on to the same bits.
+#[test]
+fn a_worker_killed_while_it_saves_leaves_a_whole_trial() {
+    let bench = Bench::new();
+    for trainable in TRAINABLES {
+        let whole = undisturbed(&bench, trainable);
+        let dir = bench.dir("saved").join(trainable);
+        let mut seen = vec![];
+        for pause in [0, 1, 3, 10, 40] {
+            let (mut worker, units) = begun(&bench, trainable);
+            let _ = fs::remove_dir_all(&dir);
+            worker.step(units / 4);
+            worker.save(&dir);
+            let old = file(&dir);
+            worker.step(units / 4);
+            worker.send(&format!("{}\n", json!({"verb": "save", "dir": dir})));
+            std::thread::sleep(Duration::from_millis(pause));
+            worker.kill();
+            seen.push(file(&dir) == old);
+            goes_on(&bench, trainable, &dir, &whole);
+        }
+        println!(
+            "{trainable}: the old trial was left {} of {} times",
+            seen.iter().filter(|old| **old).count(),
+            seen.len()
+        );
+    }
+}
+
+#[test]
+fn a_training_that_diverges_is_a_result() {
+    let bench = Bench::new();
+    let mut worker = Worker::start();
+    for trainable in TRAINABLES {
+        let mut request = trial(&bench, trainable);
+        request["config"]["learning_rate"] = json!(1e20);
+        let units = worker.done(request)["units"].as_u64().unwrap();
+        let reply = worker.step(units);
+        assert_eq!((&reply["outer_loss"], &reply["done"]), (&Value::Null, &json!(true)), "{trainable}");
+        assert_eq!(reply["code"], "diverged", "{trainable}");
+    }
+    // Another trial is none the worse for it.
+    worker.done(trial(&bench, "train"));
+    assert!(worker.step(1)["outer_loss"].is_number());
+}
+
+#[test]
+fn a_long_step_tells_of_its_progress() {
+    let bench = Bench::new();
+    let mut worker = Worker::start();
+    let config = json!({"steps": 200_000, "batch": 4});
+    worker.done(json!({"verb": "init", "trainable": "train", "config": config, "data": bench.data, "device": "cpu"}));
+    worker.send("{\"verb\": \"step\", \"budget\": 200000}\n");
+    let mut last = Instant::now();
+    let mut done = 0;
+    for _ in 0..3 {
+        let progress = worker.line().unwrap();
+        assert_eq!((progress["reply"].as_str(), progress["verb"].as_str()), (Some("progress"), Some("step")));
+        assert!(last.elapsed() < Duration::from_secs(10), "{:?}", last.elapsed());
+        last = Instant::now();
+        let now = progress["done"].as_u64().unwrap();
+        assert!(now > done && progress["total"] == 200_000, "{progress}");
+        done = now;
+    }
+    worker.kill();
+}
+
+/// The session in docs/worker.md: what is asked there is answered as there, but for what machines and times differ in.
+#[test]
+fn the_documentation_shows_a_session_that_happens() {
+    let text = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/worker.md")).unwrap();
+    let session = text.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a session");
+    let root = tempfile::tempdir().unwrap();
+    let mut worker = Worker::start();
+    let mut reply = None;
+    for line in session.lines() {
+        let (end, rest) = line.split_once(' ').expect("an end and a line");
+        let rest = rest.replace("/runs/a", root.path().join("a").to_str().unwrap());
+        match end {
+            "→" => reply = Some(worker.ask_line(&rest)),
+            _ => {
+                let told: Value = serde_json::from_str(&rest).unwrap();
+                let given = reply.take().expect("one reply a request");
+                let differs =
+                    ["engine", "adapter", "memory", "seconds", "outer_loss", "accuracy", "program", "message"];
+                let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+                assert_eq!(keys(&given), keys(&told), "{given}");
+                for (key, value) in told.as_object().unwrap() {
+                    let kind = |value: &Value| (value.is_number(), value.is_string(), value.is_null());
+                    assert!(
+                        given[key] == *value || differs.contains(&&**key) && kind(&given[key]) == kind(value),
+                        "{given}"
+                    );
+                }
+            }
+        }
+    }
+    assert_eq!(worker.child.wait().unwrap().code(), Some(0));
+}
