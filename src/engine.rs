@@ -162,10 +162,12 @@ pub(crate) fn check_binding(
         }
         for (&id, wanted) in given.iter().zip(wanted) {
             let (dtype, len) = array(id)?;
-            if (dtype, len) != (wanted.dtype, wanted.len) {
+            if (dtype, len) != (wanted.dtype, wanted.elements()) {
                 return refuse(format!(
                     "{what} `{}` of program `{program}` is {:?} × {}, the array given is {dtype:?} × {len}",
-                    wanted.name, wanted.dtype, wanted.len
+                    wanted.name,
+                    wanted.dtype,
+                    wanted.elements()
                 ));
             }
         }

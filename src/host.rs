@@ -1,6 +1,7 @@
 //! What engines have in common whose arrays lie in the host's memory: everything but the arithmetic.
 
 use std::future::ready;
+use std::ops::Range;
 
 use slotmap::SlotMap;
 
@@ -40,22 +41,38 @@ pub trait Arithmetic {
 /// The arrays of a running program.
 pub struct Memory<'a, C> {
     arrays: &'a mut Arrays<C>,
+    buffers: &'a [Buffer],
     /// Array of each buffer of the program.
     places: &'a [BufferId],
+    /// Whose copies are read and written.
+    member: usize,
 }
 
 impl<C> Memory<'_, C> {
+    /// Turns to a member of the population that the program runs for.
+    pub fn turn_to(&mut self, member: usize) {
+        self.member = member;
+    }
+
+    /// Where the member's copy of a buffer lies in its array.
+    fn copy(&self, buffer: BufferIndex) -> Range<usize> {
+        let buffer = &self.buffers[buffer.0 as usize];
+        let first = self.member * buffer.step;
+        first..first + buffer.len
+    }
+
     /// The elements of an array.
     pub fn get(&self, buffer: BufferIndex) -> &[C] {
-        &self.arrays[self.places[buffer.0 as usize]].cells
+        &self.arrays[self.places[buffer.0 as usize]].cells[self.copy(buffer)]
     }
 
     /// The elements of an array, to be written.
     pub fn get_mut(&mut self, buffer: BufferIndex) -> &mut [C] {
-        &mut self.arrays[self.places[buffer.0 as usize]].cells
+        let copy = self.copy(buffer);
+        &mut self.arrays[self.places[buffer.0 as usize]].cells[copy]
     }
 
-    /// Where a buffer's array lies, and its elements. Pointers of buffers that share an array stay valid beside each other.
+    /// Where a buffer's array lies, and the elements of all members. Pointers of buffers that share an array stay valid beside each other.
     pub fn pointer(&mut self, buffer: BufferIndex) -> (*mut C, usize) {
         let cells = &mut self.arrays[self.places[buffer.0 as usize]].cells;
         // Not by way of a slice, whose making would end the pointers made before.
@@ -207,7 +224,8 @@ impl<A: Arithmetic> HostEngine<A> {
     fn run(&mut self, id: BindingId) -> Result<()> {
         let Some(Binding { program, places }) = self.bindings.get(id) else { return refuse(NO_BINDING) };
         let loaded = &mut self.programs[*program];
-        self.arithmetic.run(&mut loaded.ready, Memory { arrays: &mut self.arrays, places });
+        let buffers = &loaded.program.buffers;
+        self.arithmetic.run(&mut loaded.ready, Memory { arrays: &mut self.arrays, buffers, places, member: 0 });
         self.counters.dispatches += loaded.program.dispatches.len() as u64;
         Ok(())
     }

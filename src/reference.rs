@@ -40,8 +40,9 @@ impl Arithmetic for F64 {
     }
 
     fn run(&self, program: &mut Program, mut memory: Memory) {
-        for dispatch in &program.dispatches {
-            Kernel::new(program, dispatch).run(&mut memory);
+        for member in 0..program.members {
+            memory.turn_to(member);
+            program.dispatches.iter().for_each(|dispatch| Kernel::new(program, dispatch).run(&mut memory));
         }
     }
 }
@@ -278,7 +279,7 @@ impl<'a> Kernel<'a> {
             Expr::Load { buffer, index } => {
                 let index = columns[index.0 as usize].as_ref().expect("an index").words();
                 let Buffer { name, len, .. } = self.program.buffer(*buffer);
-                let values = &memory.get(*buffer)[..*len];
+                let values = memory.get(*buffer);
                 let at = |&i: &u32| {
                     *values.get(i as usize).unwrap_or_else(|| {
                         panic!("compiler error: `{}` loads element {i} of {len} of `{name}`", self.dispatch.label)

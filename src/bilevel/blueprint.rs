@@ -21,9 +21,11 @@ pub struct Blueprint {
     pub programs: Vec<Rc<Program>>,
     /// Every array but the training states.
     pub arrays: Vec<Array>,
-    /// Bytes of the scratch memory that the programs share.
+    /// For how many members of a population the programs run at once; they are compiled as for one.
+    pub members: usize,
+    /// Bytes of the scratch memory that the programs share, for all members.
     pub scratch: u64,
-    /// Bytes of one training state with its step counter.
+    /// Bytes of one training state with its step counter, of all members.
     pub state: u64,
     /// Which states are kept.
     pub checkpoints: Plan,
@@ -43,19 +45,30 @@ impl Blueprint {
 
     /// The same with programs that are kept: those that are there already are not compiled again.
     pub fn with(inner: &dyn Inner, method: &dyn Method, compiled: &Compiled) -> Result<Self, SolveError> {
+        Self::population(inner, 1, method, compiled)
+    }
+
+    /// The same for so many members of a population.
+    pub fn population(
+        inner: &dyn Inner,
+        members: usize,
+        method: &dyn Method,
+        compiled: &Compiled,
+    ) -> Result<Self, SolveError> {
         inner.check()?;
         contract::check_inner(inner)?;
+        contract::check_members(members, method)?;
         let mut functions = vec![programs::step(inner)];
         functions.extend(method.functions(inner));
         functions.push(programs::outer_gradient(inner));
         functions.push(programs::begin(inner));
         let programs: Vec<Rc<Program>> = functions.iter().map(|f| compiled.program(f)).collect::<Result<_, _>>()?;
         let mut arrays = arrays(inner, &functions);
-        arrays.extend(method.arrays(inner));
+        arrays.extend(method.arrays(inner).into_iter().map(Array::own));
         contract::check_names(&arrays, &functions)?;
-        let state = 4 * (inner.state_len() as u64 + 1);
-        let scratch = shared_scratch_bytes(&programs);
-        let checkpoints = method.plan(inner, Room { fixed: fixed(&arrays, scratch), state })?;
+        let state = 4 * (inner.state_len() as u64 + 1) * members as u64;
+        let scratch = shared_scratch_bytes(&programs) * members as u64;
+        let checkpoints = method.plan(inner, Room { fixed: fixed(&arrays, members, scratch), state })?;
         if checkpoints.steps != inner.steps() || checkpoints.places < 2 {
             return Err(SolveError::Problem(format!(
                 "the method plans {} steps over {} states; the training has {} steps, and takes 2 states at least",
@@ -64,24 +77,24 @@ impl Blueprint {
                 inner.steps()
             )));
         }
-        Ok(Blueprint { functions, programs, arrays, scratch, state, checkpoints })
+        Ok(Blueprint { functions, programs, arrays, members, scratch, state, checkpoints })
     }
 
-    /// Loads the programs and makes the arrays.
+    /// Makes the arrays and loads the programs.
     pub(super) async fn rig(&self, device: &Device, compiled: &Compiled) -> Result<Rig, SolveError> {
-        let mut rig = Rig::with(device, compiled.clone());
+        let mut rig = Rig::with(device, self.members, compiled.clone());
+        for array in &self.arrays {
+            rig.declare(array)?;
+        }
         for (function, program) in self.functions.iter().zip(&self.programs) {
             rig.load(function, program).await?;
-        }
-        for array in &self.arrays {
-            rig.create(&array.name, array.dtype, array.len)?;
         }
         Ok(rig)
     }
 
     /// Bytes on the device in all.
     pub fn bytes(&self) -> u64 {
-        fixed(&self.arrays, self.scratch) + self.checkpoints.places as u64 * self.state
+        fixed(&self.arrays, self.members, self.scratch) + self.checkpoints.places as u64 * self.state
     }
 
     /// Refuses a budget that it exceeds: methods without states to spare take what they take.
@@ -101,7 +114,9 @@ impl Blueprint {
         ];
         rows.extend(self.arrays.iter().map(|a| {
             let dtype = format!("{:?}", a.dtype).to_lowercase();
-            (format!("{} {dtype}[{}]", a.name, a.len), 4 * a.len as u64)
+            let copies = copies(a, self.members);
+            let times = if copies > 1 { format!("{copies} × ") } else { String::new() };
+            (format!("{} {times}{dtype}[{}]", a.name, a.len), 4 * a.len as u64 * copies)
         }));
         rows.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
         let mut text = format!("memory plan: {} bytes on the device\n", self.bytes());
@@ -112,8 +127,13 @@ impl Blueprint {
     }
 }
 
-fn fixed(arrays: &[Array], scratch: u64) -> u64 {
-    4 * arrays.iter().map(|a| a.len as u64).sum::<u64>() + scratch
+/// How many of an array there are.
+fn copies(array: &Array, members: usize) -> u64 {
+    if array.own { members as u64 } else { 1 }
+}
+
+fn fixed(arrays: &[Array], members: usize, scratch: u64) -> u64 {
+    4 * arrays.iter().map(|a| a.len as u64 * copies(a, members)).sum::<u64>() + scratch
 }
 
 /// Scratch bytes of programs that share their slots.
@@ -146,6 +166,7 @@ fn arrays(inner: &dyn Inner, functions: &[Function]) -> Vec<Array> {
             _ => {}
         }
     }
+    let mut list: Vec<Array> = list.into_iter().map(Array::own).collect();
     list.extend(inner.arrays());
     list
 }

@@ -4,9 +4,9 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::SolveError;
 use super::inner::{Inner, Objective, Step, Through};
 use super::programs::step_inputs;
+use super::{Method, SolveError};
 use crate::ir::{DType, Graph, NodeId, numel};
 use crate::rig::{Array, Function};
 
@@ -89,6 +89,20 @@ fn vector(g: &Graph, what: &str, node: NodeId, len: usize) -> Result<(), SolveEr
     }
     let (shape, dtype) = (g.shape(node), g.dtype(node));
     Err(SolveError::Problem(format!("{what} has the shape {shape:?} of {dtype:?}, and should be [{len}] of F32")))
+}
+
+/// Whether a method can differentiate so many members of a population at once.
+pub(super) fn check_members(members: usize, method: &dyn Method) -> Result<(), SolveError> {
+    match members {
+        0 => Err(SolveError::Problem("a population has no member; give it at least 1".to_owned())),
+        1 => Ok(()),
+        _ if method.takes_members() => Ok(()),
+        _ => Err(SolveError::Problem(format!(
+            "{} differentiates one training at a time, and the population has {members} members; take reverse mode, or a \
+             session for each",
+            method.name()
+        ))),
+    }
 }
 
 /// What programs are given at each binding, whatever arrays there are.

@@ -100,7 +100,9 @@ impl From<RigError> for SolveError {
             RigError::Compile(error) => error.into(),
             RigError::Length { array, given, wanted } => SolveError::Length { what: array, given, wanted },
             RigError::Stopped => SolveError::Stopped,
-            RigError::NoArray(_) | RigError::NoProgram(_) => SolveError::Method(error.to_string()),
+            RigError::NoArray(_) | RigError::NoProgram(_) | RigError::NoMember { .. } => {
+                SolveError::Method(error.to_string())
+            }
         }
     }
 }

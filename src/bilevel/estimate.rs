@@ -25,6 +25,29 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// The estimate of all members of a population that share their hyperparameters: losses and derivatives are added up
+    /// in the members' order, and it has diverged where one of them has.
+    pub fn sum(estimates: Vec<Estimate>) -> Estimate {
+        let add = |mut sum: Estimate, next: Estimate| {
+            let one_diverged = sum.diverged() || next.diverged();
+            let plus =
+                |sum: &mut Vec<f64>, next: Vec<f64>| sum.iter_mut().zip(next).for_each(|(sum, next)| *sum += next);
+            sum.outer_loss += next.outer_loss;
+            plus(&mut sum.inner_losses, next.inner_losses);
+            plus(&mut sum.hypergradient, next.hypergradient);
+            if let (Some(sum), Some(next)) = (&mut sum.direct, next.direct) {
+                plus(sum, next);
+            }
+            sum.bad_step = sum.bad_step.into_iter().chain(next.bad_step).min();
+            if one_diverged {
+                sum.hypergradient.clear();
+                sum.direct = None;
+            }
+            sum
+        };
+        estimates.into_iter().reduce(add).expect("a population has a member")
+    }
+
     /// Whether there is nothing to differentiate.
     pub fn diverged(&self) -> bool {
         self.bad_step.is_some() || !self.outer_loss.is_finite()

@@ -73,6 +73,11 @@ pub trait Method {
     /// was does not hold any more.
     fn forget(&mut self) {}
 
+    /// Whether it can differentiate all members of a population at once.
+    fn takes_members(&self) -> bool {
+        false
+    }
+
     /// Trains with these hyperparameters and differentiates the outer loss along the directions, as it depends on them
     /// through the training; the session adds what it sees of them directly.
     async fn estimate(
@@ -82,6 +87,19 @@ pub trait Method {
         along: &Directions,
         monitor: &mut dyn Monitor,
     ) -> Result<Estimate, SolveError>;
+
+    /// The same for every member of a population at once, where the method [takes members](Self::takes_members): their
+    /// hyperparameters follow one another, each has directions of its own, and one that diverges has an estimate without
+    /// a derivative.
+    async fn estimate_each(
+        &mut self,
+        trajectory: &mut Trajectory,
+        lambda: &[f64],
+        along: &[&Directions],
+        monitor: &mut dyn Monitor,
+    ) -> Result<Vec<Estimate>, SolveError> {
+        Ok(vec![self.estimate(trajectory, lambda, along[0], monitor).await?])
+    }
 }
 
 impl<M: Method + 'static> From<M> for Box<dyn Method> {

@@ -1,17 +1,20 @@
 //! A training run on a device: its states, the plan of which are kept, and the sweeps over its steps.
 //!
-//! Nothing here does arithmetic. The host only records commands; nothing is read back inside a sweep.
+//! Nothing here does arithmetic. The host only records commands; nothing is read back inside a sweep. Where there are
+//! several members, each command is for all of them, and what is theirs follows one another.
+
+mod outer_loss;
 
 use std::rc::Rc;
 
 use super::checkpoint::{Action, Place, Plan};
-use super::inner::{Inner, Known, LOSSES, Through};
-use super::programs::{BAD_STEP, NO_BAD_STEP, OUTER_LAMBDA};
+use super::inner::{Inner, Known, Through};
+use super::programs::{BAD_STEP, NO_BAD_STEP};
 use super::states::{StateBuffers, at, bind_adjoint, bind_step};
 use super::{Counts, Directions, Estimate, SolveError};
 use crate::engine::{BindingId, BufferId, Values};
 use crate::ir::DType;
-use crate::rig::{Device, Monitor, Progress, Quiet, Recording, Rig, RigError};
+use crate::rig::{Device, Monitor, Progress, Recording, Rig, RigError};
 
 /// What an action of a plan runs on: a step from one place to another, or the adjoint of the step that leaves the state
 /// at a place, which takes one of two cotangents.
@@ -53,8 +56,8 @@ pub struct Trajectory {
     origin: Origin,
     /// Whether the last place holds the end of something.
     ended: bool,
-    /// ∂E/∂λ at the last outer loss; none where the outer loss does not see λ.
-    direct: Option<Vec<f64>>,
+    /// ∂E/∂λ of each member at the last outer loss; none where the outer loss does not see λ.
+    direct: Option<Vec<Vec<f64>>>,
 }
 
 impl Trajectory {
@@ -88,6 +91,11 @@ impl Trajectory {
     /// Its arrays and programs.
     pub fn rig(&mut self) -> &mut Rig {
         &mut self.rig
+    }
+
+    /// Members of the population that it trains at once; 1 where there is no such thing.
+    pub fn members(&self) -> usize {
+        self.rig.members()
     }
 
     /// Where it runs.
@@ -141,12 +149,12 @@ impl Trajectory {
         self.states[self.plan.training_place(self.inner.steps() - 1)].time
     }
 
-    /// Writes an array whole.
+    /// Writes an array whole, of all members'.
     pub fn fill(&self, name: &str, values: Values) -> Result<(), SolveError> {
         Ok(self.rig.fill(name, values)?)
     }
 
-    /// Reads arrays; waits for the device.
+    /// Reads arrays, of all members; waits for the device.
     pub async fn read(&self, arrays: &[BufferId]) -> Result<Vec<Vec<f64>>, SolveError> {
         Ok(self.rig.read(arrays).await?)
     }
@@ -174,9 +182,9 @@ impl Trajectory {
 
     // Sweeps.
 
-    /// Whether there are as many hyperparameters as the problem has.
+    /// Whether there are as many hyperparameters as the problem has, for each member.
     pub(super) fn check_lambda(&self, lambda: &[f64]) -> Result<(), SolveError> {
-        match (lambda.len(), self.inner.lambda_len()) {
+        match (lambda.len(), self.members() * self.inner.lambda_len()) {
             (given, wanted) if given == wanted => Ok(()),
             (given, wanted) => Err(SolveError::Length { what: "hyperparameters".to_owned(), given, wanted }),
         }
@@ -188,7 +196,9 @@ impl Trajectory {
         if self.origin == Origin::Lost {
             return Err(SolveError::Lost);
         }
-        self.rig.write("lambda", Values::F64(lambda))?;
+        for (member, lambda) in lambda.chunks(self.inner.lambda_len()).enumerate() {
+            self.rig.fill_of(member, "lambda", Values::F64(lambda))?;
+        }
         self.rig.write(BAD_STEP, Values::U32(&[NO_BAD_STEP]))?;
         if self.origin == Origin::Start {
             let binding = self.rig.bind("begin", &[("next_state", self.initial_state())])?;
@@ -221,10 +231,12 @@ impl Trajectory {
         Ok(())
     }
 
-    /// Makes a state of so many steps the one that sweeps begin with, and that the last one ended with.
-    pub(super) fn put(&mut self, state: &[f32], steps: u32) -> Result<(), SolveError> {
+    /// Makes states of so many steps, one a member, those that sweeps begin with, and that the last one ended with.
+    pub(super) fn put(&mut self, states: &[&[f32]], steps: u32) -> Result<(), SolveError> {
         for place in [0, self.last_place()] {
-            self.rig.fill(&format!("state {place}"), Values::F32(state))?;
+            for (member, state) in states.iter().enumerate() {
+                self.rig.fill_of(member, &format!("state {place}"), Values::F32(state))?;
+            }
             self.rig.write(&format!("time {place}"), Values::U32(&[steps]))?;
         }
         (self.origin, self.ended) = (Origin::Behind(steps as usize), true);
@@ -270,17 +282,37 @@ impl Trajectory {
         total: u64,
         monitor: &mut dyn Monitor,
     ) -> Result<Estimate, SolveError> {
+        Ok(self.train_each(lambda, actions, total, monitor).await?.remove(0))
+    }
+
+    /// The same for all members, whose hyperparameters follow one another.
+    pub async fn train_each(
+        &mut self,
+        lambda: &[f64],
+        actions: impl Iterator<Item = Action>,
+        total: u64,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Vec<Estimate>, SolveError> {
         self.counts = Counts::default();
         self.begin(lambda)?;
         self.run(actions, &mut Progress { done: 0, total }, monitor).await?;
-        self.outer_loss(monitor).await
+        self.outer_losses_at(self.last_place(), monitor).await
     }
 
-    /// The same with no way back, so that two places do for the states.
+    /// Trains with no way back, so that two places do for the states.
     pub async fn train_only(&mut self, lambda: &[f64], monitor: &mut dyn Monitor) -> Result<Estimate, SolveError> {
+        Ok(self.train_only_each(lambda, monitor).await?.remove(0))
+    }
+
+    /// The same for all members.
+    pub async fn train_only_each(
+        &mut self,
+        lambda: &[f64],
+        monitor: &mut dyn Monitor,
+    ) -> Result<Vec<Estimate>, SolveError> {
         let plan = self.plan.clone();
         let step = |t| Action::Step { from: plan.training_place(t), to: plan.training_place(t + 1) };
-        self.train(lambda, (0..plan.steps).map(step), plan.steps as u64, monitor).await
+        self.train_each(lambda, (0..plan.steps).map(step), plan.steps as u64, monitor).await
     }
 
     /// Runs so many training steps on, without an outer loss; sweeps begin behind them then. Stopped midway, they begin
@@ -303,66 +335,6 @@ impl Trajectory {
         self.copy_state(places[done % 2], places[(done + 1) % 2])?;
         (self.origin, self.ended) = (if done == 0 { before } else { Origin::Behind(carried + done) }, true);
         ran.map(|_| ())
-    }
-
-    /// The outer loss at the final state and, on the device, its gradient.
-    pub async fn outer_loss(&mut self, monitor: &mut dyn Monitor) -> Result<Estimate, SolveError> {
-        self.outer_loss_at(self.last_place(), monitor).await
-    }
-
-    /// The same at the state of a place.
-    pub async fn outer_loss_at(&mut self, place: Place, monitor: &mut dyn Monitor) -> Result<Estimate, SolveError> {
-        self.clear_sums()?;
-        self.rig.clear("gradient")?;
-        if self.rig.holds(OUTER_LAMBDA) {
-            self.rig.clear(OUTER_LAMBDA)?;
-        }
-        self.ended |= place == self.last_place();
-        let (state, _) = self.state(place)?;
-        let binding = self.rig.bind("outer_gradient", &[("state", state)])?;
-        self.repeat(work::OUTER, self.inner.outer_chunks(), &mut Progress::default(), &mut Quiet(monitor), |_, _| {
-            Ok(binding)
-        })
-        .await?;
-        let kept = ["value", BAD_STEP, LOSSES, OUTER_LAMBDA].into_iter().filter(|name| self.rig.holds(name));
-        let (names, arrays): (Vec<&str>, Vec<BufferId>) =
-            kept.map(|name| Ok((name, self.array(name)?))).collect::<Result<Vec<_>, SolveError>>()?.into_iter().unzip();
-        let mut values = self.rig.read(&arrays).await?;
-        let mut take =
-            |name: &str| names.iter().position(|other| *other == name).map(|at| std::mem::take(&mut values[at]));
-        let number = |values: Option<Vec<f64>>| values.map_or(f64::NAN, |values| values[0]);
-        let bad_step = number(take(BAD_STEP)) as u32;
-        let outer_loss = number(take("value"));
-        let direct = take(OUTER_LAMBDA);
-        if place == self.last_place() {
-            self.direct = direct;
-        }
-        Ok(self.counted(Estimate {
-            outer_loss,
-            inner_losses: take(LOSSES).unwrap_or_default(),
-            bad_step: (bad_step != NO_BAD_STEP).then_some(bad_step as usize),
-            hypergradient: vec![],
-            direct: None,
-            residual: None,
-            inner_gradient: None,
-            counts: Counts::default(),
-            peak_bytes: 0,
-        }))
-    }
-
-    /// ∂E/∂λ at the last outer loss, where that sees λ.
-    pub fn direct(&self) -> Option<&[f64]> {
-        self.direct.as_deref()
-    }
-
-    /// The estimate with what it has cost so far.
-    pub fn counted(&self, estimate: Estimate) -> Estimate {
-        Estimate { counts: self.counts, peak_bytes: self.rig.device().counters().peak_bytes, ..estimate }
-    }
-
-    pub(super) fn clear_sums(&mut self) -> Result<(), SolveError> {
-        self.rig.clear("value")?;
-        Ok(self.rig.write("chunk", Values::U32(&[0]))?)
     }
 
     /// Runs steps and adjoints; returns the cotangent that the last adjoint wrote. An outer loss among them is passed

@@ -3,6 +3,7 @@
 mod fuse;
 mod index;
 mod lower;
+mod members;
 mod memory;
 mod print;
 mod program;
@@ -179,6 +180,7 @@ impl<'a> Assembly<'a> {
             outputs: vec![],
             scratch: vec![],
             dispatches: vec![],
+            members: 1,
         };
         let mut assembly = Assembly { fused, buffers: BTreeMap::new(), program };
         for (position, (name, id)) in graph.inputs().iter().enumerate() {
@@ -213,7 +215,7 @@ impl<'a> Assembly<'a> {
 
     fn buffer(&mut self, name: String, dtype: DType, len: usize, place: Place) -> BufferIndex {
         let index = BufferIndex(self.program.buffers.len() as u32);
-        self.program.buffers.push(Buffer { name, dtype, len, place });
+        self.program.buffers.push(Buffer { name, dtype, len, copies: 1, step: 0, place });
         index
     }
 

@@ -27,7 +27,9 @@ impl Display for Program {
                 Place::Scratch(slot) => format!("slot {slot}"),
             };
             let dtype = format!("{:?}", buffer.dtype).to_lowercase();
-            writeln!(f, "  b{k} {}: {dtype}[{}], {} bytes, {place}", buffer.name, buffer.len, 4 * buffer.len)?;
+            let copies = if buffer.copies > 1 { format!("{} × ", buffer.copies) } else { String::new() };
+            let bytes = 4 * buffer.elements();
+            writeln!(f, "  b{k} {}: {copies}{dtype}[{}], {bytes} bytes, {place}", buffer.name, buffer.len)?;
         }
         for (k, dispatch) in self.dispatches.iter().enumerate() {
             writeln!(f, "\n{k}. {}\n{}", dispatch.label, dispatch.listing().trim_end())?;

@@ -41,8 +41,13 @@ pub struct Buffer {
     pub name: String,
     /// Type of its elements.
     pub dtype: DType,
-    /// Elements (each four bytes on a device).
+    /// Elements (each four bytes on a device), those of one member.
     pub len: usize,
+    /// How many of it there are: one for each member of a population, or 1 where they share it.
+    pub copies: usize,
+    /// Elements from a member's copy to the next one's; 0 where there is but one. The copies of what shares a slot of
+    /// scratch memory lie equally far apart, so that members may be at different places of the program.
+    pub step: usize,
     /// Who owns it.
     pub place: Place,
 }
@@ -159,6 +164,16 @@ pub struct Program {
     pub scratch: Vec<usize>,
     /// The launches, in their order.
     pub dispatches: Vec<Dispatch>,
+    /// For how many members of a population it runs at once; each sees its own copy of every buffer that has some, as
+    /// if it ran alone.
+    pub members: usize,
+}
+
+impl Buffer {
+    /// Elements from the first one of the first copy to the last one of the last.
+    pub fn elements(&self) -> usize {
+        self.step * (self.copies - 1) + self.len
+    }
 }
 
 impl Expr {

@@ -50,13 +50,18 @@ impl Program {
             let name = &buffer.name;
             let index = BufferIndex(k as u32);
             ensure(buffer.len > 0, || format!("buffer `{name}` is empty"))?;
+            let shared = buffer.copies == 1 && matches!(buffer.place, Place::Input(_));
+            let apart = buffer.copies == 1 || buffer.step >= buffer.len;
+            ensure((shared || buffer.copies == self.members) && apart, || {
+                format!("buffer `{name}` has {} copies for {} members", buffer.copies, self.members)
+            })?;
             let (input, output) = match buffer.place {
                 Place::Input(input) => (Some(input), None),
                 Place::Output(output) => (None, Some(output)),
                 Place::InPlace { input, output } => (Some(input), Some(output)),
                 Place::Scratch(slot) => {
                     let bytes = self.scratch.get(slot).copied().unwrap_or(0);
-                    ensure(4 * buffer.len <= bytes, || format!("buffer `{name}` does not fit slot {slot}"))?;
+                    ensure(4 * buffer.elements() <= bytes, || format!("buffer `{name}` does not fit slot {slot}"))?;
                     (None, None)
                 }
             };

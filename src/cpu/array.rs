@@ -56,6 +56,12 @@ impl Array {
         Array { data, len, first: 0 }
     }
 
+    /// So many of its elements from one on, as an array of their own.
+    pub fn cut(self, at: usize, len: usize) -> Self {
+        assert!(at + len <= self.len, "compiler error: {len} elements at {at} of an array of {}", self.len);
+        Array { data: self.data.wrapping_add(at), len, first: 0 }
+    }
+
     /// Fills elements with zeros.
     pub fn fill(self, at: usize, count: usize) {
         let at = at - self.first;

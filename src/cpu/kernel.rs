@@ -197,10 +197,16 @@ impl Kernel {
         threads.each(self.units.count(), |unit, workspace| self.unit(unit, arrays, workspace));
     }
 
+    /// The same on this thread alone: bounds of units, and with them all sums, stay what they are.
+    pub fn run_alone(&self, arrays: &Arrays, workspace: &mut Workspace) {
+        self.packs.iter().for_each(|(_, pack)| pack.run_alone(arrays, workspace));
+        (0..self.units.count()).for_each(|unit| self.unit(unit, arrays, workspace));
+    }
+
     fn unit(&self, unit: usize, arrays: &Arrays, workspace: &mut Workspace) {
         let (begin, end) = self.units.part(unit);
         let part = (self.units.count() > 1).then_some((begin, end));
-        let Workspace { columns, core } = workspace;
+        let Workspace { columns, core, .. } = workspace;
         let stride = self.units.stride;
         let len = match &self.core {
             CoreLoops::None | CoreLoops::Direct(..) => 0,

@@ -53,6 +53,7 @@ pub struct Ready {
     buffers: Vec<Buffer>,
     kernels: Vec<Kernel>,
     packed: [Vec<u32>; 2],
+    members: usize,
 }
 
 impl Arithmetic for F32 {
@@ -64,7 +65,7 @@ impl Arithmetic for F32 {
             program.dispatches.iter().map(|dispatch| Kernel::new(&program.buffers, dispatch)).collect();
         let longest = |operand: usize| kernels.iter().map(|kernel| kernel.packed()[operand]).max().unwrap_or(0);
         let packed = [vec![0; longest(0)], vec![0; longest(1)]];
-        Ready { buffers: program.buffers.clone(), kernels, packed }
+        Ready { buffers: program.buffers.clone(), kernels, packed, members: program.members }
     }
 
     fn own_bytes(&self, ready: &Ready) -> u64 {
@@ -72,12 +73,37 @@ impl Arithmetic for F32 {
     }
 
     fn run(&self, ready: &mut Ready, mut memory: Memory<u32>) {
-        let [left, right] = &mut ready.packed;
-        let indices = (0..ready.buffers.len()).map(|index| BufferIndex(index as u32));
-        let buffers: Vec<Array> = indices.map(|index| Array::at(memory.pointer(index))).collect();
-        let arrays =
-            Arrays { buffers: &buffers, core: Array::of(&mut []), packed: [Array::of(left), Array::of(right)] };
-        self.threads.within(|| ready.kernels.iter().for_each(|kernel| kernel.run(&self.threads, &arrays)));
+        let Ready { buffers, kernels, packed, members } = ready;
+        let indices = (0..buffers.len()).map(|index| BufferIndex(index as u32));
+        let whole: Vec<Array> = indices.map(|index| Array::at(memory.pointer(index))).collect();
+        let of = |member: usize| -> Vec<Array> {
+            whole.iter().zip(&*buffers).map(|(array, buffer)| array.cut(member * buffer.step, buffer.len)).collect()
+        };
+        let core = Array::of(&mut []);
+        if *members > 1 && (2..=*members).contains(&self.threads.count()) {
+            // A member to a thread: they need not wait for each other after every dispatch.
+            self.threads.within(|| {
+                self.threads.each(*members, |member, workspace| {
+                    let mut own = std::mem::take(&mut workspace.packed);
+                    let packed = [0, 1].map(|operand| {
+                        own[operand].resize(packed[operand].len().max(own[operand].len()), 0);
+                        Array::of(&mut own[operand])
+                    });
+                    let arrays = Arrays { buffers: &of(member), core, packed };
+                    kernels.iter().for_each(|kernel| kernel.run_alone(&arrays, workspace));
+                    workspace.packed = own;
+                });
+            });
+            return;
+        }
+        let [left, right] = packed;
+        let packed = [Array::of(left), Array::of(right)];
+        self.threads.within(|| {
+            for member in 0..*members {
+                let arrays = Arrays { buffers: &of(member), core, packed };
+                kernels.iter().for_each(|kernel| kernel.run(&self.threads, &arrays));
+            }
+        });
     }
 }
 

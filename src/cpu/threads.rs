@@ -3,11 +3,13 @@
 
 use std::cell::RefCell;
 
-/// A thread's memory for columns and for what a core computes.
+/// A thread's memory for columns, for what a core computes, and for the operands of a contraction where it runs all of
+/// a program by itself.
 #[derive(Default)]
 pub struct Workspace {
     pub columns: Vec<u32>,
     pub core: Vec<u32>,
+    pub packed: [Vec<u32>; 2],
 }
 
 thread_local! {

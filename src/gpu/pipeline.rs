@@ -248,7 +248,7 @@ mod tests {
         };
         let kernel = |body: &str| Kernel {
             wgsl: format!("@compute @workgroup_size(1)\nfn main() {{\n    {body}\n}}\n"),
-            grid: [1, 1],
+            grid: [1, 1, 1],
             bindings: vec![],
         };
         let (good, bad) = (kernel("let x = 1u;"), kernel("let x = 1u + 1.5f;"));

@@ -56,7 +56,7 @@ struct Loaded {
 /// What is left of a kernel once its pipeline is made.
 struct Launch {
     pipeline: PipelineId,
-    grid: [u32; 2],
+    grid: [u32; 3],
     bindings: Vec<Binding>,
 }
 
@@ -295,7 +295,8 @@ impl GpuEngine {
                 for (launch, group) in self.programs[bound.program].kernels.iter().zip(&bound.groups) {
                     pass.set_pipeline(&self.pipelines.get(launch.pipeline).pipeline);
                     pass.set_bind_group(0, group, &[]);
-                    pass.dispatch_workgroups(launch.grid[0], launch.grid[1], 1);
+                    let [x, y, members] = launch.grid;
+                    pass.dispatch_workgroups(x, y, members);
                     dispatches += 1;
                 }
                 rest = &rest[1..];

@@ -12,8 +12,8 @@ pub const MAX_BINDINGS: usize = 8;
 pub struct Kernel {
     /// The whole shader; its entry point is `main`.
     pub wgsl: String,
-    /// Workgroups along x and y.
-    pub grid: [u32; 2],
+    /// Workgroups along x and y, and one layer of them for each member of a population.
+    pub grid: [u32; 3],
     /// What is bound, in the order of the binding numbers of group 0.
     pub bindings: Vec<Binding>,
 }
@@ -40,6 +40,9 @@ pub enum KernelError {
     /// A domain of more elements than workgroups can be launched for.
     #[error("it has {0} elements, more than a grid of workgroups holds")]
     TooLarge(usize),
+    /// More members than workgroups can be launched for.
+    #[error("it runs for {0} members, more than a grid of workgroups holds")]
+    TooMany(usize),
     /// A loop of more steps than [`MAX_EXTENT`].
     #[error("its loop has {0} steps, a kernel may have {MAX_EXTENT}")]
     TooLong(usize),

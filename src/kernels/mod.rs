@@ -35,7 +35,9 @@ pub fn kernel(program: &Program, dispatch: &Dispatch, target: Target) -> Result<
 
 fn choose_tile(program: &Program, dispatch: &Dispatch, target: Target) -> Result<Tile, KernelError> {
     let Core::Contract { extent, .. } = &dispatch.core else { return Ok(Tile::ONE) };
-    let tile = Domain::of(dispatch).contract_tile(target);
+    // All members keep the target busy together.
+    let domain = Domain::of(dispatch);
+    let tile = Domain { batch: domain.batch * program.members, ..domain }.contract_tile(target);
     if extent.iter().rfind(|&&length| length > 1).is_some_and(|length| length.is_multiple_of(4)) {
         let stepped = Tile { steps: 4, ..tile };
         if Values::new(program, dispatch, stepped)?.has_step_vectors() {
@@ -62,9 +64,12 @@ pub fn kernel_with_tile(program: &Program, dispatch: &Dispatch, tile: Tile) -> R
     let little = numel(&dispatch.domain) * steps < LITTLE;
     let group = if little { most } else { (tiles / 16).next_power_of_two().clamp(fewest, most) };
     let groups = tiles.div_ceil(group);
-    let grid = [groups.min(MAX_GROUPS), groups.div_ceil(MAX_GROUPS)];
+    let grid = [groups.min(MAX_GROUPS), groups.div_ceil(MAX_GROUPS), program.members];
     if grid[1] > MAX_GROUPS {
         return Err(KernelError::TooLarge(numel(&dispatch.domain)));
+    }
+    if grid[2] > MAX_GROUPS {
+        return Err(KernelError::TooMany(program.members));
     }
     let constants = |constants: &[(&str, usize)]| {
         constants.iter().map(|(name, value)| format!("const {name} = {value}u;\n")).collect::<String>()
@@ -247,7 +252,14 @@ mod tests {
             Expr::Acc,
             op(Scalar::Add, [11, 11]),
         ];
-        let array = |name: &str, len, place| Buffer { name: name.to_owned(), dtype: DType::F32, len, place };
+        let array = |name: &str, len, place| Buffer {
+            name: name.to_owned(),
+            dtype: DType::F32,
+            len,
+            copies: 1,
+            step: 0,
+            place,
+        };
         Program {
             name: "product".to_owned(),
             buffers: vec![
@@ -258,6 +270,7 @@ mod tests {
             inputs: vec![BufferIndex(0), BufferIndex(1)],
             outputs: vec![BufferIndex(2)],
             scratch: vec![],
+            members: 1,
             dispatches: vec![Dispatch {
                 label: "product".to_owned(),
                 domain: vec![rows, columns],
@@ -341,7 +354,7 @@ mod tests {
 }
 "
         );
-        assert_eq!((kernel.grid, kernel.bindings.len()), ([1, 1], 3));
+        assert_eq!((kernel.grid, kernel.bindings.len()), ([1, 1, 1], 3));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::kernel::KernelError;
 use super::values::{AXES, Axis, Values};
-use crate::compile::{Core, Expr, ExprId};
+use crate::compile::{BufferIndex, Core, Expr, ExprId};
 use crate::ir::{DType, Scalar, numel};
 
 /// Letters of the axes in names: `v7_r2c0` is value 7 for row 2 and column 0 of the tile.
@@ -88,7 +88,7 @@ impl Values<'_> {
             Expr::Flat | Expr::Reduced(_) | Expr::Acc | Expr::Const(_) | Expr::ConstU(_) => None,
             Expr::Load { buffer, index } => {
                 let (at, binding) = self.binding(*buffer);
-                let index = self.name(*index, copy)?;
+                let index = self.of_member(*buffer, self.name(*index, copy)?);
                 let wanted = self.nodes[id].dtype;
                 Some(match binding.vectors {
                     true => format!("b{at}[{index} / 4u]"),
@@ -101,6 +101,14 @@ impl Values<'_> {
                 Some(scalar.wgsl(&texts?))
             }
         })
+    }
+
+    /// An index into a buffer's copy of one member as one into all of them: a layer of workgroups each.
+    fn of_member(&self, buffer: BufferIndex, index: String) -> String {
+        match self.program.buffer(buffer).step {
+            0 => index,
+            step => format!("(group.z * {step}u + {index})"),
+        }
     }
 
     /// Names the flattened positions of the tile's elements; the other templates name their one.
@@ -155,6 +163,7 @@ impl Values<'_> {
         for store in &self.dispatch.stores {
             let (at, binding) = self.binding(store.buffer);
             let position = if store.offset > 0 { format!("{flat} + {}u", store.offset) } else { flat.clone() };
+            let position = self.of_member(store.buffer, position);
             let value = self.name(store.value, copy)?;
             let value = match self.dtype(store.value) == binding.dtype {
                 true => value,

@@ -32,7 +32,7 @@ pub struct Node {
 
 /// The expressions of one dispatch, and which of them are written already.
 pub struct Values<'a> {
-    program: &'a Program,
+    pub program: &'a Program,
     pub dispatch: &'a Dispatch,
     pub domain: Domain,
     pub tile: Tile,
@@ -211,7 +211,9 @@ impl<'a> Values<'a> {
         let axes: Vec<Option<Axis>> = loads.iter().map(|&(_, _, index)| axis_of(index)).collect();
         for at in 0..self.bindings.len() {
             let of_binding: Vec<usize> = (0..loads.len()).filter(|&l| self.binding(loads[l].1).0 == at).collect();
-            if !self.bindings[at].written && of_binding.iter().all(|&l| axes[l].is_some()) {
+            // A member's copy has to begin at a whole vector.
+            let aligned = of_binding.iter().all(|&l| self.program.buffer(loads[l].1).step.is_multiple_of(4));
+            if aligned && !self.bindings[at].written && of_binding.iter().all(|&l| axes[l].is_some()) {
                 self.bindings[at].vectors = true;
                 for l in of_binding {
                     self.nodes[loads[l].0].vector = axes[l];

@@ -10,14 +10,21 @@ pub struct Array {
     pub name: String,
     /// Type of its elements.
     pub dtype: DType,
-    /// Elements, of four bytes each.
+    /// Elements, of four bytes each; those of one member where there are several.
     pub len: usize,
+    /// Whether each member of a population has one for itself, or all have the same.
+    pub own: bool,
 }
 
 impl Array {
-    /// One of so many elements.
+    /// One of so many elements, which the members of a population share.
     pub fn new(name: &str, dtype: DType, len: usize) -> Self {
-        Array { name: name.to_owned(), dtype, len }
+        Array { name: name.to_owned(), dtype, len, own: false }
+    }
+
+    /// The same for each member of a population. What a program writes has to be.
+    pub fn own(self) -> Self {
+        Array { own: true, ..self }
     }
 }
 

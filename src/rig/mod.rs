@@ -39,6 +39,9 @@ pub enum RigError {
     /// Not as many values as an array has elements.
     #[error("{array} is given {given} values and takes {wanted}")]
     Length { array: String, given: usize, wanted: usize },
+    /// A copy is written that an array does not have.
+    #[error("`{array}` has {copies} copies, one a member, and is written for member {member}, counted from 0")]
+    NoMember { array: String, member: usize, copies: usize },
     /// An array is read or written that was not declared.
     #[error("no array is called `{0}`: what programs read and write is declared by name before it is used")]
     NoArray(String),
@@ -63,14 +66,20 @@ struct Bound {
     arrays: Vec<BufferId>,
 }
 
+#[derive(Clone, Copy)]
 struct Named {
     id: BufferId,
     len: usize,
+    copies: usize,
 }
 
 /// What one user has on a device. Dropping it gives everything back.
+///
+/// It may be that of a population: programs then run for all its members at once, arrays have a copy for each, one
+/// after another, and what is written into an array is written into every copy.
 pub struct Rig {
     device: Device,
+    members: usize,
     arrays: HashMap<String, Named>,
     programs: HashMap<&'static str, Loaded>,
     bindings: HashMap<(&'static str, Vec<BufferId>), Bound>,
@@ -81,13 +90,14 @@ pub struct Rig {
 impl Rig {
     /// Nothing yet.
     pub fn new(device: &Device) -> Self {
-        Self::with(device, Compiled::default())
+        Self::with(device, 1, Compiled::default())
     }
 
-    /// Nothing yet; what it compiles itself is kept among these programs.
-    pub fn with(device: &Device, compiled: Compiled) -> Self {
+    /// Nothing yet, for so many members of a population; what it compiles itself is kept among these programs.
+    pub fn with(device: &Device, members: usize, compiled: Compiled) -> Self {
         Rig {
             device: device.clone(),
+            members,
             arrays: HashMap::new(),
             programs: HashMap::new(),
             bindings: HashMap::new(),
@@ -103,14 +113,26 @@ impl Rig {
 
     // Arrays.
 
-    /// Makes an array of zeros; one of that name that was there before goes.
+    /// Makes an array of zeros, a copy for each member; one of that name that was there before goes.
     pub fn create(&mut self, name: &str, dtype: DType, len: usize) -> Result<BufferId, RigError> {
-        let id = self.device.create(name, dtype, len)?;
-        if let Some(before) = self.arrays.insert(name.to_owned(), Named { id, len }) {
+        self.declare(&Array::new(name, dtype, len).own())
+    }
+
+    /// The same for an array that members may share.
+    pub fn declare(&mut self, array: &Array) -> Result<BufferId, RigError> {
+        let Array { name, dtype, len, own } = array;
+        let (len, copies) = (*len, if *own { self.members } else { 1 });
+        let id = self.device.create(name, *dtype, len.saturating_mul(copies))?;
+        if let Some(before) = self.arrays.insert(name.clone(), Named { id, len, copies }) {
             self.bindings.retain(|_, bound| !bound.arrays.contains(&before.id));
             self.device.destroy(before.id);
         }
         Ok(id)
+    }
+
+    /// Members that its programs run for.
+    pub fn members(&self) -> usize {
+        self.members
     }
 
     /// Whether there is an array of that name.
@@ -127,37 +149,65 @@ impl Rig {
         Ok(self.named(name)?.id)
     }
 
-    /// Writes the first elements of an array.
+    /// Writes the first elements of an array, of all members'.
     pub fn write(&self, name: &str, values: Values) -> Result<(), RigError> {
-        Ok(self.device.write(self.array(name)?, 0, values)?)
-    }
-
-    /// Writes an array whole; refuses another number of values.
-    pub fn fill(&self, name: &str, values: Values) -> Result<(), RigError> {
-        let Named { id, len } = *self.named(name)?;
-        if values.len() != len {
+        let Named { id, len, copies } = *self.named(name)?;
+        if values.len() > len && copies > 1 {
             return Err(RigError::Length { array: name.to_owned(), given: values.len(), wanted: len });
         }
-        Ok(self.device.write(id, 0, values)?)
+        (0..copies).try_for_each(|copy| Ok(self.device.write(id, copy * len, values)?))
+    }
+
+    /// Writes an array whole, of all members'; refuses another number of values.
+    pub fn fill(&self, name: &str, values: Values) -> Result<(), RigError> {
+        self.check_whole(name, values)?;
+        self.write(name, values)
+    }
+
+    /// Writes a member's copy of an array whole.
+    pub fn fill_of(&self, member: usize, name: &str, values: Values) -> Result<(), RigError> {
+        let Named { id, len, copies } = *self.named(name)?;
+        self.check_whole(name, values)?;
+        if member >= copies {
+            return Err(RigError::NoMember { array: name.to_owned(), member, copies });
+        }
+        Ok(self.device.write(id, member * len, values)?)
+    }
+
+    fn check_whole(&self, name: &str, values: Values) -> Result<(), RigError> {
+        let (given, wanted) = (values.len(), self.named(name)?.len);
+        match given == wanted {
+            true => Ok(()),
+            false => Err(RigError::Length { array: name.to_owned(), given, wanted }),
+        }
     }
 
     /// Makes an array of numbers zero.
     pub fn clear(&self, name: &str) -> Result<(), RigError> {
-        let Named { id, len } = *self.named(name)?;
-        Ok(self.device.write(id, 0, Values::F32(&vec![0.0; len]))?)
+        let Named { id, len, copies } = *self.named(name)?;
+        Ok(self.device.write(id, 0, Values::F32(&vec![0.0; len * copies]))?)
     }
 
-    /// The whole content of each array; one read-back.
+    /// The whole content of each array, member after member; one read-back.
     pub async fn read(&self, arrays: &[BufferId]) -> Result<Vec<Vec<f64>>, RigError> {
         Ok(self.device.read(arrays).await?)
     }
 
     // Programs.
 
-    /// Loads a program under its function's name.
+    /// Loads a program under its function's name. The members of a population share the arrays that were declared so
+    /// before.
     pub async fn load(&mut self, function: &Function, program: &Program) -> Result<(), RigError> {
+        let id = match self.members {
+            1 => self.device.load(program).await?,
+            members => {
+                let shared = |name: &str| self.arrays.get(name).is_some_and(|array| array.copies == 1);
+                let program = program.clone().for_members(members, shared)?;
+                self.device.load(&program).await?
+            }
+        };
         let loaded = Loaded {
-            id: self.device.load(program).await?,
+            id,
             inputs: function.graph.inputs().iter().map(|(name, _)| name.clone()).collect(),
             outputs: function.outputs.iter().map(|o| (o.name.clone(), o.in_place)).collect(),
         };

@@ -22,6 +22,7 @@ pub fn increment(len: usize) -> Program {
         inputs: vec![BufferIndex(0)],
         outputs: vec![BufferIndex(0)],
         scratch: vec![],
+        members: 1,
         dispatches: vec![dispatch],
     }
 }

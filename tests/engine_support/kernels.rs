@@ -249,6 +249,7 @@ pub fn scratch_and_arrays_updated_in_place(engine: &mut dyn Engine) {
         inputs: vec![BufferIndex(0), BufferIndex(1)],
         outputs: vec![BufferIndex(1), BufferIndex(3)],
         scratch: vec![4 * len],
+        members: 1,
         dispatches: vec![double, update, total],
     };
     compare(engine, &program, &[noise(1, len), noise(2, len)], len);

@@ -95,7 +95,7 @@ impl Exprs {
 }
 
 pub fn buffer(name: &str, dtype: DType, len: usize, place: Place) -> Buffer {
-    Buffer { name: name.to_owned(), dtype, len, place }
+    Buffer { name: name.to_owned(), dtype, len, copies: 1, step: 0, place }
 }
 
 /// A program whose buffers are inputs, then outputs.
@@ -114,6 +114,7 @@ pub fn program(inputs: &[(DType, usize)], outputs: &[(DType, usize)], dispatches
         outputs: indices(inputs.len()..buffers.len()),
         buffers,
         scratch: vec![],
+        members: 1,
         dispatches,
     }
 }

@@ -42,4 +42,18 @@ impl Method for Plain {
     ) -> Result<Estimate, SolveError> {
         trajectory.train_only(lambda, monitor).await
     }
+
+    fn takes_members(&self) -> bool {
+        true
+    }
+
+    async fn estimate_each(
+        &mut self,
+        trajectory: &mut Trajectory,
+        lambda: &[f64],
+        _along: &[&Directions],
+        monitor: &mut dyn Monitor,
+    ) -> Result<Vec<Estimate>, SolveError> {
+        trajectory.train_only_each(lambda, monitor).await
+    }
 }

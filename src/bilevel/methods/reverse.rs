@@ -4,10 +4,9 @@
 use async_trait::async_trait;
 
 use crate::bilevel::checkpoint::Plan;
-use crate::bilevel::inner::{Inner, Through};
+use crate::bilevel::inner::{Inner, Known, Through};
 use crate::bilevel::method::Room;
 use crate::bilevel::{Directions, Estimate, Memory, Method, Refusal, SolveError, Trajectory, programs};
-use crate::engine::Values;
 use crate::ir::DType;
 use crate::rig::{Array, Function, Monitor, Progress};
 
@@ -54,6 +53,20 @@ impl Method for Reverse {
         along: &Directions,
         monitor: &mut dyn Monitor,
     ) -> Result<Estimate, SolveError> {
+        Ok(sweep(trajectory, lambda, &[along], monitor).await?.remove(0))
+    }
+
+    fn takes_members(&self) -> bool {
+        true
+    }
+
+    async fn estimate_each(
+        &mut self,
+        trajectory: &mut Trajectory,
+        lambda: &[f64],
+        along: &[&Directions],
+        monitor: &mut dyn Monitor,
+    ) -> Result<Vec<Estimate>, SolveError> {
         sweep(trajectory, lambda, along, monitor).await
     }
 }
@@ -85,38 +98,45 @@ pub(super) fn plan(memory: Memory, steps: usize, last: usize, room: Room) -> Res
     }
 }
 
-/// Runs the session's plan there and back.
+/// Runs the session's plan there and back, for all members at once.
 pub(super) async fn sweep(
     trajectory: &mut Trajectory,
     lambda: &[f64],
-    along: &Directions,
+    along: &[&Directions],
     monitor: &mut dyn Monitor,
-) -> Result<Estimate, SolveError> {
+) -> Result<Vec<Estimate>, SolveError> {
     let Plan { steps, last, .. } = *trajectory.plan();
     let total = trajectory.plan().actions_run();
     let mut actions = trajectory.plan().actions();
-    let mut estimate = trajectory.train(lambda, actions.by_ref().take(steps), total, monitor).await?;
-    if estimate.diverged() {
-        return Ok(estimate);
+    let mut estimates = trajectory.train_each(lambda, actions.by_ref().take(steps), total, monitor).await?;
+    if estimates.iter().all(Estimate::diverged) {
+        return Ok(estimates);
     }
-    trajectory.fill("lambda_cotangent", Values::F64(&vec![0.0; lambda.len()]))?;
+    trajectory.rig().clear("lambda_cotangent")?;
     // The outer loss has been taken.
     let way_back = actions.skip(1);
     let start = trajectory.run(way_back, &mut Progress { done: steps as u64 + 1, total }, monitor).await?;
-    if last == steps && trajectory.starts(along) {
+    if last == steps && along.iter().any(|along| trajectory.starts(along)) {
         trajectory.pull_back_start(start)?;
     }
     // What is known of the state that the way back ends at is differentiated here.
-    let mut known = trajectory.known(lambda, steps - last)?;
-    known.retain(|known| along.moves(&(known.at..known.at + 1)));
+    let (m, d) = (trajectory.inner().lambda_len(), trajectory.inner().state_len());
+    let known = |(lambda, along): (&[f64], &&Directions)| {
+        let mut known = trajectory.known(lambda, steps - last)?;
+        known.retain(|known| along.moves(&(known.at..known.at + 1)));
+        Ok(known)
+    };
+    let known: Vec<Vec<Known>> = lambda.chunks(m).zip(along).map(known).collect::<Result<_, SolveError>>()?;
     let mut reads = vec![trajectory.array("lambda_cotangent")?];
-    if !known.is_empty() {
+    if known.iter().any(|known| !known.is_empty()) {
         reads.push(start);
     }
     let mut values = trajectory.read(&reads).await?;
-    for known in known {
-        values[0][known.at] += known.derivative * values[1][known.slot];
+    for (member, estimate) in estimates.iter_mut().enumerate().filter(|(_, estimate)| !estimate.diverged()) {
+        for known in &known[member] {
+            values[0][member * m + known.at] += known.derivative * values[1][member * d + known.slot];
+        }
+        estimate.hypergradient = along[member].pull_back(&values[0][member * m..][..m]);
     }
-    estimate.hypergradient = along.pull_back(&values[0]);
-    Ok(trajectory.counted(estimate))
+    Ok(estimates.into_iter().map(|estimate| trajectory.counted(estimate)).collect())
 }

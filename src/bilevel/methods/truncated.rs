@@ -79,6 +79,20 @@ impl Method for Truncated {
         along: &Directions,
         monitor: &mut dyn Monitor,
     ) -> Result<Estimate, SolveError> {
+        Ok(reverse::sweep(trajectory, lambda, &[along], monitor).await?.remove(0))
+    }
+
+    fn takes_members(&self) -> bool {
+        true
+    }
+
+    async fn estimate_each(
+        &mut self,
+        trajectory: &mut Trajectory,
+        lambda: &[f64],
+        along: &[&Directions],
+        monitor: &mut dyn Monitor,
+    ) -> Result<Vec<Estimate>, SolveError> {
         reverse::sweep(trajectory, lambda, along, monitor).await
     }
 }

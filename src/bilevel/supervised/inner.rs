@@ -54,35 +54,38 @@ impl Inner for Problem {
     fn arrays(&self) -> Vec<Array> {
         let outputs = numel(self.model.output());
         let targets = |count: usize| if self.loss.takes_labels() { count } else { count * outputs };
-        let mut list = vec![];
-        let mut declare = |name: &str, dtype, len| list.push(Array::new(name, dtype, len));
         // One chunk of whichever set is evaluated.
         let (dtype, len) = self.kept(CHUNK);
-        declare("set_x", dtype, len);
-        declare("set_y", self.loss.target_type(), targets(CHUNK));
-        declare("limit", DType::U32, 1);
+        let mut list = vec![
+            Array::new("set_x", dtype, len),
+            Array::new("set_y", self.loss.target_type(), targets(CHUNK)),
+            Array::new("limit", DType::U32, 1),
+        ];
         if self.loss.takes_labels() {
-            declare("confusion", DType::F32, outputs * outputs);
+            list.push(Array::new("confusion", DType::F32, outputs * outputs).own());
         }
         if let Some(scale) = &self.bytes {
-            declare(kept::SCALE, DType::F32, 2 * scale.mean.len());
+            list.push(Array::new(kept::SCALE, DType::F32, 2 * scale.mean.len()));
         }
-        for name in ParameterMap::INPUTS {
-            declare(name, DType::U32, self.model.parameter_count());
-        }
-        for (name, count) in [("train", self.train), ("validation", self.validation)] {
+        list.extend(ParameterMap::INPUTS.map(|name| Array::new(name, DType::U32, self.model.parameter_count())));
+        let sides = [("train", self.train), ("validation", self.validation)];
+        let sets = self.pool.map_or(sides.to_vec(), |pool| vec![("pool", pool)]);
+        for (name, count) in sets {
             let (dtype, len) = self.kept(count);
-            declare(&format!("{name}_x"), dtype, len);
-            declare(&format!("{name}_y"), self.loss.target_type(), targets(count));
+            list.push(Array::new(&format!("{name}_x"), dtype, len));
+            list.push(Array::new(&format!("{name}_y"), self.loss.target_type(), targets(count)));
+        }
+        if self.pool.is_some() {
+            list.extend(sides.map(|(name, count)| Array::new(&format!("{name}_rows"), DType::U32, count).own()));
         }
         if self.batches == Source::Table {
-            declare("batches", DType::U32, self.steps * self.batch);
+            list.push(Array::new("batches", DType::U32, self.steps * self.batch).own());
         }
         if self.masked() == Some(Source::Table) {
-            declare("masks", DType::F32, self.steps * self.mask_len());
+            list.push(Array::new("masks", DType::F32, self.steps * self.mask_len()).own());
         }
         if self.takes_seed() {
-            declare("seed", DType::U32, 2);
+            list.push(Array::new("seed", DType::U32, 2).own());
         }
         list
     }

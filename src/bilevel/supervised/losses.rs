@@ -11,11 +11,9 @@ impl Problem {
     /// A chunk's share of the mean outer loss over the validation set, without dropout, penalty or weights.
     pub(super) fn outer_share(&self, g: &mut Graph, state: NodeId, chunk: NodeId) -> NodeId {
         let count = self.validation;
-        let x = self.examples(g, "validation_x", count);
-        let y = g.input("validation_y", &self.target_shape(count), self.loss.target_type());
-        let (row, valid) = chunk_rows(g, chunk, count);
-        let (x, target) = (g.take_rows(x, row), g.take_rows(y, row));
-        let x = self.unpacked(g, x);
+        let set = self.side(g, "validation", count);
+        let (rows, valid) = chunk_rows(g, chunk, count);
+        let (x, target) = self.taken(g, &set, rows);
         let (_, sum) = self.chunk_loss(g, state, x, target, valid);
         g.scale(sum, 1.0 / count as f64)
     }
@@ -86,10 +84,9 @@ impl Problem {
 /// The inner loss over the whole training set, without dropout.
 impl Objective for Problem {
     fn share(&self, g: &mut Graph, weights: NodeId, lambda: NodeId, chunk: NodeId) -> NodeId {
-        let (x, y) = self.training_set(g);
+        let set = self.side(g, "train", self.train);
         let (rows, valid) = chunk_rows(g, chunk, self.train);
-        let (x, y) = (g.take_rows(x, rows), g.take_rows(y, rows));
-        let x = self.unpacked(g, x);
+        let (x, y) = self.taken(g, &set, rows);
         let output = self.model.apply(g, x, &mut reading::Training::new(weights, None, vec![]));
         let mut each = self.loss.each(g, output, y);
         if let Some(of_examples) = self.example_weights(g, lambda, rows) {

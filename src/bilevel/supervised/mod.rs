@@ -4,6 +4,7 @@ mod inner;
 mod kept;
 mod loss;
 mod losses;
+mod members;
 mod noise;
 mod problem;
 mod session;
@@ -12,6 +13,7 @@ mod step;
 
 pub use crate::data::{Examples, Targets};
 pub use loss::{Loss, ParameterMap, Regularizer, TrainingLoss};
+pub use members::{Member, Rows, SessionData, Sets};
 pub use noise::Noise;
 pub use problem::{CHUNK, Layout, Problem, Source};
-pub use sets::{SessionData, Set, SetEvaluation};
+pub use sets::{Set, SetEvaluation};

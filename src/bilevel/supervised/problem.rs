@@ -60,6 +60,8 @@ pub struct Problem {
     pub initial_scale: bool,
     /// Validation examples, which the outer loss is taken on; a session counts those that it is given.
     pub validation: usize,
+    /// Examples of the pool that training and validation examples are rows of; `None` where they are sets of their own.
+    pub pool: Option<usize>,
 }
 
 /// Where each array lies in the hyperparameter vector.
@@ -120,6 +122,7 @@ impl Problem {
             initial_weights: false,
             initial_scale: false,
             validation: 0,
+            pool: None,
         }
     }
 
@@ -130,6 +133,7 @@ impl Problem {
         let output = self.model.output();
         let twice = |noise: &Noise| self.noise.iter().filter(|other| *other == noise).count() > 1;
         let wrong = match () {
+            () if self.pool == Some(0) => "its pool has no example; give it at least 1".to_owned(),
             () if train == 0 => "it has no training example; give at least 1".to_owned(),
             () if self.model.parameter_count() == 0 => "the model has no weights; add a layer that has some".to_owned(),
             () if self.loss.takes_labels() != self.outer_loss.takes_labels() => {

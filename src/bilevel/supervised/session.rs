@@ -1,8 +1,9 @@
 //! What a session of the supervised problem knows besides: data, points of hyperparameters, evaluations.
 
 use super::kept;
+use super::members::{Member, SessionData, Sets};
 use super::problem::{CHUNK, Problem};
-use super::sets::{self, SessionData, Set, SetEvaluation};
+use super::sets::{self, Set, SetEvaluation};
 use crate::bilevel::hyperparameters::Hyperparameters;
 use crate::bilevel::trajectory::work;
 use crate::bilevel::{Directions, Estimate, Method, Session, SolveError};
@@ -31,12 +32,26 @@ impl Session<Problem> {
         method: impl Into<Box<dyn Method>>,
         compiled: &Compiled,
     ) -> Result<Session, SolveError> {
-        let problem = Problem { validation: data.validation.count, ..problem };
+        Self::population(device, problem, data.into(), &[data.into()], method, compiled).await
+    }
+
+    /// The same for a population on these sets, of which each member may have its own rows.
+    pub async fn population(
+        device: &Device,
+        problem: Problem,
+        sets: Sets<'_>,
+        members: &[Member<'_>],
+        method: impl Into<Box<dyn Method>>,
+        compiled: &Compiled,
+    ) -> Result<Session, SolveError> {
+        let problem = Problem { validation: sets.validation(members.first()), ..problem };
         problem.check()?;
-        data.check(&problem)?;
-        let mut session = Session::open_with(device, problem, method, compiled).await?;
+        sets.check(&problem)?;
+        members.iter().try_for_each(|member| member.check(&problem))?;
+        let mut session = Session::open_with(device, problem, members.len(), method, compiled).await?;
         let problem = session.problem().clone();
-        data.fill(&problem, &mut session)?;
+        sets.fill(&problem, &mut session)?;
+        members.iter().enumerate().try_for_each(|(at, member)| member.fill(at, &problem, &mut session))?;
         Ok(session)
     }
 
@@ -78,23 +93,58 @@ impl Session<Problem> {
         self.train(&lambda, monitor).await
     }
 
-    /// Sets the weights that the training begins with, where they are no hyperparameters, and begins there.
+    /// Trains each member at a point of its own, and differentiates its outer loss along what the tuned groups of its
+    /// point move.
+    pub async fn estimate_each_at(
+        &mut self,
+        points: &[Hyperparameters],
+        monitor: &mut dyn Monitor,
+    ) -> Result<Vec<Estimate>, SolveError> {
+        let lambda = self.arrays_of(points)?;
+        let along: Vec<Directions> = points.iter().map(|point| point.directions(self.problem())).collect();
+        self.estimate_each(&lambda, &along.iter().collect::<Vec<_>>(), monitor).await
+    }
+
+    /// Trains each member at a point of its own and takes its outer loss; no derivative.
+    pub async fn train_each_at(
+        &mut self,
+        points: &[Hyperparameters],
+        monitor: &mut dyn Monitor,
+    ) -> Result<Vec<Estimate>, SolveError> {
+        let lambda = self.arrays_of(points)?;
+        self.train_each(&lambda, monitor).await
+    }
+
+    fn arrays_of(&self, points: &[Hyperparameters]) -> Result<Vec<f64>, SolveError> {
+        points.iter().try_for_each(|point| point.check(self.problem()))?;
+        Ok(points.iter().flat_map(|point| point.arrays(self.problem())).collect())
+    }
+
+    /// Sets the weights that the training, or every member's, begins with, where they are no hyperparameters, and begins
+    /// there.
     pub fn set_initial_weights(&mut self, weights: &[f32]) -> Result<(), SolveError> {
         sets::check_weights("initial weights", weights, &self.problem().model)?;
         self.fill("given", Values::F32(weights))?;
         self.begin_anew()
     }
 
-    /// The network that the last sweep ended with: weights, then running statistics, all that it predicts by.
+    /// The network that the last sweep ended with: weights, then running statistics, all that it predicts by. Of a
+    /// population, that of its first member.
     pub async fn final_network(&mut self) -> Result<Vec<f64>, SolveError> {
-        let last = [self.trajectory.final_state()];
-        let mut state = self.trajectory.read(&last).await?.remove(0);
-        let problem = self.problem();
-        state.drain(problem.model.parameter_count()..problem.optimizer_len());
-        Ok(state)
+        Ok(self.final_networks().await?.remove(0))
     }
 
-    /// Puts a network in the place of that of the last sweep, to be evaluated. An online training would go on from it.
+    /// The same of each member.
+    pub async fn final_networks(&mut self) -> Result<Vec<Vec<f64>>, SolveError> {
+        let last = [self.trajectory.final_state()];
+        let states = self.trajectory.read(&last).await?.remove(0);
+        let problem = self.problem();
+        let slots = problem.model.parameter_count()..problem.optimizer_len();
+        let network = |state: &[f64]| [&state[..slots.start], &state[slots.end..]].concat();
+        Ok(states.chunks(problem.state_len()).map(network).collect())
+    }
+
+    /// Puts a network in the place of that of the last sweep, of every member, to be evaluated. An online training would go on from it.
     pub fn set_final_network(&mut self, network: &[f32]) -> Result<(), SolveError> {
         let problem = self.problem();
         let (count, slots) = (problem.model.parameter_count(), problem.optimizer_len());
@@ -105,9 +155,18 @@ impl Session<Problem> {
         Ok(self.trajectory.rig().write(&place, Values::F32(&state))?)
     }
 
-    /// Loss, and confusion counts where examples are labelled, at the final weights of the last sweep. The set
-    /// passes through the device a chunk at a time, so its size costs no memory there.
+    /// Loss, and confusion counts where examples are labelled, at the final weights of the last sweep; of a population, of
+    /// its first member. The set passes through the device a chunk at a time, so its size costs no memory there.
     pub async fn evaluate(&mut self, set: &Set, monitor: &mut dyn Monitor) -> Result<SetEvaluation, SolveError> {
+        Ok(self.evaluate_each(set, monitor).await?.remove(0))
+    }
+
+    /// The same of each member.
+    pub async fn evaluate_each(
+        &mut self,
+        set: &Set,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Vec<SetEvaluation>, SolveError> {
         set.check(self.problem(), "evaluated")?;
         self.require_evaluation().await?;
         let (labelled, outputs) = (self.problem().loss.takes_labels(), numel(self.problem().model.output()));
@@ -143,8 +202,13 @@ impl Session<Problem> {
         let sums: &[&str] = if labelled { &["value", "confusion"] } else { &["value"] };
         let sums = sums.iter().map(|name| trajectory.array(name)).collect::<Result<Vec<_>, _>>()?;
         let values = trajectory.read(&sums).await?;
-        let confusion = values.get(1).map(|counts| counts.iter().map(|&n| n as u32).collect()).unwrap_or_default();
-        Ok(SetEvaluation { loss: values[0][0] / set.count as f64, confusion, classes })
+        let count = set.count as f64;
+        let evaluation = |(member, &loss): (usize, &f64)| {
+            let counts = values.get(1).and_then(|counts| counts.chunks(classes * classes).nth(member));
+            let confusion = counts.map(|counts| counts.iter().map(|&n| n as u32).collect()).unwrap_or_default();
+            SetEvaluation { loss: loss / count, confusion, classes }
+        };
+        Ok(values[0].iter().enumerate().map(evaluation).collect())
     }
 
     pub(in crate::bilevel) async fn require_evaluation(&mut self) -> Result<(), SolveError> {

@@ -13,6 +13,14 @@ use crate::nn::functions::dropout_factor;
 use crate::nn::{Place, reading};
 use crate::rng::Purpose;
 
+/// The training or the validation examples in a graph.
+pub(super) struct Side {
+    x: NodeId,
+    y: NodeId,
+    /// Their rows, where they lie in a pool.
+    list: Option<NodeId>,
+}
+
 impl Problem {
     /// The new state and the training loss (shape `[1]`) of one step.
     pub(super) fn advance(&self, g: &mut Graph, at: &At) -> (NodeId, NodeId) {
@@ -64,7 +72,7 @@ impl Problem {
 
     /// The batch of a step: examples, targets, and their rows in the training set.
     fn batch(&self, g: &mut Graph, time: NodeId) -> (NodeId, NodeId, NodeId) {
-        let (x, y) = self.training_set(g);
+        let set = self.side(g, "train", self.train);
         let rows = match self.batches {
             Source::Table => {
                 let table = g.input("batches", &[self.steps, self.batch], DType::U32);
@@ -82,8 +90,7 @@ impl Problem {
             }
         };
         g.name(rows, "batch_rows");
-        let (batch_x, batch_y) = (g.take_rows(x, rows), g.take_rows(y, rows));
-        let batch_x = self.unpacked(g, batch_x);
+        let (batch_x, batch_y) = self.taken(g, &set, rows);
         g.name(batch_x, "batch_x");
         (batch_x, batch_y, rows)
     }
@@ -93,11 +100,20 @@ impl Problem {
         if self.loss.takes_labels() { vec![count] } else { [&[count], self.model.output()].concat() }
     }
 
-    /// The training examples and their targets.
-    pub(super) fn training_set(&self, g: &mut Graph) -> (NodeId, NodeId) {
-        let x = self.examples(g, "train_x", self.train);
-        let y = g.input("train_y", &self.target_shape(self.train), self.loss.target_type());
-        (x, y)
+    /// The training or the validation examples, of which there are so many.
+    pub(super) fn side(&self, g: &mut Graph, name: &str, count: usize) -> Side {
+        let (set, kept) = self.pool.map_or((name, count), |pool| ("pool", pool));
+        let x = self.examples(g, &format!("{set}_x"), kept);
+        let y = g.input(&format!("{set}_y"), &self.target_shape(kept), self.loss.target_type());
+        let list = self.pool.map(|_| g.input(&format!("{name}_rows"), &[count], DType::U32));
+        Side { x, y, list }
+    }
+
+    /// The examples in these rows and their targets.
+    pub(super) fn taken(&self, g: &mut Graph, side: &Side, rows: NodeId) -> (NodeId, NodeId) {
+        let rows = side.list.map_or(rows, |list| g.take_rows(list, rows));
+        let (x, y) = (g.take_rows(side.x, rows), g.take_rows(side.y, rows));
+        (self.unpacked(g, x), y)
     }
 
     /// The weights of the training examples in these rows.

@@ -9,6 +9,7 @@ mod graphs;
 mod implicit;
 mod meta;
 mod ops;
+mod population;
 mod setup;
 mod training;
 
@@ -28,7 +29,7 @@ use crate::ir::{DType, numel};
 use crate::rig::Device;
 
 /// The kinds of case that can be run.
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
     "op",
     "loss_grad_hvp",
     "train",
@@ -38,6 +39,7 @@ const KINDS: [&str; 9] = [
     "outer_loop",
     "outer_direct",
     "meta",
+    "population",
 ];
 
 /// Whether a case can be run. Decided by its kind alone.
@@ -57,6 +59,7 @@ pub async fn run(case: &Case, device: &Device, memory: Memory) -> Result<BTreeMa
         "implicit" => implicit::run(case, device).await,
         "outer_direct" => direct::run(case, device, memory).await,
         "meta" => meta::run(case, device, memory).await,
+        "population" => population::run(case, device, memory).await,
         "outer_loop" => training::run_outer(case, device, memory).await,
         _ => training::run(case, device, memory).await,
     }

@@ -95,7 +95,7 @@ pub(super) async fn run_outer(case: &Case, device: &Device, memory: Memory) -> R
 
 /// The hypergradient under every parametrisation that cases list. It begins at entry `first` of the
 /// hyperparameter vector, a row of the learning rates, and may end before the initial weights.
-fn gradients(
+pub(super) fn gradients(
     prefix: &str,
     problem: &Problem,
     lambda: &[f64],
