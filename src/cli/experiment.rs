@@ -223,7 +223,9 @@ impl Runner {
         super::note(format_args!("{}: {} of {all} trials to do. {}", self.study.name, left.len(), self.study.question));
         let mut failed = 0;
         if let Some(first) = left.first() {
-            let (on, _) = engine(device, &*first.job(library)?)?;
+            let first = first.job(library)?;
+            let (on, _) = engine(device, &*first)?;
+            let mut ready = Some(first);
             let begun = Instant::now();
             for (at, trial) in left.iter().enumerate() {
                 let (place, id) = (all - left.len() + at + 1, trial.id());
@@ -231,7 +233,8 @@ impl Runner {
                     return Ok(Ended::Stopped);
                 }
                 stop.watch();
-                let outcome = self.trial(trial, &on, library, stop);
+                let job = ready.take().map_or_else(|| trial.job(library), Ok);
+                let outcome = job.and_then(|job| self.trial(trial, &*job, &on, stop));
                 stop.look_away();
                 let outcome = match outcome {
                     Ok(Some(outcome)) => outcome,
@@ -274,14 +277,13 @@ impl Runner {
     fn trial(
         &self,
         trial: &Trial,
+        job: &dyn Job,
         device: &Device,
-        library: &Library,
         stop: &Interrupt,
     ) -> Result<Option<Outcome>, TuneError> {
         let begun = Instant::now();
         let mut watch = Watch { stop: stop.clone() };
-        let job = trial.job(library)?;
-        let mut metrics = match block_on(outcome(&*job, device, &mut watch)) {
+        let mut metrics = match block_on(outcome(job, device, &mut watch)) {
             Ok(Some(metrics)) => metrics,
             Ok(None) => return Ok(None),
             Err(error) if error.is_stop() => return Ok(None),

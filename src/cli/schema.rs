@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use schemars::{Schema, schema_for};
-use serde_json::json;
+use schemars::schema_for;
+use serde_json::{Value, json};
 use stackelberg::experiment::config::TuneConfig;
 use stackelberg::experiment::record::{OuterRecord, RunResult};
+use stackelberg::experiment::trainable::Trainable;
+use stackelberg::experiment::trainables::TRAINABLES;
 
 use super::CliError;
 use super::worker::protocol::{Reply, Request};
@@ -28,6 +30,8 @@ enum Part {
     Metrics,
     /// `result.json`
     Result,
+    /// The settings of trials, by what these do
+    Trials,
     /// What `stackelberg worker` is asked
     WorkerRequest,
     /// What it answers
@@ -35,24 +39,32 @@ enum Part {
 }
 
 impl Part {
-    fn schema(self) -> Schema {
+    fn schema(self) -> Value {
         match self {
-            Part::Configuration => schema_for!(TuneConfig),
-            Part::Metrics => schema_for!(OuterRecord),
-            Part::Result => schema_for!(RunResult),
-            Part::WorkerRequest => schema_for!(Request),
-            Part::WorkerReply => schema_for!(Reply),
+            Part::Configuration => schema_for!(TuneConfig).to_value(),
+            Part::Metrics => schema_for!(OuterRecord).to_value(),
+            Part::Result => schema_for!(RunResult).to_value(),
+            Part::Trials => {
+                let row = |row: &&dyn Trainable| {
+                    let about = json!({ "about": row.about(), "unit": row.unit(), "settings": row.schema() });
+                    (row.name().to_owned(), about)
+                };
+                Value::Object(TRAINABLES.iter().map(row).collect())
+            }
+            Part::WorkerRequest => schema_for!(Request).to_value(),
+            Part::WorkerReply => schema_for!(Reply).to_value(),
         }
     }
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let value = match args.of {
-        Some(part) => part.schema().to_value(),
+        Some(part) => part.schema(),
         None => json!({
             "configuration": Part::Configuration.schema(),
             "metrics": Part::Metrics.schema(),
             "result": Part::Result.schema(),
+            "trials": Part::Trials.schema(),
             "worker-request": Part::WorkerRequest.schema(),
             "worker-reply": Part::WorkerReply.schema(),
         }),

@@ -14,7 +14,6 @@ use stackelberg::engine::{LocalFuture, several};
 use stackelberg::experiment::config::TuneConfig;
 use stackelberg::experiment::library::Library;
 use stackelberg::experiment::record::{DeviceRecord, Ending, Named};
-use stackelberg::experiment::trainable::Trainable;
 use stackelberg::experiment::trainables;
 use stackelberg::experiment::tune::{Event, Observed, Observer};
 
@@ -62,14 +61,13 @@ struct Trained<'a> {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
-    let trainable = trainables::find("train").expect("a training is in the registry");
-    if let Some(key) = args.settings.given().find(|key| !reads(trainable, key)) {
+    if let Some(key) = args.settings.given().find(|key| TuneConfig::is_of_tuning(key)) {
         return Err(CliError::NotTuned { option: settings::option(&key) });
     }
     let config = device::within_memory(args.settings.over(args.base.load()?));
-    let settings = settings_of(trainable, &config);
+    let settings = config.of_training();
     // Of the data sets beside UCI HAR none is a setting.
-    let job = trainable.job(&settings, &Library::new(PathBuf::new()))?;
+    let job = trainables::job("train", &settings, &Library::new(PathBuf::new()))?;
     let interrupt = Interrupt::listen();
     let (on, pace) = device::choose_by(&config.device, &mut |device| block_on(job.measure(device, MEASURING)))?;
     super::note(format_args!("Expected: about {} in all", duration(job.seconds(&pace)?)));
@@ -96,20 +94,6 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         false => text(&trained, &config),
     })?;
     Ok(if diverged { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS })
-}
-
-/// Whether a training looks at a setting.
-fn reads(trainable: &dyn Trainable, key: &str) -> bool {
-    trainable.schema().get("properties").is_some_and(|settings| settings.get(key).is_some())
-}
-
-/// The settings that a training looks at.
-fn settings_of(trainable: &dyn Trainable, config: &TuneConfig) -> Value {
-    let mut settings = serde_json::to_value(config).expect("settings are plain values");
-    if let Some(settings) = settings.as_object_mut() {
-        settings.retain(|key, _| reads(trainable, key));
-    }
-    settings
 }
 
 /// The outcome for people.

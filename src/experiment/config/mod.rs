@@ -183,18 +183,6 @@ impl Default for TuneConfig {
 }
 
 impl TuneConfig {
-    /// Settings that a plain training has no use for.
-    pub const OF_TUNING: [&str; 5] = ["outer", "method", "outer_rate", "example_weight_rate", "patience"];
-
-    /// The settings of one plain training.
-    pub fn of_training(&self) -> Value {
-        let mut settings = self.to_json();
-        if let Some(settings) = settings.as_object_mut() {
-            settings.retain(|key, _| !Self::OF_TUNING.contains(&key.as_str()));
-        }
-        settings
-    }
-
     /// A first look: few steps on the small piece of data.
     pub fn quick() -> Self {
         TuneConfig {

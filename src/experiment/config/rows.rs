@@ -1,5 +1,7 @@
 //! What the rows of hyperparameters say of settings: values, what a run looks at, what its training does not have.
 
+use serde_json::Value;
+
 use super::{ConfigError, Network, TuneConfig, usual_hyperparameters};
 use crate::bilevel::hyperparameters::{Kind, ROWS, Row, Start};
 use crate::nn::optim;
@@ -32,6 +34,20 @@ impl TuneConfig {
                 Start::Setting("dropout") => matches!(self.network, Network::Zoo(_)),
                 _ => row.scalars.is_empty() || row.kind.is_of(&*self.optimizer),
             })
+    }
+
+    /// Whether a setting says how hyperparameters are tuned, so that a plain training has no use for it.
+    pub fn is_of_tuning(key: &str) -> bool {
+        ["outer", "method", "patience"].contains(&key) || ROWS.iter().any(|row| row.rate.setting == key)
+    }
+
+    /// The settings of one plain training.
+    pub fn of_training(&self) -> Value {
+        let mut settings = self.to_json();
+        if let Some(settings) = settings.as_object_mut() {
+            settings.retain(|key, _| !Self::is_of_tuning(key));
+        }
+        settings
     }
 
     /// With the usual values of what the run looks at and was not given.

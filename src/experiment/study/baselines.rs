@@ -5,6 +5,7 @@ use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{TuneConfig, usual_hyperparameters};
 use crate::experiment::space::{Form, Space, Variables};
 use crate::experiment::trainables::search::{Sampler, Settings};
+use crate::experiment::trainables::statistics;
 use crate::nn::optim::{Adam, Epsilon};
 
 pub const STUDY: Study = Study {
@@ -62,11 +63,12 @@ fn at_equal_cost(config: &TuneConfig) -> [Trial; 5] {
         ..config.clone()
     };
     adam.hyperparameters = usual_hyperparameters(&*adam.optimizer);
+    let statistics = statistics::Settings { data: config.data.clone(), split: config.split.clone(), seed: config.seed };
     [
         Trial::tune(&[("method", "hypergradients")], config),
         search("random search", Sampler::Random { stream: 0 }, drawn),
         search("grid search", Sampler::Grid, even),
         Trial::new(&[("method", "Adam 1e-3")], config.seed, "train", adam.of_training()),
-        Trial::new(&[("method", "logistic regression on statistics")], config.seed, "statistics", config),
+        Trial::new(&[("method", "logistic regression on statistics")], config.seed, "statistics", statistics),
     ]
 }

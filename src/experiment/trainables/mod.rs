@@ -5,7 +5,7 @@ pub mod mislabelled;
 pub mod retrain;
 pub mod search;
 mod settings;
-mod statistics;
+pub mod statistics;
 mod train;
 mod tune;
 

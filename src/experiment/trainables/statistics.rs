@@ -1,14 +1,16 @@
 //! Logistic regression on statistics of windows: what a network has to beat.
 
-use schemars::{Schema, schema_for};
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::search::{Ground, Sampler, SearchJob};
+use super::settings;
 use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Loss, Memory, Problem, SessionData, Set, Targets};
 use crate::data::har::statistics;
-use crate::data::{Dataset, Split};
-use crate::experiment::config::TuneConfig;
+use crate::data::{Dataset, Split, SubjectSplit};
+use crate::experiment::config::DataSource;
 use crate::experiment::error::TuneError;
 use crate::experiment::library::Library;
 use crate::experiment::space::{Form, Space, Variables};
@@ -18,6 +20,18 @@ use crate::rig::Compiled;
 
 /// Softmax regression by momentum over 600 steps of 512 windows, with one of three penalties.
 pub struct Statistics;
+
+/// What it is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where the windows come from.
+    pub data: DataSource,
+    /// Who is validated and tested on.
+    pub split: SubjectSplit,
+    /// Of the batches.
+    pub seed: u32,
+}
 
 impl Trainable for Statistics {
     fn name(&self) -> &'static str {
@@ -33,13 +47,12 @@ impl Trainable for Statistics {
     }
 
     fn schema(&self) -> Schema {
-        schema_for!(TuneConfig)
+        schema_for!(Settings)
     }
 
-    /// Of the settings, it looks at the data, the people held out, and the seed.
     fn job(&self, settings: &Value, library: &Library) -> Result<Box<dyn Job>, TuneError> {
-        let config = TuneConfig::from_json(settings)?;
-        let split = Split::by_people(&*library.windows(&config.data)?, &config.split)?;
+        let Settings { data, split, seed } = settings::read(settings)?;
+        let split = Split::by_people(&*library.windows(&data)?, &split)?;
         let parts = [&split.train, &split.validation, &split.test];
         let mut features = parts.map(statistics::features);
         statistics::standardize(&mut features);
@@ -69,7 +82,7 @@ impl Trainable for Statistics {
         ]);
         let ground = Ground {
             name: "UCI HAR, statistics of windows".to_owned(),
-            data: SessionData::new(train, validation.clone(), initial, u64::from(config.seed)),
+            data: SessionData::new(train, validation.clone(), initial, u64::from(seed)),
             sets: [validation, test],
             lambda: vec![0.0; problem.layout().len()],
             rates: vec![],

@@ -43,15 +43,16 @@ impl Trainable for Train {
         let mut schema = schema_for!(TuneConfig);
         schema.insert("title".to_owned(), "Configuration of a training".into());
         if let Some(Value::Object(settings)) = schema.get_mut("properties") {
-            settings.retain(|key, _| !TuneConfig::OF_TUNING.contains(&key.as_str()));
+            settings.retain(|key, _| !TuneConfig::is_of_tuning(key));
         }
         schema
     }
 
     fn job(&self, settings: &Value, library: &Library) -> Result<Box<dyn Job>, TuneError> {
-        if let Some(field) = TuneConfig::OF_TUNING.iter().find(|key| settings.get(key).is_some()) {
+        let mut given = settings.as_object().into_iter().flat_map(|given| given.keys());
+        if let Some(field) = given.find(|key| TuneConfig::is_of_tuning(key)) {
             let message = "a plain training does not look at it; leave it out".to_owned();
-            return Err(ConfigError::Setting { field: (*field).to_owned(), message }.into());
+            return Err(ConfigError::Setting { field: field.clone(), message }.into());
         }
         let config = TuneConfig::from_json(settings)?;
         Ok(Box::new(TrainJob(Rc::new(Prepared::of(&config, library.scaled(&config)?)?))))
