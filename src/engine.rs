@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use std::collections::HashMap;
@@ -242,9 +243,28 @@ pub struct Holdings {
     pub bindings: usize,
 }
 
+/// What the dispatches of a program took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timing {
+    /// Seconds of each, in their order.
+    pub seconds: Vec<f64>,
+    /// Who counted them.
+    pub clock: Clock,
+}
+
+/// Who counts the seconds of dispatches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Clock {
+    /// Whoever computes, where the dispatch begins and ends.
+    Device,
+    /// The host, which waits for each dispatch by itself: the way there and back is in it.
+    Host,
+}
+
 /// An engine holds arrays, loads programs, and runs recorded commands in order.
 ///
-/// Only four things wait: loading, reading, finishing, and making the engine itself. What they wait on does not hold
+/// Only five things wait: loading, reading, timing, finishing, and making the engine itself. What they wait on does not hold
 /// the engine, so that others may use it meanwhile; see [`Device`](crate::rig::Device).
 pub trait Engine {
     /// Who computes.
@@ -281,6 +301,9 @@ pub trait Engine {
 
     /// Records the commands into one submission.
     fn submit(&mut self, commands: &[Command]) -> Result<()>;
+
+    /// Runs a program on the arrays bound to it, as one submission, and times each of its dispatches.
+    fn time(&mut self, binding: BindingId) -> LocalFuture<'static, Result<Timing>>;
 
     /// Waits until all that was submitted is done.
     fn finish(&mut self) -> LocalFuture<'static, Result<()>>;

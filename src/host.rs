@@ -7,8 +7,8 @@ use slotmap::SlotMap;
 
 use crate::compile::{Buffer, BufferIndex, Place, Program};
 use crate::engine::{
-    self, BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, Holdings, LocalFuture, NO_ARRAY,
-    NO_BINDING, NO_PROGRAM, ProgramId, Result, Values, refuse,
+    self, BindingId, BufferId, Clock, Command, Counters, Engine, EngineError, EngineInfo, Holdings, LocalFuture,
+    NO_ARRAY, NO_BINDING, NO_PROGRAM, ProgramId, Result, Timing, Values, refuse,
 };
 use crate::ir::DType;
 
@@ -34,8 +34,9 @@ pub trait Arithmetic {
     /// Bytes that a program made ready holds for itself while it runs.
     fn own_bytes(&self, program: &Self::Ready) -> u64;
 
-    /// Runs all dispatches of a program on its arrays.
-    fn run(&self, program: &mut Self::Ready, memory: Memory<'_, Self::Cell>);
+    /// Runs all dispatches of a program on its arrays. Where seconds are asked for, there is a place for each dispatch,
+    /// to which what it took is added.
+    fn run(&self, program: &mut Self::Ready, memory: Memory<'_, Self::Cell>, seconds: Option<&mut [f64]>);
 }
 
 /// The arrays of a running program.
@@ -221,11 +222,12 @@ impl<A: Arithmetic> HostEngine<A> {
         }
     }
 
-    fn run(&mut self, id: BindingId) -> Result<()> {
+    fn run(&mut self, id: BindingId, seconds: Option<&mut [f64]>) -> Result<()> {
         let Some(Binding { program, places }) = self.bindings.get(id) else { return refuse(NO_BINDING) };
         let loaded = &mut self.programs[*program];
         let buffers = &loaded.program.buffers;
-        self.arithmetic.run(&mut loaded.ready, Memory { arrays: &mut self.arrays, buffers, places, member: 0 });
+        let memory = Memory { arrays: &mut self.arrays, buffers, places, member: 0 };
+        self.arithmetic.run(&mut loaded.ready, memory, seconds);
         self.counters.dispatches += loaded.program.dispatches.len() as u64;
         Ok(())
     }
@@ -341,11 +343,19 @@ impl<A: Arithmetic> Engine for HostEngine<A> {
         self.counters.submits += 1;
         for &command in commands {
             match command {
-                Command::Run(binding) => self.run(binding)?,
+                Command::Run(binding) => self.run(binding, None)?,
                 Command::Copy { from, to } => self.copy(from, to)?,
             }
         }
         Ok(())
+    }
+
+    fn time(&mut self, binding: BindingId) -> LocalFuture<'static, Result<Timing>> {
+        self.counters.submits += 1;
+        let program = self.bindings.get(binding).map(|binding| &self.programs[binding.program].program);
+        let mut seconds = vec![0.0; program.map_or(0, |program| program.dispatches.len())];
+        let timed = self.run(binding, Some(&mut seconds));
+        Box::pin(ready(timed.map(|()| Timing { seconds, clock: Clock::Device })))
     }
 
     fn finish(&mut self) -> LocalFuture<'static, Result<()>> {

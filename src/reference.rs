@@ -1,6 +1,8 @@
 //! The reference engine: programs in f64, block by block. It is the oracle of the GPU's kernels and
 //! runs where nothing else does.
 
+use web_time::Instant;
+
 use crate::compile::{Buffer, Core, Dispatch, Expr, ExprId, Program};
 use crate::engine::EngineInfo;
 use crate::host::{Arithmetic, Cell, HostEngine};
@@ -39,10 +41,16 @@ impl Arithmetic for F64 {
         0
     }
 
-    fn run(&self, program: &mut Program, mut memory: Memory) {
+    fn run(&self, program: &mut Program, mut memory: Memory, mut seconds: Option<&mut [f64]>) {
         for member in 0..program.members {
             memory.turn_to(member);
-            program.dispatches.iter().for_each(|dispatch| Kernel::new(program, dispatch).run(&mut memory));
+            for (at, dispatch) in program.dispatches.iter().enumerate() {
+                let start = seconds.is_some().then(Instant::now);
+                Kernel::new(program, dispatch).run(&mut memory);
+                if let (Some(seconds), Some(start)) = (&mut seconds, start) {
+                    seconds[at] += start.elapsed().as_secs_f64();
+                }
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use stackelberg::data::har::builtin;
 use stackelberg::data::{Dataset, Split};
 use stackelberg::engine::{
     BindingId, BufferId, Command, Counters, Engine, EngineInfo, Holdings, LocalFuture, ProgramId,
-    Result as EngineResult, Values,
+    Result as EngineResult, Timing, Values,
 };
 use stackelberg::experiment::check::{
     Along, Answers, CheckError, EXACT, Edge, GradientCheck, OnDevice, Outcome, SETTLED, Size, Subject, Verdict,
@@ -149,6 +149,10 @@ impl<E: Engine> Engine for Spoilt<E> {
 
     fn submit(&mut self, commands: &[Command]) -> EngineResult<()> {
         self.inner.submit(commands)
+    }
+
+    fn time(&mut self, binding: BindingId) -> LocalFuture<'static, EngineResult<Timing>> {
+        self.inner.time(binding)
     }
 
     fn finish(&mut self) -> LocalFuture<'static, EngineResult<()>> {

@@ -15,6 +15,7 @@ use stackelberg::compile::{Core, Output, Program, compile};
 use stackelberg::cpu::CpuEngine;
 use stackelberg::interp::bound;
 use stackelberg::ir::{DType, Scalar};
+use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::Device;
 use stackelberg::rng::{Purpose, Stream};
 
@@ -62,6 +63,12 @@ fn members_see_their_own_copies() {
     for threads in [1, 2] {
         kernels::members_see_their_own_copies(&mut CpuEngine::new(threads));
     }
+}
+
+#[test]
+fn timing_runs_a_program_once() {
+    kernels::timing_runs_a_program_once(&mut engine());
+    kernels::timing_runs_a_program_once(&mut ReferenceEngine::new());
 }
 
 #[test]

@@ -71,6 +71,12 @@ fn members_see_their_own_copies() {
 }
 
 #[test]
+fn timing_runs_a_program_once() {
+    let Some(mut engine) = gpu() else { return };
+    kernels::timing_runs_a_program_once(&mut engine);
+}
+
+#[test]
 fn scratch_and_arrays_updated_in_place() {
     let Some(mut engine) = gpu() else { return };
     kernels::scratch_and_arrays_updated_in_place(&mut engine);

@@ -83,6 +83,42 @@ impl Session {
         Ok(Pace { step, adjoint, outer, evaluation })
     }
 
+    /// Times every dispatch of the programs of an outer iteration with these hyperparameters: seconds by program, each the
+    /// median of so many runs after one that warms the device.
+    pub async fn profile(
+        &mut self,
+        lambda: &[f64],
+        repeats: usize,
+    ) -> Result<Vec<(&'static str, Vec<f64>)>, SolveError> {
+        self.trajectory.begin(lambda)?;
+        let last = self.trajectory.last_place();
+        let mut bindings = vec![("step", self.trajectory.bind_step("step", [0, last], &[])?)];
+        if self.trajectory.rig().is_loaded("step_adjoint") {
+            let cotangents = self.trajectory.cotangents()?;
+            bindings.push(("step_adjoint", self.trajectory.bind_adjoint(0, cotangents)?));
+        }
+        let state = self.trajectory.final_state();
+        bindings.push(("outer_gradient", self.trajectory.rig().bind("outer_gradient", &[("state", state)])?));
+        let device = self.device();
+        let mut all = vec![];
+        for (name, binding) in bindings {
+            self.trajectory.clear_sums()?;
+            device.time(binding).await?;
+            let mut runs = vec![];
+            for _ in 0..repeats.max(1) {
+                self.trajectory.clear_sums()?;
+                runs.push(device.time(binding).await?.seconds);
+            }
+            let median = |at: usize| {
+                let mut seconds: Vec<f64> = runs.iter().map(|run| run[at]).collect();
+                seconds.sort_by(f64::total_cmp);
+                seconds[seconds.len() / 2]
+            };
+            all.push((name, (0..runs[0].len()).map(median).collect()));
+        }
+        Ok(all)
+    }
+
     /// The least seconds of one run of a binding, of submissions that grow to a segment's length, or to `most` runs. In
     /// a browser the first runs of a program are many times slower than the others.
     async fn time(&mut self, binding: BindingId, seconds: f64, most: usize) -> Result<f64, SolveError> {

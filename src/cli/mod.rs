@@ -20,6 +20,7 @@ mod folder;
 mod interrupt;
 mod journal;
 mod output;
+mod profile;
 mod progress;
 mod report;
 mod run_dir;
@@ -66,6 +67,7 @@ enum Command {
     Experiment(experiment::Args),
     Data(data::Args),
     Report(report::Args),
+    Profile(Box<profile::Args>),
     Explain(Box<explain::Args>),
     Schema(schema::Args),
 }
@@ -98,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Experiment(args) => experiment::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Profile(args) => profile::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema(args) => schema::run(&args),
     };

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use schemars::schema_for;
 use serde_json::{Value, json};
 use stackelberg::experiment::config::TuneConfig;
+use stackelberg::experiment::profile::Profile;
 use stackelberg::experiment::record::{OuterRecord, RunResult};
 use stackelberg::experiment::trainable::Trainable;
 use stackelberg::experiment::trainables::TRAINABLES;
@@ -30,6 +31,8 @@ enum Part {
     Metrics,
     /// `result.json`
     Result,
+    /// What `stackelberg profile --json` prints
+    Profile,
     /// The settings of trials, by what these do
     Trials,
     /// What `stackelberg worker` is asked
@@ -44,6 +47,7 @@ impl Part {
             Part::Configuration => schema_for!(TuneConfig).to_value(),
             Part::Metrics => schema_for!(OuterRecord).to_value(),
             Part::Result => schema_for!(RunResult).to_value(),
+            Part::Profile => schema_for!(Profile).to_value(),
             Part::Trials => {
                 let row = |row: &&dyn Trainable| {
                     let about = json!({ "about": row.about(), "unit": row.unit(), "settings": row.schema() });
@@ -64,6 +68,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
             "configuration": Part::Configuration.schema(),
             "metrics": Part::Metrics.schema(),
             "result": Part::Result.schema(),
+            "profile": Part::Profile.schema(),
             "trials": Part::Trials.schema(),
             "worker-request": Part::WorkerRequest.schema(),
             "worker-reply": Part::WorkerReply.schema(),

@@ -298,7 +298,7 @@ mod tests {
     use stackelberg::data::har::{self, builtin};
     use stackelberg::engine::{
         BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, Holdings, ProgramId,
-        Result as EngineResult, Values,
+        Result as EngineResult, Timing, Values,
     };
     use stackelberg::ir::DType;
     use stackelberg::reference::ReferenceEngine;
@@ -347,6 +347,10 @@ mod tests {
                 return Err(EngineError::DeviceLost { reason: "someone pulled it out".to_owned() });
             }
             self.inner.submit(commands)
+        }
+
+        fn time(&mut self, binding: BindingId) -> LocalFuture<'static, EngineResult<Timing>> {
+            self.inner.time(binding)
         }
 
         fn finish(&mut self) -> LocalFuture<'static, EngineResult<()>> {

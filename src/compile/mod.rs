@@ -1,5 +1,6 @@
 //! From a graph to a [`Program`]: simplify, fuse, lower, plan memory, verify.
 
+mod cost;
 mod fuse;
 mod index;
 mod lower;
@@ -11,6 +12,7 @@ mod simplify;
 mod store;
 mod verify;
 
+pub use cost::Cost;
 pub use program::*;
 pub use verify::VerifyError;
 

@@ -214,7 +214,8 @@ impl Kernel {
         };
         core.resize(core.len().max(len), 0);
         let core = &mut core[..len];
-        let arrays = &Arrays { core: Array::part(core, begin * stride), ..*arrays };
+        // Made anew after whatever wrote to the slice itself, which ends pointers made before.
+        let over = |core: &mut [u32]| Arrays { core: Array::part(core, begin * stride), ..*arrays };
         match &self.core {
             CoreLoops::None => {}
             CoreLoops::Sum(tapes, dtype) => {
@@ -237,7 +238,7 @@ impl Kernel {
                 if products.zeroed() {
                     core.fill(0);
                 }
-                products.run(part, arrays, Home::Core);
+                products.run(part, &over(core), Home::Core);
             }
             CoreLoops::Direct(products, home) => {
                 if products.zeroed() {
@@ -246,6 +247,7 @@ impl Kernel {
                 products.run(part, arrays, *home);
             }
         }
+        let arrays = &over(core);
         self.stores.iter().for_each(|tape| tape.run(part, arrays, columns));
     }
 }

@@ -15,6 +15,8 @@ mod nest;
 mod tape;
 mod threads;
 
+use web_time::Instant;
+
 use crate::compile::{Buffer, BufferIndex, Program};
 use crate::engine::EngineInfo;
 use crate::host::{Arithmetic, Cell, HostEngine, Memory};
@@ -72,7 +74,7 @@ impl Arithmetic for F32 {
         ready.packed.iter().map(|operand| 4 * operand.len() as u64).sum()
     }
 
-    fn run(&self, ready: &mut Ready, mut memory: Memory<u32>) {
+    fn run(&self, ready: &mut Ready, mut memory: Memory<u32>, mut seconds: Option<&mut [f64]>) {
         let Ready { buffers, kernels, packed, members } = ready;
         let indices = (0..buffers.len()).map(|index| BufferIndex(index as u32));
         let whole: Vec<Array> = indices.map(|index| Array::at(memory.pointer(index))).collect();
@@ -80,7 +82,7 @@ impl Arithmetic for F32 {
             whole.iter().zip(&*buffers).map(|(array, buffer)| array.cut(member * buffer.step, buffer.len)).collect()
         };
         let core = Array::of(&mut []);
-        if *members > 1 && (2..=*members).contains(&self.threads.count()) {
+        if seconds.is_none() && *members > 1 && (2..=*members).contains(&self.threads.count()) {
             // A member to a thread: they need not wait for each other after every dispatch.
             self.threads.within(|| {
                 self.threads.each(*members, |member, workspace| {
@@ -101,7 +103,14 @@ impl Arithmetic for F32 {
         self.threads.within(|| {
             for member in 0..*members {
                 let arrays = Arrays { buffers: &of(member), core, packed };
-                kernels.iter().for_each(|kernel| kernel.run(&self.threads, &arrays));
+                let mut seconds = seconds.as_deref_mut();
+                for (at, kernel) in kernels.iter().enumerate() {
+                    let start = seconds.is_some().then(Instant::now);
+                    kernel.run(&self.threads, &arrays);
+                    if let (Some(seconds), Some(start)) = (&mut seconds, start) {
+                        seconds[at] += start.elapsed().as_secs_f64();
+                    }
+                }
             }
         });
     }

@@ -14,6 +14,7 @@ pub mod model_file;
 pub mod names;
 pub mod predict;
 pub mod prepared;
+pub mod profile;
 pub mod record;
 #[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]
 mod scored;

@@ -156,7 +156,8 @@ impl Device {
         };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("stackelberg"),
-            required_features: wgpu::Features::empty(),
+            // What is left out is waited for instead of timed.
+            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
             required_limits,
             experimental_features: wgpu::ExperimentalFeatures::disabled(),
             memory_hints: wgpu::MemoryHints::Performance,

@@ -5,6 +5,7 @@ mod device;
 mod pipeline;
 mod run;
 mod staging;
+mod timing;
 mod wait;
 
 pub use device::adapters;

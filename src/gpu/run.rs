@@ -9,10 +9,11 @@ use slotmap::SlotMap;
 use super::device::Device;
 use super::pipeline::{Fate, PipelineId, Pipelines};
 use super::staging::{Part, Reading, Staging, bytes};
+use super::timing::{self, Timed};
 use crate::compile::{Buffer, BufferIndex, Core, Dispatch, Place, Program};
 use crate::engine::{
     self, BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, Holdings, LocalFuture, NO_ARRAY,
-    NO_BINDING, NO_PROGRAM, ProgramId, Result, Values, refuse,
+    NO_BINDING, NO_PROGRAM, ProgramId, Result, Timing, Values, refuse,
 };
 use crate::ir::{DType, numel};
 use crate::kernels::{self, Binding, Kernel, KernelError, Target, Tile};
@@ -180,6 +181,37 @@ impl GpuEngine {
         let [takes, gives] = [&loaded.inputs, &loaded.outputs].map(|buffers| buffers.iter().collect::<Vec<_>>());
         let array = |id| self.array(id).map(|array| (array.dtype, array.len));
         engine::check_binding(&loaded.name, [&takes, &gives], [inputs, outputs], array)
+    }
+
+    /// Launches a program's kernels one by one, each with the time before and after it.
+    fn begin_timing(&mut self, binding: BindingId) -> Result<LocalFuture<'static, Result<Timing>>> {
+        self.device.check()?;
+        let Some(bound) = self.bindings.get(binding) else { return refuse(NO_BINDING) };
+        let launches: Vec<Timed> = self.programs[bound.program]
+            .kernels
+            .iter()
+            .zip(&bound.groups)
+            .map(|(launch, group)| Timed {
+                pipeline: self.pipelines.get(launch.pipeline).pipeline.clone(),
+                group: group.clone(),
+                grid: launch.grid,
+            })
+            .collect();
+        self.counters.dispatches += launches.len() as u64;
+        self.counters.submits += 1;
+        let device = self.device.clone();
+        if !timing::has_clock(&device, launches.len()) {
+            return Ok(Box::pin(timing::by_host(device, launches)));
+        }
+        let bytes = timing::bytes(launches.len());
+        let readable = match self.staging.take(bytes) {
+            Some(buffer) => buffer,
+            None => self.allocate("read-back", bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?,
+        };
+        timing::record(&device, &launches, &readable)?;
+        let words = Part { offset: 0, dtype: DType::U32, len: bytes as usize / 4 };
+        let reading = self.staging.reading(readable, bytes, vec![words]);
+        Ok(Box::pin(timing::by_device(device, reading)))
     }
 
     /// The kernels that programs need, each once, with the labels that errors name.
@@ -436,6 +468,10 @@ impl Engine for GpuEngine {
         self.device.queue.submit([encoder.finish()]);
         self.counters.submits += 1;
         self.device.check()
+    }
+
+    fn time(&mut self, binding: BindingId) -> LocalFuture<'static, Result<Timing>> {
+        self.begin_timing(binding).unwrap_or_else(|error| Box::pin(ready(Err(error))))
     }
 
     fn finish(&mut self) -> LocalFuture<'static, Result<()>> {

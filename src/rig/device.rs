@@ -8,7 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use crate::compile::Program;
 use crate::engine::{
-    BindingId, BufferId, Command, Counters, Engine, EngineInfo, Holdings, LocalFuture, ProgramId, Result, Values,
+    BindingId, BufferId, Command, Counters, Engine, EngineInfo, Holdings, LocalFuture, ProgramId, Result, Timing,
+    Values,
 };
 use crate::ir::DType;
 
@@ -106,6 +107,11 @@ impl Device {
     /// See [`Engine::submit`].
     pub fn submit(&self, commands: &[Command]) -> Result<()> {
         self.engine.borrow_mut().submit(commands)
+    }
+
+    /// See [`Engine::time`].
+    pub fn time(&self, binding: BindingId) -> LocalFuture<'static, Result<Timing>> {
+        self.engine.borrow_mut().time(binding)
     }
 
     /// See [`Engine::finish`].

@@ -3,7 +3,8 @@
 
 use std::cell::RefCell;
 
-use super::{Exprs, buffer, noise, program, reference, run};
+use super::calls::increment;
+use super::{Bound, Exprs, buffer, noise, program, reference, run};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use stackelberg::compile::{BufferIndex, Core, MAX_EXTENT, Place, Program, Store};
@@ -271,6 +272,22 @@ pub fn members_see_their_own_copies(engine: &mut dyn Engine) {
     let expected: Vec<_> = states.iter().map(|state| run(engine, &alone, &[x.clone(), state.clone()])).collect();
     let expected = [0, 1].map(|output| expected.iter().flat_map(|all| all[output].clone()).collect::<Vec<f64>>());
     assert_eq!(run(engine, &together, &[x, states.concat()]), expected);
+}
+
+pub fn timing_runs_a_program_once(engine: &mut dyn Engine) {
+    let program = increment(50);
+    let id = pollster::block_on(engine.load(&program)).unwrap();
+    let bound = Bound::new(engine, &program, id, &[vec![1.0; 50]]);
+    let before = engine.counters();
+    let timing = pollster::block_on(engine.time(bound.binding)).unwrap();
+    let after = engine.counters();
+    assert_eq!((after.dispatches - before.dispatches, after.submits - before.submits), (1, 1));
+    assert_eq!(timing.seconds.len(), program.dispatches.len());
+    assert!(timing.seconds.iter().all(|seconds| (0.0..10.0).contains(seconds)), "{timing:?}");
+    assert_eq!(pollster::block_on(engine.read(&bound.outputs)).unwrap(), [[2.0; 50]]);
+    bound.destroy(engine);
+    engine.unload(id);
+    assert!(pollster::block_on(engine.time(Default::default())).is_err());
 }
 
 /// A program that counts the steps of its loop.
