@@ -11,6 +11,7 @@ use stackelberg::experiment::trainable::Job;
 use stackelberg::experiment::trainables::{self, TRAINABLES};
 use stackelberg::experiment::training::Training;
 use stackelberg::experiment::tune::{Event, Observed, Observer};
+use stackelberg::gpu::GpuEngine;
 use stackelberg::rig::Device;
 
 /// Stops after so many segments.
@@ -38,6 +39,18 @@ fn job(name: &str, settings: &Value) -> Box<dyn Job> {
 /// A training in what might be another process.
 fn open(name: &str, settings: &Value) -> Box<dyn Training> {
     block_on(job(name, settings).open(&Device::new(CpuEngine::new(1)))).unwrap()
+}
+
+/// A GPU where there is one; where one is required, it is an error if there is none.
+fn gpu() -> Option<Device> {
+    match block_on(GpuEngine::new("auto")) {
+        Ok(engine) => Some(Device::new(engine)),
+        Err(error) if ["CI", "REQUIRE_GPU"].iter().all(|name| std::env::var_os(name).is_none()) => {
+            println!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
 }
 
 fn small() -> Value {
@@ -76,6 +89,24 @@ fn what_was_saved_goes_on_to_the_same_bits() {
             assert_eq!(block_on(other.score(&mut endless())).unwrap(), scores, "{name} after {first}");
         }
     }
+}
+
+/// On one device, so that its pipelines are made once.
+#[test]
+fn on_a_gpu_too() {
+    let Some(device) = gpu() else { return };
+    let job = job("train", &small());
+    block_on(async {
+        let mut whole = job.open(&device).await.unwrap();
+        let end = whole.advance(u64::MAX, &mut endless()).await.unwrap();
+        let mut first = job.open(&device).await.unwrap();
+        first.advance(3, &mut endless()).await.unwrap();
+        let mut second = job.open(&device).await.unwrap();
+        second.load(&first.save().await.unwrap()).await.unwrap();
+        assert_eq!(second.advance(u64::MAX, &mut endless()).await.unwrap(), end);
+        assert_eq!(second.save().await.unwrap(), whole.save().await.unwrap());
+        assert_eq!(second.score(&mut endless()).await.unwrap(), whole.score(&mut endless()).await.unwrap());
+    });
 }
 
 #[test]

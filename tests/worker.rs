@@ -361,6 +361,37 @@ fn a_worker_killed_in_mid_step_goes_on_from_its_last_save() {
     }
 }
 
+/// The same on a software GPU, where there is one.
+#[test]
+fn a_worker_killed_on_a_gpu_goes_on_to_the_same_bits() {
+    let bench = Bench::new();
+    let mut request = trial(&bench, "train");
+    request["config"]["steps"] = json!(200);
+    request["device"] = json!("llvmpipe");
+    let mut whole = Worker::start();
+    let begun = whole.ask(request.clone());
+    if begun["code"] == "bad_config" && std::env::var_os("REQUIRE_GPU").is_none() {
+        return println!("without a software GPU: {begun}");
+    }
+    assert_eq!(begun["engine"], "gpu", "{begun}");
+    let reply = timeless(whole.step(200));
+    let [one, other] = ["one", "other"].map(|name| bench.dir(name));
+    whole.save(&one);
+    let mut killed = Worker::start();
+    killed.done(request.clone());
+    killed.step(50);
+    killed.save(&other);
+    killed.send("{\"verb\": \"step\", \"budget\": 150}\n");
+    std::thread::sleep(Duration::from_millis(50));
+    killed.kill();
+    let mut after = Worker::start();
+    after.done(request);
+    assert_eq!(after.done(json!({"verb": "load", "dir": other}))["step"], 50);
+    assert_eq!(timeless(after.step(150)), reply);
+    after.save(&other);
+    assert!(file(&one) == file(&other), "other bits");
+}
+
 /// Killed at any moment between the request and its reply, a worker leaves the old trial or the new one, and either goes
 /// on to the same bits.
 #[test]

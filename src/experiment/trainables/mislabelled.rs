@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::settings;
-use crate::bilevel::Pace;
+use super::tune::TuneJob;
 use crate::bilevel::hyperparameters::Kind;
 use crate::data::{DataError, Dataset};
 use crate::experiment::config::TuneConfig;
@@ -20,7 +20,6 @@ use crate::experiment::record::Named;
 use crate::experiment::trainable::{Job, Trainable};
 use crate::experiment::training::{Report, Training};
 use crate::experiment::tune::Tuner;
-use crate::rig::Device;
 use crate::rng::{Purpose, Stream};
 
 /// Tuning on wrong labels, which example weights may find out.
@@ -106,45 +105,16 @@ impl Trainable for TuneMislabelled {
         let Settings { config, mislabelled } = settings::read(settings)?;
         config.check()?;
         let (data, wrong) = mislabelled.of(&config, &*library.windows(&config.data)?)?;
-        let run = Prepared::new(&config, &data)?;
-        run.method()?;
-        Ok(Box::new(MislabelledJob { run: Rc::new(run), wrong: wrong.into() }))
-    }
-}
-
-struct MislabelledJob {
-    run: Rc<Prepared>,
-    /// Which training labels are wrong; empty where these were left out.
-    wrong: Rc<[bool]>,
-}
-
-#[async_trait(?Send)]
-impl Job for MislabelledJob {
-    fn problem(&self) -> String {
-        self.run.name()
-    }
-
-    fn units(&self) -> u64 {
-        self.run.config.outer.into()
-    }
-
-    async fn measure(&self, device: &Device, seconds: f64) -> Result<Pace, TuneError> {
-        self.run.measure(device, seconds).await
-    }
-
-    fn seconds(&self, pace: &Pace) -> Result<f64, TuneError> {
-        self.run.seconds(pace)
-    }
-
-    async fn open(&self, device: &Device) -> Result<Box<dyn Training>, TuneError> {
-        let tuner = Tuner::new(device, self.run.clone(), None).await?;
-        Ok(Box::new(Weighing { tuner, wrong: self.wrong.clone() }))
+        let wrong: Rc<[bool]> = wrong.into();
+        let within = move |tuner| -> Box<dyn Training> { Box::new(Weighing { tuner, wrong: wrong.clone() }) };
+        Ok(Box::new(TuneJob::new(Rc::new(Prepared::new(&config, &data)?), 0, within)?))
     }
 }
 
 /// A tuning that is told which labels are wrong when it is scored.
 struct Weighing {
     tuner: Tuner,
+    /// Which training labels are; empty where these windows were left out.
     wrong: Rc<[bool]>,
 }
 

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::settings;
+use super::tune::TuneJob;
 use crate::bilevel::hyperparameters::{Hyperparameters, Kind};
-use crate::bilevel::{Pace, Plain, Problem, Session, SessionData};
+use crate::bilevel::{Plain, Problem, Session, SessionData};
 use crate::data::Sizes;
 use crate::experiment::config::TuneConfig;
 use crate::experiment::error::TuneError;
@@ -21,7 +22,6 @@ use crate::experiment::setup::{problem, set};
 use crate::experiment::trainable::{Job, Trainable};
 use crate::experiment::training::{Report, Training};
 use crate::experiment::tune::Tuner;
-use crate::rig::Device;
 
 /// Settings tuned on a short training and kept for a long one.
 pub struct Retrain;
@@ -55,38 +55,10 @@ impl Trainable for Retrain {
 
     fn job(&self, settings: &Value, library: &Library) -> Result<Box<dyn Job>, TuneError> {
         let Settings { config, steps } = settings::read(settings)?;
-        let run = Prepared::of(&config, library.scaled(&config)?)?;
-        run.method()?;
-        Ok(Box::new(RetrainJob { run: Rc::new(run), steps }))
-    }
-}
-
-struct RetrainJob {
-    run: Rc<Prepared>,
-    steps: u32,
-}
-
-#[async_trait(?Send)]
-impl Job for RetrainJob {
-    fn problem(&self) -> String {
-        self.run.name()
-    }
-
-    fn units(&self) -> u64 {
-        self.run.config.outer.into()
-    }
-
-    async fn measure(&self, device: &Device, seconds: f64) -> Result<Pace, TuneError> {
-        self.run.measure(device, seconds).await
-    }
-
-    fn seconds(&self, pace: &Pace) -> Result<f64, TuneError> {
-        Ok(self.run.seconds(pace)? + f64::from(self.steps) * pace.step)
-    }
-
-    async fn open(&self, device: &Device) -> Result<Box<dyn Training>, TuneError> {
-        let tuner = Tuner::new(device, self.run.clone(), None).await?;
-        Ok(Box::new(Retraining { tuner, run: self.run.clone(), steps: self.steps }))
+        let run = Rc::new(Prepared::of(&config, library.scaled(&config)?)?);
+        let of = run.clone();
+        let within = move |tuner| -> Box<dyn Training> { Box::new(Retraining { tuner, run: of.clone(), steps }) };
+        Ok(Box::new(TuneJob::new(run, steps, within)?))
     }
 }
 

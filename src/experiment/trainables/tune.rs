@@ -38,33 +38,49 @@ impl Trainable for Tune {
 
     fn job(&self, settings: &Value, library: &Library) -> Result<Box<dyn Job>, TuneError> {
         let config = TuneConfig::from_json(settings)?;
-        let prepared = Prepared::of(&config, library.scaled(&config)?)?;
-        prepared.method()?;
-        Ok(Box::new(TuneJob(Rc::new(prepared))))
+        let run = Prepared::of(&config, library.scaled(&config)?)?;
+        Ok(Box::new(TuneJob::new(Rc::new(run), 0, |tuner| Box::new(tuner))?))
     }
 }
 
-struct TuneJob(Rc<Prepared>);
+/// A tuning made ready, alone or within a training that scores it otherwise.
+pub(super) struct TuneJob {
+    run: Rc<Prepared>,
+    /// Training steps that the score takes.
+    scoring: u32,
+    within: Box<dyn Fn(Tuner) -> Box<dyn Training>>,
+}
+
+impl TuneJob {
+    pub fn new(
+        run: Rc<Prepared>,
+        scoring: u32,
+        within: impl Fn(Tuner) -> Box<dyn Training> + 'static,
+    ) -> Result<Self, TuneError> {
+        run.method()?;
+        Ok(TuneJob { run, scoring, within: Box::new(within) })
+    }
+}
 
 #[async_trait(?Send)]
 impl Job for TuneJob {
     fn problem(&self) -> String {
-        self.0.name()
+        self.run.name()
     }
 
     fn units(&self) -> u64 {
-        self.0.config.outer.into()
+        self.run.config.outer.into()
     }
 
     async fn measure(&self, device: &Device, seconds: f64) -> Result<Pace, TuneError> {
-        self.0.measure(device, seconds).await
+        self.run.measure(device, seconds).await
     }
 
     fn seconds(&self, pace: &Pace) -> Result<f64, TuneError> {
-        self.0.seconds(pace)
+        Ok(self.run.seconds(pace)? + f64::from(self.scoring) * pace.step)
     }
 
     async fn open(&self, device: &Device) -> Result<Box<dyn Training>, TuneError> {
-        Ok(Box::new(Tuner::new(device, self.0.clone(), None).await?))
+        Ok((self.within)(Tuner::new(device, self.run.clone(), None).await?))
     }
 }
