@@ -5,7 +5,6 @@ mod device;
 mod pipeline;
 mod run;
 mod staging;
-mod timing;
 mod wait;
 
 pub use device::adapters;

@@ -6,9 +6,11 @@ use std::rc::Rc;
 
 use slotmap::SlotMap;
 
+use crate::compile::{Dispatch, Program};
 use crate::engine::{EngineError, LocalFuture, Result};
 use crate::gpu::device::Device;
-use crate::kernels::{self, Kernel};
+use crate::ir::numel;
+use crate::kernels::{self, Kernel, KernelError};
 
 /// Pipelines that no program uses but that stay made: the same run may be asked for again, and drivers take long.
 const IDLE: usize = 256;
@@ -135,6 +137,19 @@ impl Pipelines {
             !goes
         });
     }
+}
+
+/// The kernels of a program's dispatches, in order, with their labels.
+pub fn kernels_of(
+    program: &Program,
+    kernel: impl Fn(&Dispatch) -> std::result::Result<Kernel, KernelError>,
+) -> Result<Vec<(&str, Kernel)>> {
+    let dispatches = program.dispatches.iter().filter(|dispatch| numel(&dispatch.domain) > 0);
+    let made = dispatches.map(|dispatch| match kernel(dispatch) {
+        Ok(kernel) => Ok((dispatch.label.as_str(), kernel)),
+        Err(error) => Err(EngineError::Shader { label: dispatch.label.clone(), message: error.to_string() }),
+    });
+    made.collect()
 }
 
 /// A pipeline under way.

@@ -1,5 +1,7 @@
 //! The engine: arrays, loaded programs, bindings, and the recording of commands.
 
+mod timing;
+
 use std::collections::HashSet;
 use std::future::ready;
 use std::rc::Rc;
@@ -7,15 +9,14 @@ use std::rc::Rc;
 use slotmap::SlotMap;
 
 use super::device::Device;
-use super::pipeline::{Fate, PipelineId, Pipelines};
+use super::pipeline::{Fate, PipelineId, Pipelines, kernels_of};
 use super::staging::{Part, Reading, Staging, bytes};
-use super::timing::{self, Timed};
 use crate::compile::{Buffer, BufferIndex, Core, Dispatch, Place, Program};
 use crate::engine::{
-    self, BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, Holdings, LocalFuture, NO_ARRAY,
-    NO_BINDING, NO_PROGRAM, ProgramId, Result, Timing, Values, refuse,
+    self, BindingId, BufferId, Command, Counters, Engine, EngineInfo, Holdings, LocalFuture, NO_ARRAY, NO_BINDING,
+    NO_PROGRAM, ProgramId, Result, Timing, Values, refuse,
 };
-use crate::ir::{DType, numel};
+use crate::ir::DType;
 use crate::kernels::{self, Binding, Kernel, KernelError, Target, Tile};
 
 /// What arrays are used for.
@@ -183,37 +184,6 @@ impl GpuEngine {
         engine::check_binding(&loaded.name, [&takes, &gives], [inputs, outputs], array)
     }
 
-    /// Launches a program's kernels one by one, each with the time before and after it.
-    fn begin_timing(&mut self, binding: BindingId) -> Result<LocalFuture<'static, Result<Timing>>> {
-        self.device.check()?;
-        let Some(bound) = self.bindings.get(binding) else { return refuse(NO_BINDING) };
-        let launches: Vec<Timed> = self.programs[bound.program]
-            .kernels
-            .iter()
-            .zip(&bound.groups)
-            .map(|(launch, group)| Timed {
-                pipeline: self.pipelines.get(launch.pipeline).pipeline.clone(),
-                group: group.clone(),
-                grid: launch.grid,
-            })
-            .collect();
-        self.counters.dispatches += launches.len() as u64;
-        self.counters.submits += 1;
-        let device = self.device.clone();
-        if !timing::has_clock(&device, launches.len()) {
-            return Ok(Box::pin(timing::by_host(device, launches)));
-        }
-        let bytes = timing::bytes(launches.len());
-        let readable = match self.staging.take(bytes) {
-            Some(buffer) => buffer,
-            None => self.allocate("read-back", bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?,
-        };
-        timing::record(&device, &launches, &readable)?;
-        let words = Part { offset: 0, dtype: DType::U32, len: bytes as usize / 4 };
-        let reading = self.staging.reading(readable, bytes, vec![words]);
-        Ok(Box::pin(timing::by_device(device, reading)))
-    }
-
     /// The kernels that programs need, each once, with the labels that errors name.
     ///
     /// [`Engine::load`] makes all pipelines of a program at once, which may take a minute; who wants to count them,
@@ -372,19 +342,6 @@ impl GpuEngine {
         self.counters.readbacks += 1;
         Ok(self.staging.reading(buffer, total, parts))
     }
-}
-
-/// The kernels of a program's dispatches, in order, with their labels.
-fn kernels_of(
-    program: &Program,
-    kernel: impl Fn(&Dispatch) -> std::result::Result<Kernel, KernelError>,
-) -> Result<Vec<(&str, Kernel)>> {
-    let dispatches = program.dispatches.iter().filter(|dispatch| numel(&dispatch.domain) > 0);
-    let made = dispatches.map(|dispatch| match kernel(dispatch) {
-        Ok(kernel) => Ok((dispatch.label.as_str(), kernel)),
-        Err(error) => Err(EngineError::Shader { label: dispatch.label.clone(), message: error.to_string() }),
-    });
-    made.collect()
 }
 
 impl Engine for GpuEngine {

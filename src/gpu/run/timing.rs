@@ -4,24 +4,59 @@ use std::rc::Rc;
 
 use web_time::Instant;
 
-use super::device::Device;
-use super::staging::Reading;
-use crate::engine::{Clock, Result, Timing};
+use super::GpuEngine;
+use crate::engine::{BindingId, Clock, LocalFuture, NO_BINDING, Result, Timing, refuse};
+use crate::gpu::device::Device;
+use crate::gpu::staging::{Part, Reading};
+use crate::ir::DType;
 
 /// A launch that is timed.
-pub struct Timed {
-    pub pipeline: wgpu::ComputePipeline,
-    pub group: wgpu::BindGroup,
-    pub grid: [u32; 3],
+struct Timed {
+    pipeline: wgpu::ComputePipeline,
+    group: wgpu::BindGroup,
+    grid: [u32; 3],
+}
+
+impl GpuEngine {
+    /// Launches a program's kernels one by one, each with the time before and after it.
+    pub(super) fn begin_timing(&mut self, binding: BindingId) -> Result<LocalFuture<'static, Result<Timing>>> {
+        self.device.check()?;
+        let Some(bound) = self.bindings.get(binding) else { return refuse(NO_BINDING) };
+        let launches: Vec<Timed> = self.programs[bound.program]
+            .kernels
+            .iter()
+            .zip(&bound.groups)
+            .map(|(launch, group)| Timed {
+                pipeline: self.pipelines.get(launch.pipeline).pipeline.clone(),
+                group: group.clone(),
+                grid: launch.grid,
+            })
+            .collect();
+        self.counters.dispatches += launches.len() as u64;
+        self.counters.submits += 1;
+        let device = self.device.clone();
+        if !has_clock(&device, launches.len()) {
+            return Ok(Box::pin(by_host(device, launches)));
+        }
+        let bytes = bytes(launches.len());
+        let readable = match self.staging.take(bytes) {
+            Some(buffer) => buffer,
+            None => self.allocate("read-back", bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?,
+        };
+        record(&device, &launches, &readable)?;
+        let words = Part { offset: 0, dtype: DType::U32, len: bytes as usize / 4 };
+        let reading = self.staging.reading(readable, bytes, vec![words]);
+        Ok(Box::pin(by_device(device, reading)))
+    }
 }
 
 /// Bytes of the two times of each launch.
-pub fn bytes(launches: usize) -> u64 {
+fn bytes(launches: usize) -> u64 {
     16 * launches as u64
 }
 
 /// Whether the GPU can take the times of so many launches.
-pub fn has_clock(device: &Device, launches: usize) -> bool {
+fn has_clock(device: &Device, launches: usize) -> bool {
     let queries = 2 * launches;
     device.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
         && (1..=wgpu::QUERY_SET_MAX_QUERIES as usize).contains(&queries)
@@ -37,7 +72,7 @@ fn launch(encoder: &mut wgpu::CommandEncoder, timed: &Timed, times: Option<wgpu:
 }
 
 /// Submits the launches, and a copy of their times to where they can be read.
-pub fn record(device: &Device, launches: &[Timed], readable: &wgpu::Buffer) -> Result<()> {
+fn record(device: &Device, launches: &[Timed], readable: &wgpu::Buffer) -> Result<()> {
     let count = 2 * launches.len() as u32;
     let queries = device.device.create_query_set(&wgpu::QuerySetDescriptor {
         label: Some("times"),
@@ -62,7 +97,7 @@ pub fn record(device: &Device, launches: &[Timed], readable: &wgpu::Buffer) -> R
 }
 
 /// What the GPU's clock says.
-pub async fn by_device(device: Rc<Device>, reading: Reading) -> Result<Timing> {
+async fn by_device(device: Rc<Device>, reading: Reading) -> Result<Timing> {
     let words = reading.values(device.clone()).await?.remove(0);
     let tick = f64::from(device.queue.get_timestamp_period()) * 1e-9;
     let times: Vec<u64> = words.chunks(2).map(|pair| pair[0] as u64 | (pair[1] as u64) << 32).collect();
@@ -72,7 +107,7 @@ pub async fn by_device(device: Rc<Device>, reading: Reading) -> Result<Timing> {
 }
 
 /// Launches one after the other and waits for each.
-pub async fn by_host(device: Rc<Device>, launches: Vec<Timed>) -> Result<Timing> {
+async fn by_host(device: Rc<Device>, launches: Vec<Timed>) -> Result<Timing> {
     let mut seconds = vec![];
     for timed in &launches {
         let mut encoder = device.device.create_command_encoder(&Default::default());
