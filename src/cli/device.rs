@@ -175,3 +175,25 @@ pub fn describe(info: &EngineInfo) -> String {
         _ => format!("{} (slow)", info.adapter),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use stackelberg::data::har::builtin;
+    use stackelberg::experiment::tune::Tuner;
+
+    /// Whatever engines there are to choose from, and with the forecast and the run.
+    #[test]
+    fn a_run_on_whatever_is_fastest_is_compiled_once() {
+        let config = TuneConfig { steps: 2, batch: 4, validation_windows: 8, ..TuneConfig::quick() };
+        assert_eq!(config.device, AUTO);
+        let run = Rc::new(Prepared::new(&config, &builtin::subset().unwrap()).unwrap());
+        let device = open_for(&run).unwrap();
+        block_on(Tuner::new(&device, run.clone(), None)).unwrap();
+        let mut names = run.compiled.names();
+        names.sort_unstable();
+        assert_eq!(names, ["begin", "evaluation", "outer_gradient", "step", "step_adjoint"]);
+    }
+}

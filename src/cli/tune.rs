@@ -80,6 +80,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     if start.config.task.classifies() {
         start.config.split.remarks(&source)?.iter().for_each(super::note);
     }
+    drop(source);
     if let Some(path) = &args.out {
         start.directory = Some(RunDir::create(path)?);
     }
