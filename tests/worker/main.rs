@@ -1,141 +1,17 @@
 //! `stackelberg worker` from another process, as a driver would use it: the protocol of docs/worker.md.
 
+#[path = "../cli_support/mod.rs"]
 mod cli_support;
+mod driver;
+mod ends;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use cli_support::{Bench, program};
+use cli_support::Bench;
+use driver::{TRAINABLES, Worker, begun, file, timeless, trial};
 use serde_json::{Value, json};
-
-/// A worker with the driver's ends of its pipes.
-struct Worker {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-    /// Lines of progress since the last reply.
-    progress: Vec<Value>,
-}
-
-impl Worker {
-    fn start() -> Self {
-        let mut command = program("worker --stdio");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
-        Worker { child, input, output, progress: vec![] }
-    }
-
-    fn send(&mut self, text: &str) {
-        let input = self.input.as_mut().unwrap();
-        input.write_all(text.as_bytes()).and_then(|()| input.flush()).unwrap();
-    }
-
-    /// The next line; none at the end of output.
-    fn line(&mut self) -> Option<Value> {
-        let mut line = String::new();
-        match self.output.read_line(&mut line).unwrap() {
-            0 => None,
-            _ => Some(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))),
-        }
-    }
-
-    /// The reply to a line, past what progress there is.
-    fn ask_line(&mut self, line: &str) -> Value {
-        self.send(&format!("{line}\n"));
-        self.progress.clear();
-        loop {
-            let reply = self.line().expect("a reply");
-            if reply["reply"] != "progress" {
-                return reply;
-            }
-            self.progress.push(reply);
-        }
-    }
-
-    fn ask(&mut self, request: Value) -> Value {
-        self.ask_line(&request.to_string())
-    }
-
-    /// The same, which has to be fulfilled.
-    fn done(&mut self, request: Value) -> Value {
-        let reply = self.ask(request.clone());
-        assert_eq!(reply["reply"], request["verb"], "{reply}");
-        reply
-    }
-
-    fn step(&mut self, budget: u64) -> Value {
-        self.done(json!({"verb": "step", "budget": budget}))
-    }
-
-    fn save(&mut self, dir: &Path) -> Value {
-        self.done(json!({"verb": "save", "dir": dir}))
-    }
-
-    /// Ends its input and gives its exit status.
-    fn leave(mut self) -> Option<i32> {
-        drop(self.input.take());
-        self.child.wait().unwrap().code()
-    }
-
-    /// Kills it as nothing else can be: on Unix by SIGKILL.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-/// A trial that takes some seconds, on the tiny data.
-fn trial(bench: &Bench, trainable: &str) -> Value {
-    let config = match trainable {
-        "tune" => json!({"steps": 40, "outer": 5, "batch": 4}),
-        _ => json!({"steps": 4000, "batch": 4, "momentum": 0.5}),
-    };
-    json!({"verb": "init", "trainable": trainable, "config": config, "data": bench.data, "seed": 3, "device": "cpu"})
-}
-
-/// A worker that has begun it.
-fn begun(bench: &Bench, trainable: &str) -> (Worker, u64) {
-    let mut worker = Worker::start();
-    let units = worker.done(trial(bench, trainable))["units"].as_u64().unwrap();
-    (worker, units)
-}
-
-/// The file of a trial that was never disturbed, and its last reply without the time it took.
-fn undisturbed(bench: &Bench, trainable: &str) -> (Vec<u8>, Value) {
-    let (mut worker, units) = begun(bench, trainable);
-    let reply = worker.step(units);
-    let dir = bench.dir("undisturbed").join(trainable);
-    worker.save(&dir);
-    (file(&dir), timeless(reply))
-}
-
-fn file(dir: &Path) -> Vec<u8> {
-    fs::read(dir.join("trial.safetensors")).unwrap()
-}
-
-fn timeless(mut reply: Value) -> Value {
-    reply.as_object_mut().unwrap().remove("seconds").expect("a time");
-    reply
-}
-
-/// Goes on in a new process from what was saved in a directory, to the end: the same bits. Gives the units that were done
-/// and those that there are.
-fn goes_on(bench: &Bench, trainable: &str, dir: &Path, whole: &(Vec<u8>, Value)) -> (u64, u64) {
-    let (mut worker, units) = begun(bench, trainable);
-    let step = worker.done(json!({"verb": "load", "dir": dir}))["step"].as_u64().unwrap();
-    let reply = worker.step(units - step);
-    let end = bench.dir("end");
-    worker.save(&end);
-    assert!(file(&end) == whole.0, "{trainable} from {step}: other bits");
-    assert_eq!(timeless(reply), whole.1, "{trainable} from {step}");
-    assert_eq!(worker.leave(), Some(0));
-    (step, units)
-}
-
-const TRAINABLES: [&str; 2] = ["tune", "train"];
 
 #[test]
 fn every_message_has_its_reply() {
@@ -257,60 +133,6 @@ fn a_trial_of_another_version_is_told() {
     assert_eq!((fault["code"].as_str(), &fault["retry"]), (Some("version"), &json!(false)), "{fault}");
 }
 
-/// A driver that is killed in mid-write has asked for nothing.
-#[test]
-fn half_a_line_at_the_end_is_no_request() {
-    let bench = Bench::new();
-    let (mut worker, _) = begun(&bench, "train");
-    let dir = bench.dir("saved");
-    worker.step(1);
-    worker.save(&dir);
-    let before = file(&dir);
-    worker.send(r#"{"verb": "step", "budget": 7}"#);
-    drop(worker.input.take());
-    assert_eq!(worker.line(), None);
-    assert_eq!(worker.child.wait().unwrap().code(), Some(0));
-    assert!(file(&dir) == before, "saved again, as it was");
-}
-
-#[test]
-fn the_end_of_input_saves_in_mid_step() {
-    let bench = Bench::new();
-    for trainable in TRAINABLES {
-        let whole = undisturbed(&bench, trainable);
-        let (mut worker, units) = begun(&bench, trainable);
-        let dir = bench.dir("saved").join(trainable);
-        worker.step(1);
-        worker.save(&dir);
-        worker.send(&format!("{}\n", json!({"verb": "step", "budget": units})));
-        std::thread::sleep(Duration::from_millis(100));
-        let begin = Instant::now();
-        assert_eq!(worker.leave(), Some(0));
-        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
-        let (step, units) = goes_on(&bench, trainable, &dir, &whole);
-        assert!(step >= 1 && step < units, "{trainable} was not stopped midway, but after {step} of {units}");
-    }
-}
-
-/// Whoever ends the input at once still gets what was asked before, but for steps.
-#[test]
-fn what_was_asked_before_the_end_is_done() {
-    let bench = Bench::new();
-    let mut worker = Worker::start();
-    let dir = bench.dir("saved");
-    let save = json!({"verb": "save", "dir": dir});
-    worker.send(&format!("{}\n{}\n{save}\n", json!({"verb": "hello"}), trial(&bench, "train")));
-    drop(worker.input.take());
-    let replies: Vec<Value> = std::iter::from_fn(|| worker.line()).filter(|line| line["reply"] != "progress").collect();
-    assert_eq!(
-        replies.iter().map(|reply| reply["reply"].as_str().unwrap()).collect::<Vec<_>>(),
-        ["hello", "init", "save"]
-    );
-    assert_eq!(worker.child.wait().unwrap().code(), Some(0));
-    let whole = undisturbed(&bench, "train");
-    assert_eq!(goes_on(&bench, "train", &dir, &whole).0, 0);
-}
-
 /// More than a software GPU has in one array: worth a retry elsewhere, and the worker is there for another trial.
 #[test]
 fn a_device_without_room_is_told() {
@@ -332,94 +154,6 @@ fn a_device_without_room_is_told() {
     assert_eq!(worker.ask(json!({"verb": "step"}))["code"], "bad_config");
     worker.done(trial(&bench, "train"));
     assert_eq!(worker.step(1)["step"], 1);
-}
-
-/// Without a directory there is nothing to save to, and nothing is written anywhere.
-#[test]
-fn a_trial_that_was_never_saved_leaves_nothing() {
-    let bench = Bench::new();
-    let before = fs::read_dir(bench.root.path()).unwrap().count();
-    let (mut worker, _) = begun(&bench, "train");
-    worker.step(1);
-    assert_eq!(worker.leave(), Some(0));
-    assert_eq!(fs::read_dir(bench.root.path()).unwrap().count(), before);
-}
-
-#[test]
-fn a_worker_killed_in_mid_step_goes_on_from_its_last_save() {
-    let bench = Bench::new();
-    for trainable in TRAINABLES {
-        let whole = undisturbed(&bench, trainable);
-        let (mut worker, units) = begun(&bench, trainable);
-        let dir = bench.dir("saved").join(trainable);
-        worker.step(units / 4);
-        worker.save(&dir);
-        worker.send(&format!("{}\n", json!({"verb": "step", "budget": units})));
-        std::thread::sleep(Duration::from_millis(100));
-        worker.kill();
-        goes_on(&bench, trainable, &dir, &whole);
-    }
-}
-
-/// The same on a software GPU, where there is one.
-#[test]
-fn a_worker_killed_on_a_gpu_goes_on_to_the_same_bits() {
-    let bench = Bench::new();
-    let mut request = trial(&bench, "train");
-    request["config"]["steps"] = json!(200);
-    request["device"] = json!("llvmpipe");
-    let mut whole = Worker::start();
-    let begun = whole.ask(request.clone());
-    if begun["code"] == "bad_config" && std::env::var_os("REQUIRE_GPU").is_none() {
-        return println!("without a software GPU: {begun}");
-    }
-    assert_eq!(begun["engine"], "gpu", "{begun}");
-    let reply = timeless(whole.step(200));
-    let [one, other] = ["one", "other"].map(|name| bench.dir(name));
-    whole.save(&one);
-    let mut killed = Worker::start();
-    killed.done(request.clone());
-    killed.step(50);
-    killed.save(&other);
-    killed.send("{\"verb\": \"step\", \"budget\": 150}\n");
-    std::thread::sleep(Duration::from_millis(50));
-    killed.kill();
-    let mut after = Worker::start();
-    after.done(request);
-    assert_eq!(after.done(json!({"verb": "load", "dir": other}))["step"], 50);
-    assert_eq!(timeless(after.step(150)), reply);
-    after.save(&other);
-    assert!(file(&one) == file(&other), "other bits");
-}
-
-/// Killed at any moment between the request and its reply, a worker leaves the old trial or the new one, and either goes
-/// on to the same bits.
-#[test]
-fn a_worker_killed_while_it_saves_leaves_a_whole_trial() {
-    let bench = Bench::new();
-    for trainable in TRAINABLES {
-        let whole = undisturbed(&bench, trainable);
-        let dir = bench.dir("saved").join(trainable);
-        let mut seen = vec![];
-        for pause in [0, 1, 3, 10, 40] {
-            let (mut worker, units) = begun(&bench, trainable);
-            let _ = fs::remove_dir_all(&dir);
-            worker.step(units / 4);
-            worker.save(&dir);
-            let old = file(&dir);
-            worker.step(units / 4);
-            worker.send(&format!("{}\n", json!({"verb": "save", "dir": dir})));
-            std::thread::sleep(Duration::from_millis(pause));
-            worker.kill();
-            seen.push(file(&dir) == old);
-            goes_on(&bench, trainable, &dir, &whole);
-        }
-        println!(
-            "{trainable}: the old trial was left {} of {} times",
-            seen.iter().filter(|old| **old).count(),
-            seen.len()
-        );
-    }
 }
 
 #[test]
