@@ -1,4 +1,4 @@
-//! The data of trials, read, divided and scaled when they are first asked for, and kept.
+//! The data of trials, read, divided and scaled when they are first asked for, and kept for those that follow.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,10 @@ pub fn windows(source: &DataSource) -> Result<Dataset, DataError> {
 /// What came from somewhere, with where that was.
 type Kept<K, T> = RefCell<Vec<(K, Rc<T>)>>;
 
-/// Data sets, each read at most once.
+/// So many of a kind are kept, those that were asked for last: a driver may go through any number of divisions.
+const KEPT: usize = 4;
+
+/// Data sets that are not read again for each trial.
 pub struct Library {
     /// The directory with a folder for each data set.
     directory: PathBuf,
@@ -60,10 +63,39 @@ fn kept<K: PartialEq, T>(
     key: K,
     read: impl FnOnce() -> Result<T, DataError>,
 ) -> Result<Rc<T>, DataError> {
-    if let Some((_, value)) = known.borrow().iter().find(|(other, _)| *other == key) {
-        return Ok(value.clone());
-    }
-    let value = Rc::new(read()?);
-    known.borrow_mut().push((key, value.clone()));
+    let mut known = known.borrow_mut();
+    let place = known.iter().position(|(other, _)| *other == key);
+    let (key, value) = match place {
+        Some(place) => known.remove(place),
+        None => (key, Rc::new(read()?)),
+    };
+    known.push((key, value.clone()));
+    let old = known.len().saturating_sub(KEPT);
+    known.drain(..old);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_for_last_is_kept() {
+        let library = Library::new("no such directory".into());
+        let with = |person: u32| {
+            let split = SubjectSplit { validation: Some(vec![person]), test: None };
+            library.scaled(&TuneConfig { split, ..TuneConfig::quick() }).unwrap()
+        };
+        let people = library.windows(&DataSource::Subset).unwrap().people().to_vec();
+        let test = SubjectSplit::default().resolve(&library.windows(&DataSource::Subset).unwrap()).unwrap().1;
+        let mut others: Vec<u32> = people.into_iter().filter(|person| !test.contains(person)).collect();
+        others.sort_unstable();
+        others.dedup();
+        let first = with(others[0]);
+        let all: Vec<_> = others.iter().take(2 * KEPT).map(|&person| with(person)).collect();
+        assert!(all.len() > KEPT && Rc::ptr_eq(&first, &all[0]));
+        assert_eq!(library.scaled.borrow().len(), KEPT);
+        assert!(Rc::ptr_eq(&with(others[all.len() - 1]), &all[all.len() - 1]));
+        assert!(!Rc::ptr_eq(&with(others[0]), &first), "read again");
+    }
 }
