@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use md5::{Digest, Md5};
 
@@ -17,17 +17,42 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Replaces a file. Whatever happens meanwhile, afterwards it is the old one or the new one, whole.
+/// Replaces a file of a folder that no other process writes to. Whatever happens meanwhile, afterwards it is the old one or
+/// the new one, whole. What a killed process has left of it is written over.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let temporary = folder.join(format!(".{}.tmp", path.file_name().unwrap_or_default().display()));
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| sync(folder));
+    let temporary = beside(path, "");
+    through(&temporary, File::create(&temporary)?, path, content)
+}
+
+/// The same where others may replace it at the same time: the last one to do so has it, whole.
+pub fn replace_among_others(path: &Path, content: &[u8]) -> io::Result<()> {
+    let process = std::process::id();
+    // Processes of other machines may have the same number.
+    for attempt in 0u32.. {
+        let temporary = beside(path, &format!(".{process}-{attempt}"));
+        match File::create_new(&temporary) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            file => return through(&temporary, file?, path, content),
+        }
+    }
+    unreachable!("some name is free")
+}
+
+/// A temporary file beside another.
+fn beside(path: &Path, whose: &str) -> PathBuf {
+    path.with_file_name(format!(".{}{whose}.tmp", path.file_name().unwrap_or_default().display()))
+}
+
+/// Writes a temporary file and puts it in the place of another.
+fn through(temporary: &Path, mut file: File, path: &Path, content: &[u8]) -> io::Result<()> {
+    let written = file
+        .write_all(content)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(temporary, path))
+        .and_then(|()| sync(path.parent().unwrap_or(Path::new(""))));
     written.inspect_err(|_| {
         // Best effort: the half-written file takes room and is of no use.
-        let _ = fs::remove_file(&temporary);
+        let _ = fs::remove_file(temporary);
     })
 }
 
@@ -54,4 +79,31 @@ pub fn checksum(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    /// Whoever looks sees what one of them has written, and afterwards nothing lies beside it.
+    #[test]
+    fn two_that_replace_one_file_do_not_tear_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        replace_among_others(&path, &[0; 100_000]).unwrap();
+        thread::scope(|scope| {
+            let writers = [1u8, 2].map(|byte| {
+                let path = &path;
+                let write = move || (0..50).all(|_| replace_among_others(path, &[byte; 100_000]).is_ok());
+                scope.spawn(write)
+            });
+            while !writers.iter().all(|writer| writer.is_finished()) {
+                let found = read(&path).unwrap().unwrap();
+                assert!(found.len() == 100_000 && found.iter().all(|byte| *byte == found[0]));
+            }
+            assert!(writers.into_iter().all(|writer| writer.join().unwrap()));
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

@@ -53,12 +53,12 @@ impl Folder {
         }
         let record = self.path.join(RECORD);
         let text = serde_json::to_string_pretty(&self.known).expect("names and checksums are plain values") + "\n";
-        files::replace(&record, text.as_bytes()).map_err(failed(&record))?;
+        files::replace_among_others(&record, text.as_bytes()).map_err(failed(&record))?;
         for (name, content) in files {
             let path = self.path.join(name);
             let folder = path.parent().unwrap_or(&self.path);
             fs::create_dir_all(folder).map_err(failed(folder))?;
-            files::replace(&path, content).map_err(failed(&path))?;
+            files::replace_among_others(&path, content).map_err(failed(&path))?;
         }
         Ok(())
     }
