@@ -84,9 +84,13 @@ fn what_was_saved_goes_on_to_the_same_bits() {
             let mut other = open(name, &settings);
             block_on(other.load(&saved)).unwrap();
             assert_eq!(block_on(other.save()).unwrap(), saved, "{name} after {first}");
+            assert_eq!(block_on(other.advance(0, &mut endless())).unwrap(), report, "{name} after {first}");
             assert_eq!(block_on(other.advance(u64::MAX, &mut endless())).unwrap(), end, "{name} after {first}");
             assert_eq!(block_on(other.save()).unwrap(), wanted, "{name} after {first}");
             assert_eq!(block_on(other.score(&mut endless())).unwrap(), scores, "{name} after {first}");
+            let mut ended = open(name, &settings);
+            block_on(ended.load(&wanted)).unwrap();
+            assert_eq!(block_on(ended.advance(1, &mut endless())).unwrap(), end, "{name} after its end");
         }
     }
 }
@@ -160,9 +164,19 @@ fn what_does_not_fit_is_refused() {
         block_on(open(name, &settings).load(saved)).unwrap_err().to_string()
     };
     assert!(error("tune", small(), &saved).contains("cannot be resumed"));
-    assert!(error("train", with(small(), "optimizer", json!("sgd")), &saved).contains("momentum"));
+    assert!(
+        error("train", with(small(), "optimizer", json!("sgd")), &saved)
+            .contains("another `optimizer`, momentum; here it is sgd")
+    );
     assert!(error("train", with(small(), "steps", json!(1)), &saved).contains("more steps behind it"));
-    assert!(error("train", with(small(), "network", json!("paper")), &saved).contains("another network"));
+    assert!(error("train", with(small(), "network", json!("paper")), &saved).contains("another `network`"));
+    // Its own batches and pace are its own.
+    block_on(open("train", &with(with(small(), "seed", json!(5)), "batch", json!(2))).load(&saved)).unwrap();
+    let mut tuning = open("tune", &with(small(), "outer", json!(3)));
+    block_on(tuning.advance(2, &mut endless())).unwrap();
+    let tuned = block_on(tuning.save()).unwrap();
+    assert!(error("tune", with(small(), "outer", json!(1)), &tuned).contains("2 outer iterations behind it"));
+    assert!(error("tune", with(small(), "network", json!("paper")), &tuned).contains("another `network`"));
     assert!(error("train", small(), &saved[..saved.len() - 3]).contains("cut short or damaged"));
 
     let library = Library::new("no such directory".into());
@@ -187,6 +201,13 @@ fn a_training_that_diverges_says_so() {
     let report = block_on(training.advance(u64::MAX, &mut endless())).unwrap();
     assert_eq!((report.ending, report.outer_loss), (Ending::Diverged, None));
     assert!(block_on(training.score(&mut endless())).unwrap().is_empty());
+    // It stays as far as it was, whatever it is given, and there is nothing of it to keep.
+    training.set(&json!({ "learning_rate": 0.01 })).unwrap();
+    assert_eq!(block_on(training.advance(3, &mut endless())).unwrap(), report);
+    assert!(block_on(training.save()).unwrap_err().to_string().contains("diverged"));
+    let healthy = block_on(open("train", &small()).save()).unwrap();
+    block_on(training.load(&healthy)).unwrap();
+    assert_eq!(block_on(training.advance(1, &mut endless())).unwrap().done, 1);
 }
 
 #[test]

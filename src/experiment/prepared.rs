@@ -32,6 +32,9 @@ pub struct Prepared {
     blueprint: OnceCell<Blueprint>,
 }
 
+/// Settings in which a training has to agree with the one whose saved state it goes on from.
+const COMMON: [&str; 6] = ["data", "split", "task", "network", "optimizer", "hyperparameters"];
+
 impl Prepared {
     /// Checks the settings against data as they were read, divides and scales these, and states the problem.
     pub fn new(config: &TuneConfig, data: &Dataset) -> Result<Prepared, TuneError> {
@@ -116,6 +119,37 @@ impl Prepared {
             validation_windows: split.validation.len() as u64,
             test_windows: split.test.len() as u64,
             outer_windows: self.problem.validation as u64,
+        }
+    }
+
+    /// What a saved training says of whose it is: the data, and the settings in [`COMMON`].
+    pub fn common(&self) -> Value {
+        let mut settings = self.config.to_json();
+        if let Some(settings) = settings.as_object_mut() {
+            settings.retain(|key, _| COMMON.contains(&key.as_str()));
+        }
+        settings["data"] = self.data.fingerprint.as_str().into();
+        // Wherever the file with them lay.
+        if let Some(layers) = settings["network"].get("layers").cloned() {
+            settings["network"] = layers;
+        }
+        settings
+    }
+
+    /// Refuses to go on from what was saved by a training that has less in common with this one.
+    pub fn check_common(&self, saved: &Value) -> Result<(), TuneError> {
+        let own = self.common();
+        match COMMON.into_iter().find(|&key| own[key] != saved[key]) {
+            None => Ok(()),
+            Some("data") => Err(TuneError::Resume("it was saved with other data".to_owned())),
+            Some(key) => {
+                let values = match (saved[key].as_str(), own[key].as_str()) {
+                    (Some(saved), Some(own)) => format!(", {saved}; here it is {own}"),
+                    // Lists are long.
+                    _ => String::new(),
+                };
+                Err(TuneError::Resume(format!("it was saved with another `{key}`{values}")))
+            }
         }
     }
 

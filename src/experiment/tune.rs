@@ -40,9 +40,11 @@ pub struct Tuner {
 /// What a run keeps of itself to go on from.
 #[derive(Serialize, Deserialize)]
 struct Saved {
-    /// Of the data.
-    fingerprint: String,
+    /// See [`Prepared::common`].
+    of: Value,
     state: TunerState,
+    /// Of the last iteration.
+    outer_loss: Option<f64>,
     network: Option<Vec<f32>>,
 }
 
@@ -250,17 +252,20 @@ impl Training for Tuner {
     /// What the run has cost is no part of it.
     async fn save(&mut self) -> Result<Vec<u8>, TuneError> {
         let state = TunerState { seconds: 0.0, dispatches: 0, peak_bytes: 0, ..self.state.clone() };
-        let fingerprint = self.prepared.data.fingerprint.clone();
-        Ok(archive::pack_value(&Saved { fingerprint, state, network: self.best_weights.clone() }))
+        let (of, outer_loss) = (self.prepared.common(), self.outer_loss);
+        Ok(archive::pack_value(&Saved { of, state, outer_loss, network: self.best_weights.clone() }))
     }
 
     async fn load(&mut self, saved: &[u8]) -> Result<(), TuneError> {
-        let Saved { fingerprint, state, network } = archive::unpack_value(saved).map_err(TuneError::Resume)?;
-        if fingerprint != self.prepared.data.fingerprint {
-            return Err(TuneError::Resume("it was saved with other data".to_owned()));
+        let Saved { of, state, outer_loss, network } = archive::unpack_value(saved).map_err(TuneError::Resume)?;
+        self.prepared.check_common(&of)?;
+        let (done, all) = (state.iteration, self.prepared.config.outer);
+        if done > all {
+            let message = format!("it has {done} outer iterations behind it, more than `outer`, {all}");
+            return Err(TuneError::Resume(message));
         }
         self.state = resumable(state, &self.prepared.start)?;
-        (self.best_weights, self.outer_loss) = (network, None);
+        (self.best_weights, self.outer_loss) = (network, outer_loss);
         Ok(())
     }
 

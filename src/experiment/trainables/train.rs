@@ -87,7 +87,7 @@ impl Job for TrainJob {
         Blueprint::with(&self.0.problem, &Plain, &self.0.compiled)?.within(self.0.config.memory_budget.0)?;
         let session = self.0.session(device, Plain).await?;
         let point = self.0.start.clone();
-        Ok(Box::new(PlainTraining { session, prepared: self.0.clone(), point, done: 0 }))
+        Ok(Box::new(PlainTraining { session, prepared: self.0.clone(), point, done: 0, diverged: false }))
     }
 }
 
@@ -98,13 +98,15 @@ struct PlainTraining {
     point: Hyperparameters,
     /// Training steps done.
     done: u64,
+    /// Whether it has ended that way: there is nothing to go on from.
+    diverged: bool,
 }
 
 /// What a training keeps of itself besides its state.
 #[derive(Serialize, Deserialize)]
 struct Saved {
-    /// Of the data.
-    fingerprint: String,
+    /// See [`Prepared::common`].
+    of: Value,
     steps: u32,
     hyperparameters: Hyperparameters,
 }
@@ -130,6 +132,9 @@ impl PlainTraining {
 #[async_trait(?Send)]
 impl Training for PlainTraining {
     async fn advance(&mut self, units: u64, observer: &mut dyn Observer) -> Result<Report, TuneError> {
+        if self.diverged {
+            return Ok(Report { done: self.done, outer_loss: None, ending: Ending::Diverged });
+        }
         let all = u64::from(self.prepared.config.steps);
         let estimate = match self.run(units.min(all - self.done), observer).await {
             Ok(estimate) => Some(estimate),
@@ -140,13 +145,13 @@ impl Training for PlainTraining {
         let Some(estimate) = estimate else {
             return Ok(Report { done: self.done, outer_loss: None, ending: Ending::Stopped });
         };
-        let diverged = estimate.bad_step.is_some() || !estimate.outer_loss.is_finite();
+        self.diverged = estimate.bad_step.is_some() || !estimate.outer_loss.is_finite();
         let ending = match self.done {
-            _ if diverged => Ending::Diverged,
+            _ if self.diverged => Ending::Diverged,
             done if done == all => Ending::Finished,
             _ => Ending::Running,
         };
-        Ok(Report { done: self.done, outer_loss: (!diverged).then_some(estimate.outer_loss), ending })
+        Ok(Report { done: self.done, outer_loss: (!self.diverged).then_some(estimate.outer_loss), ending })
     }
 
     /// The network as it is now.
@@ -160,6 +165,10 @@ impl Training for PlainTraining {
     }
 
     async fn save(&mut self) -> Result<Vec<u8>, TuneError> {
+        if self.diverged {
+            let message = "the training diverged, and nothing of it is left to save; load what was saved before";
+            return Err(TuneError::Resume(message.to_owned()));
+        }
         if self.done == 0 {
             self.session.advance(&self.lambda(), 0, &mut Unattended).await?;
         }
@@ -173,19 +182,16 @@ impl Training for PlainTraining {
                 dtype: Dtype::F32,
             })
             .collect();
-        let (fingerprint, hyperparameters) = (self.prepared.data.fingerprint.clone(), self.point.clone());
-        let saved = Saved { fingerprint, steps, hyperparameters };
+        let saved = Saved { of: self.prepared.common(), steps, hyperparameters: self.point.clone() };
         Ok(archive::pack(&serde_json::to_value(saved).expect("plain values"), &tensors))
     }
 
     async fn load(&mut self, saved: &[u8]) -> Result<(), TuneError> {
         let (about, tensors) = archive::unpack(saved).map_err(TuneError::Resume)?;
         let wrong = |what: &str| TuneError::Resume(what.to_owned());
-        let Saved { fingerprint, steps, hyperparameters } =
+        let Saved { of, steps, hyperparameters } =
             serde_json::from_value(about).map_err(|_| wrong("it is no saved training of this kind"))?;
-        if fingerprint != self.prepared.data.fingerprint {
-            return Err(wrong("it was saved with other data"));
-        }
+        self.prepared.check_common(&of)?;
         if steps > self.prepared.config.steps {
             return Err(wrong("it has more steps behind it than this training takes"));
         }
@@ -200,7 +206,7 @@ impl Training for PlainTraining {
             state.extend(values);
         }
         self.session.load(&Snapshot { parts, state, steps })?;
-        (self.point, self.done) = (hyperparameters, steps.into());
+        (self.point, self.done, self.diverged) = (hyperparameters, steps.into(), false);
         Ok(())
     }
 
