@@ -135,18 +135,23 @@ pub fn most_bytes() -> u64 {
     }
 }
 
-/// The settings with a memory budget that the machine has; says so where that is less.
+/// The settings with a memory budget that the machine has.
 pub fn within_memory(config: TuneConfig) -> TuneConfig {
+    TuneConfig { memory_budget: within(config.memory_budget), ..config }
+}
+
+/// A memory budget that the machine has; says so where that is less.
+pub fn within(budget: Bytes) -> Bytes {
     let most = most_bytes();
-    if config.memory_budget.0 <= most {
-        return config;
+    if budget.0 <= most {
+        return budget;
     }
     super::note(format_args!(
         "Note: the memory budget of {} is more than this machine can give; {} is taken, three quarters of its memory",
-        mebibytes(config.memory_budget.0),
+        mebibytes(budget.0),
         mebibytes(most)
     ));
-    TuneConfig { memory_budget: Bytes(most), ..config }
+    Bytes(most)
 }
 
 /// A length of time in the unit that suits it.

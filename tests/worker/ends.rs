@@ -62,6 +62,45 @@ fn what_was_asked_before_the_end_is_done() {
     assert_eq!(goes_on(&bench, "train", &dir, &whole).0, 0);
 }
 
+/// A driver that is gone still has saved what it asked to have saved behind a step, which does not go on for it.
+#[test]
+fn what_was_asked_behind_a_step_is_done() {
+    let bench = Bench::new();
+    let (mut worker, units) = begun(&bench, "train");
+    let dir = bench.dir("saved");
+    let (step, save) = (json!({"verb": "step", "budget": units}), json!({"verb": "save", "dir": dir}));
+    worker.send(&format!("{step}\n{save}\n{step}\n{}\n", json!({"verb": "close"})));
+    std::thread::sleep(Duration::from_millis(100));
+    drop(worker.input.take());
+    let replies: Vec<Value> = std::iter::from_fn(|| worker.line()).filter(|line| line["reply"] != "progress").collect();
+    assert_eq!((&replies[0]["reply"], &replies[1]), (&json!("save"), &json!({"reply": "close"})), "{replies:?}");
+    let step = replies[0]["step"].as_u64().unwrap();
+    assert!(step > 0 && step < units, "{step} of {units}");
+    assert_eq!(goes_on(&bench, "train", &dir, &undisturbed(&bench, "train")).0, step);
+}
+
+/// The end of input saves a trial where it was saved, not where it came from, and not what has diverged.
+#[test]
+fn the_end_of_input_spares_what_is_not_the_trials_own() {
+    let bench = Bench::new();
+    let dir = bench.dir("saved");
+    let (mut worker, _) = begun(&bench, "train");
+    worker.step(2);
+    worker.save(&dir);
+    let before = file(&dir);
+    let (mut copy, _) = begun(&bench, "train");
+    copy.done(json!({"verb": "load", "dir": dir}));
+    copy.step(2);
+    assert_eq!(copy.leave(), Some(0));
+    assert!(file(&dir) == before, "a copy was saved over the original");
+    worker.done(json!({"verb": "set", "config": {"learning_rate": 1e20}}));
+    assert_eq!(worker.step(9)["code"], "diverged");
+    let refused = worker.ask(json!({"verb": "save", "dir": dir}));
+    assert!(refused["message"].as_str().unwrap().contains("diverged"), "{refused}");
+    assert_eq!(worker.leave(), Some(0));
+    assert!(file(&dir) == before, "what diverged was saved over what had not");
+}
+
 /// Without a directory there is nothing to save to, and nothing is written anywhere.
 #[test]
 fn a_trial_that_was_never_saved_leaves_nothing() {

@@ -64,7 +64,7 @@ fn every_fault_has_its_code() {
     };
     refused("step 5", "bad_config", "no JSON");
     refused("{\"verb\": \"st", "bad_config", "no JSON");
-    refused("", "bad_config", "no JSON");
+    refused("", "bad_config", "the line is empty");
     refused("[]", "bad_config", "no `verb`");
     refused(r#"{"budget": 5}"#, "bad_config", "no `verb`");
     refused(r#"{"verb": "pause"}"#, "version", "no verb `pause`; it has hello, init");
@@ -115,6 +115,41 @@ fn every_fault_has_its_code() {
     );
     // The trial is still there.
     worker.step(1);
+}
+
+/// Whatever is wrong with a beginning, and be it only seen on the device, the trial before goes on.
+#[test]
+fn a_beginning_that_is_refused_leaves_the_trial_before() {
+    let bench = Bench::new();
+    let (mut worker, _) = begun(&bench, "train");
+    let mut step = worker.step(2)["step"].as_u64().unwrap();
+    let (mut elsewhere, mut tight) = (trial(&bench, "train"), trial(&bench, "train"));
+    elsewhere["device"] = json!("abacus");
+    tight["config"]["memory_budget"] = json!(1000);
+    for refused in [elsewhere, tight, json!({"verb": "init", "trainable": "hyper-cleaning", "data": "subset"})] {
+        assert_eq!(worker.ask(refused)["code"], "bad_config");
+        step += 1;
+        assert_eq!(worker.step(1)["step"], step);
+    }
+    for verb in ["save", "load"] {
+        let fault = worker.ask(json!({"verb": verb, "dir": ""}));
+        assert!(fault["message"].as_str().unwrap().contains("`dir` is empty"), "{fault}");
+    }
+}
+
+/// What has ended says so again, in the process that ended it and in any other.
+#[test]
+fn an_ended_trial_repeats_its_outer_loss() {
+    let bench = Bench::new();
+    let dir = bench.dir("saved");
+    let (mut worker, units) = begun(&bench, "tune");
+    let end = timeless(worker.step(units));
+    assert!(end["outer_loss"].is_number());
+    assert_eq!(timeless(worker.step(1)), end);
+    worker.save(&dir);
+    let (mut other, _) = begun(&bench, "tune");
+    other.done(json!({"verb": "load", "dir": dir}));
+    assert_eq!(timeless(other.step(1)), end);
 }
 
 /// What another version of the protocol has saved is refused as such.
@@ -168,6 +203,15 @@ fn a_training_that_diverges_is_a_result() {
         assert_eq!((&reply["outer_loss"], &reply["done"]), (&Value::Null, &json!(true)), "{trainable}");
         assert_eq!(reply["code"], "diverged", "{trainable}");
     }
+    // A tuning that came to a good point before tries a shorter way.
+    worker.done(trial(&bench, "tune"));
+    worker.step(1);
+    worker.done(json!({"verb": "set", "config": {"learning_rate": 1e20}}));
+    let reply = worker.step(1);
+    assert_eq!(
+        (&reply["outer_loss"], &reply["code"], &reply["done"]),
+        (&Value::Null, &json!("diverged"), &json!(false))
+    );
     // Another trial is none the worse for it.
     worker.done(trial(&bench, "train"));
     assert!(worker.step(1)["outer_loss"].is_number());

@@ -1,12 +1,13 @@
 //! `stackelberg worker`: one trial, driven by another process.
 
 pub mod protocol;
+mod settings;
 mod voice;
 
 use std::fs;
 use std::future::ready;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +40,7 @@ use super::{CliError, data, files, note};
 /// `step`, `save`, `load`, `set`, `close`. docs/worker.md has all of them with an example, `stackelberg schema` their
 /// schemas (`worker-request`, `worker-reply`). What people may want to know goes to standard error.
 ///
-/// When standard input ends, the trial is saved where it was saved or loaded last, and the worker ends.
+/// When standard input ends, the trial is saved where it was saved last, and the worker ends.
 #[derive(clap::Args)]
 pub struct Args {
     /// Talk over standard input and output
@@ -68,7 +69,8 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         worker.voice.begin(request.verb());
         let reply = match worker.answer(request) {
             Ok(Some(reply)) => reply,
-            Ok(None) => break,
+            // Nobody waits for it any more. What else was asked before that is still done.
+            Ok(None) => continue,
             Err(fault) => {
                 worker.settle(&fault);
                 Reply::Error(fault)
@@ -121,7 +123,9 @@ struct Trial {
     training: Box<dyn Training>,
     /// Units done.
     step: u64,
-    /// Where it was saved or loaded last.
+    /// Whether it has ended that way.
+    diverged: bool,
+    /// Where it was saved last. What it was loaded from may be another trial's.
     dir: Option<PathBuf>,
 }
 
@@ -132,8 +136,8 @@ impl Worker {
             Request::Hello { version } => hello(version)?,
             Request::Init { trainable, config, data, seed, device } => {
                 let given = [("data", data.map(Value::from)), ("seed", seed.map(Value::from))];
-                let given = given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-                self.init(&trainable, config.into_iter().chain(given).collect(), device)?
+                let given = given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+                self.init(&trainable, config, given, device)?
             }
             Request::Step { budget } => return self.step(budget),
             Request::Save { dir } => self.save(dir)?,
@@ -152,28 +156,35 @@ impl Worker {
         self.trial.as_mut().ok_or_else(none)
     }
 
-    /// Begins a trial. The one before stays if the settings are wrong, and goes before the new one takes its memory.
-    fn init(&mut self, name: &str, settings: Map<String, Value>, device: Option<String>) -> Result<Reply, Fault> {
+    /// Begins a trial. The one before stays until it has begun, unless there is no room for both.
+    fn init(
+        &mut self,
+        name: &str,
+        config: Map<String, Value>,
+        given: Vec<(&str, Value)>,
+        device: Option<String>,
+    ) -> Result<Reply, Fault> {
         let trainable = trainables::find(name).ok_or_else(|| {
             let names: Vec<&str> = trainables::TRAINABLES.iter().map(|trainable| trainable.name()).collect();
             Fault::new(Code::BadConfig, format!("no trainable is called `{name}`; there are {}", names.join(", ")))
         })?;
-        // Not every trainable has a setting for it.
-        let of_settings = || settings.get("device").and_then(Value::as_str).map(str::to_owned);
-        let choice = device.or_else(of_settings).unwrap_or_else(|| device::AUTO.to_owned());
+        let settings = settings::with(trainable, config, given)?;
+        let choice = device.or_else(|| settings::device(&settings)).unwrap_or_else(|| device::AUTO.to_owned());
         let job = trainable.job(&Value::Object(settings), &self.library)?;
-        self.trial = None;
-        let on = match self.device.take() {
-            Some((before, on)) if before == choice => on,
+        let on = match &self.device {
+            Some((before, on)) if *before == choice => on.clone(),
             _ if choice == device::AUTO => {
                 device::choose_by(&choice, &mut |on| block_on(job.measure(on, MEASURING)))?.0
             }
             _ => device::open(&choice)?,
         };
-        let training = block_on(job.open(&on))?;
+        let training = match block_on(job.open(&on)).map_err(Fault::from) {
+            Err(fault) if fault.code == Code::Oom && self.trial.take().is_some() => block_on(job.open(&on))?,
+            training => training?,
+        };
         let info = on.info();
         self.device = Some((choice, on));
-        self.trial = Some(Trial { trainable, training, step: 0, dir: None });
+        self.trial = Some(Trial { trainable, training, step: 0, diverged: false, dir: None });
         Ok(Reply::Init {
             trainable: trainable.name().to_owned(),
             unit: trainable.unit().to_owned(),
@@ -183,8 +194,11 @@ impl Worker {
         })
     }
 
-    /// Goes on, and scores what it has come to.
+    /// Goes on, and scores what it has come to; neither where nobody waits for it.
     fn step(&mut self, budget: u64) -> Result<Option<Reply>, Fault> {
+        if self.ended.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         let mut watch = Watch { voice: self.voice.clone(), ended: self.ended.clone() };
         let begun = Instant::now();
         let trial = self.trial("step")?;
@@ -193,8 +207,8 @@ impl Worker {
         if report.ending == Ending::Stopped {
             return Ok(None);
         }
-        let diverged = report.ending == Ending::Diverged;
-        let scores = match diverged {
+        trial.diverged = report.ending == Ending::Diverged;
+        let scores = match trial.diverged {
             true => Named::new(),
             false => match block_on(trial.training.score(&mut watch)) {
                 Err(TuneError::Solve(SolveError::Stopped)) => return Ok(None),
@@ -202,9 +216,11 @@ impl Worker {
             },
         };
         let score = |name: &str| scores.get(name).copied();
+        let outer_loss = report.outer_loss.filter(|loss| loss.is_finite());
+        let diverged = trial.diverged || outer_loss.is_none() && report.done > 0;
         Ok(Some(Reply::Step(Stepped {
             step: report.done,
-            outer_loss: report.outer_loss.filter(|loss| loss.is_finite()),
+            outer_loss,
             accuracy: score("validation_accuracy"),
             seconds: begun.elapsed().as_secs_f64(),
             alpha: score("alpha"),
@@ -218,13 +234,15 @@ impl Worker {
     /// one, whole.
     fn save(&mut self, dir: PathBuf) -> Result<Reply, Fault> {
         let trial = self.trial("save")?;
+        check_named(&dir)?;
         let saved = block_on(trial.training.save())?;
         let (training, tensors) = archive::unpack(&saved).expect("what was packed is unpacked");
         let about =
             Saved { protocol: VERSION, trainable: trial.trainable.name().to_owned(), step: trial.step, training };
         let about = serde_json::to_value(about).expect("plain values");
         let path = dir.join(TRIAL);
-        let written = fs::create_dir_all(&dir).and_then(|()| files::replace(&path, &archive::pack(&about, &tensors)));
+        let written = fs::create_dir_all(&dir)
+            .and_then(|()| files::replace_among_others(&path, &archive::pack(&about, &tensors)));
         written.map_err(|error| {
             Fault::new(
                 Code::Data,
@@ -238,6 +256,7 @@ impl Worker {
     /// Goes on with the trial in a directory.
     fn load(&mut self, dir: PathBuf) -> Result<Reply, Fault> {
         let trial = self.trial("load")?;
+        check_named(&dir)?;
         let path = dir.join(TRIAL);
         let fault = |code: Code, what: String| Fault::new(code, format!("{}: {what}", path.display()));
         let read = files::read(&path).map_err(|error| fault(Code::Data, format!("it cannot be read: {error}")))?;
@@ -258,13 +277,14 @@ impl Worker {
             return Err(fault(Code::BadConfig, format!("it is a trial of `{trainable}`, and this one is of `{own}`")));
         }
         block_on(trial.training.load(&archive::pack(&training, &tensors)))?;
-        (trial.step, trial.dir) = (step, Some(dir));
+        (trial.step, trial.diverged) = (step, false);
         Ok(Reply::Load { step })
     }
 
-    /// Saves the trial where it was saved or loaded last.
+    /// Saves the trial where it was saved last, unless it has diverged since.
     fn keep(&mut self) -> Result<ExitCode, Fault> {
-        if let Some(dir) = self.trial.as_ref().and_then(|trial| trial.dir.clone()) {
+        let healthy = self.trial.as_ref().filter(|trial| !trial.diverged);
+        if let Some(dir) = healthy.and_then(|trial| trial.dir.clone()) {
             self.save(dir)?;
         }
         Ok(ExitCode::SUCCESS)
@@ -287,6 +307,14 @@ struct Saved {
     step: u64,
     /// What the training says of itself.
     training: Value,
+}
+
+/// A directory without a name is one that somebody forgot to set.
+fn check_named(dir: &Path) -> Result<(), Fault> {
+    match dir.as_os_str().is_empty() {
+        true => Err(Fault::new(Code::BadConfig, "`dir` is empty; `.` is the directory that the worker runs in")),
+        false => Ok(()),
+    }
 }
 
 fn hello(version: u32) -> Result<Reply, Fault> {
@@ -369,7 +397,7 @@ mod tests {
                     voice: Voice::new(),
                     ended: Arc::default(),
                     device: Some(("reference".to_owned(), Device::new(ReferenceEngine::new()))),
-                    trial: Some(Trial { trainable, training, step: 0, dir: None }),
+                    trial: Some(Trial { trainable, training, step: 0, diverged: false, dir: None }),
                 };
                 let fault = worker.answer(request.clone()).unwrap_err();
                 assert_eq!((fault.code, fault.retry), (code, true), "{}", fault.message);

@@ -85,6 +85,9 @@ impl Request {
     /// The request in a line.
     pub fn of(line: &[u8]) -> Result<Self, Fault> {
         let bad = |what: String| Fault::new(Code::BadConfig, what);
+        if line.trim_ascii().is_empty() {
+            return Err(bad("the line is empty: a request is one JSON object".to_owned()));
+        }
         let value: Value =
             serde_json::from_slice(line).map_err(|error| bad(format!("the line is no JSON object: {error}")))?;
         match value.get("verb") {
@@ -180,9 +183,10 @@ pub enum Reply {
 pub struct Stepped {
     /// Units done so far.
     pub step: u64,
-    /// The outer loss of the last unit; none where it diverged, which is to be read as ∞, or where none was taken.
+    /// The outer loss of the last unit; none where it diverged, which is to be read as ∞, or before the first.
     pub outer_loss: Option<f64>,
-    /// The share of validation examples told right; none where they are not told by classes.
+    /// The share of validation examples that the network told right that the trial has come to, of a tuning that of its
+    /// best unit; none where they are not told by classes.
     pub accuracy: Option<f64>,
     /// Seconds that this step took.
     pub seconds: f64,
@@ -194,7 +198,7 @@ pub struct Stepped {
     pub gamma: Option<f64>,
     /// Whether the trial has ended by itself.
     pub done: bool,
-    /// `diverged` where it ended because nothing was left to try.
+    /// `diverged` where the last unit did; where the trial is done, it has ended by that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
 }
