@@ -82,6 +82,7 @@ fn processes_share_a_study() {
     for others in ["", "--shard 2/2", "--shard 1/3"] {
         run(&mut experiment(others)).exits(1).says(&["another process is working on", "har-baselines-quick"]);
     }
+    assert!(!root.path().join("har-baselines-quick.1-of-3.jsonl").exists(), "a file of what was refused");
     let [first, second] = parts.map(|part| wait(part).exits(0).says(&["1 of "]));
     assert!(first.stderr.contains("logistic regression") && second.stderr.contains("Adam"), "{}", first.stderr);
     let lines = |path: &std::path::Path| fs::read_to_string(path).unwrap().lines().count();
@@ -95,6 +96,17 @@ fn processes_share_a_study() {
     assert_eq!(report["studies"].as_array().unwrap().len(), 1);
     assert_eq!(report["studies"][0]["rows"].as_array().unwrap().len(), 5);
     run(&mut experiment("--shard 3/2")).exits(2).says(&["write I/N"]);
+    run(&mut program("experiment list --shard 1/2")).exits(2).says(&["list takes no --shard"]);
+}
+
+/// The study's own file is there for its lock alone where parts of it were done.
+#[test]
+fn a_study_in_parts_has_outcomes() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join(NAME), "").unwrap();
+    fs::write(root.path().join("har-baselines-quick.1-of-2.jsonl"), line(FINISHED[0], 0.25)).unwrap();
+    let told = run(program("report").arg(root.path()).arg("--out").arg(root.path().join("report"))).exits(0);
+    assert!(!told.stderr.contains("no outcome"), "{}", told.stderr);
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn what_a_training_does_not_look_at_is_refused() {
         told.says(&[&format!("train takes no {option}"), "stackelberg tune"]);
     }
     run(&mut program("train --quick --steps 0")).exits(2).says(&["`steps` is 0", "at least 1"]);
+    run(&mut program("train --quick --learning-rate nan")).exits(2).says(&["`learning_rate` is NaN", "above 0"]);
 }
 
 #[test]

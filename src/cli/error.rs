@@ -82,6 +82,10 @@ pub enum CliError {
     #[diagnostic(help("leave {option} out; `stackelberg tune` tunes"))]
     NotTuned { option: String },
 
+    #[error("experiment list takes no --shard: it tells of whole studies")]
+    #[diagnostic(help("leave --shard out; N processes take about an N-th of the time each"))]
+    NoShard,
+
     #[error("{} is no case and holds none: there is no case.json", path.display())]
     #[diagnostic(help("a case is a directory with case.json and tensors.safetensors"))]
     NoCase { path: PathBuf },
@@ -169,6 +173,7 @@ impl CliError {
             | CliError::ResumeChanges { .. }
             | CliError::NoDevice { .. }
             | CliError::NoMethod
+            | CliError::NoShard
             | CliError::NotTuned { .. }
             | CliError::NothingToReport { .. }
             | CliError::NotOurs { .. }

@@ -116,6 +116,9 @@ fn named(budget: Budget) -> String {
 
 /// What every study asks, and then what it costs on this device.
 fn list(args: &Args, library: &Library) -> Result<ExitCode, CliError> {
+    if args.shard.is_some() {
+        return Err(CliError::NoShard);
+    }
     let mut text = String::new();
     for Study { name, question, source, data, .. } in &STUDIES {
         let _ = writeln!(text, "{name}\n  {question}\n  From: {source}. Data: {data}.");

@@ -174,6 +174,7 @@ impl Journal {
             return busy(self.whole);
         }
         let path = self.path();
+        let is_new = !files::is_there(&path);
         let file = open(&path)?;
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             return busy(path);
@@ -183,6 +184,10 @@ impl Journal {
             let divides_otherwise = part_of(&other, &self.whole).is_some_and(|part| !part.is_beside(self.shard));
             let lock = File::open(&other).ok().map(|file| file.try_lock_shared());
             if divides_otherwise && matches!(lock, Some(Err(TryLockError::WouldBlock))) {
+                if is_new {
+                    // Best effort: an empty file that nobody needs.
+                    let _ = fs::remove_file(&path);
+                }
                 return busy(other);
             }
         }

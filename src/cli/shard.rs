@@ -49,9 +49,11 @@ impl FromStr for Shard {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
-        match parts {
-            Some((index, count)) if (1..=count).contains(&index) => Ok(Shard { index, count }),
-            _ => Err("write I/N, the I-th of N parts, such as 1/3, 2/3 and 3/3 for three processes".to_owned()),
+        let shard = parts.map(|(index, count)| Shard { index, count });
+        // Written in one way only, since files are named after it.
+        match shard.filter(|shard| (1..=shard.count).contains(&shard.index) && shard.to_string() == text) {
+            Some(shard) => Ok(shard),
+            None => Err("write I/N, the I-th of N parts, such as 1/3, 2/3 and 3/3 for three processes".to_owned()),
         }
     }
 }
@@ -67,7 +69,7 @@ mod tests {
             assert_eq!(parts.iter().filter(|part| part.has(place)).count(), 1);
         }
         assert!(parts[0].has(0) && parts[1].has(4));
-        for wrong in ["", "1", "0/3", "4/3", "1/0", "-1/3", "1/3/5", "a/b"] {
+        for wrong in ["", "1", "0/3", "4/3", "1/0", "-1/3", "1/3/5", "a/b", "+1/2", "01/2", "1/02"] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
         }
     }

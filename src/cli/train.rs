@@ -65,6 +65,8 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         return Err(CliError::NotTuned { option: settings::option(&key) });
     }
     let config = device::within_memory(args.settings.over(args.base.load()?));
+    // JSON has no word for what is no number.
+    config.check()?;
     let settings = config.of_training();
     // Of the data sets beside UCI HAR none is a setting.
     let job = trainables::job("train", &settings, &Library::new(PathBuf::new()))?;

@@ -141,7 +141,10 @@ impl Report {
     fn add_study(&mut self, name: String, files: &[&PathBuf]) {
         let mut found: Option<(&'static Study, Vec<Outcome>)> = None;
         for path in files {
-            match (self.outcomes(path, &name), &mut found) {
+            // Processes that do its parts hold the study's own file, and write to theirs.
+            let is_held_only = files.len() > 1 && fs::metadata(path).is_ok_and(|file| file.len() == 0);
+            let outcomes = if is_held_only { None } else { self.outcomes(path, &name) };
+            match (outcomes, &mut found) {
                 (None, _) => {}
                 (Some(first), None) => found = Some(first),
                 (Some((study, more)), Some((first, outcomes))) if study.name == first.name => outcomes.extend(more),
