@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pollster::block_on;
 use stackelberg::bilevel::{
-    Directions, Estimate, Examples, Forward, Loss, Member, Memory, Method, Noise, Problem, Quadratic, QuadraticForm,
-    Reverse, Rows, Session, SessionData, Set, Sets, SolveError, Targets, Truncated, Unattended,
+    Blueprint, Directions, Estimate, Examples, Forward, Loss, Member, Memory, Method, Noise, Problem, Quadratic,
+    QuadraticForm, Reverse, Rows, Session, SessionData, Set, Sets, SolveError, Targets, Truncated, Unattended,
 };
 use stackelberg::cpu::CpuEngine;
 use stackelberg::engine::{Holdings, Values};
@@ -195,6 +195,13 @@ fn one_that_diverges_leaves_the_others_alone() {
                 assert!(!expected.diverged() && values(&estimates[member]) == values(&expected), "member {member}");
             }
             assert!(Estimate::sum(estimates).diverged());
+            // What has diverged is no reason not to go on with the others.
+            let saved = session.save_each().await.unwrap();
+            session.load_each(&saved.iter().collect::<Vec<_>>()).unwrap();
+            session.advance_each(&lambda, 2, &mut Unattended).await.unwrap();
+            let losses = session.outer_losses(&mut Unattended).await.unwrap();
+            assert_eq!([0, 1, 2, 3].map(|k| losses[k].diverged()), [false, true, false, false]);
+            assert!(session.load_each(&[&saved[1]; 4]).unwrap_err().to_string().contains("element"));
         });
     }
 }
@@ -224,45 +231,43 @@ fn members_may_have_rows_of_a_pool_and_share_their_hyperparameters() {
                 rows: Some(Rows { train, validation }),
             })
             .collect();
-        let (_, lambda) = own(&Problem { pool: None, ..problem.clone() }, 0);
+        let (_, lambda) = own(&problem, 0);
         block_on(async {
             let along = Directions::arrays(&problem);
-            let mut session = Session::population(
-                &device,
-                problem.clone(),
-                Sets::Pool(&pool),
-                &members,
-                Memory::Slots(2),
-                &Compiled::default(),
-            )
-            .await
-            .unwrap();
+            let (sets, memory, compiled) = (Sets::Pool(&pool), Memory::Slots(2), Compiled::default());
+            let made = Session::population(&device, problem.clone(), sets, &members, memory, &compiled);
+            let mut session = made.await.unwrap();
             let shared = session.estimate(&lambda, &along, &mut Unattended).await.unwrap();
-            let mut sum: Option<Estimate> = None;
-            for (fold, member) in folds.iter().zip(&members) {
-                // The same by sets of their own.
-                let part = |rows: &[u32]| {
-                    let each: usize = SHAPE.iter().product();
-                    let Examples::Floats(x) = &pool.x else { unreachable!() };
-                    let Targets::Labels(labels) = &pool.targets else { unreachable!() };
-                    let row = |&row: &u32| x[row as usize * each..][..each].to_vec();
-                    Set {
-                        x: rows.iter().flat_map(row).collect::<Vec<_>>().into(),
-                        targets: Targets::Labels(rows.iter().map(|&row| labels[row as usize]).collect()),
-                        count: rows.len(),
-                    }
-                };
-                let data = SessionData::new(part(&fold[0]), part(&fold[1]), initial.clone(), member.seed);
+            let (mut loss, mut hypergradient) = (0.0, vec![0.0; lambda.len()]);
+            for ([train, validation], member) in folds.iter().zip(&members) {
+                // The same by sets of their own: example weights are those of the pool's rows.
                 let apart = Problem { pool: None, ..problem.clone() };
+                let data = SessionData::new(part(&pool, train), part(&pool, validation), initial.clone(), member.seed);
+                let weights = problem.layout().weights;
+                let of_weights = train.iter().map(|&row| weights.start + row as usize);
+                let places: Vec<usize> =
+                    (0..weights.start).chain(of_weights).chain(weights.end..lambda.len()).collect();
+                let own: Vec<f64> = places.iter().map(|&at| lambda[at]).collect();
                 let mut session = Session::new(&device, apart, &data, Memory::Slots(2)).await.unwrap();
-                let one = session.estimate(&lambda, &along, &mut Unattended).await.unwrap();
-                sum = Some(match sum {
-                    Some(sum) => Estimate::sum(vec![sum, one]),
-                    None => one,
-                });
+                let one = session.hypergradient(&own, &mut Unattended).await.unwrap();
+                loss += one.outer_loss;
+                places.iter().zip(one.hypergradient).for_each(|(&at, value)| hypergradient[at] += value);
             }
-            assert!(values(&shared) == values(&sum.unwrap()), "{}", device.info().engine);
+            let engine = device.info().engine;
+            assert!(shared.outer_loss == loss && shared.hypergradient == hypergradient, "{engine}");
         });
+    }
+}
+
+/// Some rows of a set.
+fn part(set: &Set, rows: &[u32]) -> Set {
+    let each: usize = SHAPE.iter().product();
+    let (Examples::Floats(x), Targets::Labels(labels)) = (&set.x, &set.targets) else { panic!("numbers and labels") };
+    let row = |&row: &u32| x[row as usize * each..][..each].to_vec();
+    Set {
+        x: rows.iter().flat_map(row).collect::<Vec<_>>().into(),
+        targets: Targets::Labels(rows.iter().map(|&row| labels[row as usize]).collect()),
+        count: rows.len(),
     }
 }
 
@@ -376,7 +381,15 @@ fn what_makes_no_population_is_refused_in_words() {
     let error = refused(&pooled, Sets::Pool(&data.train), &[rows(&[53])], reverse());
     assert!(error.contains("row 53 in place 0"), "{error}");
     let error = refused(&pooled, Sets::Pool(&data.train), &[rows(&[0]), rows(&[0, 1])], reverse());
-    assert!(error.contains("train_rows"), "{error}");
+    assert!(error.contains("training rows of member 1"), "{error}");
+    let nothing = Member { rows: Some(Rows { train: &[0], validation: &[] }), ..member };
+    let error = refused(&pooled, Sets::Pool(&data.train), &[nothing], reverse());
+    assert!(error.contains("validation rows"), "{error}");
+    let error = refused(&pooled, Sets::Pool(&data.train), &[], reverse());
+    assert!(error.contains("no member"), "{error}");
+    let judged = Problem { validation: 1, ..problem.clone() };
+    let huge = Blueprint::population(&judged, usize::MAX, &Reverse { memory: Memory::StoreAll }, &Compiled::default());
+    assert_eq!(huge.unwrap().bytes(), u64::MAX);
     let error = refused(&pooled, sets, &[member], reverse());
     assert!(error.contains("exclude each other"), "{error}");
     block_on(async {

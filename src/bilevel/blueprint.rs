@@ -66,8 +66,8 @@ impl Blueprint {
         let mut arrays = arrays(inner, &functions);
         arrays.extend(method.arrays(inner).into_iter().map(Array::own));
         contract::check_names(&arrays, &functions)?;
-        let state = 4 * (inner.state_len() as u64 + 1) * members as u64;
-        let scratch = shared_scratch_bytes(&programs) * members as u64;
+        let state = (4 * (inner.state_len() as u64 + 1)).saturating_mul(members as u64);
+        let scratch = shared_scratch_bytes(&programs).saturating_mul(members as u64);
         let checkpoints = method.plan(inner, Room { fixed: fixed(&arrays, members, scratch), state })?;
         if checkpoints.steps != inner.steps() || checkpoints.places < 2 {
             return Err(SolveError::Problem(format!(
@@ -94,7 +94,8 @@ impl Blueprint {
 
     /// Bytes on the device in all.
     pub fn bytes(&self) -> u64 {
-        fixed(&self.arrays, self.members, self.scratch) + self.checkpoints.places as u64 * self.state
+        let states = (self.checkpoints.places as u64).saturating_mul(self.state);
+        fixed(&self.arrays, self.members, self.scratch).saturating_add(states)
     }
 
     /// Refuses a budget that it exceeds: methods without states to spare take what they take.
@@ -116,7 +117,7 @@ impl Blueprint {
             let dtype = format!("{:?}", a.dtype).to_lowercase();
             let copies = copies(a, self.members);
             let times = if copies > 1 { format!("{copies} × ") } else { String::new() };
-            (format!("{} {times}{dtype}[{}]", a.name, a.len), 4 * a.len as u64 * copies)
+            (format!("{} {times}{dtype}[{}]", a.name, a.len), (4 * a.len as u64).saturating_mul(copies))
         }));
         rows.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
         let mut text = format!("memory plan: {} bytes on the device\n", self.bytes());
@@ -133,7 +134,8 @@ fn copies(array: &Array, members: usize) -> u64 {
 }
 
 fn fixed(arrays: &[Array], members: usize, scratch: u64) -> u64 {
-    4 * arrays.iter().map(|a| a.len as u64 * copies(a, members)).sum::<u64>() + scratch
+    let bytes = |a: &Array| (4 * a.len as u64).saturating_mul(copies(a, members));
+    arrays.iter().map(bytes).fold(scratch, u64::saturating_add)
 }
 
 /// Scratch bytes of programs that share their slots.

@@ -91,18 +91,25 @@ fn vector(g: &Graph, what: &str, node: NodeId, len: usize) -> Result<(), SolveEr
     Err(SolveError::Problem(format!("{what} has the shape {shape:?} of {dtype:?}, and should be [{len}] of F32")))
 }
 
-/// Whether a method can differentiate so many members of a population at once.
-pub(super) fn check_members(members: usize, method: &dyn Method) -> Result<(), SolveError> {
+/// Whether a population has members.
+pub(super) fn check_count(members: usize) -> Result<(), SolveError> {
     match members {
         0 => Err(SolveError::Problem("a population has no member; give it at least 1".to_owned())),
-        1 => Ok(()),
-        _ if method.takes_members() => Ok(()),
-        _ => Err(SolveError::Problem(format!(
-            "{} differentiates one training at a time, and the population has {members} members; take reverse mode, or a \
-             session for each",
-            method.name()
-        ))),
+        _ => Ok(()),
     }
+}
+
+/// Whether a method can differentiate so many members of a population at once.
+pub(super) fn check_members(members: usize, method: &dyn Method) -> Result<(), SolveError> {
+    check_count(members)?;
+    if members == 1 || method.takes_members() {
+        return Ok(());
+    }
+    Err(SolveError::Problem(format!(
+        "{} differentiates one training at a time, and the population has {members} members; take reverse mode, or a \
+         session for each",
+        method.name()
+    )))
 }
 
 /// What programs are given at each binding, whatever arrays there are.

@@ -26,7 +26,10 @@ pub struct Estimate {
 
 impl Estimate {
     /// The estimate of all members of a population that share their hyperparameters: losses and derivatives are added up
-    /// in the members' order, and it has diverged where one of them has.
+    /// in the members' order, residuals are the largest, and it has diverged where one of them has.
+    ///
+    /// # Panics
+    /// If there is none.
     pub fn sum(estimates: Vec<Estimate>) -> Estimate {
         let add = |mut sum: Estimate, next: Estimate| {
             let one_diverged = sum.diverged() || next.diverged();
@@ -38,6 +41,9 @@ impl Estimate {
             if let (Some(sum), Some(next)) = (&mut sum.direct, next.direct) {
                 plus(sum, next);
             }
+            let largest = |a: Option<f64>, b: Option<f64>| a.into_iter().chain(b).reduce(f64::max);
+            sum.residual = largest(sum.residual, next.residual);
+            sum.inner_gradient = largest(sum.inner_gradient, next.inner_gradient);
             sum.bad_step = sum.bad_step.into_iter().chain(next.bad_step).min();
             if one_diverged {
                 sum.hypergradient.clear();

@@ -240,7 +240,7 @@ impl<P: Inner + 'static> Session<P> {
         self.load_each(&vec![snapshot; self.members()])
     }
 
-    /// The same with a state for each member; all of as many steps.
+    /// The same with a state for each member; all of as many steps. One that diverged stays so, and the others go on.
     pub fn load_each(&mut self, snapshots: &[&Snapshot]) -> Result<(), SolveError> {
         let wrong = |what: String| Err(SolveError::Data { set: "a snapshot".to_owned(), what });
         if snapshots.len() != self.members() {
@@ -255,9 +255,6 @@ impl<P: Inner + 'static> Session<P> {
             if snapshot.parts != self.inner.state() {
                 return wrong("its parts have other names or shapes than this training's state".to_owned());
             }
-            if let Some(at) = snapshot.state.iter().position(|value| !value.is_finite()) {
-                return wrong(format!("element {at} of its state is {}", snapshot.state[at]));
-            }
             if snapshot.steps != snapshots[0].steps {
                 let steps = [snapshots[0].steps, snapshot.steps];
                 return wrong(format!(
@@ -265,6 +262,13 @@ impl<P: Inner + 'static> Session<P> {
                     steps[1], steps[0]
                 ));
             }
+        }
+        // A member that had diverged stays so, and the others go on.
+        let broken = |snapshot: &&Snapshot| snapshot.state.iter().position(|value| !value.is_finite());
+        if let Some(at) = broken(&snapshots[0])
+            && snapshots.iter().all(|snapshot| broken(snapshot).is_some())
+        {
+            return wrong(format!("element {at} of its state is {}", snapshots[0].state[at]));
         }
         self.method.forget();
         let states: Vec<&[f32]> = snapshots.iter().map(|snapshot| &*snapshot.state).collect();

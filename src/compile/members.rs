@@ -6,6 +6,9 @@ impl Program {
     /// The same for so many members of a population: loops, sums and launches stay what they are, so that each member
     /// gets the bits that it would get alone. Members share the inputs that `shared` names.
     pub fn for_members(mut self, members: usize, shared: impl Fn(&str) -> bool) -> Result<Program, CompileError> {
+        if members == 0 {
+            return Err(CompileError::NoMember { program: self.name });
+        }
         self.members = members;
         for buffer in &mut self.buffers {
             (buffer.copies, buffer.step) = match buffer.place {

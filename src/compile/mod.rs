@@ -77,6 +77,9 @@ pub enum CompileError {
          compared"
     )]
     LongSearch { program: String, node: String, extent: usize },
+    /// A program for a population of nobody.
+    #[error("program `{program}` is to run for no member of a population; there has to be at least 1")]
+    NoMember { program: String },
     /// A node that stands for a tangent outlived the transposition that made it.
     #[error("program `{program}`: a placeholder of a transposition is left in the graph")]
     Hole { program: String },

@@ -12,7 +12,8 @@ impl Problem {
     pub(super) fn outer_share(&self, g: &mut Graph, state: NodeId, chunk: NodeId) -> NodeId {
         let count = self.validation;
         let set = self.side(g, "validation", count);
-        let (rows, valid) = chunk_rows(g, chunk, count);
+        let (places, valid) = chunk_rows(g, chunk, count);
+        let rows = set.rows(g, places);
         let (x, target) = self.taken(g, &set, rows);
         let (_, sum) = self.chunk_loss(g, state, x, target, valid);
         g.scale(sum, 1.0 / count as f64)
@@ -85,7 +86,8 @@ impl Problem {
 impl Objective for Problem {
     fn share(&self, g: &mut Graph, weights: NodeId, lambda: NodeId, chunk: NodeId) -> NodeId {
         let set = self.side(g, "train", self.train);
-        let (rows, valid) = chunk_rows(g, chunk, self.train);
+        let (places, valid) = chunk_rows(g, chunk, self.train);
+        let rows = set.rows(g, places);
         let (x, y) = self.taken(g, &set, rows);
         let output = self.model.apply(g, x, &mut reading::Training::new(weights, None, vec![]));
         let mut each = self.loss.each(g, output, y);

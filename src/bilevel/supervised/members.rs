@@ -30,7 +30,7 @@ impl SessionData {
     /// Whether a problem can be trained with them.
     pub fn check(&self, problem: &Problem) -> Result<(), SolveError> {
         Sets::from(self).check(problem)?;
-        Member::from(self).check(problem)
+        Member::from(self).check(problem, None)
     }
 
     /// Sets, initial weights and the key of whatever is drawn.
@@ -60,7 +60,7 @@ pub enum Sets<'a> {
     Pool(&'a Set),
 }
 
-/// A member's rows of a pool, counted from 0.
+/// A member's rows of a pool, counted from 0. Nothing keeps the two lists apart: whoever makes folds does.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
     /// Those that it is trained on; batches are rows of this list.
@@ -172,24 +172,34 @@ impl<'a> Sets<'a> {
 }
 
 impl Member<'_> {
-    /// Whether a problem can be trained with it.
-    pub(super) fn check(&self, problem: &Problem) -> Result<(), SolveError> {
-        check_weights("initial weights", self.initial, &problem.model)?;
+    /// Whether a problem can be trained with it. Errors call what is wrong its own, if it is one of several.
+    pub(super) fn check(&self, problem: &Problem, of: Option<usize>) -> Result<(), SolveError> {
+        let named = |what: &str| of.map_or(what.to_owned(), |member| format!("{what} of member {member}"));
+        check_weights(&named("initial weights"), self.initial, &problem.model)?;
         if problem.batches == Source::Table
             && let Some(at) = self.batches.iter().position(|&row| row as usize >= problem.train)
         {
             let (step, row) = (at / problem.batch, self.batches[at]);
             let what = format!("step {step} takes example {row}, and there are {}, counted from 0", problem.train);
-            return Err(SolveError::Data { set: "batches".to_owned(), what });
+            return Err(SolveError::Data { set: named("batches"), what });
         }
         if let Some((at, what)) = not_finite(self.masks) {
-            return Err(SolveError::Data { set: "masks".to_owned(), what: format!("value {at} is {what}") });
+            return Err(SolveError::Data { set: named("masks"), what: format!("value {at} is {what}") });
         }
         match (self.rows, problem.pool) {
             (None, None) => Ok(()),
-            (Some(rows), Some(pool)) => {
-                within("training rows", rows.train, pool)?;
-                within("validation rows", rows.validation, pool)
+            (Some(Rows { train, validation }), Some(pool)) => {
+                for (what, rows, wanted) in
+                    [("training rows", train, problem.train), ("validation rows", validation, problem.validation)]
+                {
+                    let (what, given) = (named(what), rows.len());
+                    if given == 0 || given != wanted {
+                        let wanted = wanted.max(1);
+                        return Err(SolveError::Length { what, given, wanted });
+                    }
+                    within(&what, rows, pool)?;
+                }
+                Ok(())
             }
             (rows, _) => Err(SolveError::Problem(format!(
                 "a member {} rows of a pool, and the problem has {} pool",

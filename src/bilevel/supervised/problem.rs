@@ -73,7 +73,7 @@ pub struct Layout {
     pub scalars: Range<usize>,
     /// Log penalties `[layers]`; empty without L2.
     pub l2_log: Range<usize>,
-    /// Raw weights `[training examples]`; empty without weights.
+    /// Raw weights `[training examples]`, or `[examples of the pool]` where they lie in one; empty without weights.
     pub weights: Range<usize>,
     /// The regularizer's own, as it takes them.
     pub regularizer: Range<usize>,
@@ -223,7 +223,7 @@ impl Problem {
             log_lr: take(self.steps * layers),
             scalars: take(self.optimizer.scalars().len()),
             l2_log: take(if self.l2 { layers } else { 0 }),
-            weights: take(if self.weights { self.train } else { 0 }),
+            weights: take(if self.weights { self.pool.unwrap_or(self.train) } else { 0 }),
             regularizer: take(self.regularizer.as_ref().map_or(0, |r| r.len)),
             noise_log: take(self.noise.len()),
             initial_scale_log: take(usize::from(self.initial_scale)),

@@ -4,6 +4,7 @@ use super::kept;
 use super::members::{Member, SessionData, Sets};
 use super::problem::{CHUNK, Problem};
 use super::sets::{self, Set, SetEvaluation};
+use crate::bilevel::contract;
 use crate::bilevel::hyperparameters::Hyperparameters;
 use crate::bilevel::trajectory::work;
 use crate::bilevel::{Directions, Estimate, Method, Session, SolveError};
@@ -45,9 +46,11 @@ impl Session<Problem> {
         compiled: &Compiled,
     ) -> Result<Session, SolveError> {
         let problem = Problem { validation: sets.validation(members.first()), ..problem };
+        contract::check_count(members.len())?;
         problem.check()?;
         sets.check(&problem)?;
-        members.iter().try_for_each(|member| member.check(&problem))?;
+        let of = |at: usize| (members.len() > 1).then_some(at);
+        members.iter().enumerate().try_for_each(|(at, member)| member.check(&problem, of(at)))?;
         let mut session = Session::open_with(device, problem, members.len(), method, compiled).await?;
         let problem = session.problem().clone();
         sets.fill(&problem, &mut session)?;

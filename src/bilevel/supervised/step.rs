@@ -21,6 +21,13 @@ pub(super) struct Side {
     list: Option<NodeId>,
 }
 
+impl Side {
+    /// Places among them as rows of the set, or of the pool that they lie in.
+    pub(super) fn rows(&self, g: &mut Graph, places: NodeId) -> NodeId {
+        self.list.map_or(places, |list| g.take_rows(list, places))
+    }
+}
+
 impl Problem {
     /// The new state and the training loss (shape `[1]`) of one step.
     pub(super) fn advance(&self, g: &mut Graph, at: &At) -> (NodeId, NodeId) {
@@ -70,7 +77,7 @@ impl Problem {
         (count > 0).then(|| g.segment(state, self.optimizer_len(), count))
     }
 
-    /// The batch of a step: examples, targets, and their rows in the training set.
+    /// The batch of a step: examples, targets, and their rows in the training set, or in the pool.
     fn batch(&self, g: &mut Graph, time: NodeId) -> (NodeId, NodeId, NodeId) {
         let set = self.side(g, "train", self.train);
         let rows = match self.batches {
@@ -89,6 +96,7 @@ impl Problem {
                 g.scalar(Scalar::PermuteIndex, &[k0, k1, count, index])
             }
         };
+        let rows = set.rows(g, rows);
         g.name(rows, "batch_rows");
         let (batch_x, batch_y) = self.taken(g, &set, rows);
         g.name(batch_x, "batch_x");
@@ -109,14 +117,13 @@ impl Problem {
         Side { x, y, list }
     }
 
-    /// The examples in these rows and their targets.
+    /// The examples in these rows of the set or of the pool, and their targets.
     pub(super) fn taken(&self, g: &mut Graph, side: &Side, rows: NodeId) -> (NodeId, NodeId) {
-        let rows = side.list.map_or(rows, |list| g.take_rows(list, rows));
         let (x, y) = (g.take_rows(side.x, rows), g.take_rows(side.y, rows));
         (self.unpacked(g, x), y)
     }
 
-    /// The weights of the training examples in these rows.
+    /// The weights of the training examples in these rows of the set or of the pool.
     pub(super) fn example_weights(&self, g: &mut Graph, lambda: NodeId, rows: NodeId) -> Option<NodeId> {
         let Range { start, end } = self.layout().weights;
         self.weights.then(|| {
