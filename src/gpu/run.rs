@@ -90,7 +90,7 @@ impl GpuEngine {
     }
 
     /// Takes the device away, as a driver's reset or an unplugged GPU would; for tests of what
-    /// happens then. Every later call fails with [`EngineError::DeviceLost`].
+    /// happens then. Every later call fails with [`EngineError::DeviceLost`](engine::EngineError::DeviceLost).
     pub fn lose_device(&mut self) -> LocalFuture<'static, ()> {
         let device = self.device.clone();
         Box::pin(async move { device.lose().await })
