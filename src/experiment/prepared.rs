@@ -122,7 +122,7 @@ impl Prepared {
         }
     }
 
-    /// What a saved training says of whose it is: the data, and the settings in [`COMMON`].
+    /// What a saved training says of whose it is: the data, and the settings in `COMMON`.
     pub fn common(&self) -> Value {
         let mut settings = self.config.to_json();
         if let Some(settings) = settings.as_object_mut() {
