@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{BufferIndex, Core, Dispatch, Expr, ExprId, Program};
+use super::{BufferIndex, Core, Dispatch, Expr, Program};
 use crate::ir::{DType, Scalar, numel};
 
 /// Operations and memory traffic of a dispatch, for all members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
     /// Operations on floats: a product that is added up counts as two, a row of the pointwise table as one, choosing
-    /// between two values as none. What is computed again counts again.
+    /// between two values as none. A value counts once for every index that it depends on: an operand of a product
+    /// not once a term.
     pub flops: u64,
     /// Bytes of what is read and written, each element once, however often it is read.
     pub bytes: u64,
@@ -22,18 +23,13 @@ impl Program {
     }
 
     fn cost(&self, dispatch: &Dispatch) -> Cost {
+        let dtypes = dispatch.dtypes(&self.buffers);
         let elements = numel(&dispatch.domain) as u64;
         let terms = elements * numel(dispatch.core.extent()) as u64;
-        let dtypes = dispatch.dtypes(&self.buffers);
-        // What stores share with the core is computed where the core needs it.
-        let inside = reachable(dispatch, dispatch.core.values());
-        let outside = reachable(dispatch, dispatch.stores.iter().map(|store| store.value));
         let mut cost = Cost::default();
         let mut read: BTreeMap<BufferIndex, u64> = BTreeMap::new();
-        for (at, expr) in dispatch.exprs.iter().enumerate() {
-            let times = [(inside[at], terms), (outside[at], elements)];
-            let times: u64 = times.iter().filter(|(needed, _)| *needed).map(|(_, times)| times).sum();
-            match expr {
+        for (at, times) in dispatch.evaluations().into_iter().enumerate() {
+            match &dispatch.exprs[at] {
                 Expr::Scalar(f, _) if *f != Scalar::Select && dtypes[at] == DType::F32 => cost.flops += times,
                 Expr::Load { buffer, .. } => *read.entry(*buffer).or_default() += times,
                 _ => {}
@@ -50,16 +46,24 @@ impl Program {
     }
 }
 
-/// Which expressions some are made of.
-fn reachable(dispatch: &Dispatch, roots: impl Iterator<Item = ExprId>) -> Vec<bool> {
-    let mut needed = vec![false; dispatch.exprs.len()];
-    roots.for_each(|id| needed[id.0 as usize] = true);
-    for at in (0..needed.len()).rev() {
-        if needed[at] {
-            dispatch.exprs[at].args().for_each(|id| needed[id.0 as usize] = true);
+impl Dispatch {
+    /// How many values each expression has: one for every index along the axes that it depends on.
+    fn evaluations(&self) -> Vec<u64> {
+        let sizes = [&self.domain, self.core.extent()].concat();
+        let mut along: Vec<Vec<bool>> = vec![];
+        for expr in &self.exprs {
+            let axes = (0..sizes.len()).map(|axis| match expr {
+                Expr::Flat | Expr::Acc => axis < self.domain.len(),
+                Expr::Coord(own) => axis == *own,
+                Expr::Reduced(own) => axis == self.domain.len() + own,
+                _ => expr.args().any(|id| along[id.0 as usize][axis]),
+            });
+            let axes = axes.collect();
+            along.push(axes);
         }
+        let values = |axes: Vec<bool>| axes.iter().zip(&sizes).filter(|(on, _)| **on).map(|(_, &n)| n as u64).product();
+        along.into_iter().map(values).collect()
     }
-    needed
 }
 
 #[cfg(test)]
@@ -81,6 +85,18 @@ mod tests {
         assert_eq!(program.costs(), [Cost { flops, bytes }]);
         let three = program.for_members(3, |name| name == "b").unwrap();
         assert_eq!(three.costs(), [Cost { flops: 3 * flops, bytes: 3 * bytes }]);
+    }
+
+    #[test]
+    fn an_operand_counts_once_an_element_and_not_once_a_term() {
+        let mut g = Graph::new();
+        let a = g.input("a", &[1, 30, 50], DType::F32);
+        let b = g.input("b", &[1, 50, 70], DType::F32);
+        let doubled = g.scale(a, 2.0);
+        let y = g.matmul(doubled, b, [false, false]);
+        let program = compile("p", &g, &[Output::new("y", y)]).unwrap();
+        let all: u64 = program.costs().iter().map(|cost| cost.flops).sum();
+        assert_eq!(all, 2 * 30 * 50 * 70 + 30 * 50);
     }
 
     #[test]
