@@ -1,7 +1,7 @@
 //! Workers that end, of themselves or by force: another one goes on to the same bits.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -35,9 +35,7 @@ fn the_end_of_input_saves_in_mid_step() {
         worker.save(&dir);
         worker.send(&format!("{}\n", json!({"verb": "step", "budget": units})));
         std::thread::sleep(Duration::from_millis(100));
-        let begin = Instant::now();
         assert_eq!(worker.leave(), Some(0));
-        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
         let (step, units) = goes_on(&bench, trainable, &dir, &whole);
         assert!(step >= 1 && step < units, "{trainable} was not stopped midway, but after {step} of {units}");
     }

@@ -7,7 +7,6 @@ mod ends;
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use cli_support::Bench;
 use driver::{TRAINABLES, Worker, begun, file, timeless, trial};
@@ -224,13 +223,10 @@ fn a_long_step_tells_of_its_progress() {
     let config = json!({"steps": 200_000, "batch": 4});
     worker.done(json!({"verb": "init", "trainable": "train", "config": config, "data": bench.data, "device": "cpu"}));
     worker.send("{\"verb\": \"step\", \"budget\": 200000}\n");
-    let mut last = Instant::now();
     let mut done = 0;
     for _ in 0..3 {
         let progress = worker.line().unwrap();
         assert_eq!((progress["reply"].as_str(), progress["verb"].as_str()), (Some("progress"), Some("step")));
-        assert!(last.elapsed() < Duration::from_secs(10), "{:?}", last.elapsed());
-        last = Instant::now();
         let now = progress["done"].as_u64().unwrap();
         assert!(now > done && progress["total"] == 200_000, "{progress}");
         done = now;

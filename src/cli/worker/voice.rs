@@ -7,8 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::protocol::Reply;
 
-/// Progress is told this often; a driver may count on every 10 seconds.
+/// Progress is told this often, and so often is looked whether it is time to.
 const OFTEN: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(500);
+/// What a driver may count on.
+const PROMISED: Duration = Duration::from_secs(10);
+const _: () = assert!(OFTEN.as_millis() + LOOK.as_millis() < PROMISED.as_millis());
 
 /// Writes replies, and lines of progress between them as long as there is any. Its clones are the same voice.
 #[derive(Clone)]
@@ -37,7 +41,7 @@ impl Voice {
         let clock = voice.clone();
         thread::spawn(move || {
             loop {
-                thread::sleep(OFTEN / 4);
+                thread::sleep(LOOK);
                 clock.work().progress();
             }
         });
