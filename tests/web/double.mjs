@@ -32,6 +32,8 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
     }
     say(message) {
       this.dispatchEvent(new MessageEvent("message", { data: message }));
+      // Whoever is gone says nothing more, also not what was asked before.
+      if (message.kind === "broke") this.terminate();
     }
     postMessage(message) {
       this.asked.push(message.kind);
