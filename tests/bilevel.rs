@@ -1,7 +1,8 @@
 //! Hypergradients on the f64 engine: against differences, across checkpoint plans, and what a sweep
 //! costs.
 
-use stackelberg::bilevel::{Loss, Memory, Problem, Session, SessionData, Set, Source, Targets, Unattended};
+use stackelberg::bilevel::{Blueprint, Loss, Memory, Problem, Session, SessionData, Set, Source, Targets, Unattended};
+use stackelberg::cpu::CpuEngine;
 use stackelberg::engine::Counters;
 use stackelberg::nn::optim;
 use stackelberg::nn::{Layer, Model, Padding};
@@ -103,6 +104,38 @@ fn every_checkpoint_plan_gives_the_same_bits() {
         let again = estimate(Memory::Slots(slots));
         assert!(again.hypergradient == stored.hypergradient && again.outer_loss == stored.outer_loss, "{slots} slots");
         assert!(again.counts.steps >= stored.counts.steps && again.counts.adjoints == stored.counts.adjoints);
+    }
+}
+
+#[test]
+fn residuals_that_are_kept_change_no_bit_and_are_foreseen() {
+    let (problem, data, lambda) = setup(optim::Momentum, 9);
+    let engines: [fn() -> Device; 2] = [|| Device::new(ReferenceEngine::new()), || Device::new(CpuEngine::new(2))];
+    for engine in engines {
+        let estimate = |memory| {
+            let engine = engine();
+            pollster::block_on(async {
+                let mut session = Session::new(&engine, problem.clone(), &data, memory).await.unwrap();
+                let first = session.hypergradient(&lambda, &mut Unattended).await.unwrap();
+                let again = session.hypergradient(&lambda, &mut Unattended).await.unwrap();
+                assert!(first == again, "the same sweep gives the same bits");
+                assert_eq!(first.peak_bytes, session.predicted_bytes());
+                first
+            })
+        };
+        let stored = estimate(Memory::StoreAll);
+        assert_eq!(stored.counts.kept, 0);
+        let plan = |budget| Blueprint::new(&problem, VALIDATION, Memory::Budget(budget)).unwrap();
+        let all = plan(u64::MAX);
+        let set: u64 = all.residuals.iter().map(|array| 4 * array.len as u64).sum();
+        for kept in [0, 1, 4, 9] {
+            let budget = all.bytes() - (9 - kept) * set;
+            let some = estimate(Memory::Budget(budget));
+            assert_eq!((some.counts.kept, some.counts.adjoints), (kept, 9));
+            assert!(some.peak_bytes <= budget);
+            assert!(some.hypergradient == stored.hypergradient && some.outer_loss == stored.outer_loss, "{kept} kept");
+            assert!(some.inner_losses == stored.inner_losses);
+        }
     }
 }
 

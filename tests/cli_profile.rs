@@ -15,8 +15,9 @@ fn a_profile_tells_where_the_time_goes() {
     let ceilings = &profile["ceilings"];
     assert!(ceilings["gflops"].as_f64().unwrap() > 0.1 && ceilings["gbps"].as_f64().unwrap() > 0.1, "{ceilings}");
     let listed = run(&mut program(&format!("explain --part program {settings}"))).exits(0).stdout;
+    assert_eq!(profile["programs"].as_array().unwrap().len(), 4);
     for (program, name) in
-        profile["programs"].as_array().unwrap().iter().zip(["step", "step_adjoint", "outer_gradient"])
+        profile["programs"].as_array().unwrap().iter().zip(["step", "step_adjoint", "outer_gradient", "pullback"])
     {
         assert_eq!(program["name"], name);
         let dispatches = program["dispatches"].as_array().unwrap();
@@ -34,7 +35,7 @@ fn a_profile_tells_where_the_time_goes() {
     assert!(text.contains("GFLOP/s in a matrix product") && text.contains("step_adjoint: "), "{text}");
     assert_eq!(
         text.lines().filter(|line| line.contains(" compute ") || line.contains(" memory ")).count(),
-        6,
+        8,
         "{text}"
     );
 }

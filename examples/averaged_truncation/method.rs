@@ -85,7 +85,7 @@ impl Method for AveragedTruncation {
         let points = self.points(steps);
         let mut sum = vec![0.0; lambda.len()];
         // What comes after the outer loss are the adjoints, the last step's first.
-        let places = actions.filter_map(|action| if let Action::Adjoint { at } = action { Some(at) } else { None });
+        let places = actions.filter_map(|action| if let Action::Adjoint { at, .. } = action { Some(at) } else { None });
         for (k, place) in places.enumerate() {
             let adjoint = trajectory.bind_adjoint(place, ports)?;
             trajectory.rig().submit(&[adjoint])?;

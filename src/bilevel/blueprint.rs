@@ -7,9 +7,10 @@ use super::checkpoint::Plan;
 use super::contract;
 use super::inner::Inner;
 use super::method::Room;
-use super::programs::{self, BAD_STEP, OUTER_LAMBDA};
+use super::programs::{self, ADJOINT, BAD_STEP, Linearized, OUTER_LAMBDA};
 use super::{Method, Problem, SolveError};
 use crate::compile::Program;
+use crate::engine::several;
 use crate::ir::DType;
 use crate::rig::{Array, Compiled, Device, Function, Rig};
 
@@ -27,6 +28,8 @@ pub struct Blueprint {
     pub scratch: u64,
     /// Bytes of one training state with its step counter, of all members.
     pub state: u64,
+    /// The arrays that hold the residuals of one training step, where there is an adjoint that takes them.
+    pub residuals: Vec<Array>,
     /// Which states are kept.
     pub checkpoints: Plan,
 }
@@ -58,17 +61,33 @@ impl Blueprint {
         inner.check()?;
         contract::check_inner(inner)?;
         contract::check_members(members, method)?;
-        let mut functions = vec![programs::step(inner)];
-        functions.extend(method.functions(inner));
+        let own = method.functions(inner);
+        // A step whose adjoint is taken is cut as that is, so that both have the same bits.
+        let linearized = own.iter().any(|f| f.name == ADJOINT).then(|| Linearized::new(inner));
+        let mut functions = vec![linearized.as_ref().map_or_else(|| programs::step(inner), Linearized::step)];
+        functions.extend(own);
         functions.push(programs::outer_gradient(inner));
         functions.push(programs::begin(inner));
-        let programs: Vec<Rc<Program>> = functions.iter().map(|f| compiled.program(f)).collect::<Result<_, _>>()?;
+        let mut programs: Vec<Rc<Program>> = functions.iter().map(|f| compiled.program(f)).collect::<Result<_, _>>()?;
         let mut arrays = arrays(inner, &functions);
         arrays.extend(method.arrays(inner).into_iter().map(Array::own));
         contract::check_names(&arrays, &functions)?;
         let state = (4 * (inner.state_len() as u64 + 1)).saturating_mul(members as u64);
-        let scratch = shared_scratch_bytes(&programs).saturating_mul(members as u64);
-        let checkpoints = method.plan(inner, Room { fixed: fixed(&arrays, members, scratch), state })?;
+        let residuals = linearized.as_ref().map_or(vec![], Linearized::residuals);
+        let plan = |programs: &[Rc<Program>]| {
+            let scratch = shared_scratch_bytes(programs).saturating_mul(members as u64);
+            let room =
+                Room { fixed: fixed(&arrays, members, scratch), state, residuals: fixed(&residuals, members, 0) };
+            Ok::<_, SolveError>((scratch, method.plan(inner, room)?))
+        };
+        let (mut scratch, mut checkpoints) = plan(&programs)?;
+        if let (Some(linearized), 1..) = (&linearized, checkpoints.kept) {
+            for function in [linearized.keeping(), linearized.pullback()] {
+                programs.push(compiled.program(&function)?);
+                functions.push(function);
+            }
+            (scratch, checkpoints) = plan(&programs)?;
+        }
         if checkpoints.steps != inner.steps() || checkpoints.places < 2 {
             return Err(SolveError::Problem(format!(
                 "the method plans {} steps over {} states; the training has {} steps, and takes 2 states at least",
@@ -77,7 +96,7 @@ impl Blueprint {
                 inner.steps()
             )));
         }
-        Ok(Blueprint { functions, programs, arrays, members, scratch, state, checkpoints })
+        Ok(Blueprint { functions, programs, arrays, members, scratch, state, residuals, checkpoints })
     }
 
     /// Makes the arrays and loads the programs.
@@ -95,7 +114,8 @@ impl Blueprint {
     /// Bytes on the device in all.
     pub fn bytes(&self) -> u64 {
         let states = (self.checkpoints.places as u64).saturating_mul(self.state);
-        fixed(&self.arrays, self.members, self.scratch).saturating_add(states)
+        let kept = (self.checkpoints.kept as u64).saturating_mul(fixed(&self.residuals, self.members, 0));
+        fixed(&self.arrays, self.members, self.scratch).saturating_add(states).saturating_add(kept)
     }
 
     /// Refuses a budget that it exceeds: methods without states to spare take what they take.
@@ -109,8 +129,11 @@ impl Blueprint {
     /// Every array with its bytes, the largest first, and their sum.
     pub fn print_memory(&self) -> String {
         let places = self.checkpoints.places as u64;
+        let residuals = fixed(&self.residuals, self.members, 0);
+        let kept = self.checkpoints.kept as u64;
         let mut rows = vec![
             (format!("{places} training states of {} bytes", self.state), places * self.state),
+            (format!("residuals of {} of {residuals} bytes", several(kept, "step")), kept * residuals),
             ("scratch, shared by the programs".to_owned(), self.scratch),
         ];
         rows.extend(self.arrays.iter().map(|a| {
@@ -119,6 +142,7 @@ impl Blueprint {
             let times = if copies > 1 { format!("{copies} × ") } else { String::new() };
             (format!("{} {times}{dtype}[{}]", a.name, a.len), (4 * a.len as u64).saturating_mul(copies))
         }));
+        rows.retain(|(_, bytes)| *bytes > 0);
         rows.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
         let mut text = format!("memory plan: {} bytes on the device\n", self.bytes());
         for (what, bytes) in rows {

@@ -1,12 +1,14 @@
 //! Which states of a training run are kept, and what is run again: a plan that is plain data.
 //!
-//! With a place for every state, all are stored. With fewer slots the plan is Revolve's, the binomial
+//! With a place for every state, all are stored; the last steps may also keep their residuals, what their adjoints would
+//! compute again of the step. With fewer slots the plan is Revolve's, the binomial
 //! schedule of Griewank and Walther (2000, ACM TOMS 26(1)), which is optimal: with c slots and at most
 //! r forward passes over any step it reverses C(c + r, c) steps, at r·T − C(c + r, c + 1) steps run.
 
 // Long because a plan, how its actions are taken, and the tests that hold one against the other are read together.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use crate::engine::several;
 
@@ -22,6 +24,8 @@ pub enum Action {
         from: Place,
         /// Where the next state is written.
         to: Place,
+        /// The set of arrays that the step's residuals are kept in, if they are.
+        set: Option<usize>,
     },
     /// The final state is there: take the outer loss and its gradient.
     Outer,
@@ -29,6 +33,8 @@ pub enum Action {
     Adjoint {
         /// Where the state before the step is.
         at: Place,
+        /// Where the step has kept its residuals, if it has.
+        set: Option<usize>,
     },
 }
 
@@ -44,6 +50,9 @@ pub struct Plan {
     pub places: usize,
     /// Slots that hold checkpoints, the initial state included.
     pub slots: usize,
+    /// Steps that keep their residuals, from the last on, each in a set of arrays of its own; only where all states that
+    /// are differentiated from are stored.
+    pub kept: usize,
 }
 
 /// Places besides the slots: two to advance through, one for the final state.
@@ -83,7 +92,7 @@ impl Plan {
 
     /// Only trains.
     pub fn training(steps: usize) -> Plan {
-        Plan { steps, last: 0, places: (steps + 1).min(3), slots: 1 }
+        Plan { steps, last: 0, places: (steps + 1).min(3), slots: 1, kept: 0 }
     }
 
     /// Where a training without a way back keeps the state after `t` steps: two places are enough.
@@ -104,9 +113,15 @@ impl Plan {
     /// steps, all states are stored.
     pub fn revolve_last(steps: usize, last: usize, slots: usize) -> Plan {
         if slots >= last {
-            return Plan { steps, last, places: Plan::most_places(steps, last), slots: last };
+            return Plan { steps, last, places: Plan::most_places(steps, last), slots: last, kept: 0 };
         }
-        Plan { steps, last, places: usize::from(last < steps) + slots + WORKING_PLACES, slots }
+        Plan { steps, last, places: usize::from(last < steps) + slots + WORKING_PLACES, slots, kept: 0 }
+    }
+
+    /// The same plan with the residuals of so many steps kept, as far as it stores all states.
+    pub fn keeping(self, steps: usize) -> Plan {
+        let kept = if self.stores_all() { steps.min(self.last) } else { 0 };
+        Plan { kept, ..self }
     }
 
     /// The actions of the whole sweep, in order: every step once, the outer loss, and the way back.
@@ -116,7 +131,7 @@ impl Plan {
         let before = self.steps - self.last;
         let base = usize::from(before > 0);
         let mut actions =
-            Actions { steps: self.steps, last: self.places - 1, free: vec![], work: [0; 2], tasks: vec![] };
+            Actions { steps: self.steps, last: self.places - 1, free: vec![], work: [0; 2], tasks: vec![], kept: 0..0 };
         if self.last == 0 {
             actions.tasks = vec![
                 Task::Outer,
@@ -125,11 +140,10 @@ impl Plan {
             return actions;
         }
         if self.stores_all() {
-            actions.tasks = vec![
-                Task::Back { at: base + self.last, count: self.last },
-                Task::Outer,
-                Task::Store { at: base, count: self.last },
-            ];
+            let end = base + self.last;
+            actions.kept = end - self.kept..end;
+            actions.tasks =
+                vec![Task::Back { at: end, count: self.last }, Task::Outer, Task::Store { at: base, count: self.last }];
         } else {
             actions.free = (base + 1..base + self.slots).rev().collect();
             actions.work = [base + self.slots, base + self.slots + 1];
@@ -177,11 +191,14 @@ impl Plan {
         );
         for action in self.actions().take(PRINTED) {
             let _ = match action {
-                Action::Step { from, to } => write!(text, "  step s{from} → s{to}"),
+                Action::Step { from, to, .. } => write!(text, "  step s{from} → s{to}"),
                 Action::Outer => write!(text, "  outer loss at s{}", self.places - 1),
-                Action::Adjoint { at } => write!(text, "  adjoint at s{at}"),
+                Action::Adjoint { at, .. } => write!(text, "  adjoint at s{at}"),
             };
             text.push('\n');
+        }
+        if self.kept > 0 {
+            let _ = writeln!(text, "  the last {} keep their residuals", several(self.kept as u64, "step"));
         }
         if let Some(more @ 1..) = self.actions_run().checked_sub(PRINTED as u64) {
             let _ = writeln!(text, "  … and {more} more");
@@ -234,6 +251,8 @@ pub struct Actions {
     work: [Place; 2],
     /// The next one last.
     tasks: Vec<Task>,
+    /// Places of the states whose steps keep their residuals.
+    kept: Range<Place>,
 }
 
 enum Task {
@@ -282,26 +301,26 @@ impl Iterator for Actions {
                     let left = count - 1;
                     let next = if left == 0 { to } else { by[left % 2] };
                     self.tasks.push(Task::Advance { at: next, count: left, to, by });
-                    return Some(Action::Step { from: at, to: next });
+                    return Some(Action::Step { from: at, to: next, set: None });
                 }
                 Task::Store { at, count } => {
                     self.tasks.push(Task::Store { at: at + 1, count: count - 1 });
-                    return Some(Action::Step { from: at, to: at + 1 });
+                    return Some(Action::Step { from: at, to: at + 1, set: self.set(at) });
                 }
                 Task::Outer => return Some(Action::Outer),
                 Task::Back { at, count } => {
                     self.tasks.push(Task::Back { at: at - 1, count: count - 1 });
-                    return Some(Action::Adjoint { at: at - 1 });
+                    return Some(Action::Adjoint { at: at - 1, set: self.set(at - 1) });
                 }
                 Task::Reverse { begin, end, place } => self.reverse(begin, end, place),
                 Task::Adjoint { step, at } => {
                     // The first of all comes after the last step and the outer loss.
                     if step < self.steps {
-                        return Some(Action::Adjoint { at });
+                        return Some(Action::Adjoint { at, set: None });
                     }
                     self.steps = usize::MAX;
                     self.tasks.extend([Task::Adjoint { step, at }, Task::Outer]);
-                    return Some(Action::Step { from: at, to: self.last });
+                    return Some(Action::Step { from: at, to: self.last, set: None });
                 }
                 Task::Free(place) => self.free.push(place),
             }
@@ -310,6 +329,11 @@ impl Iterator for Actions {
 }
 
 impl Actions {
+    /// Where the step from the state at a place keeps its residuals.
+    fn set(&self, at: Place) -> Option<usize> {
+        self.kept.contains(&at).then(|| at - self.kept.start)
+    }
+
     fn reverse(&mut self, begin: usize, end: usize, place: Place) {
         let length = end - begin;
         let advance = |count, to| Task::Advance { at: place, count, to, by: self.work };
@@ -345,19 +369,26 @@ mod tests {
         let mut held: Vec<Option<usize>> = vec![None; plan.places];
         held[0] = Some(0);
         let (mut next, mut outer) = (plan.steps, false);
+        let mut sets: Vec<Option<usize>> = vec![None; plan.kept];
         for action in plan.actions() {
             match action {
-                Action::Step { from, to } => {
+                Action::Step { from, to, set } => {
                     assert!(from != to && to != 0, "{action:?}");
+                    if let Some(set) = set {
+                        assert_eq!(sets[set], None);
+                        sets[set] = held[from];
+                    }
                     held[to] = Some(held[from].expect("a state is there") + 1);
                 }
                 Action::Outer => {
                     assert_eq!(held[plan.places - 1], Some(plan.steps));
                     outer = true;
                 }
-                Action::Adjoint { at } => {
+                Action::Adjoint { at, set } => {
                     assert!(outer);
                     next -= 1;
+                    assert_eq!(set.is_some(), plan.steps - next <= plan.kept);
+                    assert!(set.is_none_or(|set| sets[set] == Some(next)));
                     assert_eq!(held[at], Some(next), "T {} slots {}", plan.steps, plan.slots);
                 }
             }
@@ -387,6 +418,8 @@ mod tests {
         for steps in 1..70 {
             check(&Plan::new(steps, usize::MAX).unwrap());
             check(&Plan::training(steps));
+            [1, steps / 2, usize::MAX].iter().for_each(|&kept| check(&Plan::revolve(steps, steps).keeping(kept)));
+            assert_eq!(Plan::training(steps).keeping(3).kept, 0);
             for slots in 1..9 {
                 let plan = Plan::revolve(steps, slots);
                 check(&plan);
@@ -415,6 +448,7 @@ mod tests {
             for last in 1..=steps {
                 let stored = Plan::of_last(steps, last, usize::MAX).unwrap();
                 check(&stored);
+                (1..=last).for_each(|kept| check(&stored.clone().keeping(kept)));
                 assert_eq!(stored.steps_run(), steps as u64);
                 for slots in 1..5 {
                     let plan = Plan::revolve_last(steps, last, slots);

@@ -67,6 +67,8 @@ pub struct Counts {
     pub steps: u64,
     /// Adjoints of training steps.
     pub adjoints: u64,
+    /// How many of these began with residuals that their steps had kept.
+    pub kept: u64,
     /// Tangents of training steps.
     pub tangents: u64,
     /// Products with the Hessian of the inner loss, over the whole training set each.

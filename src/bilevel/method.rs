@@ -7,14 +7,14 @@ use super::inner::Inner;
 use super::{Counts, Directions, Estimate, Refusal, SolveError, Trajectory};
 use crate::rig::{Array, Function, Monitor};
 
-/// How much memory the training states may take.
+/// How much memory training states, and what else is kept of steps, may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
-    /// Bytes on the device in all.
+    /// Bytes on the device in all: training states first, and what is left over for the residuals of the last steps.
     Budget(u64),
     /// Checkpoints of Revolve, the initial state included.
     Slots(usize),
-    /// Every state is kept.
+    /// Every state is kept, and nothing else.
     StoreAll,
 }
 
@@ -25,12 +25,21 @@ pub struct Room {
     pub fixed: u64,
     /// One training state with its step counter.
     pub state: u64,
+    /// The residuals of one training step; 0 where there is no adjoint that takes them.
+    pub residuals: u64,
 }
 
 impl Room {
     /// States that fit into so many bytes.
     pub fn places(&self, budget: u64) -> usize {
         (budget.saturating_sub(self.fixed) / self.state) as usize
+    }
+
+    /// Steps whose residuals fit beside so many states.
+    pub fn kept(&self, budget: u64, places: usize) -> usize {
+        let states = (places as u64).saturating_mul(self.state);
+        let left = budget.saturating_sub(self.fixed).saturating_sub(states);
+        left.checked_div(self.residuals).unwrap_or(0) as usize
     }
 
     /// The error that says what it takes to differentiate the last of some steps.
@@ -63,7 +72,8 @@ pub trait Method {
     /// What an estimate along so many directions will run with the states of a plan, or at most where it
     /// ends at a tolerance.
     fn counts(&self, _inner: &dyn Inner, plan: &Plan, _directions: usize) -> Counts {
-        Counts { steps: plan.steps_run(), adjoints: plan.adjoints_run(), ..Counts::default() }
+        let kept = plan.kept as u64;
+        Counts { steps: plan.steps_run(), adjoints: plan.adjoints_run(), kept, ..Counts::default() }
     }
 
     /// How exactly the next estimates are to be solved, where the method solves anything to a tolerance.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
+use super::programs::{ADJOINT, PULLBACK};
 use super::{CHUNK, Counts, Session, SolveError};
 use crate::engine::{BindingId, Command};
 use crate::rig::SEGMENT_SECONDS;
@@ -35,7 +36,7 @@ impl Pace {
     pub fn of(&self, counts: &Counts, training: usize) -> f64 {
         let chunks = training.div_ceil(CHUNK) as f64;
         counts.steps as f64 * self.step
-            + counts.adjoints as f64 * self.adjoint
+            + (counts.adjoints as f64 - SAVED * counts.kept as f64) * self.adjoint
             + counts.tangents as f64 * TANGENT * self.step
             + counts.products as f64 * chunks * PRODUCT * self.outer
     }
@@ -46,6 +47,9 @@ impl Pace {
         Pace { step, adjoint: 2.6 * step, outer: 2.0 * step, evaluation: 0.7 * step }
     }
 }
+
+/// What kept residuals save of an adjoint, by counted FLOPs of the HAR networks: the step's forward and backward pass.
+const SAVED: f64 = 0.25;
 
 /// A tangent beside a training step, in training steps (docs/decisions/0007).
 const TANGENT: f64 = 0.93;
@@ -66,7 +70,7 @@ impl Session {
         let step = self.trajectory.bind_step("step", [0, last], &[])?;
         let share = 0.4 * seconds;
         let first = self.time(step, 0.0, 1).await?;
-        if first > share || !self.trajectory.rig().is_loaded("step_adjoint") {
+        if first > share || !self.trajectory.rig().is_loaded(ADJOINT) {
             return Ok(Pace::of_step(first));
         }
         // The longer program first: a browser makes fast code only of what has run for a while.
@@ -93,9 +97,13 @@ impl Session {
         self.trajectory.begin(lambda)?;
         let last = self.trajectory.last_place();
         let mut bindings = vec![("step", self.trajectory.bind_step("step", [0, last], &[])?)];
-        if self.trajectory.rig().is_loaded("step_adjoint") {
+        if self.trajectory.rig().is_loaded(ADJOINT) {
             let cotangents = self.trajectory.cotangents()?;
-            bindings.push(("step_adjoint", self.trajectory.bind_adjoint(0, cotangents)?));
+            bindings.push((ADJOINT, self.trajectory.bind_adjoint(0, cotangents)?));
+            // From the zeros of the first set: how long it takes does not depend on them.
+            if let Some(binding) = self.trajectory.bind_pullback(0, cotangents)? {
+                bindings.push((PULLBACK, binding));
+            }
         }
         let state = self.trajectory.final_state();
         bindings.push(("outer_gradient", self.trajectory.rig().bind("outer_gradient", &[("state", state)])?));

@@ -2,14 +2,20 @@
 
 use super::inner::{At, Inner};
 use crate::autodiff::{grad, vjp};
-use crate::ir::{DType, Graph, NodeId, Scalar};
-use crate::rig::Function;
+use crate::compile::{Output, residuals};
+use crate::ir::{DType, Graph, NodeId, Scalar, numel};
+use crate::rig::{Array, Function};
 
 /// Value of the flag that says that no step went wrong.
 pub(super) const NO_BAD_STEP: u32 = u32::MAX;
 
 /// The flag's name.
 pub(super) const BAD_STEP: &str = "bad_step";
+
+/// The names of a step's adjoint, of that from kept residuals, and of the step that keeps them.
+pub(super) const ADJOINT: &str = "step_adjoint";
+pub(super) const PULLBACK: &str = "pullback";
+pub(super) const KEEPING: &str = "step_keeping";
 
 /// The name of ∂E/∂λ, which is there where the outer loss sees λ.
 pub(super) const OUTER_LAMBDA: &str = "outer_lambda";
@@ -104,18 +110,96 @@ pub(super) fn records(step: &Function) -> Vec<&str> {
 
 /// The adjoint of a step (algorithms.md A.3): from the state before it and the cotangent after it
 /// to the cotangent before it; its share of the hypergradient is added to `lambda_cotangent`.
+///
+/// Its first part computes the step's *residuals*, what the cotangent meets on its way back.
 pub fn step_adjoint(inner: &dyn Inner) -> Function {
-    let mut f = Function::new("step_adjoint");
-    let at = step_inputs(&mut f.graph, inner);
-    let g = &mut f.graph;
-    let cotangent = g.input("cotangent", &[inner.state_len()], DType::F32);
-    let lambda_cotangent = g.input("lambda_cotangent", &[inner.lambda_len()], DType::F32);
-    let next = inner.step(g, &at).state;
-    let pulled = vjp(g, &[next], &[cotangent], &[at.state, at.lambda]);
-    let lambda_sum = g.add(lambda_cotangent, pulled[1]);
-    f.output("next_cotangent", pulled[0]);
-    f.update(lambda_cotangent, lambda_sum);
-    f
+    Linearized::new(inner).adjoint()
+}
+
+/// A training step and its adjoint, cut where the adjoint takes up what the step has computed. Step and adjoint begin
+/// with the same dispatches, so that an adjoint may also begin behind them, with residuals that a step has kept: whether
+/// it does, its bits are the same.
+pub(super) struct Linearized {
+    graph: Graph,
+    /// Those of the step, then the adjoint's two.
+    outputs: Vec<Output>,
+    residuals: Vec<(String, NodeId)>,
+}
+
+impl Linearized {
+    pub fn new(inner: &dyn Inner) -> Self {
+        let mut f = step(inner);
+        let [state, lambda] = ["state", "lambda"].map(|name| f.input(name));
+        let next = f.outputs[0].node;
+        let g = &mut f.graph;
+        let cotangent = g.input("cotangent", &[inner.state_len()], DType::F32);
+        let lambda_cotangent = g.input("lambda_cotangent", &[inner.lambda_len()], DType::F32);
+        let late = [g.inputs().len() - 2, g.inputs().len() - 1];
+        let pulled = vjp(g, &[next], &[cotangent], &[state, lambda]);
+        let lambda_sum = g.add(lambda_cotangent, pulled[1]);
+        f.output("next_cotangent", pulled[0]);
+        f.update(lambda_cotangent, lambda_sum);
+        let nodes: Vec<NodeId> = f.outputs.iter().map(|output| output.node).collect();
+        let (graph, nodes, residuals) = residuals(&f.graph, &nodes, &late);
+        let outputs = f.outputs.into_iter().zip(nodes).map(|(output, node)| Output { node, ..output }).collect();
+        Linearized { graph, outputs, residuals }
+    }
+
+    /// The arrays that a step may keep for its adjoint.
+    pub fn residuals(&self) -> Vec<Array> {
+        let array =
+            |(name, id): &(String, NodeId)| Array::new(name, self.graph.dtype(*id), numel(self.graph.shape(*id))).own();
+        self.residuals.iter().map(array).collect()
+    }
+
+    /// The step.
+    pub fn step(&self) -> Function {
+        self.function("step", self.of_step(), &[])
+    }
+
+    /// The step, which also writes the residuals.
+    pub fn keeping(&self) -> Function {
+        let outputs = self.residuals.iter().map(|(name, id)| Output::new(name, *id));
+        self.function(KEEPING, &[self.of_step(), &outputs.collect::<Vec<_>>()].concat(), &[])
+    }
+
+    /// The adjoint.
+    pub fn adjoint(&self) -> Function {
+        self.function(ADJOINT, self.of_adjoint(), &[])
+    }
+
+    /// The adjoint from residuals that were kept.
+    pub fn pullback(&self) -> Function {
+        self.function(PULLBACK, self.of_adjoint(), &self.residuals)
+    }
+
+    fn of_step(&self) -> &[Output] {
+        &self.outputs[..self.outputs.len() - 2]
+    }
+
+    fn of_adjoint(&self) -> &[Output] {
+        &self.outputs[self.outputs.len() - 2..]
+    }
+
+    /// What some outputs need as a function, from the residuals where these are given.
+    fn function(&self, name: &'static str, outputs: &[Output], given: &[(String, NodeId)]) -> Function {
+        let cut = if given.is_empty() { &self.residuals[..] } else { &[] };
+        let nodes: Vec<NodeId> =
+            outputs.iter().map(|output| output.node).chain(cut.iter().map(|(_, id)| *id)).collect();
+        let (graph, nodes) = self.graph.part(&nodes, given);
+        let place = |position: usize| {
+            let (input, _) = &self.graph.inputs()[position];
+            graph.inputs().iter().position(|(other, _)| other == input).expect("what an output replaces is read")
+        };
+        let (own, first) = nodes.split_at(outputs.len());
+        let cut = cut.iter().zip(first).map(|((name, _), &node)| (name.clone(), node)).collect();
+        let outputs = outputs.iter().zip(own).map(|(output, &node)| Output {
+            name: output.name.clone(),
+            node,
+            in_place: output.in_place.map(place),
+        });
+        Function { name, outputs: outputs.collect(), cut, graph }
+    }
 }
 
 /// One chunk of the outer loss and of its gradients in the state and, where it sees it, in λ; called until the chunk

@@ -43,7 +43,8 @@ impl<P: Inner + 'static> Session<P> {
         let (inner, method) = (Rc::new(inner), method.into());
         let blueprint = Blueprint::population(&*inner, members, &*method, compiled)?;
         let predicted_bytes = blueprint.bytes();
-        let trajectory = Trajectory::new(inner.clone(), blueprint.rig(device, compiled).await?, blueprint.checkpoints)?;
+        let rig = blueprint.rig(device, compiled).await?;
+        let trajectory = Trajectory::new(inner.clone(), rig, blueprint.checkpoints, &blueprint.residuals)?;
         Ok(Session { trajectory, inner, method, predicted_bytes })
     }
 

@@ -1,8 +1,9 @@
 //! The states of a training on a device, and what is bound to them.
 
 use super::checkpoint::Place;
+use super::programs::{ADJOINT, PULLBACK};
 use crate::engine::{BindingId, BufferId};
-use crate::rig::{Rig, RigError};
+use crate::rig::{Array, Rig, RigError};
 
 /// One training state on the device: the state vector and its step counter.
 #[derive(Clone, Copy)]
@@ -29,13 +30,36 @@ pub(super) fn bind_step(
     rig.bind(program, &[&ports, more].concat())
 }
 
-/// Binds the adjoint of the step that leaves the state at a place.
+/// Binds the adjoint of the step that leaves the state at a place, with the residuals that it has kept, if it has.
 pub(super) fn bind_adjoint(
     rig: &mut Rig,
     states: &[StateBuffers],
     place: Place,
     [after, before]: [BufferId; 2],
+    kept: Option<&Residuals>,
 ) -> Result<BindingId, RigError> {
     let StateBuffers { state, time } = at(states, place)?;
-    rig.bind("step_adjoint", &[("state", state), ("time", time), ("cotangent", after), ("next_cotangent", before)])
+    let ports = [("state", state), ("time", time), ("cotangent", after), ("next_cotangent", before)];
+    match kept {
+        None => rig.bind(ADJOINT, &ports),
+        Some(kept) => rig.bind(PULLBACK, &[&ports[..], &kept.ports()].concat()),
+    }
+}
+
+/// What is kept of one training step for its adjoint, by the names that programs know it by.
+pub(super) struct Residuals(Vec<(String, BufferId)>);
+
+impl Residuals {
+    /// One set of these arrays.
+    pub fn new(rig: &mut Rig, set: usize, arrays: &[Array]) -> Result<Self, RigError> {
+        let made = arrays.iter().map(|array| {
+            let id = rig.create(&format!("{}, set {set}", array.name), array.dtype, array.len)?;
+            Ok((array.name.clone(), id))
+        });
+        Ok(Residuals(made.collect::<Result<_, RigError>>()?))
+    }
+
+    pub fn ports(&self) -> Vec<(&str, BufferId)> {
+        self.0.iter().map(|(name, id)| (name.as_str(), *id)).collect()
+    }
 }

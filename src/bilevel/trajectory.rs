@@ -9,19 +9,19 @@ use std::rc::Rc;
 
 use super::checkpoint::{Action, Place, Plan};
 use super::inner::{Inner, Known, Through};
-use super::programs::{BAD_STEP, NO_BAD_STEP};
-use super::states::{StateBuffers, at, bind_adjoint, bind_step};
+use super::programs::{BAD_STEP, KEEPING, NO_BAD_STEP};
+use super::states::{Residuals, StateBuffers, at, bind_adjoint, bind_step};
 use super::{Counts, Directions, Estimate, SolveError};
 use crate::engine::{BindingId, BufferId, Values};
 use crate::ir::DType;
-use crate::rig::{Device, Monitor, Progress, Recording, Rig, RigError};
+use crate::rig::{Array, Device, Monitor, Progress, Recording, Rig, RigError};
 
 /// What an action of a plan runs on: a step from one place to another, or the adjoint of the step that leaves the state
 /// at a place, which takes one of two cotangents.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Ran {
-    Step { from: Place, to: Place },
-    Adjoint { at: Place, parity: usize },
+    Step { from: Place, to: Place, set: Option<usize> },
+    Adjoint { at: Place, parity: usize, set: Option<usize> },
 }
 
 /// What sweeps begin with.
@@ -39,6 +39,7 @@ enum Origin {
 pub(super) mod work {
     pub const STEP: &str = "step";
     pub const ADJOINT: &str = "adjoint";
+    pub const PULLBACK: &str = "pullback";
     pub const OUTER: &str = "outer";
     pub const PRODUCT: &str = "product";
     pub const EVALUATION: &str = "evaluation";
@@ -50,6 +51,7 @@ pub struct Trajectory {
     rig: Rig,
     plan: Plan,
     states: Vec<StateBuffers>,
+    residuals: Vec<Residuals>,
     recording: Recording<Ran>,
     /// What was run since the last training began.
     counts: Counts,
@@ -61,20 +63,23 @@ pub struct Trajectory {
 }
 
 impl Trajectory {
-    /// Makes the states that a plan keeps, beside the programs and arrays that are there.
-    pub(super) fn new(inner: Rc<dyn Inner>, mut rig: Rig, plan: Plan) -> Result<Self, SolveError> {
+    /// Makes the states that a plan keeps, and the residuals of steps, beside the programs and arrays that are there.
+    pub(super) fn new(inner: Rc<dyn Inner>, mut rig: Rig, plan: Plan, residuals: &[Array]) -> Result<Self, SolveError> {
         let mut states = vec![];
         for place in 0..plan.places {
             let state = rig.create(&format!("state {place}"), DType::F32, inner.state_len())?;
             let time = rig.create(&format!("time {place}"), DType::U32, 1)?;
             states.push(StateBuffers { state, time });
         }
+        let residuals =
+            (0..plan.kept).map(|set| Residuals::new(&mut rig, set, residuals)).collect::<Result<_, RigError>>()?;
         let (recording, counts) = (Recording::default(), Counts::default());
         Ok(Trajectory {
             inner,
             rig,
             plan,
             states,
+            residuals,
             recording,
             counts,
             origin: Origin::Start,
@@ -172,7 +177,18 @@ impl Trajectory {
     /// Binds the adjoint of the step that leaves the state at a place; it takes the cotangent after the step and writes
     /// the one before it.
     pub fn bind_adjoint(&mut self, at: Place, [after, before]: [BufferId; 2]) -> Result<BindingId, SolveError> {
-        Ok(bind_adjoint(&mut self.rig, &self.states, at, [after, before])?)
+        Ok(bind_adjoint(&mut self.rig, &self.states, at, [after, before], None)?)
+    }
+
+    /// Binds the adjoint from residuals that are kept, those of the first set, if any are.
+    pub(super) fn bind_pullback(
+        &mut self,
+        at: Place,
+        [after, before]: [BufferId; 2],
+    ) -> Result<Option<BindingId>, SolveError> {
+        let Trajectory { rig, states, residuals, .. } = self;
+        let bind = |kept| bind_adjoint(rig, states, at, [after, before], Some(kept));
+        Ok(residuals.first().map(bind).transpose()?)
     }
 
     /// The outer gradient is the cotangent that a backward sweep begins with; the next goes where the one before last was.
@@ -311,7 +327,7 @@ impl Trajectory {
         monitor: &mut dyn Monitor,
     ) -> Result<Vec<Estimate>, SolveError> {
         let plan = self.plan.clone();
-        let step = |t| Action::Step { from: plan.training_place(t), to: plan.training_place(t + 1) };
+        let step = |t| Action::Step { from: plan.training_place(t), to: plan.training_place(t + 1), set: None };
         self.train_each(lambda, (0..plan.steps).map(step), plan.steps as u64, monitor).await
     }
 
@@ -321,7 +337,7 @@ impl Trajectory {
         self.counts = Counts::default();
         self.begin(lambda)?;
         let (before, places) = (self.origin, [0, self.last_place()]);
-        let step = |k: usize| Action::Step { from: places[k % 2], to: places[(k + 1) % 2] };
+        let step = |k: usize| Action::Step { from: places[k % 2], to: places[(k + 1) % 2], set: None };
         let progress = &mut Progress { done: 0, total: steps as u64 };
         let carried = self.carried();
         self.origin = Origin::Lost;
@@ -348,26 +364,35 @@ impl Trajectory {
         let mut actions = actions.filter(|action| *action != Action::Outer).peekable();
         // A training without a way back has no second one.
         let cotangents = self.cotangents().ok();
-        let (mut steps, mut adjoints) = (0, 0);
-        let kind = |action: &Action| if matches!(action, Action::Adjoint { .. }) { work::ADJOINT } else { work::STEP };
+        let (mut steps, mut adjoints, mut kept) = (0, 0, 0);
+        let kind = |action: &Action| match action {
+            Action::Adjoint { set: None, .. } => work::ADJOINT,
+            Action::Adjoint { .. } => work::PULLBACK,
+            _ => work::STEP,
+        };
         while let Some(first) = actions.peek() {
             let now = kind(first);
-            let Trajectory { rig, recording, states, .. } = &mut *self;
+            let Trajectory { rig, recording, states, residuals, .. } = &mut *self;
             let next = |rig: &mut Rig| {
                 let Some(action) = actions.next_if(|action| kind(action) == now) else { return Ok(None) };
                 let binding = match action {
-                    Action::Step { from, to } => {
+                    Action::Step { from, to, set } => {
                         steps += 1;
-                        recording.of(Ran::Step { from, to }, || bind_step(rig, states, "step", [from, to], &[]))
+                        recording.of(Ran::Step { from, to, set }, || match set {
+                            None => bind_step(rig, states, "step", [from, to], &[]),
+                            Some(set) => bind_step(rig, states, KEEPING, [from, to], &residuals[set].ports()),
+                        })
                     }
-                    Action::Adjoint { at } => {
+                    Action::Adjoint { at, set } => {
                         let Some(cotangents) = cotangents else {
                             return Err(RigError::NoArray("cotangent".to_owned()));
                         };
                         let parity = adjoints % 2;
                         adjoints += 1;
+                        kept += u64::from(set.is_some());
                         let ports = [cotangents[parity], cotangents[1 - parity]];
-                        recording.of(Ran::Adjoint { at, parity }, || bind_adjoint(rig, states, at, ports))
+                        let kept = set.map(|set| &residuals[set]);
+                        recording.of(Ran::Adjoint { at, parity, set }, || bind_adjoint(rig, states, at, ports, kept))
                     }
                     Action::Outer => unreachable!("filtered above"),
                 };
@@ -377,6 +402,7 @@ impl Trajectory {
         }
         self.counts.steps += steps;
         self.counts.adjoints += adjoints as u64;
+        self.counts.kept += kept;
         self.array(["gradient", "cotangent"][adjoints % 2])
     }
 

@@ -199,6 +199,9 @@ mod tests {
         block_on(Tuner::new(&device, run.clone(), None)).unwrap();
         let mut names = run.compiled.names();
         names.sort_unstable();
-        assert_eq!(names, ["begin", "evaluation", "outer_gradient", "step", "step_adjoint"]);
+        assert_eq!(
+            names,
+            ["begin", "evaluation", "outer_gradient", "pullback", "step", "step_adjoint", "step_keeping"]
+        );
     }
 }

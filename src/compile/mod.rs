@@ -1,6 +1,7 @@
 //! From a graph to a [`Program`]: simplify, fuse, lower, plan memory, verify.
 
 mod cost;
+mod cut;
 mod fuse;
 mod index;
 mod lower;
@@ -13,6 +14,7 @@ mod store;
 mod verify;
 
 pub use cost::Cost;
+pub use cut::{compile_cut, residuals};
 pub use program::*;
 pub use verify::VerifyError;
 

@@ -136,6 +136,11 @@ impl<'a> Stores<'a> {
         })
     }
 
+    /// Operations an element of a stored node that is computed element by element, from what is stored.
+    pub fn pointwise(&self, id: NodeId) -> Option<usize> {
+        self.analyses.get(&Unit::Root(Root::whole(id))).map(|analysis| analysis.operations)
+    }
+
     /// For each root or core that does not fit into a dispatch, a node to store.
     fn cuts(&self) -> BTreeSet<NodeId> {
         self.analyses.values().filter_map(|analysis| self.cut(analysis)).collect()
@@ -318,6 +323,8 @@ fn scalar_cost(f: Scalar) -> usize {
         Scalar::Threefry0 | Scalar::Threefry1 => 60,
         Scalar::Exp | Scalar::Log | Scalar::Tanh | Scalar::Sigmoid | Scalar::Softplus => 8,
         Scalar::Recip | Scalar::Sqrt | Scalar::DivU | Scalar::RemU => 3,
+        // One instruction beside others, and its sign is that of what it is made of.
+        Scalar::Relu => 0,
         _ => 1,
     }
 }

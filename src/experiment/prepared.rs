@@ -225,7 +225,10 @@ mod tests {
         }
         let mut names = prepared.compiled.names();
         names.sort_unstable();
-        assert_eq!(names, ["begin", "evaluation", "outer_gradient", "step", "step_adjoint"]);
+        assert_eq!(
+            names,
+            ["begin", "evaluation", "outer_gradient", "pullback", "step", "step_adjoint", "step_keeping"]
+        );
     }
 
     #[test]

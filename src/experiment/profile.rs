@@ -39,7 +39,8 @@ pub struct Ceilings {
 /// A program and its dispatches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProgramProfile {
-    /// `step`, `step_adjoint`, `outer_gradient` (of one chunk of the outer loss).
+    /// `step`, `step_adjoint`, `pullback` (the adjoint from residuals that the step kept), `outer_gradient` (of one chunk
+    /// of the outer loss).
     pub name: String,
     /// Of one run of it.
     pub seconds: f64,

@@ -136,6 +136,38 @@ impl Graph {
         live
     }
 
+    /// What `outputs` need, as a graph of its own in which the `given` nodes are inputs under these names, and where the
+    /// outputs are there. Inputs keep their order, those that are needed; the given ones come last.
+    pub fn part(&self, outputs: &[NodeId], given: &[(String, NodeId)]) -> (Graph, Vec<NodeId>) {
+        let mut live = vec![false; self.nodes.len()];
+        outputs.iter().for_each(|id| live[id.index()] = true);
+        let is_given = |position: usize| given.iter().any(|(_, id)| id.index() == position);
+        for position in (0..live.len()).rev().filter(|&position| !is_given(position)) {
+            if live[position] {
+                self.nodes[position].args.iter().for_each(|arg| live[arg.index()] = true);
+            }
+        }
+        let mut part = Graph { holes: self.holes, ..Graph::new() };
+        let mut image: HashMap<NodeId, NodeId> = HashMap::new();
+        let inputs = self.inputs.iter().filter(|(_, id)| live[id.index()] && !is_given(id.index()));
+        for (name, id) in inputs.chain(given) {
+            image.insert(*id, part.input(name, self.shape(*id), self.dtype(*id)));
+        }
+        for (position, node) in self.nodes.iter().enumerate() {
+            let id = NodeId(position as u32);
+            if !live[position] || image.contains_key(&id) {
+                continue;
+            }
+            let args = node.args.iter().map(|arg| image[arg]).collect();
+            let new = part.push(node.op.clone(), args, node.shape.clone(), node.dtype);
+            if let Some(name) = self.name_of(id) {
+                part.name(new, name);
+            }
+            image.insert(id, new);
+        }
+        (part, outputs.iter().map(|id| image[id]).collect())
+    }
+
     /// One node a line: `%7 name = op(%3, %5) : f32[64, 8]`, live nodes only.
     pub fn print(&self, outputs: &[(String, NodeId)]) -> String {
         let roots: Vec<NodeId> = outputs.iter().map(|(_, id)| *id).collect();

@@ -274,7 +274,8 @@ impl Scalar {
             Relu => {
                 let zero = g.full(&shape, 0.0);
                 let one = g.full(&shape, 1.0);
-                let positive = g.lt(zero, args[0]);
+                // Of the result, which is kept anyway: it is above 0 where x is.
+                let positive = g.lt(zero, out);
                 vec![Some(g.select(positive, one, zero))]
             }
             _ => vec![None; args.len()],

@@ -1,6 +1,6 @@
 //! A graph with its outputs, by name: what a program is made of.
 
-use crate::compile::{CompileError, Output, Program, compile};
+use crate::compile::{CompileError, Output, Program, compile, compile_cut};
 use crate::ir::{DType, Graph, NodeId, Scalar};
 
 /// An array that is kept on the device.
@@ -37,12 +37,14 @@ pub struct Function {
     pub graph: Graph,
     /// What is written, under the names of arrays.
     pub outputs: Vec<Output>,
+    /// Nodes that are computed first, by dispatches of their own, and what they are called; see [`compile_cut`].
+    pub cut: Vec<(String, NodeId)>,
 }
 
 impl Function {
     /// An empty one.
     pub fn new(name: &'static str) -> Self {
-        Function { name, graph: Graph::new(), outputs: vec![] }
+        Function { name, graph: Graph::new(), outputs: vec![], cut: vec![] }
     }
 
     /// An input of this name that is there already.
@@ -79,12 +81,16 @@ impl Function {
     pub fn same(&self, other: &Function) -> bool {
         self.name == other.name
             && self.outputs == other.outputs
+            && self.cut == other.cut
             && self.graph.inputs() == other.graph.inputs()
             && self.graph.nodes() == other.graph.nodes()
     }
 
     /// Compiles it.
     pub fn compile(&self) -> Result<Program, CompileError> {
-        compile(self.name, &self.graph, &self.outputs)
+        match self.cut.is_empty() {
+            true => compile(self.name, &self.graph, &self.outputs),
+            false => compile_cut(self.name, &self.graph, &self.outputs, &self.cut),
+        }
     }
 }

@@ -93,7 +93,10 @@ pub(super) fn plan(memory: Memory, steps: usize, last: usize, room: Room) -> Res
         Memory::StoreAll => Ok(Plan::of_last(steps, last, usize::MAX).expect("any number of states may be kept")),
         Memory::Slots(slots) => Ok(Plan::revolve_last(steps, last, slots.clamp(1, last))),
         Memory::Budget(budget) => {
-            Plan::of_last(steps, last, room.places(budget)).ok_or_else(|| room.too_small(budget, steps, last))
+            let plan = Plan::of_last(steps, last, room.places(budget));
+            let plan = plan.ok_or_else(|| room.too_small(budget, steps, last))?;
+            let kept = room.kept(budget, plan.places);
+            Ok(plan.keeping(kept))
         }
     }
 }

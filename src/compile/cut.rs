@@ -1,0 +1,185 @@
+//! A computation in two parts: what the first one leaves for the second, and both as one program.
+//!
+//! A program that is cut runs the very dispatches of its first part, then those of its second. So whatever is done with
+//! what lies between them (given up with the program's scratch memory, or kept for another program that begins with the
+//! second part), the bits are the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::store::Stores;
+use super::{Buffer, BufferIndex, CompileError, Expr, Output, Place, Program, compile, memory, node_name, simplify};
+use crate::ir::{Graph, NodeId, Op, numel};
+
+/// Operations an element up to which a residual is rather made again than kept, and the share of its length up to which
+/// what it is made of may lie anywhere.
+const CHEAP: usize = 24;
+const SMALL: usize = 16;
+
+/// The graph that some outputs need, made cheap to run; the outputs in it; and where to cut it: what a first part, which
+/// does without the inputs at the places `late`, computes for what depends on these, under names of its own.
+///
+/// What the first part leaves is what the dispatches of the others would load: the *residuals* of a linearization, where
+/// the late inputs are cotangents.
+pub fn residuals(graph: &Graph, outputs: &[NodeId], late: &[usize]) -> (Graph, Vec<NodeId>, Vec<(String, NodeId)>) {
+    let (graph, outputs) = simplify::simplify(graph, outputs);
+    let is_input = |id: &NodeId| matches!(graph.node(*id).op, Op::Input(_));
+    let computed: Vec<NodeId> = outputs.iter().copied().filter(|id| !is_input(id)).collect();
+    let stores = Stores::choose(&graph, &computed);
+
+    let mut depends: Vec<bool> = vec![];
+    for node in graph.nodes() {
+        let is_late = matches!(node.op, Op::Input(position) if late.contains(&position));
+        depends.push(is_late || node.args.iter().any(|arg| depends[arg.index()]));
+    }
+    // What each stored node is made of, and whether only of the elements at its own places, or of each element once.
+    let mut loads: BTreeMap<NodeId, BTreeMap<NodeId, bool>> = BTreeMap::new();
+    for (root, core, analysis) in stores.dispatches() {
+        let of = loads.entry(root.node).or_default();
+        let sums = core.is_some_and(|core| matches!(graph.node(core).op, Op::Sum { .. }));
+        for (&id, &aligned) in analysis.reads.iter().filter(|(id, _)| !is_input(id)) {
+            let aligned = aligned || sums;
+            of.entry(id).and_modify(|all| *all &= aligned).or_insert(aligned);
+        }
+    }
+    // The first part: what those that are late load, and what that is made of.
+    let early = |(id, _): &(&NodeId, &bool)| !depends[id.index()];
+    let mut first: BTreeSet<NodeId> = BTreeSet::new();
+    let late = loads.iter().filter(|(id, _)| depends[id.index()]);
+    let mut open: Vec<NodeId> = late.flat_map(|(_, of)| of.iter().filter(early)).map(|(&id, _)| id).collect();
+    while let Some(id) = open.pop() {
+        if first.insert(id) {
+            open.extend(loads.get(&id).into_iter().flatten().map(|(&id, _)| id));
+        }
+    }
+    // All else is of the second one, which takes what it loads of the first.
+    let mut left: BTreeMap<NodeId, bool> = BTreeMap::new();
+    for of in loads.iter().filter(|(id, _)| !first.contains(id)).map(|(_, of)| of) {
+        for (&id, &aligned) in of.iter().filter(|(id, _)| first.contains(id)) {
+            left.entry(id).and_modify(|all| *all &= aligned).or_insert(aligned);
+        }
+    }
+    // What is cheaply made of other things of its length, element by element, is made again.
+    let elements = |id: &NodeId| numel(graph.shape(*id));
+    for id in left.iter().filter(|(_, aligned)| **aligned).map(|(&id, _)| id).rev().collect::<Vec<_>>() {
+        let is_cheap = stores.pointwise(id).is_some_and(|operations| operations <= CHEAP);
+        let parts = || loads.get(&id).into_iter().flatten();
+        let is_near = parts().all(|(part, aligned)| *aligned || elements(part) <= elements(&id) / SMALL);
+        let more: usize = parts().map(|(part, _)| part).filter(|part| !left.contains_key(part)).map(elements).sum();
+        if is_cheap && is_near && more <= elements(&id) {
+            left.remove(&id);
+            left.extend(parts().map(|(&part, _)| (part, false)));
+        }
+    }
+    let name = |id: NodeId| match graph.name_of(id) {
+        Some(name) => format!("kept {name}.{}", id.index()),
+        None => format!("kept {}", node_name(&graph, id)),
+    };
+    let left = left.into_keys().map(|id| (name(id), id)).collect();
+    (graph, outputs, left)
+}
+
+/// Compiles a graph in two parts: first the nodes `cut`, then the outputs from these. The first part depends on these
+/// nodes alone. An output that bears the name of one is that node itself, as the first part wrote it.
+pub fn compile_cut(
+    name: &str,
+    graph: &Graph,
+    outputs: &[Output],
+    cut: &[(String, NodeId)],
+) -> Result<Program, CompileError> {
+    let nodes: Vec<NodeId> = cut.iter().map(|(_, id)| *id).collect();
+    let (first, nodes) = graph.part(&nodes, &[]);
+    let left: Vec<Output> = cut.iter().zip(nodes).map(|((name, _), node)| Output::new(name, node)).collect();
+    let first = compile(name, &first, &left)?;
+
+    let own: Vec<&Output> = outputs.iter().filter(|output| !left.iter().any(|l| l.name == output.name)).collect();
+    let own_nodes: Vec<NodeId> = own.iter().map(|output| output.node).collect();
+    let (second, nodes) = graph.part(&own_nodes, cut);
+    let place = |position: usize| {
+        let (name, _) = &graph.inputs()[position];
+        second.inputs().iter().position(|(other, _)| other == name).expect("an output that replaces an input needs it")
+    };
+    let own: Vec<Output> = own
+        .iter()
+        .zip(nodes)
+        .map(|(output, node)| Output { node, in_place: output.in_place.map(place), ..(*output).clone() })
+        .collect();
+    let second = compile(name, &second, &own)?;
+    join(name, graph, outputs, first, second)
+}
+
+/// Two programs as one: what the first writes, the second finds under the same name.
+fn join(
+    name: &str,
+    graph: &Graph,
+    outputs: &[Output],
+    first: Program,
+    second: Program,
+) -> Result<Program, CompileError> {
+    let mut joined = Program {
+        name: name.to_owned(),
+        buffers: vec![],
+        inputs: vec![],
+        outputs: vec![],
+        scratch: vec![],
+        dispatches: vec![],
+        members: 1,
+    };
+    // By name, what lies between calls and between the parts.
+    let mut ports: BTreeMap<String, BufferIndex> = BTreeMap::new();
+    let ends = |program: &Program, name: &str| {
+        program
+            .inputs
+            .iter()
+            .chain(&program.outputs)
+            .map(|&index| program.buffer(index))
+            .find(|b| b.name == name)
+            .cloned()
+    };
+    let both = |name: &str| ends(&first, name).or_else(|| ends(&second, name)).expect("a port of one of the parts");
+    for (position, (input, _)) in graph.inputs().iter().enumerate() {
+        let output = outputs.iter().position(|output| output.in_place == Some(position));
+        let place = output.map_or(Place::Input(position), |output| Place::InPlace { input: position, output });
+        joined.buffers.push(Buffer { place, ..both(input) });
+        let index = BufferIndex(joined.buffers.len() as u32 - 1);
+        joined.inputs.push(index);
+        ports.insert(input.clone(), index);
+    }
+    for (position, output) in outputs.iter().enumerate() {
+        let index = match output.in_place {
+            Some(input) => joined.inputs[input],
+            None => {
+                joined.buffers.push(Buffer { place: Place::Output(position), ..both(&output.name) });
+                BufferIndex(joined.buffers.len() as u32 - 1)
+            }
+        };
+        joined.outputs.push(index);
+        ports.insert(output.name.clone(), index);
+    }
+    for program in [first, second] {
+        let mut places = vec![];
+        for buffer in program.buffers {
+            let own = matches!(buffer.place, Place::Scratch(_));
+            let known = (!own).then(|| ports.get(&buffer.name).copied()).flatten();
+            places.push(known.unwrap_or_else(|| {
+                let index = BufferIndex(joined.buffers.len() as u32);
+                if !own {
+                    ports.insert(buffer.name.clone(), index);
+                }
+                joined.buffers.push(Buffer { place: Place::Scratch(0), ..buffer });
+                index
+            }));
+        }
+        for mut dispatch in program.dispatches {
+            for expr in &mut dispatch.exprs {
+                if let Expr::Load { buffer, .. } = expr {
+                    *buffer = places[buffer.0 as usize];
+                }
+            }
+            dispatch.stores.iter_mut().for_each(|store| store.buffer = places[store.buffer.0 as usize]);
+            joined.dispatches.push(dispatch);
+        }
+    }
+    memory::plan(&mut joined);
+    joined.verify()?;
+    Ok(joined)
+}
