@@ -346,13 +346,18 @@ impl Bench {
         self.put("W3", "forward over reverse", values);
     }
 
-    /// W2: by Revolve with eight slots, then with all states stored, which must give the same bits. In
-    /// this order memory that the allocator keeps hides nothing.
+    /// W2: by Revolve with eight slots, with all states stored, and with as many steps' residuals beside them as 2 GB
+    /// hold, which must give the same bits. In this order memory that the allocator keeps hides nothing.
     async fn hypergradient(&mut self, steps: usize) {
         let problem = problem(steps);
         let (data, lambda) = (data(&problem), lambda(&problem));
         let mut first: Option<Estimate> = None;
-        for (name, memory) in [("Revolve, 8 slots", Memory::Slots(8)), ("store all", Memory::StoreAll)] {
+        let memories = [
+            ("Revolve, 8 slots", Memory::Slots(8)),
+            ("store all", Memory::StoreAll),
+            ("residuals kept within 2 GB", Memory::Budget(2_000_000_000)),
+        ];
+        for (name, memory) in memories {
             host::forget_peak();
             let session = Session::new(&self.device, problem.clone(), &data, memory).await;
             let mut session = session.unwrap_or_else(|error| panic!("{error}"));
@@ -368,12 +373,12 @@ impl Bench {
                 session.train(&lambda, &mut Unattended).await.unwrap_or_else(|error| panic!("{error}"));
             })
             .await;
-            let again = session.plan().steps_run() - steps as u64;
+            let (again, kept) = (session.plan().steps_run() - steps as u64, session.plan().kept);
             drop(session);
             let estimate = estimate.expect("at least one sweep");
             let (log_lr, momentum, l2) = derivatives(&problem, &estimate);
             let ratio = cost_of_sweep.cpu / training.cpu;
-            say!("T = {steps}, {name} ({again} steps run again)");
+            say!("T = {steps}, {name} ({again} steps run again, residuals of {kept} kept)");
             row("training and outer gradient", training, 1, "s");
             row("hypergradient", cost_of_sweep, 1, "s");
             say!("  {:32} {ratio:9.2}; memory: {counted:.0} MB of arrays, {peak:.0} MB resident", "ratio");
@@ -382,7 +387,7 @@ impl Bench {
             let values = json!({
                 "cpu_s": cost_of_sweep.cpu, "s": cost_of_sweep.wall, "cpu_ratio": ratio,
                 "ratio": cost_of_sweep.wall / training.wall, "train_cpu_s": training.cpu, "train_s": training.wall,
-                "peak_mb": peak, "arrays_mb": counted, "val": estimate.outer_loss, "dloglr": log_lr,
+                "peak_mb": peak, "kept": kept, "arrays_mb": counted, "val": estimate.outer_loss, "dloglr": log_lr,
                 "dmom": momentum, "dl2": l2,
             });
             self.put(&format!("W2.T{steps}"), name, values);
