@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use stackelberg::autodiff::{grad, hvp};
-use stackelberg::bilevel::{Loss, ParameterMap, TrainingLoss};
+use stackelberg::bilevel::{Loss, TrainingLoss};
 use stackelberg::compile::{Output, compile};
 use stackelberg::engine::Engine;
 use stackelberg::experiment::golden::{Case, CaseGraph, case_graph};
@@ -256,11 +256,8 @@ pub fn network(filters: usize, hidden: usize, batch: usize, seed: u64) -> Proble
     let labels = p.words("labels", &[batch], 6, &mut stream);
     let weights = p.input("weights", &[batch], || stream.uniform());
     let l2_log = p.input("l2", &[model.parameter_layers()], || -6.0 + stream.normal());
-    let map = ParameterMap::input(&mut p.graph, &model);
-    p.inputs.extend(ParameterMap::values(&model).map(|words| words.into_iter().map(f64::from).collect()));
     let output = model.apply(&mut p.graph, x, &mut Training::new(theta, None, vec![Some(mask)]));
-    let loss =
-        TrainingLoss { model: &model, map, loss: Loss::CrossEntropy, l2_log: Some(l2_log), weights: Some(weights) };
+    let loss = TrainingLoss { model: &model, loss: Loss::CrossEntropy, l2_log: Some(l2_log), weights: Some(weights) };
     let loss = loss.of_output(&mut p.graph, theta, output, labels);
     p.differentiate(loss, &[theta], &[along]);
     p
