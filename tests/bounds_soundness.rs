@@ -149,7 +149,9 @@ fn terms(node: &Node, shapes: &[&[usize]], args: &[&[f64]]) -> Vec<Vec<[f64; 2]>
         Op::SegmentSum { runs } => {
             let values = runs.iter().flat_map(|run| vec![run.value; run.length]);
             for (&x, value) in args[0].iter().zip(values) {
-                value.map(|value| terms[value].push([x, 1.0]));
+                if let Some(value) = value {
+                    terms[value].push([x, 1.0]);
+                }
             }
         }
         Op::MatMul { transpose: [ta, tb] } => {

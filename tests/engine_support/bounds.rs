@@ -11,7 +11,7 @@ use stackelberg::compile::{Output, compile};
 use stackelberg::engine::Engine;
 use stackelberg::experiment::golden::{Case, CaseGraph, case_graph};
 use stackelberg::interp::{Report, bound};
-use stackelberg::ir::{DType, Graph, NodeId, Scalar, numel};
+use stackelberg::ir::{DType, Graph, NodeId, Run, Scalar, numel};
 use stackelberg::nn::reading::Training;
 use stackelberg::nn::{functions, zoo};
 use stackelberg::rng::{Purpose, Stream};
@@ -190,6 +190,38 @@ pub struct Held {
     pub report: Report,
     /// ‖bound‖ ÷ ‖value‖ of the elements with finite bounds: what size of mistake would be seen.
     pub width: f64,
+}
+
+/// Σ eᵡ y² where x has a value for each run of y, some runs are gaps, and values have several runs; its gradients and
+/// Hessian-vector products.
+pub fn runs(lengths: &[usize], count: usize) -> Problem {
+    let run = |(k, &length): (usize, &usize)| Run { length, value: (k % 5 != 4).then_some(k % count) };
+    let runs: Vec<Run> = lengths.iter().enumerate().map(run).collect();
+    let mut stream = Stream::new(count as u64, Purpose::Search, 12);
+    let mut p = Problem::new();
+    let shapes = [[count], [lengths.iter().sum()]];
+    let [x, y] = ["x", "y"].map(|name| p.input(name, &shapes[usize::from(name == "y")], || stream.normal()));
+    let along = shapes.map(|shape| p.input("along", &shape, || stream.normal()));
+    let g = &mut p.graph;
+    let rate = g.scalar(Scalar::Exp, &[x]);
+    let rate = g.repeat(rate, &runs);
+    let square = g.mul(y, y);
+    let terms = g.mul(rate, square);
+    let loss = g.sum_all(terms);
+    p.differentiate(loss, &[x, y], &along);
+    p
+}
+
+/// Runs of a few layers, of many, and of more than a dispatch chooses among.
+pub fn runs_of_every_kind(engine: &mut dyn Engine) {
+    let layers: Vec<usize> = (0..600).map(|k| 1 + 97 * k % 301).collect();
+    let cases: [(&[usize], usize); 4] =
+        [(&[7], 1), (&[1, 2, 1, 3], 4), (&[900, 9, 20_000, 64, 5000, 6], 4), (&layers, 300)];
+    for (lengths, count) in cases {
+        for Held { name, report, .. } in hold(engine, &format!("{} runs", lengths.len()), &runs(lengths, count)) {
+            assert_eq!(report.excluded, 0, "{name}");
+        }
+    }
 }
 
 /// Compiles a problem, runs it and holds every output to its bounds.
