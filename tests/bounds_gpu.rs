@@ -2,7 +2,7 @@
 
 mod engine_support;
 
-use engine_support::bounds::{Held, hold, network, random_graphs, reference_cases};
+use engine_support::bounds::{Held, hold, network, random_graphs, reference_cases, runs_of_every_kind};
 use engine_support::gpu;
 use stackelberg::engine::Engine;
 use stackelberg::gpu::GpuEngine;
@@ -30,6 +30,13 @@ fn random_graphs_are_within_bounds() {
 fn reference_cases_are_within_bounds() {
     let Some(mut engine) = gpu() else { return };
     reference_cases(&mut engine);
+    assert!(ran(&engine));
+}
+
+#[test]
+fn runs_are_within_bounds() {
+    let Some(mut engine) = gpu() else { return };
+    runs_of_every_kind(&mut engine);
     assert!(ran(&engine));
 }
 

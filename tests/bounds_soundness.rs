@@ -85,7 +85,7 @@ impl Simulated {
                     }
                 })
                 .collect(),
-            Op::Sum { .. } | Op::MatMul { .. } | Op::Conv { .. } => {
+            Op::Sum { .. } | Op::SegmentSum { .. } | Op::MatMul { .. } | Op::Conv { .. } => {
                 let terms = terms(node, &shapes, args);
                 terms.into_iter().map(|terms| self.sum(terms)).collect()
             }
@@ -124,6 +124,7 @@ fn rebuild(g: &mut Graph, op: &Op, args: &[NodeId], shape: &[usize]) -> NodeId {
         Op::Slice { start, step } => g.slice(args[0], start, shape, step),
         Op::Pad { start, step } => g.pad(args[0], start, shape, step),
         Op::StopGradient => g.stop_gradient(args[0]),
+        Op::Repeat { runs } => g.repeat(args[0], runs),
         Op::Concat => g.concat(args),
         Op::TakeRows => g.take_rows(args[0], args[1]),
         Op::ArgMax { axis } => g.argmax(args[0], *axis),
@@ -143,6 +144,14 @@ fn terms(node: &Node, shapes: &[&[usize]], args: &[&[f64]]) -> Vec<Vec<[f64; 2]>
             for (i, &x) in args[0].iter().enumerate() {
                 let coords = (0..from.len()).filter(|a| !axes.contains(a)).map(|a| i / from[a] % shapes[0][a]);
                 terms[at(&node.shape, &coords.collect::<Vec<_>>())].push([x, 1.0]);
+            }
+        }
+        Op::SegmentSum { runs } => {
+            let values = runs.iter().flat_map(|run| vec![run.value; run.length]);
+            for (&x, value) in args[0].iter().zip(values) {
+                if let Some(value) = value {
+                    terms[value].push([x, 1.0]);
+                }
             }
         }
         Op::MatMul { transpose: [ta, tb] } => {

@@ -3,7 +3,7 @@
 use stackelberg::autodiff::check::check_grads;
 use stackelberg::autodiff::{grad, hvp, mixed};
 use stackelberg::interp::eval;
-use stackelberg::ir::{ConvFace, ConvGeometry, DType, Graph, NodeId, Scalar, numel};
+use stackelberg::ir::{ConvFace, ConvGeometry, DType, Graph, NodeId, Run, Scalar, numel};
 use stackelberg::rng::{Purpose, Stream};
 
 struct Case {
@@ -125,6 +125,27 @@ fn convolution_faces() {
             case.check(out);
         }
     }
+}
+
+#[test]
+fn runs_of_vectors() {
+    // Values in any order, twice, never; gaps; neighbours of one value.
+    let runs = [(3, Some(2)), (1, None), (2, Some(0)), (1, Some(0)), (4, Some(2)), (0, Some(3)), (2, None)];
+    let runs = runs.map(|(length, value)| Run { length, value });
+    let mut case = Case::new(8);
+    let x = case.input(&[4], -1.0, 1.0);
+    let y = case.g.repeat(x, &runs);
+    assert_eq!(
+        eval(&case.g, &[y], &[vec![1.0, 2.0, 3.0, 4.0]])[0],
+        [3., 3., 3., 0., 1., 1., 1., 3., 3., 3., 3., 0., 0.]
+    );
+    case.check(y);
+    let mut case = Case::new(9);
+    let x = case.input(&[13], -1.0, 1.0);
+    let y = case.g.segment_sum(x, &runs, 4);
+    let numbers = (0..13).map(f64::from).collect();
+    assert_eq!(eval(&case.g, &[y], &[numbers])[0], [15.0, 0.0, 3.0 + 34.0, 0.0]);
+    case.check(y);
 }
 
 #[test]

@@ -4,7 +4,9 @@
 
 mod engine_support;
 
-use engine_support::bounds::{Held, Problem, hold, network, random_graph, random_graphs, reference_cases};
+use engine_support::bounds::{
+    Held, Problem, hold, network, random_graph, random_graphs, reference_cases, runs_of_every_kind,
+};
 use engine_support::graphs::Drawn;
 use engine_support::programs::{close_to_f64, inputs, problem, programs};
 use engine_support::{Exprs, gpu, kernels, noise, program, run, scalars};
@@ -166,6 +168,11 @@ fn bundled_reference_cases_are_within_bounds() {
 
 /// Loss, gradient and Hessian product of both networks, on the processor and on the GPU, each held to
 /// the same bounds.
+#[test]
+fn runs_are_within_bounds() {
+    runs_of_every_kind(&mut engine());
+}
+
 #[test]
 fn both_networks_are_within_bounds_as_on_the_gpu() {
     for ((filters, hidden), batch) in NETWORKS.into_iter().zip([8, 1]) {

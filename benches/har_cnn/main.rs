@@ -29,8 +29,8 @@ use std::fmt::Display;
 use serde_json::{Value, json};
 use stackelberg::autodiff::{grad, hvp};
 use stackelberg::bilevel::{
-    Estimate, Examples, Loss, Memory, ParameterMap, Problem, Session, SessionData, Set, Source, Targets, TrainingLoss,
-    Unattended, programs,
+    Estimate, Examples, Loss, Memory, Problem, Session, SessionData, Set, Source, Targets, TrainingLoss, Unattended,
+    programs,
 };
 use stackelberg::compile::{Output, Program, compile};
 use stackelberg::cpu::CpuEngine;
@@ -265,9 +265,6 @@ impl Bench {
         };
         let mut arrays =
             Arrays::new(&self.device, &programs::step(&problem).compile().expect("the step compiles")).await;
-        let [layer_of, is_kernel] = ParameterMap::values(&problem.model);
-        arrays.write("layer_of", Values::U32(&layer_of));
-        arrays.write("is_kernel", Values::U32(&is_kernel));
         arrays.write("train_x", Values::F32(x));
         arrays.write("train_y", Values::U32(labels));
         arrays.write("batches", Values::U32(&data.batches));
@@ -297,11 +294,10 @@ impl Bench {
         let theta = g.input("theta", &[model.parameter_count()], DType::F32);
         let along = g.input("along", &[model.parameter_count()], DType::F32);
         let l2_log = g.input("l2_log", &[model.parameter_layers()], DType::F32);
-        let map = ParameterMap::input(&mut g, model);
         let x = g.input("x", &[BATCH, EXAMPLE[0], EXAMPLE[1]], DType::F32);
         let y = g.input("y", &[BATCH], DType::U32);
         let output = model.apply(&mut g, x, &mut Predicting { weights: theta, running: None });
-        let training = |l2_log: Option<NodeId>| TrainingLoss { model, map, loss: problem.loss, l2_log, weights: None };
+        let training = |l2_log: Option<NodeId>| TrainingLoss { model, loss: problem.loss, l2_log, weights: None };
         let plain = training(None).of_output(&mut g, theta, output, y);
         let loss = training(Some(l2_log)).of_output(&mut g, theta, output, y);
         let gradient = grad(&mut g, loss, &[theta])[0];
@@ -313,7 +309,6 @@ impl Bench {
         let (Examples::Floats(values), Targets::Labels(labels)) = (&data.train.x, &data.train.targets) else {
             unreachable!("labelled numbers")
         };
-        let [layer_of, is_kernel] = ParameterMap::values(model);
         let device = &self.device;
         let measure = async |name: &str, outputs: &[(&str, NodeId)], read: &str| {
             let outputs: Vec<Output> = outputs.iter().map(|(name, id)| Output::new(name, *id)).collect();
@@ -321,8 +316,6 @@ impl Bench {
             arrays.write("theta", Values::F32(&data.initial));
             arrays.write("along", Values::F32(&direction));
             arrays.write("l2_log", Values::F64(&[(2.0 * L2).ln(); 4]));
-            arrays.write("layer_of", Values::U32(&layer_of));
-            arrays.write("is_kernel", Values::U32(&is_kernel));
             arrays.write("x", Values::F32(&values[..BATCH * EXAMPLE[0] * EXAMPLE[1]]));
             arrays.write("y", Values::U32(&labels[..BATCH]));
             let commands = [Command::Run(arrays.bind(&[])); STEPS];

@@ -121,6 +121,8 @@ fn pull(g: &mut Graph, id: NodeId, slot: usize, ct: NodeId) -> NodeId {
         }
         Op::Slice { start, step } => g.pad(ct, &start, &shape, &step),
         Op::Pad { start, step } => g.slice(ct, &start, &shape, &step),
+        Op::Repeat { runs } => g.segment_sum(ct, &runs, shape[0]),
+        Op::SegmentSum { runs } => g.repeat(ct, &runs),
         Op::Concat => {
             let before = node.args[..slot].iter().map(|&a| g.shape(a)[0]).sum();
             g.segment(ct, before, shape[0])

@@ -32,7 +32,7 @@ impl Exprs {
         self.push(Expr::ConstU(value))
     }
 
-    fn as_word(&self, id: ExprId) -> Option<u32> {
+    pub fn as_word(&self, id: ExprId) -> Option<u32> {
         match self.list[id.0 as usize] {
             Expr::ConstU(value) => Some(value),
             _ => None,

@@ -4,8 +4,9 @@
 //! stored nodes, which are loaded.
 
 mod cores;
+mod runs;
 
-pub(super) use cores::{core_domain, core_points, parts};
+pub(super) use cores::{core_domain, core_points, parts, parts_domain};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
@@ -228,6 +229,7 @@ impl<'a> Lowering<'a> {
             Op::Sum { axes } => self.unrolled_sum(node, axes, index, guard),
             Op::ArgMax { axis } => self.unrolled_argmax(node, *axis, index, guard),
             Op::Pad { start, step } => self.pad(node, start, step, index, guard),
+            Op::Repeat { runs } => self.repeat(node, runs, &index[0], guard),
             Op::Concat => self.concat(node, &index[0], guard),
             Op::TakeRows => {
                 let rows = self.graph.shape(node.args[0])[0];
@@ -322,29 +324,6 @@ impl<'a> Lowering<'a> {
             Inside::If(condition) => Some(condition),
         };
         Some((quotient.below(count), self.exprs.both(in_reach, whole)))
-    }
-
-    /// A choice among the parts by position.
-    fn concat(&mut self, node: &Node, position: &Word, guard: Option<ExprId>) -> ExprId {
-        let mut value = None;
-        let mut end = node.shape[0];
-        for &part in node.args.iter().rev() {
-            let length = self.graph.shape(part)[0];
-            end -= length;
-            let local = position.offset(-(end as i64));
-            let condition = match self.inside(&local, length) {
-                Inside::Never => continue,
-                Inside::Always => None,
-                Inside::If(condition) => Some(condition),
-            };
-            let guard = self.exprs.both(guard, condition);
-            let here = self.value(part, &[local.below(length)], guard);
-            value = Some(match (value, condition) {
-                (Some(rest), Some(condition)) => self.exprs.scalar(Scalar::Select, &[condition, here, rest]),
-                _ => here,
-            });
-        }
-        value.unwrap_or_else(|| self.zero(node.dtype))
     }
 
     /// The index into the argument of a reduction for each element reduced, in row-major order.

@@ -239,7 +239,7 @@ impl<'a> Assembly<'a> {
         let core = match (group.core, partial) {
             (None, _) => Core::Map,
             (Some(core), None) => lowering.core(core),
-            (Some(core), Some(partial)) => lowering.sum_of_parts(lower::parts(graph, core), partial),
+            (Some(core), Some(partial)) => lowering.sum_of_parts(core, partial),
         };
         // Those that others are made of come first, kept or not.
         let mut roots = group.roots.clone();
@@ -255,15 +255,14 @@ impl<'a> Assembly<'a> {
         self.program.dispatches.push(dispatch);
     }
 
-    /// Adds the dispatch that sums a core's parts, if it is summed in parts: part s of element i
-    /// lands at s·elements + i of the buffer returned.
+    /// Adds the dispatch that sums a core's parts, if it is summed in parts, into the buffer returned.
     fn partial_sums(&mut self, core: NodeId, label: &str) -> Option<BufferIndex> {
         let graph = &self.fused.graph;
         let parts = lower::parts(graph, core);
         if parts == 1 {
             return None;
         }
-        let domain = [&[parts], lower::core_domain(graph, core).as_slice()].concat();
+        let domain = lower::parts_domain(graph, core);
         let name = format!("{} parts", node_name(graph, core));
         let partial = self.buffer(name, graph.dtype(core), numel(&domain), Place::Scratch(0));
         let mut lowering = self.lowering(domain);
@@ -302,6 +301,7 @@ fn operation(op: &Op) -> String {
         Op::Sum { .. } => "sum".to_owned(),
         Op::ArgMax { .. } => "argmax".to_owned(),
         Op::StopGradient => "copy".to_owned(),
+        Op::SegmentSum { .. } => "segment sum".to_owned(),
         Op::TakeRows => "rows".to_owned(),
         Op::Broadcast { .. } => "broadcast".to_owned(),
         Op::Permute { .. } => "permute".to_owned(),

@@ -1,8 +1,12 @@
 //! Rewrites of a graph that leave its values as they are and make it cheaper to run.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
-use crate::ir::{DType, Graph, NodeId, Op, Scalar};
+use crate::ir::{DType, Graph, NodeId, Op, Run, Scalar};
+
+/// Most runs among which a dispatch chooses by position.
+const MOST_RUNS: usize = 32;
 
 /// The graph that `outputs` need, rewritten, and the outputs in it. Inputs keep their positions.
 pub(super) fn simplify(graph: &Graph, outputs: &[NodeId]) -> (Graph, Vec<NodeId>) {
@@ -57,6 +61,8 @@ impl Rewriter {
             Op::Slice { start, step } => self.slice(args[0], start, shape, step),
             Op::Pad { start, step } => self.pad(args[0], start, shape, step),
             Op::Sum { axes } => self.sum(args[0], axes),
+            Op::Repeat { runs } => self.repeat(args[0], runs),
+            Op::SegmentSum { runs } => self.segment_sum(args[0], runs, shape[0]),
             Op::Concat => g.concat(args),
             _ => g.push(op.clone(), args.to_vec(), shape.to_vec(), dtype),
         }
@@ -138,6 +144,50 @@ impl Rewriter {
             }
             _ => self.graph.sum(x, axes),
         }
+    }
+
+    /// Values repeated along runs: end to end, so many at a time.
+    fn repeat(&mut self, x: NodeId, runs: &[Run]) -> NodeId {
+        let parts: Vec<NodeId> = runs.chunks(MOST_RUNS).map(|runs| self.graph.repeat(x, runs)).collect();
+        self.graph.concat(&parts)
+    }
+
+    /// Sums of runs: end to end, for neighbouring values that have so many together.
+    fn segment_sum(&mut self, x: NodeId, runs: &[Run], count: usize) -> NodeId {
+        let mut groups: Vec<Range<usize>> = vec![];
+        let mut held = 0;
+        for value in 0..count {
+            let own = runs.iter().filter(|run| run.value == Some(value)).count().max(1);
+            match groups.last_mut() {
+                Some(group) if held + own <= MOST_RUNS => (group.end, held) = (value + 1, held + own),
+                _ => {
+                    groups.push(value..value + 1);
+                    held = own;
+                }
+            }
+        }
+        let parts: Vec<NodeId> = groups.into_iter().map(|group| self.sum_of_group(x, runs, group)).collect();
+        self.graph.concat(&parts)
+    }
+
+    /// The sums of a group of values: of one that alone has too many runs as a sum of sums.
+    fn sum_of_group(&mut self, x: NodeId, runs: &[Run], group: Range<usize>) -> NodeId {
+        let mut parts: Vec<Vec<Run>> = vec![];
+        let mut held = MOST_RUNS;
+        for (place, run) in runs.iter().enumerate() {
+            let Some(value) = run.value.filter(|value| group.contains(value)) else { continue };
+            if held == MOST_RUNS {
+                parts.push(runs.iter().map(|run| Run { value: None, ..*run }).collect());
+                held = 0;
+            }
+            held += 1;
+            if let Some(part) = parts.last_mut() {
+                part[place].value = Some(value - group.start);
+            }
+        }
+        let sums: Vec<NodeId> = parts.iter().map(|part| self.graph.segment_sum(x, part, group.len())).collect();
+        let sum = sums.into_iter().reduce(|a, b| self.graph.add(a, b));
+        sum.unwrap_or_else(|| self.graph.full(&[group.len()], 0.0))
     }
 
     fn slice(&mut self, x: NodeId, start: &[usize], shape: &[usize], step: &[usize]) -> NodeId {

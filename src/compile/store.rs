@@ -22,7 +22,7 @@ const FREE: usize = 32_768;
 const UNROLLED_TERMS: usize = 16;
 const UNROLLED_EXPRS: usize = 256;
 
-/// Most parts of a concatenation to choose among by position.
+/// Most parts of a concatenation, or runs that it consists of, to choose among by position.
 const MOST_CHOICES: usize = 32;
 
 /// What a root or a core reads and computes.
@@ -255,7 +255,7 @@ fn cores(graph: &Graph, nodes: &[NodeId]) -> BTreeSet<NodeId> {
                 let written_out = || analyse(graph, &cores, Unit::Root(Root::whole(id)));
                 terms > UNROLLED_TERMS || written_out().exprs > UNROLLED_EXPRS
             }
-            None => matches!(node.op, Op::MatMul { .. } | Op::Conv { .. }),
+            None => matches!(node.op, Op::MatMul { .. } | Op::Conv { .. } | Op::SegmentSum { .. }),
         };
         if is_core {
             cores.insert(id);
@@ -298,7 +298,11 @@ fn is_written_in_parts(graph: &Graph, id: NodeId) -> bool {
     if node.op != Op::Concat {
         return false;
     }
-    if node.args.len() > MOST_CHOICES {
+    let choices = |&arg: &NodeId| match &graph.node(arg).op {
+        Op::Repeat { runs } => runs.len(),
+        _ => 1,
+    };
+    if node.args.iter().map(choices).sum::<usize>() > MOST_CHOICES {
         return true;
     }
     let mut leaves = BTreeSet::new();
@@ -307,7 +311,7 @@ fn is_written_in_parts(graph: &Graph, id: NodeId) -> bool {
     let mut operations = 0;
     while let Some(id) = open.pop() {
         let part = graph.node(id);
-        if matches!(part.op, Op::Input(_)) {
+        if matches!(part.op, Op::Input(_) | Op::SegmentSum { .. }) {
             leaves.insert(id);
         } else if seen.insert(id) {
             operations += own_cost(graph, id);

@@ -185,6 +185,8 @@ fn bound_node(graph: &Graph, node: &Node, tracks: &[Track], inputs: &[Vec<f64>])
         | Op::Permute { .. }
         | Op::Slice { .. }
         | Op::Pad { .. }
+        | Op::Repeat { .. }
+        | Op::SegmentSum { .. }
         | Op::Concat
         | Op::StopGradient => Track::moved(|part| run(&args.iter().map(|a| part(a)).collect::<Vec<_>>())),
         Op::Scalar(Scalar::Neg) => Track { value: run(&[&args[0].value]), ..args[0].clone() },

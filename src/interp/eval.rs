@@ -1,6 +1,6 @@
 //! Values.
 
-use crate::ir::{ConvFace, ConvGeometry, Graph, Node, NodeId, Op, numel, strides};
+use crate::ir::{ConvFace, ConvGeometry, Graph, Node, NodeId, Op, Run, numel, strides};
 
 /// Values of `outputs` given the inputs in order, each row-major; words are exact integers.
 ///
@@ -82,6 +82,21 @@ pub(super) fn apply(graph: &Graph, node: &Node, args: &[&[f64]], inputs: &[Vec<f
                 let coords = unravel(i, arg_shape(0));
                 let o: usize = (0..coords.len()).map(|a| (start[a] + coords[a] * step[a]) * to[a]).sum();
                 out[o] = x;
+            }
+            out
+        }
+        Op::Repeat { runs } => {
+            let filled = |run: &Run| vec![run.value.map_or(0.0, |value| arg(0)[value]); run.length];
+            runs.iter().flat_map(filled).collect()
+        }
+        Op::SegmentSum { runs } => {
+            let (mut out, mut rest) = (vec![0.0; count], arg(0));
+            for run in runs {
+                let (elements, after) = rest.split_at(run.length);
+                rest = after;
+                if let Some(value) = run.value {
+                    out[value] += elements.iter().sum::<f64>();
+                }
             }
             out
         }

@@ -3,7 +3,7 @@
 //! A shape that does not fit is a mistake of the caller's code, not of a user's input, so these
 //! methods panic with both shapes; sizes that come from users are checked in `nn`.
 
-use super::{ConvFace, ConvGeometry, DType, Graph, NodeId, Op, Scalar, numel};
+use super::{ConvFace, ConvGeometry, DType, Graph, NodeId, Op, Run, Scalar, numel};
 
 impl Graph {
     // Leaves.
@@ -276,6 +276,29 @@ impl Graph {
         self.push(Op::Concat, parts.to_vec(), vec![length], dtype)
     }
 
+    /// Each run filled with its value of the vector `x`; zero in gaps.
+    pub fn repeat(&mut self, x: NodeId, runs: &[Run]) -> NodeId {
+        let from = self.shape(x).to_vec();
+        assert_eq!(from.len(), 1, "repeat takes a vector");
+        let (runs, length) = joined(runs, from[0]);
+        if self.as_const(x) == Some(0.0) {
+            return self.full(&[length], 0.0);
+        }
+        let dtype = self.dtype(x);
+        self.push(Op::Repeat { runs }, vec![x], vec![length], dtype)
+    }
+
+    /// For each of `count` values the sum of its runs of the vector `x`.
+    pub fn segment_sum(&mut self, x: NodeId, runs: &[Run], count: usize) -> NodeId {
+        let (runs, length) = joined(runs, count);
+        assert_eq!(self.shape(x), [length], "segment sum of runs of {length} elements");
+        if self.as_const(x) == Some(0.0) {
+            return self.full(&[count], 0.0);
+        }
+        let dtype = self.dtype(x);
+        self.push(Op::SegmentSum { runs }, vec![x], vec![count], dtype)
+    }
+
     /// The same value, without a derivative.
     pub fn stop_gradient(&mut self, x: NodeId) -> NodeId {
         let (shape, dtype) = (self.shape(x).to_vec(), self.dtype(x));
@@ -378,4 +401,18 @@ impl Graph {
         let index = self.argmax(x, axis);
         self.pick(x, index, axis)
     }
+}
+
+/// Runs of `count` values, neighbours of the same value as one, and their length altogether.
+fn joined(runs: &[Run], count: usize) -> (Vec<Run>, usize) {
+    let mut joined: Vec<Run> = vec![];
+    for run in runs.iter().filter(|run| run.length > 0) {
+        assert!(run.value.is_none_or(|value| value < count), "{run:?} of {count} values");
+        match joined.last_mut() {
+            Some(last) if last.value == run.value => last.length += run.length,
+            _ => joined.push(*run),
+        }
+    }
+    let length = joined.iter().map(|run| run.length).sum();
+    (joined, length)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{DType, Op};
+use super::{DType, Op, Run};
 
 /// Position of a node in its graph; arguments always come before their users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -192,6 +192,8 @@ impl Graph {
                     g.stride,
                     g.pad
                 ),
+                Op::Repeat { runs } => format!("repeat{{{}}}", printed(runs)),
+                Op::SegmentSum { runs } => format!("segment_sum{{{}}}", printed(runs)),
                 other => format!("{other:?}").to_lowercase(),
             };
             let dtype = format!("{:?}", node.dtype).to_lowercase();
@@ -202,4 +204,10 @@ impl Graph {
         }
         text
     }
+}
+
+/// Runs as `length × value`; a gap has no value.
+fn printed(runs: &[Run]) -> String {
+    let run = |run: &Run| format!("{}×{}", run.length, run.value.map_or("-".to_owned(), |value| value.to_string()));
+    runs.iter().map(run).collect::<Vec<_>>().join(" ")
 }

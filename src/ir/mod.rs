@@ -11,7 +11,7 @@ mod op;
 mod scalar;
 
 pub use graph::{Graph, Node, NodeId};
-pub use op::{ConvFace, ConvGeometry, Op};
+pub use op::{ConvFace, ConvGeometry, Op, Run};
 pub use scalar::Scalar;
 
 /// Element type of an array. Conditions are `U32` 0 or 1.

@@ -31,6 +31,15 @@ pub struct ConvGeometry {
     pub pad: [usize; 2],
 }
 
+/// A run of elements of a vector, and the value that it belongs to; none where it is a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Run {
+    /// Elements.
+    pub length: usize,
+    /// Position of the value in another vector.
+    pub value: Option<usize>,
+}
+
 /// A primitive. Shapes are checked where nodes are made (`Graph` builder methods).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
@@ -86,6 +95,16 @@ pub enum Op {
         /// Distance of neighbours along each axis.
         step: Vec<usize>,
     },
+    /// `[n]` → the runs end to end, each filled with its value; zero in gaps.
+    Repeat {
+        /// What the result consists of.
+        runs: Vec<Run>,
+    },
+    /// Sum of the runs of each of n values: `[n]`, zero where there are none. The transpose of `Repeat`.
+    SegmentSum {
+        /// What the argument consists of.
+        runs: Vec<Run>,
+    },
     /// Value passes, derivative does not.
     StopGradient,
 
@@ -130,6 +149,8 @@ impl Op {
             | Op::Permute { .. }
             | Op::Slice { .. }
             | Op::Pad { .. }
+            | Op::Repeat { .. }
+            | Op::SegmentSum { .. }
             | Op::TakeRows => vec![0],
             Op::Concat | Op::MatMul { .. } | Op::Conv { .. } => (0..arguments).collect(),
             Op::Input(_)

@@ -4,7 +4,7 @@ use super::layer::Layer;
 use super::layout::{Arrays, ModelError, Place, Step};
 use super::parameters::{Parameter, Statistic};
 use super::reading::Reading;
-use crate::ir::{Graph, NodeId};
+use crate::ir::{Graph, NodeId, Run};
 
 /// A checked list of layers with the layout of its parameter vector: kernel, then bias, layer by
 /// layer.
@@ -81,6 +81,17 @@ impl Model {
     pub fn kernels(&self) -> Vec<(usize, &str)> {
         let kernels = self.arrays.parameters.iter().filter(|p| p.is_kernel());
         kernels.map(|p| (p.layer, layer_name(p))).collect()
+    }
+
+    /// The parameter vector as runs of the layers that have parameters.
+    pub fn layer_runs(&self) -> Vec<Run> {
+        self.parameters().iter().map(|p| Run { length: p.len(), value: Some(p.layer) }).collect()
+    }
+
+    /// The same, where all but kernels are gaps.
+    pub fn kernel_runs(&self) -> Vec<Run> {
+        let run = |p: &Parameter| Run { length: p.len(), value: p.is_kernel().then_some(p.layer) };
+        self.parameters().iter().map(run).collect()
     }
 
     /// Names of the layers that have parameters.

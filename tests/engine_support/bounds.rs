@@ -6,12 +6,12 @@ use std::ops::Range;
 use std::path::Path;
 
 use stackelberg::autodiff::{grad, hvp};
-use stackelberg::bilevel::{Loss, ParameterMap, TrainingLoss};
+use stackelberg::bilevel::{Loss, TrainingLoss};
 use stackelberg::compile::{Output, compile};
 use stackelberg::engine::Engine;
 use stackelberg::experiment::golden::{Case, CaseGraph, case_graph};
 use stackelberg::interp::{Report, bound};
-use stackelberg::ir::{DType, Graph, NodeId, Scalar, numel};
+use stackelberg::ir::{DType, Graph, NodeId, Run, Scalar, numel};
 use stackelberg::nn::reading::Training;
 use stackelberg::nn::{functions, zoo};
 use stackelberg::rng::{Purpose, Stream};
@@ -192,6 +192,38 @@ pub struct Held {
     pub width: f64,
 }
 
+/// Σ eᵡ y² where x has a value for each run of y, some runs are gaps, and values have several runs; its gradients and
+/// Hessian-vector products.
+pub fn runs(lengths: &[usize], count: usize) -> Problem {
+    let run = |(k, &length): (usize, &usize)| Run { length, value: (k % 5 != 4).then_some(k % count) };
+    let runs: Vec<Run> = lengths.iter().enumerate().map(run).collect();
+    let mut stream = Stream::new(count as u64, Purpose::Search, 12);
+    let mut p = Problem::new();
+    let shapes = [[count], [lengths.iter().sum()]];
+    let [x, y] = ["x", "y"].map(|name| p.input(name, &shapes[usize::from(name == "y")], || stream.normal()));
+    let along = shapes.map(|shape| p.input("along", &shape, || stream.normal()));
+    let g = &mut p.graph;
+    let rate = g.scalar(Scalar::Exp, &[x]);
+    let rate = g.repeat(rate, &runs);
+    let square = g.mul(y, y);
+    let terms = g.mul(rate, square);
+    let loss = g.sum_all(terms);
+    p.differentiate(loss, &[x, y], &along);
+    p
+}
+
+/// Runs of a few layers, of many, and of more than a dispatch chooses among.
+pub fn runs_of_every_kind(engine: &mut dyn Engine) {
+    let layers: Vec<usize> = (0..600).map(|k| 1 + 97 * k % 301).collect();
+    let cases: [(&[usize], usize); 4] =
+        [(&[7], 1), (&[1, 2, 1, 3], 4), (&[900, 9, 20_000, 64, 5000, 6], 4), (&layers, 300)];
+    for (lengths, count) in cases {
+        for Held { name, report, .. } in hold(engine, &format!("{} runs", lengths.len()), &runs(lengths, count)) {
+            assert_eq!(report.excluded, 0, "{name}");
+        }
+    }
+}
+
 /// Compiles a problem, runs it and holds every output to its bounds.
 pub fn hold(engine: &mut dyn Engine, title: &str, problem: &Problem) -> Vec<Held> {
     let outputs: Vec<Output> = problem.outputs.iter().map(|(name, id)| Output::new(name, *id)).collect();
@@ -256,11 +288,8 @@ pub fn network(filters: usize, hidden: usize, batch: usize, seed: u64) -> Proble
     let labels = p.words("labels", &[batch], 6, &mut stream);
     let weights = p.input("weights", &[batch], || stream.uniform());
     let l2_log = p.input("l2", &[model.parameter_layers()], || -6.0 + stream.normal());
-    let map = ParameterMap::input(&mut p.graph, &model);
-    p.inputs.extend(ParameterMap::values(&model).map(|words| words.into_iter().map(f64::from).collect()));
     let output = model.apply(&mut p.graph, x, &mut Training::new(theta, None, vec![Some(mask)]));
-    let loss =
-        TrainingLoss { model: &model, map, loss: Loss::CrossEntropy, l2_log: Some(l2_log), weights: Some(weights) };
+    let loss = TrainingLoss { model: &model, loss: Loss::CrossEntropy, l2_log: Some(l2_log), weights: Some(weights) };
     let loss = loss.of_output(&mut p.graph, theta, output, labels);
     p.differentiate(loss, &[theta], &[along]);
     p

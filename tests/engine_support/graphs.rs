@@ -3,7 +3,7 @@
 
 use super::noise;
 use stackelberg::compile::Output;
-use stackelberg::ir::{ConvFace, ConvGeometry, DType, Graph, NodeId, Scalar, numel};
+use stackelberg::ir::{ConvFace, ConvGeometry, DType, Graph, NodeId, Run, Scalar, numel};
 
 /// Largest array a random graph makes.
 const LARGEST: usize = 3000;
@@ -49,7 +49,7 @@ impl Random<'_> {
         let x = self.float();
         let shape = self.shape(x);
         let rank = shape.len();
-        let made = match self.choices.below(22) {
+        let made = match self.choices.below(24) {
             0..=3 => {
                 let f = self.choices.of(&[Scalar::Neg, Scalar::Tanh, Scalar::Sigmoid, Scalar::Relu, Scalar::Softplus]);
                 self.g.scalar(f, &[x])
@@ -148,12 +148,36 @@ impl Random<'_> {
                     self.g.scalar(Scalar::ToFloat, &[index])
                 }
             }
+            22 => {
+                let x = self.g.reshape(x, &[numel(&shape)]);
+                let runs: Vec<Run> = (0..1 + self.choices.below(40)).map(|_| self.run(50, numel(&shape))).collect();
+                self.g.repeat(x, &runs)
+            }
+            23 => {
+                let x = self.g.reshape(x, &[numel(&shape)]);
+                let count = 1 + self.choices.below(40);
+                let longest = self.choices.of(&[3, 50, 2000]);
+                let (mut runs, mut left) = (vec![], numel(&shape));
+                while left > 0 {
+                    let Run { length, value } = self.run(longest, count);
+                    runs.push(Run { length: length.clamp(1, left), value });
+                    left -= length.clamp(1, left);
+                }
+                let sums = self.g.segment_sum(x, &runs, count);
+                self.g.scale(sums, 0.3)
+            }
             _ => return None,
         };
         if numel(self.g.shape(made)) <= LARGEST && self.g.shape(made).len() <= 5 {
             self.floats.push(made);
         }
         Some(())
+    }
+
+    /// A run of one of `count` values, or a gap.
+    fn run(&mut self, longest: usize, count: usize) -> Run {
+        let length = 1 + self.choices.below(longest);
+        Run { length, value: (self.choices.below(4) > 0).then(|| self.choices.below(count)) }
     }
 
     /// Some node brought to a shape: as it is, or stretched from its first element.

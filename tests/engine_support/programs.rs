@@ -35,7 +35,6 @@ pub fn inputs(program: &Program) -> Vec<Vec<f64>> {
         };
         match (buffer.name.as_str(), buffer.dtype) {
             ("train_y" | "set_y", _) => (0..buffer.len).map(|i| (i % 6) as f64).collect(),
-            ("layer_of", _) => (0..buffer.len).map(|i| (i * 4 / buffer.len) as f64).collect(),
             ("seed", _) => vec![12.0, 34.0],
             ("limit", _) => vec![100.0],
             (_, DType::U32) => vec![0.0; buffer.len],

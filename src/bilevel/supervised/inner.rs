@@ -1,7 +1,7 @@
 //! The supervised problem as an inner problem.
 
+use super::kept;
 use super::problem::{CHUNK, Problem, Source};
-use super::{ParameterMap, kept};
 use crate::bilevel::SolveError;
 use crate::bilevel::inner::{Acting, At, Inner, Known, LOSSES, NoObjective, Objective, Part, Step, Through};
 use crate::ir::{DType, Graph, NodeId, Scalar, numel};
@@ -67,7 +67,6 @@ impl Inner for Problem {
         if let Some(scale) = &self.bytes {
             list.push(Array::new(kept::SCALE, DType::F32, 2 * scale.mean.len()));
         }
-        list.extend(ParameterMap::INPUTS.map(|name| Array::new(name, DType::U32, self.model.parameter_count())));
         let sides = [("train", self.train), ("validation", self.validation)];
         let sets = self.pool.map_or(sides.to_vec(), |pool| vec![("pool", pool)]);
         for (name, count) in sets {

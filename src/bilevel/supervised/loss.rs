@@ -102,8 +102,6 @@ impl fmt::Debug for Regularizer {
 pub struct TrainingLoss<'a> {
     /// The model.
     pub model: &'a Model,
-    /// Where its layers' parameters lie.
-    pub map: ParameterMap,
     /// Loss of an example.
     pub loss: Loss,
     /// Log penalties `[parameter layers]`.
@@ -134,42 +132,10 @@ impl TrainingLoss<'_> {
     /// ½ Σ over layers of exp(l2_log) ‖kernel‖².
     pub(super) fn penalty(&self, g: &mut Graph, theta: NodeId, l2_log: NodeId) -> NodeId {
         let strength = g.scalar(Scalar::Exp, &[l2_log]);
-        let along = g.take_rows(strength, self.map.layer);
-        let zero = g.full(&[self.model.parameter_count()], 0.0);
-        let along = g.select(self.map.is_kernel, along, zero);
+        let along = g.repeat(strength, &self.model.kernel_runs());
         let square = g.mul(theta, theta);
         let terms = g.mul(along, square);
         let sum = g.sum_all(terms);
         g.scale(sum, 0.5)
-    }
-}
-
-/// What each element of the parameter vector belongs to, as inputs of a graph (words, `[d]`).
-#[derive(Clone, Copy)]
-pub struct ParameterMap {
-    /// Its parameter layer.
-    pub layer: NodeId,
-    /// Whether it is part of a kernel; biases are not penalised.
-    pub is_kernel: NodeId,
-}
-
-impl ParameterMap {
-    /// Names of the two inputs.
-    pub const INPUTS: [&str; 2] = ["layer_of", "is_kernel"];
-
-    /// Adds the two inputs to a graph.
-    pub fn input(g: &mut Graph, model: &Model) -> Self {
-        let [layer, is_kernel] = Self::INPUTS.map(|name| g.input(name, &[model.parameter_count()], DType::U32));
-        ParameterMap { layer, is_kernel }
-    }
-
-    /// The values of the two inputs.
-    pub fn values(model: &Model) -> [Vec<u32>; 2] {
-        let (mut layer, mut is_kernel) = (vec![], vec![]);
-        for p in model.parameters() {
-            layer.extend(std::iter::repeat_n(p.layer as u32, p.len()));
-            is_kernel.extend(std::iter::repeat_n(u32::from(p.is_kernel()), p.len()));
-        }
-        [layer, is_kernel]
     }
 }

@@ -1,7 +1,7 @@
 //! Losses of the supervised problem over whole sets, a chunk at a time.
 
+use super::TrainingLoss;
 use super::problem::{CHUNK, Problem};
-use super::{ParameterMap, TrainingLoss};
 use crate::bilevel::inner::Objective;
 use crate::ir::{DType, Graph, NodeId, Scalar};
 use crate::nn::reading;
@@ -99,8 +99,7 @@ impl Objective for Problem {
         let sum = g.sum_all(each);
         let mut loss = g.scale(sum, 1.0 / self.train as f64);
         if let Some(l2_log) = self.penalties(g, lambda) {
-            let map = ParameterMap::input(g, &self.model);
-            let training = TrainingLoss { model: &self.model, map, loss: self.loss, l2_log: None, weights: None };
+            let training = TrainingLoss { model: &self.model, loss: self.loss, l2_log: None, weights: None };
             let penalty = training.penalty(g, weights, l2_log);
             loss = self.add_share(g, loss, penalty);
         }

@@ -1,8 +1,8 @@
 //! The data of a session: what the members of a population share, and what each has for itself.
 
+use super::kept;
 use super::problem::{Problem, Source};
 use super::sets::{Set, check_weights, not_finite};
-use super::{ParameterMap, kept};
 use crate::bilevel::{Inner, Session, SolveError};
 use crate::data::{Examples, Targets};
 use crate::engine::Values;
@@ -163,9 +163,6 @@ impl<'a> Sets<'a> {
         if let Some(scale) = &problem.bytes {
             let scale = kept::scale_array(scale);
             session.fill(kept::SCALE, Values::F32(&scale))?;
-        }
-        for (name, values) in ParameterMap::INPUTS.into_iter().zip(ParameterMap::values(&problem.model)) {
-            session.fill(name, Values::U32(&values))?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ mod sets;
 mod step;
 
 pub use crate::data::{Examples, Targets};
-pub use loss::{Loss, ParameterMap, Regularizer, TrainingLoss};
+pub use loss::{Loss, Regularizer, TrainingLoss};
 pub use members::{Member, Rows, SessionData, Sets};
 pub use noise::Noise;
 pub use problem::{CHUNK, Layout, Problem, Source};

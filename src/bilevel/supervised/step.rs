@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use super::TrainingLoss;
 use super::noise::{self, Noise};
 use super::problem::{Problem, Source};
-use super::{ParameterMap, TrainingLoss};
 use crate::autodiff::grad;
 use crate::bilevel::inner::At;
 use crate::bilevel::programs::row;
@@ -34,7 +34,6 @@ impl Problem {
         let (layout, layers) = (self.layout(), self.model.parameter_layers());
         let part = |g: &mut Graph, range: Range<usize>| g.segment(at.lambda, range.start, range.len());
         let theta = g.segment(at.state, 0, self.model.parameter_count());
-        let map = ParameterMap::input(g, &self.model);
 
         let (x, target, rows) = self.batch(g, at.time);
         let x = self.augment(g, at, x);
@@ -44,7 +43,7 @@ impl Problem {
         let running = self.running(g, at.state);
         let mut reading = reading::Training::new(theta, running, factors);
         let output = self.model.apply(g, x, &mut reading);
-        let training = TrainingLoss { model: &self.model, map, loss: self.loss, l2_log, weights };
+        let training = TrainingLoss { model: &self.model, loss: self.loss, l2_log, weights };
         let mut loss = training.of_output(g, theta, output, target);
         if let Some(value) = self.regularization(g, theta, at.lambda) {
             loss = g.add(loss, value);
@@ -59,7 +58,7 @@ impl Problem {
         let log_lr = g.take_rows(table, row);
         let log_lr = g.reshape(log_lr, &[layers]);
         let lr = g.scalar(Scalar::Exp, &[log_lr]);
-        let eta = g.take_rows(lr, map.layer);
+        let eta = g.repeat(lr, &self.model.layer_runs());
         let scalars: Vec<NodeId> = layout.scalars.clone().map(|k| g.segment(at.lambda, k, 1)).collect();
         let before = g.segment(at.state, 0, self.optimizer_len());
         let state = self.optimizer.step(g, before, gradient, eta, &scalars);

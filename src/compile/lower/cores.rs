@@ -1,5 +1,6 @@
 //! The loops of dispatches: reductions, and contractions as implicit matrix products.
 
+use super::runs::Chunks;
 use super::{Lowering, reduced};
 use crate::compile::index::{EmitWords, Inside, Word};
 use crate::compile::{BufferIndex, Core, Expr, ExprId, MAX_EXTENT};
@@ -152,7 +153,7 @@ impl Lowering<'_> {
     }
 
     /// A value inside a core; zero where the guard fails.
-    fn operand(&mut self, node: NodeId, index: &[Word], guard: Option<ExprId>) -> ExprId {
+    pub(super) fn operand(&mut self, node: NodeId, index: &[Word], guard: Option<ExprId>) -> ExprId {
         let value = self.value(node, index, guard);
         self.guarded(value, guard, self.graph.dtype(node))
     }
@@ -228,6 +229,11 @@ impl Lowering<'_> {
     pub fn core(&mut self, id: NodeId) -> Core {
         self.in_core = true;
         let node = self.graph.node(id);
+        if let Some(chunks) = Chunks::of(node) {
+            let core = self.chunk(node, &chunks);
+            self.in_core = false;
+            return core;
+        }
         let nest = nest(self.graph, node);
         let parts = parts(self.graph, id);
         let lead = usize::from(parts > 1);
@@ -245,7 +251,7 @@ impl Lowering<'_> {
     }
 
     /// A word for each axis.
-    fn atoms(&mut self, expr: impl Fn(usize) -> Expr, sizes: &[usize]) -> Vec<Word> {
+    pub(super) fn atoms(&mut self, expr: impl Fn(usize) -> Expr, sizes: &[usize]) -> Vec<Word> {
         sizes.iter().enumerate().map(|(axis, &size)| Word::atom(self.exprs.push(expr(axis)), size)).collect()
     }
 
@@ -277,8 +283,14 @@ impl Lowering<'_> {
         (extent, sum, guard)
     }
 
-    /// The loop of the second dispatch of a sum in parts: Acc = Σ over the parts.
-    pub fn sum_of_parts(&mut self, parts: usize, partial: BufferIndex) -> Core {
+    /// The loop of the second dispatch of a sum in parts: Acc = Σ over the parts, of which part s of element i lies at
+    /// s·elements + i.
+    pub fn sum_of_parts(&mut self, id: NodeId, partial: BufferIndex) -> Core {
+        let node = self.graph.node(id);
+        if let Some(chunks) = Chunks::of(node) {
+            return self.sum_of_chunks(node.dtype, &chunks, partial);
+        }
+        let parts = parts(self.graph, id);
         let domain = self.domain.clone();
         let coords = self.atoms(Expr::Coord, &domain);
         let part = self.atoms(Expr::Reduced, &[parts]).remove(0);
@@ -292,16 +304,31 @@ impl Lowering<'_> {
 /// Parts into which the sum of a core node is cut.
 pub(in crate::compile) fn parts(graph: &Graph, id: NodeId) -> usize {
     let node = graph.node(id);
-    if matches!(node.op, Op::ArgMax { .. }) { 1 } else { nest(graph, node).cut().1 }
+    match Chunks::of(node) {
+        Some(chunks) => chunks.parts(),
+        None if matches!(node.op, Op::ArgMax { .. }) => 1,
+        None => nest(graph, node).cut().1,
+    }
+}
+
+/// The domain of the dispatch that sums a core node's parts.
+pub(in crate::compile) fn parts_domain(graph: &Graph, id: NodeId) -> Vec<usize> {
+    let node = graph.node(id);
+    match Chunks::of(node) {
+        Some(chunks) => chunks.domain(),
+        None => [&[parts(graph, id)], core_domain(graph, id).as_slice()].concat(),
+    }
 }
 
 /// The domain of a core node's dispatch.
 pub(in crate::compile) fn core_domain(graph: &Graph, id: NodeId) -> Vec<usize> {
-    nest(graph, graph.node(id)).domain()
+    let node = graph.node(id);
+    if matches!(node.op, Op::SegmentSum { .. }) { super::map_domain(&node.shape) } else { nest(graph, node).domain() }
 }
 
 /// Terms that a core node's sums have altogether.
 pub(in crate::compile) fn core_points(graph: &Graph, id: NodeId) -> usize {
-    let nest = nest(graph, graph.node(id));
-    numel(&nest.domain()) * nest.length()
+    let node = graph.node(id);
+    let of_nest = |nest: Nest| numel(&nest.domain()) * nest.length();
+    Chunks::of(node).map_or_else(|| of_nest(nest(graph, node)), |chunks| chunks.points())
 }

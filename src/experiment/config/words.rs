@@ -96,7 +96,7 @@ fn listed(people: &[u32]) -> String {
 mod tests {
     use super::*;
     use crate::bilevel::hyperparameters::Kind;
-    use crate::bilevel::{Loss, ParameterMap, TrainingLoss};
+    use crate::bilevel::{Loss, TrainingLoss};
     use crate::experiment::config::{TuneConfig, usual_hyperparameters};
     use crate::interp::eval;
     use crate::ir::{DType, Graph};
@@ -166,26 +166,18 @@ mod tests {
                 .unwrap();
         let mut g = Graph::new();
         let theta = g.input("theta", &[3], DType::F32);
-        let map = ParameterMap::input(&mut g, &model);
         let l2_log = g.input("l2_log", &[1], DType::F32);
         let weights = g.input("weights", &[2], DType::F32);
         let output = g.input("output", &[2, 1], DType::F32);
         let target = g.input("target", &[2, 1], DType::F32);
-        let loss = TrainingLoss {
-            model: &model,
-            map,
-            loss: Loss::MeanSquaredError,
-            l2_log: Some(l2_log),
-            weights: Some(weights),
-        };
+        let loss =
+            TrainingLoss { model: &model, loss: Loss::MeanSquaredError, l2_log: Some(l2_log), weights: Some(weights) };
         let value = loss.of_output(&mut g, theta, output, target);
-        let [layer, kernel] =
-            ParameterMap::values(&model).map(|words| words.into_iter().map(f64::from).collect::<Vec<_>>());
-        let bias = kernel.iter().position(|&is_kernel| is_kernel == 0.0).unwrap();
+        let bias = model.parameters().iter().find(|p| !p.is_kernel()).unwrap().offset;
         let mut theta = vec![2.0, 2.0, 2.0];
         theta[bias] = 1000.0;
         let lambda: f64 = 0.1;
-        let inputs = [theta, layer, kernel, vec![lambda.ln()], vec![0.5, 3.0], vec![1.0, 2.0], vec![0.0, 0.0]].to_vec();
+        let inputs = [theta, vec![lambda.ln()], vec![0.5, 3.0], vec![1.0, 2.0], vec![0.0, 0.0]].to_vec();
         let value = eval(&g, &[value], &inputs)[0][0];
         // Losses 1 and 4 with the weights ½ and 3, and ½ λ (2² + 2²); the bias has no part in it.
         let expected = (0.5 * 1.0 + 3.0 * 4.0) / 2.0 + 0.5 * lambda * 8.0;

@@ -2,10 +2,10 @@
 
 use super::builder::{Builder, CaseGraph, push_forward};
 use super::ops::op_case;
-use super::{Array, Case, CaseError};
+use super::{Case, CaseError};
 use crate::autodiff::grad;
-use crate::bilevel::{Loss, ParameterMap, TrainingLoss};
-use crate::ir::{DType, Graph, NodeId};
+use crate::bilevel::{Loss, TrainingLoss};
+use crate::ir::{Graph, NodeId};
 use crate::nn::reading::Training;
 use crate::nn::{Model, functions as f};
 
@@ -56,16 +56,11 @@ fn model_case(case: &Case) -> Result<CaseGraph, CaseError> {
         Ok(b.graph.concat(&parts))
     };
     let (theta, v) = (vector("w")?, vector("v")?);
-    let map = ParameterMap::input(&mut b.graph, &model);
-    for words in ParameterMap::values(&model) {
-        let data = words.into_iter().map(f64::from).collect();
-        b.inputs.push(Array { shape: vec![model.parameter_count()], dtype: DType::U32, data });
-    }
     let g = &mut b.graph;
     let factors = masks.iter().zip(model.places());
     let factors = factors.map(|(mask, place)| mask.map(|mask| f::dropout_factor(g, mask, place.rate))).collect();
     let output = model.apply(g, x, &mut Training::new(theta, None, factors));
-    let training = TrainingLoss { model: &model, map, loss, l2_log, weights };
+    let training = TrainingLoss { model: &model, loss, l2_log, weights };
     let value = training.of_output(g, theta, output, y);
     let gradient = grad(g, value, &[theta])[0];
     let product = push_forward(g, gradient, &[(theta, v)]);
