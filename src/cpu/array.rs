@@ -5,6 +5,10 @@
 use super::nest::{Block, Lines};
 use crate::compile::BufferIndex;
 
+/// Elements of a cache line.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+const LINE: usize = 16;
+
 /// Where a load or a store goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Home {
@@ -76,6 +80,7 @@ impl Array {
     }
 
     /// The lines counted from the first element, once it is sure that all of them are inside.
+    #[inline(always)]
     fn inside(self, mut lines: Lines, block: &Block) -> Lines {
         lines.base -= self.first as i64;
         let reach = |step: i64, count: usize| step * (count as i64 - 1);
@@ -86,8 +91,31 @@ impl Array {
         lines
     }
 
+    /// Asks for a block's elements to be brought near: blocks are too short for the processor to foresee the next.
+    #[cfg_attr(any(not(target_arch = "x86_64"), miri), expect(unused_variables))]
+    #[inline(always)]
+    pub fn prefetch(self, lines: Lines, block: &Block, to_write: bool) {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        for row in 0..block.rows as i64 {
+            let base = lines.base - self.first as i64 + row * lines.row;
+            let count = if lines.run == 0 { 1 } else { block.run };
+            for k in (0..count).step_by(LINE) {
+                let at = self.data.wrapping_offset((base + k as i64 * lines.run) as isize);
+                // SAFETY: hints, whatever the address. There is no intrinsic for the second that works without a
+                // feature; processors that lack it take it for nothing.
+                unsafe {
+                    if to_write {
+                        std::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags));
+                    } else {
+                        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+                    }
+                }
+            }
+        }
+    }
+
     /// Copies a block's elements into a column.
-    #[inline]
+    #[inline(always)]
     pub fn gather(self, lines: Lines, block: &Block, out: &mut [u32]) {
         let lines = self.inside(lines, block);
         for (row, out) in out.chunks_mut(block.run).enumerate() {
@@ -96,15 +124,19 @@ impl Array {
             let at = |k: usize| unsafe { *self.data.offset((base + k as i64 * lines.run) as isize) };
             match lines.run {
                 0 => out.fill(at(0)),
-                // SAFETY: as above; `out` is a column, never part of an array.
-                1 => unsafe { out.as_mut_ptr().copy_from_nonoverlapping(self.data.offset(base as isize), out.len()) },
-                _ => out.iter_mut().enumerate().for_each(|(k, out)| *out = at(k)),
+                // SAFETY: as above; `out` is a column or part of another array.
+                1 => unsafe { copy_run(self.data.offset(base as isize), out.as_mut_ptr(), out.len()) },
+                _ => {
+                    for k in 0..out.len() {
+                        out[k] = at(k);
+                    }
+                }
             }
         }
     }
 
     /// Copies a column to a block's elements.
-    #[inline]
+    #[inline(always)]
     pub fn scatter(self, lines: Lines, block: &Block, values: &[u32]) {
         let lines = self.inside(lines, block);
         for (row, values) in values.chunks(block.run).enumerate() {
@@ -113,33 +145,81 @@ impl Array {
             let to = |k: usize| unsafe { self.data.offset((base + k as i64 * lines.run) as isize) };
             match lines.run {
                 // SAFETY: as above. A value taken as it lies in an array may be the very target.
-                1 => unsafe { to(0).copy_from(values.as_ptr(), values.len()) },
-                // SAFETY: as above.
-                _ => values.iter().enumerate().for_each(|(k, &value)| unsafe { *to(k) = value }),
+                1 => unsafe { copy_run(values.as_ptr(), to(0), values.len()) },
+                _ => {
+                    for k in 0..values.len() {
+                        // SAFETY: as above.
+                        unsafe { *to(k) = values[k] };
+                    }
+                }
             }
         }
     }
 
     /// The elements of a block that lie one after the other.
-    #[inline]
+    #[inline(always)]
     pub fn slice<'a>(self, lines: Lines, block: &Block) -> &'a [u32] {
         let base = self.inside(lines, block).base as usize;
         // SAFETY: in the array; nothing writes to it until the block's stores.
         unsafe { std::slice::from_raw_parts(self.data.add(base), block.len()) }
     }
 
+    /// The same to be written: the caller holds no other slice of them.
+    #[inline(always)]
+    pub fn slice_mut<'a>(self, lines: Lines, block: &Block) -> &'a mut [u32] {
+        let base = self.inside(lines, block).base as usize;
+        // SAFETY: in the array, and no other unit's elements.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(base), block.len()) }
+    }
+
     /// Copies the elements at some indices to a column.
-    #[inline]
+    #[inline(always)]
     pub fn pick(self, indices: &[u32], out: &mut [u32]) {
-        let mut largest = 0;
-        for &index in indices {
-            largest = largest.max(index);
+        let Some(&first) = indices.first() else { return };
+        // Often an index is the same all along (the layer of a weight) or counts (the samples of an example).
+        let (mut largest, mut moved, mut jumped) = (0, 0, 0);
+        for k in 0..indices.len() {
+            let distance = indices[k].wrapping_sub(first);
+            largest = largest.max(indices[k]);
+            moved |= distance;
+            jumped |= distance ^ k as u32;
         }
         assert!((largest as usize) < self.len, "compiler error: element {largest} of {}", self.len);
-        for k in 0..out.len() {
-            // SAFETY: no index is larger than the largest.
-            out[k] = unsafe { *self.data.add(indices[k] as usize) };
+        // SAFETY: no index is larger than the largest.
+        let at = |index: u32| unsafe { self.data.add(index as usize) };
+        if moved == 0 {
+            // SAFETY: as above.
+            out.fill(unsafe { *at(first) });
+        } else if jumped == 0 {
+            // SAFETY: as above; `out` is a column or part of another array.
+            unsafe { copy_run(at(first), out.as_mut_ptr(), out.len()) };
+        } else {
+            for k in 0..out.len() {
+                // SAFETY: as above.
+                out[k] = unsafe { *at(indices[k]) };
+            }
         }
+    }
+}
+
+/// Copies words from the first on; `to` may be `from`.
+///
+/// # Safety
+/// Both places hold so many words.
+#[inline(always)]
+unsafe fn copy_run(from: *const u32, to: *mut u32, len: usize) {
+    const LANES: usize = 64;
+    // Runs are short as a rule, and a call for each takes longer than its words do.
+    let whole = len / LANES * LANES;
+    for k in (0..whole).step_by(LANES) {
+        // SAFETY: the caller's word.
+        unsafe {
+            to.add(k).cast::<[u32; LANES]>().write_unaligned(from.add(k).cast::<[u32; LANES]>().read_unaligned())
+        };
+    }
+    for k in whole..len {
+        // SAFETY: as above.
+        unsafe { *to.add(k) = *from.add(k) };
     }
 }
 

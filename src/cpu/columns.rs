@@ -3,9 +3,10 @@
 use crate::ir::Scalar;
 use crate::rng;
 
-/// `out[k] = f(args[0][k], …)`. Floats travel as their bits; select is the same for both types.
+/// `out[k] = f(args[0][k], …)`, with vectors of so many words. Floats travel as their bits; select is the same for both
+/// types.
 #[inline(always)]
-pub fn apply(f: Scalar, args: [&[u32]; 4], out: &mut [u32]) {
+pub fn apply(f: Scalar, args: [&[u32]; 4], out: &mut [u32], lanes: usize) {
     match f {
         Scalar::Add => floats2(args, out, |a, b| a + b),
         Scalar::Mul => floats2(args, out, |a, b| a * b),
@@ -30,8 +31,8 @@ pub fn apply(f: Scalar, args: [&[u32]; 4], out: &mut [u32]) {
         Scalar::EqU => words2(args, out, |a, b| u32::from(a == b)),
         Scalar::AndU => words2(args, out, |a, b| u32::from(a != 0 && b != 0)),
         Scalar::OrU => words2(args, out, |a, b| u32::from(a != 0 || b != 0)),
-        Scalar::Threefry0 => random(args, out, 0),
-        Scalar::Threefry1 => random(args, out, 1),
+        Scalar::Threefry0 => random(args, out, 0, lanes),
+        Scalar::Threefry1 => random(args, out, 1, lanes),
         Scalar::PermuteIndex => {
             for k in 0..out.len() {
                 let [a, b, c, d] = args.map(|column| column[k]);
@@ -77,18 +78,36 @@ fn words3(args: [&[u32]; 4], out: &mut [u32], f: impl Fn(u32, u32, u32) -> u32) 
     }
 }
 
-/// One of the two words of Threefry, sixteen at a time.
+/// One of the two words of Threefry: four vectors side by side, as each waits for its own results, where there are
+/// registers enough.
 #[inline(always)]
-fn random(args: [&[u32]; 4], out: &mut [u32], word: usize) {
-    for start in (0..out.len()).step_by(16) {
-        let len = (out.len() - start).min(16);
-        let mut lanes = [[0; 16]; 4];
-        for (lanes, column) in lanes.iter_mut().zip(args) {
-            lanes[..len].copy_from_slice(&column[start..start + len]);
-        }
-        let [a, b, c, d] = lanes;
-        let words = rng::threefry_lanes([a, b], [c, d]);
-        out[start..start + len].copy_from_slice(&words[word][..len]);
+fn random(args: [&[u32]; 4], out: &mut [u32], word: usize, lanes: usize) {
+    match lanes {
+        16.. => draws::<64>(args, out, word),
+        8.. => draws::<32>(args, out, word),
+        _ => draws::<16>(args, out, word),
+    }
+}
+
+#[inline(always)]
+fn draws<const N: usize>(args: [&[u32]; 4], out: &mut [u32], word: usize) {
+    let whole = out.len() / N * N;
+    for start in (0..whole).step_by(N) {
+        let [a, b, c, d] = args.map(|column| column[start..].first_chunk::<N>().expect("a whole chunk"));
+        let words = rng::threefry_lanes([*a, *b], [*c, *d]);
+        out[start..start + N].copy_from_slice(&words[word]);
+    }
+    for k in whole..out.len() {
+        let [a, b, c, d] = args.map(|column| column[k]);
+        out[k] = rng::threefry([a, b], [c, d])[word];
+    }
+}
+
+/// `out[k] = first + k · step`
+#[inline(always)]
+pub fn count(out: &mut [u32], first: u32, step: u32) {
+    for k in 0..out.len() {
+        out[k] = first.wrapping_add((k as u32).wrapping_mul(step));
     }
 }
 

@@ -178,20 +178,35 @@ impl Nest {
         }
     }
 
-    /// Visits the blocks in which the shared coordinate is in `part`.
-    pub fn blocks(&self, part: Part, mut visit: impl FnMut(&Block)) {
+    /// Visits the blocks in which the shared coordinate is in `part`, each with the one that comes after it.
+    pub fn blocks(&self, part: Part, mut visit: impl FnMut(&Block, Option<&Block>)) {
         let Some((from, to)) = self.window(part) else { return };
         let outer = self.sizes.len() - 2;
         let most_rows = (BLOCK / (to[outer + 1] - from[outer + 1])).max(1);
-        each_index(&from[..outer], &to[..outer], |index| {
+        let (mut index, mut after) = (from, from);
+        loop {
+            let more = advance(&mut after[..outer], &from, &to);
+            let block = |index, row: usize, start: usize| {
+                let (rows, run) = (most_rows.min(to[outer] - row), BLOCK.min(to[outer + 1] - start));
+                Block { outer: index, row, rows, start, run }
+            };
             for row in (from[outer]..to[outer]).step_by(most_rows) {
-                let rows = most_rows.min(to[outer] - row);
                 for start in (from[outer + 1]..to[outer + 1]).step_by(BLOCK) {
-                    let run = BLOCK.min(to[outer + 1] - start);
-                    visit(&Block { outer: index, row, rows, start, run });
+                    let next = if start + BLOCK < to[outer + 1] {
+                        Some(block(&index[..outer], row, start + BLOCK))
+                    } else if row + most_rows < to[outer] {
+                        Some(block(&index[..outer], row + most_rows, from[outer + 1]))
+                    } else {
+                        more.then(|| block(&after[..outer], from[outer], from[outer + 1]))
+                    };
+                    visit(&block(&index[..outer], row, start), next.as_ref());
                 }
             }
-        });
+            if !more {
+                return;
+            }
+            index = after;
+        }
     }
 }
 
@@ -211,8 +226,17 @@ pub fn each_index(from: &[usize], to: &[usize], mut visit: impl FnMut(&[usize]))
     index.copy_from_slice(from);
     loop {
         visit(index);
-        let Some(axis) = (0..index.len()).rev().find(|&axis| index[axis] + 1 < to[axis]) else { return };
-        index[axis] += 1;
-        index[axis + 1..].copy_from_slice(&from[axis + 1..]);
+        if !advance(index, from, to) {
+            return;
+        }
     }
+}
+
+/// Goes on to the next index, if there is one.
+fn advance(index: &mut [usize], from: &[usize], to: &[usize]) -> bool {
+    let Some(axis) = (0..index.len()).rev().find(|&axis| index[axis] + 1 < to[axis]) else { return false };
+    index[axis] += 1;
+    let len = index.len();
+    index[axis + 1..].copy_from_slice(&from[axis + 1..len]);
+    true
 }

@@ -9,10 +9,13 @@ use super::nest::{BLOCK, Block, Lines, Nest, Part, Strided};
 use crate::compile::{Buffer, Expr, ExprId};
 use crate::ir::Scalar;
 
-/// The steps of a tape in one block.
+/// The steps of a tape in one block, and its stores.
 struct Steps<'a> {
     tape: &'a Tape,
+    stores: &'a [Store],
     block: &'a Block<'a>,
+    /// The block after it.
+    next: Option<&'a Block<'a>>,
     arrays: &'a Arrays<'a>,
     columns: &'a mut [u32],
 }
@@ -23,18 +26,46 @@ impl pulp::WithSimd for Steps<'_> {
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) {
-        for step in &self.tape.steps {
-            self.tape.step(step, self.block, self.arrays, self.columns);
+        let lanes = size_of::<S::u32s>() / size_of::<u32>();
+        let steps = &self.tape.steps;
+        // What the next block takes comes near meanwhile, a part beside each step.
+        let share = |at: usize| at * (self.tape.loads.len() + self.stores.len()) / steps.len();
+        for (at, step) in steps.iter().enumerate() {
+            self.tape.step(step, self.block, self.arrays, self.columns, lanes);
+            (share(at)..share(at + 1)).for_each(|place| self.prefetch(place));
+        }
+        let elsewhere = |(at, store): &(usize, &Store)| store.value != Operand::Stored(*at);
+        for (_, store) in self.stores.iter().enumerate().filter(elsewhere) {
+            let values = self.tape.operand(store.value, self.block, self.arrays, self.columns);
+            self.arrays.home(store.home).scatter(store.form.lines(self.block), self.block, values);
         }
     }
 }
 
-/// Where an argument's values are.
+impl Steps<'_> {
+    /// Asks for what the next block takes of a load or, after the loads, of a store.
+    #[inline(always)]
+    fn prefetch(&self, place: usize) {
+        let Some(next) = self.next else { return };
+        let (home, form) = match self.tape.loads.get(place) {
+            Some((home, form)) => (*home, form),
+            None => {
+                let Store { home, form, .. } = &self.stores[place - self.tape.loads.len()];
+                (*home, form)
+            }
+        };
+        self.arrays.home(home).prefetch(form.lines(next), next, place >= self.tape.loads.len());
+    }
+}
+
+/// Where values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Operand {
     Column(usize),
     /// Loads by position, used where they lie.
     Load(usize),
+    /// Stores by position, computed where they go.
+    Stored(usize),
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +83,8 @@ enum Action {
 struct Step {
     action: Action,
     args: Vec<Operand>,
-    out: usize,
+    /// A column or a store.
+    out: Operand,
 }
 
 struct Store {
@@ -188,6 +220,13 @@ impl Tape {
             }
         }
         roots.iter().for_each(|&root| last_use[root] = nodes.len());
+        let reads = |home: Home| {
+            nodes.iter().any(|node| matches!(node, Node::Load(read, _) | Node::Gather(read, _) if *read == home))
+        };
+        // Nothing of an array is overwritten before all of the block is read; a fold's values go nowhere by themselves.
+        let direct: Vec<bool> = (wanted.stores.iter().zip(&stores))
+            .map(|((_, home, _), form)| *home != Home::Core && !reads(*home) && nest.is_contiguous(form))
+            .collect();
         let mut tape =
             Tape { nest, loads: vec![], counts: vec![], constants: vec![], steps: vec![], stores: vec![], columns: 0 };
         let mut columns = Columns::default();
@@ -220,7 +259,8 @@ impl Tape {
                 Node::Gather(home, index) => (Action::Gather(*home), vec![*index]),
                 Node::Apply(f, args) => (Action::Apply(*f), args.clone()),
             };
-            let out = columns.take();
+            let store = (0..roots.len()).find(|&store| roots[store] == at && direct[store]);
+            let out = store.map_or_else(|| Operand::Column(columns.take()), Operand::Stored);
             for &arg in &args {
                 let dead = last_use[arg] == at && !matches!(nodes[arg], Node::Constant(_));
                 if let (true, Operand::Column(column)) = (dead, operands[arg])
@@ -229,7 +269,7 @@ impl Tape {
                     columns.free.push(column);
                 }
             }
-            operands.push(Operand::Column(out));
+            operands.push(out);
             tape.steps.push(Step { action, args: args.iter().map(|&arg| operands[arg]).collect(), out });
         }
         let values = roots.iter().map(|&root| operands[root]);
@@ -247,9 +287,7 @@ impl Tape {
 
     /// Runs the blocks of a part of the shared coordinate and stores the values.
     pub fn run(&self, part: Part, arrays: &Arrays, columns: &mut Vec<u32>) {
-        self.each(part, arrays, columns, |store, values, block| {
-            arrays.home(store.home).scatter(store.form.lines(block), block, values);
-        });
+        self.each(part, arrays, columns, &self.stores, |_, _| {});
     }
 
     /// Runs the blocks and calls `take(values, where they go, block)` for the only store.
@@ -260,43 +298,61 @@ impl Tape {
         columns: &mut Vec<u32>,
         mut take: impl FnMut(&[u32], Lines, &Block),
     ) {
-        self.each(part, arrays, columns, |store, values, block| take(values, store.form.lines(block), block));
+        let [store] = &self.stores[..] else { unreachable!("one value to fold") };
+        self.each(part, arrays, columns, &[], |block, columns| {
+            take(self.operand(store.value, block, arrays, columns), store.form.lines(block), block);
+        });
     }
 
-    fn each(&self, part: Part, arrays: &Arrays, columns: &mut Vec<u32>, mut take: impl FnMut(&Store, &[u32], &Block)) {
+    fn each(
+        &self,
+        part: Part,
+        arrays: &Arrays,
+        columns: &mut Vec<u32>,
+        stores: &[Store],
+        mut then: impl FnMut(&Block, &[u32]),
+    ) {
         columns.resize(columns.len().max(self.columns * BLOCK), 0);
         for &(column, bits) in &self.constants {
             columns[column * BLOCK..(column + 1) * BLOCK].fill(bits);
         }
         let simd = pulp::Arch::new();
-        self.nest.blocks(part, |block| {
-            simd.dispatch(Steps { tape: self, block, arrays, columns });
-            for store in &self.stores {
-                take(store, self.operand(store.value, block, arrays, columns), block);
-            }
+        self.nest.blocks(part, |block, next| {
+            simd.dispatch(Steps { tape: self, stores, block, next, arrays, columns });
+            then(block, columns);
         });
     }
 
+    #[inline(always)]
     fn operand<'a>(&self, operand: Operand, block: &Block, arrays: &Arrays, columns: &'a [u32]) -> &'a [u32] {
-        match operand {
-            Operand::Column(column) => &columns[column * BLOCK..][..block.len()],
-            Operand::Load(load) => {
-                let (home, form) = &self.loads[load];
-                arrays.home(*home).slice(form.lines(block), block)
-            }
-        }
+        let (home, form) = match operand {
+            Operand::Column(column) => return &columns[column * BLOCK..][..block.len()],
+            Operand::Load(load) => (self.loads[load].0, &self.loads[load].1),
+            Operand::Stored(store) => (self.stores[store].home, &self.stores[store].form),
+        };
+        arrays.home(home).slice(form.lines(block), block)
     }
 
     #[inline(always)]
-    fn step(&self, step: &Step, block: &Block, arrays: &Arrays, columns: &mut [u32]) {
-        // The output column is none of the arguments' columns.
-        let (before, rest) = columns.split_at_mut(step.out * BLOCK);
-        let (out, after) = rest.split_at_mut(BLOCK);
-        let out = &mut out[..block.len()];
+    fn step(&self, step: &Step, block: &Block, arrays: &Arrays, columns: &mut [u32], lanes: usize) {
+        // The output is none of the arguments.
+        let (before, out, after) = match step.out {
+            Operand::Column(column) => {
+                let (before, rest) = columns.split_at_mut(column * BLOCK);
+                let (out, after) = rest.split_at_mut(BLOCK);
+                (&*before, &mut out[..block.len()], &*after)
+            }
+            Operand::Stored(store) => {
+                let Store { home, form, .. } = &self.stores[store];
+                (&*columns, arrays.home(*home).slice_mut(form.lines(block), block), &[][..])
+            }
+            Operand::Load(_) => unreachable!("a load is no result"),
+        };
         let argument = |operand: &Operand| match *operand {
-            Operand::Column(column) if column < step.out => &before[column * BLOCK..][..block.len()],
-            Operand::Column(column) => &after[(column - step.out - 1) * BLOCK..][..block.len()],
-            load => self.operand(load, block, arrays, &[]),
+            Operand::Column(column) if column * BLOCK >= before.len() => {
+                &after[column * BLOCK - before.len() - BLOCK..][..block.len()]
+            }
+            operand => self.operand(operand, block, arrays, before),
         };
         match &step.action {
             Action::Copy(load) => {
@@ -306,9 +362,7 @@ impl Tape {
             Action::Count(count) => {
                 let lines = self.counts[*count].lines(block);
                 for (row, out) in out.chunks_mut(block.run).enumerate() {
-                    let base = (lines.base + row as i64 * lines.row) as u32;
-                    let step = lines.run as u32;
-                    (0u32..).zip(out).for_each(|(k, out)| *out = base.wrapping_add(k.wrapping_mul(step)));
+                    columns::count(out, (lines.base + row as i64 * lines.row) as u32, lines.run as u32);
                 }
             }
             Action::Gather(home) => {
@@ -318,7 +372,7 @@ impl Tape {
             Action::Apply(f) => {
                 let mut args: [&[u32]; 4] = [&[]; 4];
                 args.iter_mut().zip(&step.args).for_each(|(slot, operand)| *slot = argument(operand));
-                columns::apply(*f, args, out);
+                columns::apply(*f, args, out, lanes);
             }
         }
     }
