@@ -35,7 +35,7 @@ pub fn residuals(graph: &Graph, outputs: &[NodeId], late: &[usize]) -> (Graph, V
     let mut loads: BTreeMap<NodeId, BTreeMap<NodeId, bool>> = BTreeMap::new();
     for (root, core, analysis) in stores.dispatches() {
         let of = loads.entry(root.node).or_default();
-        let sums = core.is_some_and(|core| matches!(graph.node(core).op, Op::Sum { .. }));
+        let sums = core.is_some_and(|core| matches!(graph.node(core).op, Op::Sum { .. } | Op::SegmentSum { .. }));
         for (&id, &aligned) in analysis.reads.iter().filter(|(id, _)| !is_input(id)) {
             let aligned = aligned || sums;
             of.entry(id).and_modify(|all| *all &= aligned).or_insert(aligned);
@@ -182,4 +182,61 @@ fn join(
     memory::plan(&mut joined);
     joined.verify()?;
     Ok(joined)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{DType, Scalar};
+
+    /// tanh of a product, whose sum with a late vector is an output beside it.
+    fn graph() -> (Graph, NodeId, NodeId) {
+        let mut g = Graph::new();
+        let x = g.input("x", &[1, 8, 8], DType::F32);
+        let late = g.input("late", &[1, 8, 8], DType::F32);
+        let product = g.matmul(x, x, [false, false]);
+        let y = g.scalar(Scalar::Tanh, &[product]);
+        let last = g.matmul(y, late, [false, false]);
+        (g, y, last)
+    }
+
+    #[test]
+    fn what_late_inputs_meet_is_left_by_a_first_part_without_them() {
+        let (g, y, last) = graph();
+        let (g, outputs, left) = residuals(&g, &[y, last], &[1]);
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].1, outputs[0], "the only thing that the late product loads");
+        // An output that replaces an input, one that is what was left, and both parts in one program.
+        let outputs = [Output::new(&left[0].0, outputs[0]), Output::over("late", outputs[1], 1)];
+        let program = compile_cut("p", &g, &outputs, &left).unwrap();
+        let whole = compile("p", &g, &outputs).unwrap();
+        assert_eq!(program.dispatches.len(), whole.dispatches.len());
+        let places = |program: &Program| {
+            let of = |list: &[BufferIndex]| list.iter().map(|&i| program.buffer(i).place).collect::<Vec<_>>();
+            (of(&program.inputs), of(&program.outputs))
+        };
+        assert_eq!(places(&program), places(&whole));
+        assert_eq!(program.scratch, whole.scratch);
+        // Not asked for, what was left is scratch memory.
+        let program = compile_cut("p", &g, &outputs[1..], &left).unwrap();
+        assert_eq!(program.scratch.len(), whole.scratch.len() + 1);
+    }
+
+    #[test]
+    fn what_is_cheaply_made_again_of_something_else_is_not_left() {
+        let mut g = Graph::new();
+        let x = g.input("x", &[1, 64, 64], DType::F32);
+        let late = g.input("late", &[1, 64, 64], DType::F32);
+        let product = g.matmul(x, x, [false, false]);
+        let base = g.scalar(Scalar::Exp, &[product]);
+        let other = g.matmul(base, x, [false, false]);
+        // Both are loaded at their own places only.
+        let cheap = g.mul(base, base);
+        let cheap = g.add(cheap, base);
+        let mixed = g.mul(cheap, late);
+        let more = g.mul(base, late);
+        let (g, _, left) = residuals(&g, &[other, mixed, more], &[1]);
+        assert_eq!(left.len(), 1);
+        assert_eq!(g.node(left[0].1).op, Op::Scalar(Scalar::Exp));
+    }
 }

@@ -19,11 +19,15 @@ use crate::experiment::config::{Network, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::predict;
 use crate::experiment::prepared::Prepared;
+use crate::experiment::profile::profile;
 use crate::gpu::GpuEngine;
 use crate::rig::{Compiled, Device};
 
 /// Seconds that one measurement may take.
 pub const MEASURING: f64 = 0.25;
+
+/// How often every dispatch of a profile is timed.
+const REPEATS: usize = 5;
 
 /// How often an engine is measured for one kind of run. The processor's is slow at first, as the browser makes fast code
 /// only of what has run for a while.
@@ -324,6 +328,13 @@ impl Bench {
         }
         let engine = self.engine(name).await.map_err(SolveError::from)?;
         self.ready(plans)?.measure(&engine, MEASURING).await
+    }
+
+    /// Every dispatch of a run's programs with its time on an engine, as JSON.
+    pub async fn profile(&mut self, name: Name, plans: &Plans<'_>) -> Result<String, TuneError> {
+        let engine = self.engine(name).await.map_err(SolveError::from)?;
+        let profile = profile(&self.ready(plans)?, &engine, REPEATS).await?;
+        Ok(serde_json::to_string(&profile).expect("numbers and names"))
     }
 
     /// Seconds that an engine will take for the run that was looked at last.

@@ -43,6 +43,7 @@ enum Task {
     Open,
     Prepare(u32, Settings, Option<Engine>),
     Check(Settings, Engine),
+    Profile(Settings, Engine),
     Run(Job),
 }
 
@@ -139,6 +140,9 @@ impl Studio {
                 self.given_up.set(false);
                 self.tasks.borrow_mut().push_back(Task::Check(settings, engine));
             }
+            ToWorker::Profile { settings, engine } => {
+                self.tasks.borrow_mut().push_back(Task::Profile(settings, engine));
+            }
             ToWorker::Pause => self.control(Control::pause),
             ToWorker::Resume => self.control(Control::resume),
             ToWorker::Stop => {
@@ -157,6 +161,7 @@ impl Studio {
                 Task::Open => bench.open(&self.adapter).await,
                 Task::Prepare(id, settings, engine) => self.prepare(id, &settings, engine, &mut bench).await,
                 Task::Check(settings, engine) => self.check(&settings, engine, &mut bench).await,
+                Task::Profile(settings, engine) => self.profile(&settings, engine, &mut bench).await,
                 Task::Run(job) => {
                     let outcome = job.run(&mut bench, &self.post).await;
                     *self.run.borrow_mut() = None;
@@ -192,6 +197,20 @@ impl Studio {
         let ends = || self.given_up.get() || self.tasks.borrow().iter().any(waits);
         let flow = || if ends() { Flow::Stop } else { Flow::Continue };
         check::run(engine, &plans, bench, &self.post, flow).await;
+    }
+
+    /// Times every dispatch of a run's programs.
+    async fn profile(&self, settings: &Settings, engine: Engine, bench: &mut Bench) {
+        let Some(Loaded { scaled, origin, .. }) = self.data.borrow().clone() else { return };
+        let profiled = bench.profile(engine, &plans(settings, engine, &origin, scaled)).await;
+        let (profile, message) = match profiled {
+            Ok(profile) => (Some(profile), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        if message.is_some() {
+            bench.close(engine);
+        }
+        self.post.send(&FromWorker::Profiled { profile, message });
     }
 
     /// Keeps the built-in data, and takes them where they are what is to be taken.

@@ -1,8 +1,9 @@
 //! Methods on the narrow activity network, whose ReLUs and max-pooling are differentiated on the branch
 //! taken, with dropout and minibatches.
 
-use stackelberg::bilevel::{Directions, Forward, Loss, Memory, Problem, Reverse, SessionData, Set, Targets};
+use stackelberg::bilevel::{Directions, Forward, Loss, Memory, Problem, Reverse, SessionData, Set, Targets, Truncated};
 use stackelberg::cpu::CpuEngine;
+use stackelberg::gpu::GpuEngine;
 use stackelberg::nn::{optim, zoo};
 use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::Device;
@@ -52,6 +53,27 @@ fn forward_against_reverse(device: &Device, steps: usize) -> f64 {
     let forward = estimate_on(device, &case, Forward::for_directions(along.len()), &along).unwrap();
     assert_eq!(forward.inner_losses, reverse.inner_losses);
     relative_error(&forward.hypergradient, &reverse.hypergradient)
+}
+
+/// What is kept of steps has the bits of what is computed again, on every engine and in a truncated sweep, too.
+#[test]
+fn kept_residuals_change_no_bit_on_the_activity_network() {
+    let gpu = pollster::block_on(GpuEngine::new("auto")).ok().map(Device::new);
+    assert!(gpu.is_some() || std::env::var_os("REQUIRE_GPU").is_none(), "there is no GPU");
+    for device in [Device::new(CpuEngine::new(2))].iter().chain(&gpu) {
+        let case = narrow(5);
+        let along = along(&case);
+        let full = |memory| estimate_on(device, &case, Reverse { memory }, &along).unwrap();
+        let last = Directions::new(&case.problem).each(case.problem.layout().l2_log);
+        let truncated = |memory| estimate_on(device, &case, Truncated { last: 3, memory }, &last).unwrap();
+        let all = Memory::Budget(u64::MAX);
+        for (stored, kept, count) in
+            [(full(Memory::StoreAll), full(all), 5), (truncated(Memory::StoreAll), truncated(all), 3)]
+        {
+            assert_eq!((stored.counts.kept, kept.counts.kept), (0, count));
+            assert!(stored.hypergradient == kept.hypergradient && stored.outer_loss == kept.outer_loss);
+        }
+    }
 }
 
 #[test]

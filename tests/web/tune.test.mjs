@@ -221,6 +221,37 @@ test("the hypergradient of the visitor's settings is checked in the worker, and 
   assert.equal(await page.getByText(/^Checking/).count(), 0);
 });
 
+/** Keeps the page's worker, to ask it what the page does not ask, and the settings that the page last sent. */
+const overhearing = () => {
+  window.Worker = class extends Worker {
+    constructor(...args) {
+      super(...args);
+      window.engine = this;
+    }
+    postMessage(message, ...more) {
+      if (message.kind === "prepare") window.settings = message.settings;
+      super.postMessage(message, ...more);
+    }
+  };
+};
+
+test("the worker answers a message with a profile of the visitor's settings", { timeout }, async (t) => {
+  const page = await open(t, "cpu", "#steps=4&outer=2", { prepare: (page) => page.addInitScript(overhearing) });
+  const answer = await page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        window.engine.addEventListener("message", ({ data }) => data.kind === "profiled" && resolve(data));
+        window.engine.postMessage({ kind: "profile", settings: window.settings, engine: "cpu" });
+      }),
+  );
+  assert.equal(answer.message, undefined);
+  const { engine, ceilings, programs } = JSON.parse(answer.profile);
+  assert.equal(engine, "cpu");
+  assert.ok(ceilings.gflops > 0 && ceilings.gbps > 0);
+  assert.deepEqual(programs.map(({ name }) => name).sort(), ["outer_gradient", "pullback", "step", "step_adjoint"]);
+  for (const { seconds, dispatches } of programs) assert.ok(seconds > 0 && dispatches.length > 20 && dispatches.every(({ label }) => label));
+});
+
 test("the page advises a way to the hypergradient for these settings on this engine, and it can be taken", { timeout }, async (t) => {
   const page = await open(t, "cpu", "#steps=40&outer=2");
   const settings = page.locator("section#settings");

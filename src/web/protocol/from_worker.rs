@@ -85,6 +85,13 @@ pub enum FromWorker {
         /// Why; none if it was given up.
         message: Option<String>,
     },
+    /// Where the time of a run goes, or why nobody knows.
+    Profiled {
+        /// JSON, as `stackelberg profile --json` writes it and `stackelberg schema profile` describes it.
+        profile: Option<String>,
+        /// Why there is none.
+        message: Option<String>,
+    },
     /// Something went wrong.
     Failed(Failure),
 }

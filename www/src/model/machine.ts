@@ -264,6 +264,9 @@ export function step(before: Studio, event: Event): Step {
       return checked(studio, { state: "checked", report: event });
     case "unchecked":
       return checked(studio, event.message === undefined ? null : { state: "failed", message: event.message });
+    case "profiled":
+      // The page has no view of it yet.
+      return [studio, []];
     case "silence":
       return [{ ...studio, silent: true }, []];
 
