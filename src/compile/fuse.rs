@@ -6,6 +6,11 @@ use super::lower::{self, MOST_EXPRS, Root};
 use super::store::{MOST_BUFFERS, Stores};
 use crate::ir::{Graph, NodeId, Op, numel};
 
+/// Operations altogether that are done before another dispatch has begun, and operations an element, loads and indices
+/// among them, that do not slow a loop down.
+const FREE: usize = 1 << 17;
+const FEW: usize = 32;
+
 /// An output of the graph: its node, and the input whose buffer it takes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Target {
@@ -20,9 +25,13 @@ pub(super) struct Group {
     pub roots: Vec<Root>,
     /// Nodes read, and whether only ever at the element being computed.
     reads: BTreeMap<NodeId, bool>,
+    /// Nodes read outside the loop of the core.
+    stores_read: BTreeSet<NodeId>,
     /// Elements computed.
     len: usize,
     exprs: usize,
+    /// Operations of all elements, without the loop of the core.
+    operations: usize,
 }
 
 impl Group {
@@ -108,7 +117,11 @@ impl<'a> Web<'a> {
         for (root, core, analysis) in stores.dispatches() {
             let len = numel(graph.shape(root.value));
             let (reads, exprs) = (analysis.reads.clone(), analysis.exprs);
-            web.add(Group { core, roots: vec![root], reads, len, exprs });
+            let (stores_read, operations) = match core {
+                Some(_) => Default::default(),
+                None => (reads.keys().copied().collect(), len * analysis.operations),
+            };
+            web.add(Group { core, roots: vec![root], reads, stores_read, len, exprs, operations });
         }
         while web.drop_unused() {}
         web
@@ -202,13 +215,16 @@ impl<'a> Web<'a> {
     fn buffers(&self, group: &Group, places: &[usize]) -> usize {
         let own = group.own();
         let stores = group.roots.iter().map(|root| root.node).filter(|&node| self.is_kept(node, places));
-        let loads = group.reads.keys().copied().filter(|node| !own.contains(node));
+        // What the loop of a sum in parts reads, another dispatch does.
+        let in_parts = group.core.is_some_and(|core| lower::parts(self.graph, core) > 1);
+        let reads: Vec<NodeId> =
+            if in_parts { group.stores_read.iter().copied().collect() } else { group.reads.keys().copied().collect() };
+        let loads = reads.into_iter().filter(|node| !own.contains(node));
         let place = |node: NodeId| {
             let input = self.updates.iter().find(|(_, output)| **output == node);
             input.map_or(node, |(&input, _)| input)
         };
-        let partial = group.core.is_some_and(|core| lower::parts(self.graph, core) > 1);
-        stores.chain(loads).map(place).collect::<BTreeSet<_>>().len() + usize::from(partial)
+        stores.chain(loads).map(place).collect::<BTreeSet<_>>().len() + usize::from(in_parts)
     }
 
     /// The two groups as one, if one dispatch can compute both.
@@ -220,7 +236,9 @@ impl<'a> Web<'a> {
         let mut group = first.clone();
         group.core = first.core.or(second.core);
         group.roots.extend(second.roots.iter().cloned());
+        group.stores_read.extend(&second.stores_read);
         group.exprs += second.exprs;
+        group.operations += second.operations;
         for (&node, &aligned) in &second.reads {
             group.reads.entry(node).and_modify(|all| *all &= aligned).or_insert(aligned);
         }
@@ -241,19 +259,23 @@ impl<'a> Web<'a> {
         true
     }
 
-    /// Pointwise groups join the group whose result they take up, then any group over as many
-    /// elements.
+    /// Pointwise groups join the group whose result they take up, then another over as many elements, then, if they
+    /// are small, a loop over as many: within it they are slower than on their own.
     fn merge(&mut self) {
+        self.join(|first, second| first.roots.iter().any(|root| second.reads.contains_key(&root.node)));
+        self.join(|first, _| first.core.is_none());
+        self.join(|_, second| second.operations <= FREE.max(FEW * second.len));
+    }
+
+    /// Pointwise groups join the last group that is wanted for them.
+    fn join(&mut self, wanted: impl Fn(&Group, &Group) -> bool) {
         let places = 0..self.groups.len();
-        for related in [true, false] {
-            for b in places.clone() {
-                for a in places.clone().rev() {
-                    let open = |place: usize| self.groups[place].as_ref();
-                    let (Some(first), Some(second)) = (open(a), open(b)) else { continue };
-                    let follows = first.roots.iter().any(|root| second.reads.contains_key(&root.node));
-                    if a != b && second.core.is_none() && follows == related && self.try_merge(a, b) {
-                        break;
-                    }
+        for b in places.clone() {
+            for a in places.clone().rev() {
+                let open = |place: usize| self.groups[place].as_ref();
+                let (Some(first), Some(second)) = (open(a), open(b)) else { continue };
+                if a != b && second.core.is_none() && wanted(first, second) && self.try_merge(a, b) {
+                    break;
                 }
             }
         }

@@ -34,7 +34,7 @@ pub(super) struct Analysis {
     /// Invocations.
     points: usize,
     pub exprs: usize,
-    operations: usize,
+    pub operations: usize,
     overflows: bool,
 }
 

@@ -87,7 +87,7 @@ fn steps_compute_what_the_interpreter_computes() {
 #[test]
 fn steps_take_few_dispatches() {
     let narrow = problem(zoo::har_cnn(&[128, 9], 8, 16, 6, 0.3).unwrap(), optim::Momentum, 64);
-    let most = [34, 65, 65, 29, 8];
+    let most = [34, 65, 66, 29, 8];
     for ((name, f), most) in functions(&narrow).into_iter().zip(most) {
         let start = Instant::now();
         let program = f.compile().unwrap();
@@ -102,5 +102,24 @@ fn steps_take_few_dispatches() {
         println!("{name}: {count} dispatches, {} bytes of scratch", program.scratch_bytes());
         println!("  compiled in {compiled:?}, run in {:?}", start.elapsed());
         assert!(count <= most, "{name}: {count} dispatches\n{program}");
+    }
+}
+
+/// The step, its adjoint and a chunk of the outer gradient.
+#[test]
+fn networks_of_the_zoo_take_few_dispatches() {
+    let networks = [
+        ("paper", &[128, 9][..], [32, 61, 27]),
+        ("mlp", &[128, 9], [24, 44, 19]),
+        ("cnn2d", &[32, 32, 3], [34, 68, 31]),
+        ("resnet1d", &[128, 9], [179, 392, 117]),
+    ];
+    for (name, input, most) in networks {
+        let network = problem(zoo::find(name).unwrap().model(input, 6, 0.3).unwrap(), optim::Momentum, 64);
+        let network = Problem { validation: 300, ..network };
+        let functions =
+            [programs::step(&network), programs::step_adjoint(&network), programs::outer_gradient(&network)];
+        let counts = functions.map(|f| f.compile().unwrap().dispatches.len());
+        assert!(counts.iter().zip(most).all(|(&count, most)| count <= most), "{name}: {counts:?}");
     }
 }

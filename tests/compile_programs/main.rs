@@ -3,6 +3,7 @@
 mod cases;
 #[path = "../engine_support/mod.rs"]
 mod engine_support;
+mod fusion;
 mod golden;
 mod har;
 mod in_place;
