@@ -1,5 +1,6 @@
 //! Scalar functions of whole columns, as loops that the compiler vectorises.
 
+use super::transcendental;
 use crate::ir::Scalar;
 use crate::rng;
 
@@ -14,10 +15,11 @@ pub fn apply(f: Scalar, args: [&[u32]; 4], out: &mut [u32], lanes: usize) {
         Scalar::Recip => floats(args, out, |a| 1.0 / a),
         Scalar::Sqrt => floats(args, out, f32::sqrt),
         Scalar::Relu => floats(args, out, |a| if a > 0.0 { a } else { 0.0 }),
-        Scalar::Exp => floats(args, out, f32::exp),
-        Scalar::Log => floats(args, out, f32::ln),
-        Scalar::Tanh => floats(args, out, f32::tanh),
-        Scalar::Sigmoid | Scalar::Softplus => floats(args, out, |a| f.eval(&[a.into()]) as f32),
+        Scalar::Exp => floats(args, out, transcendental::exp),
+        Scalar::Log => floats(args, out, transcendental::log),
+        Scalar::Tanh => floats(args, out, transcendental::tanh),
+        Scalar::Sigmoid => floats(args, out, transcendental::sigmoid),
+        Scalar::Softplus => floats(args, out, transcendental::softplus),
         Scalar::Select => words3(args, out, |c, a, b| if c != 0 { a } else { b }),
         Scalar::Lt => words2(args, out, |a, b| u32::from(f32::from_bits(a) < f32::from_bits(b))),
         Scalar::NonFinite => words(args, out, |a| u32::from(a & 0x7f80_0000 == 0x7f80_0000)),

@@ -14,6 +14,7 @@ mod kernel;
 mod nest;
 mod tape;
 mod threads;
+mod transcendental;
 
 use web_time::Instant;
 
