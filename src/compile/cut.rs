@@ -12,7 +12,7 @@ use crate::ir::{Graph, NodeId, Op, numel};
 
 /// Operations an element up to which a residual is rather made again than kept, and the share of its length up to which
 /// what it is made of may lie anywhere.
-const CHEAP: usize = 24;
+const CHEAP: usize = 48;
 const SMALL: usize = 16;
 
 /// The graph that some outputs need, made cheap to run; the outputs in it; and where to cut it: what a first part, which
@@ -58,16 +58,20 @@ pub fn residuals(graph: &Graph, outputs: &[NodeId], late: &[usize]) -> (Graph, V
             left.entry(id).and_modify(|all| *all &= aligned).or_insert(aligned);
         }
     }
-    // What is cheaply made of other things of its length, element by element, is made again.
+    // What is cheaply made of other things of its length, element by element, is made again. Those come before it.
     let elements = |id: &NodeId| numel(graph.shape(*id));
-    for id in left.iter().filter(|(_, aligned)| **aligned).map(|(&id, _)| id).rev().collect::<Vec<_>>() {
+    let mut end = NodeId(graph.nodes().len() as u32);
+    while let Some((&id, &aligned)) = left.range(..end).next_back() {
+        end = id;
         let is_cheap = stores.pointwise(id).is_some_and(|operations| operations <= CHEAP);
         let parts = || loads.get(&id).into_iter().flatten();
         let is_near = parts().all(|(part, aligned)| *aligned || elements(part) <= elements(&id) / SMALL);
         let more: usize = parts().map(|(part, _)| part).filter(|part| !left.contains_key(part)).map(elements).sum();
-        if is_cheap && is_near && more <= elements(&id) {
+        if aligned && is_cheap && is_near && more <= elements(&id) {
             left.remove(&id);
-            left.extend(parts().map(|(&part, _)| (part, false)));
+            for (&part, &aligned) in parts() {
+                left.entry(part).and_modify(|all| *all &= aligned).or_insert(aligned);
+            }
         }
     }
     let name = |id: NodeId| match graph.name_of(id) {
