@@ -13,10 +13,12 @@
 
 #[path = "../har_cnn/process.rs"]
 mod host;
+#[path = "../support/plot.rs"]
 mod plot;
 
 use std::time::Instant;
 
+use plotters::prelude::IntoLogRange;
 use serde_json::json;
 use stackelberg::bilevel::hyperparameters::Kind;
 use stackelberg::bilevel::{
@@ -54,7 +56,7 @@ async fn run(arguments: &[String]) {
     let by_steps = bench.against_steps(&list("--T", "10,30,100,300,1000")).await;
     let by_number = bench.against_hyperparameters(&list("--m", "1,4,16,64")).await;
     if let Some(path) = option("--svg") {
-        std::fs::write(&path, plot::draw(&by_steps, &by_number)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        std::fs::write(&path, draw(&by_steps, &by_number)).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 }
 
@@ -346,4 +348,27 @@ fn megabytes(bytes: u64) -> f64 {
 fn distance(a: &[f64], b: &[f64]) -> f64 {
     let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
     norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied()).max(f64::MIN_POSITIVE)
+}
+
+/// Time and memory against steps and against hyperparameters, as a picture.
+fn draw(by_steps: &[Row], by_number: &[Row]) -> String {
+    plot::svg((960, 720), (2, 2), |quarters| {
+        let rows = [("training steps T", by_steps), ("hyperparameters m, at T = 100", by_number)];
+        for (quarters, (along, rows)) in quarters.chunks(2).zip(rows) {
+            let many = along.starts_with("hyperparameters");
+            let x = |row: &Row| if many { row.hyperparameters as f64 } else { row.steps as f64 };
+            let time = series(rows, |row| (x(row), row.cpu));
+            let (least, most) = plot::ends(&time, |point| point.1);
+            plot::chart(&quarters[0], [along, "CPU s"], (least / 1.5..most * 1.5).log_scale(), &time, many);
+            let memory = series(rows, |row| (x(row), row.planned as f64 / 1e6));
+            let most = plot::ends(&memory, |point| point.1).1;
+            plot::chart(&quarters[1], [along, "MB"], 0.0..1.1 * most, &memory, !many);
+        }
+    })
+}
+
+fn series(rows: &[Row], point: impl Fn(&Row) -> (f64, f64)) -> plot::Points<'_> {
+    let mut series = plot::Points::new();
+    rows.iter().for_each(|row| series.entry(&row.method).or_default().push(point(row)));
+    series
 }

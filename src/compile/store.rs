@@ -15,7 +15,7 @@ const MOST_REPEATS: usize = 8;
 /// Operations an element that are never worth a buffer, and operations altogether that are not
 /// worth a dispatch.
 const TRIVIAL: usize = 2;
-const FREE: usize = 32_768;
+const FREE: usize = 262_144;
 
 /// Most terms of a sum, and most expressions of all its terms, that are written out where it is used
 /// instead of looped over in a dispatch of its own.
