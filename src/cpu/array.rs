@@ -127,8 +127,8 @@ impl Array {
                 // SAFETY: as above; `out` is a column or part of another array.
                 1 => unsafe { copy_run(self.data.offset(base as isize), out.as_mut_ptr(), out.len()) },
                 _ => {
-                    for k in 0..out.len() {
-                        out[k] = at(k);
+                    for (k, out) in out.iter_mut().enumerate() {
+                        *out = at(k);
                     }
                 }
             }
@@ -147,9 +147,9 @@ impl Array {
                 // SAFETY: as above. A value taken as it lies in an array may be the very target.
                 1 => unsafe { copy_run(values.as_ptr(), to(0), values.len()) },
                 _ => {
-                    for k in 0..values.len() {
+                    for (k, &value) in values.iter().enumerate() {
                         // SAFETY: as above.
-                        unsafe { *to(k) = values[k] };
+                        unsafe { *to(k) = value };
                     }
                 }
             }
@@ -178,9 +178,9 @@ impl Array {
         let Some(&first) = indices.first() else { return };
         // Often an index is the same all along (the layer of a weight) or counts (the samples of an example).
         let (mut largest, mut moved, mut jumped) = (0, 0, 0);
-        for k in 0..indices.len() {
-            let distance = indices[k].wrapping_sub(first);
-            largest = largest.max(indices[k]);
+        for (k, &index) in indices.iter().enumerate() {
+            let distance = index.wrapping_sub(first);
+            largest = largest.max(index);
             moved |= distance;
             jumped |= distance ^ k as u32;
         }
@@ -231,6 +231,23 @@ impl Arrays<'_> {
             Home::Buffer(buffer) => self.buffers[buffer.0 as usize],
             Home::Core => self.core,
             Home::Packed(operand) => self.packed[operand],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Array;
+
+    #[test]
+    fn indices_that_stay_that_count_and_that_jump() {
+        let mut cells: Vec<u32> = (0..300).map(|k| 1000 + k).collect();
+        let array = Array::of(&mut cells);
+        for index in [|_| 7, |k: u32| 7 + k, |k: u32| 299 - k, |k: u32| k / 99] {
+            let indices: Vec<u32> = (0..150).map(index).collect();
+            let mut out = vec![0; indices.len()];
+            array.pick(&indices, &mut out);
+            assert!(indices.iter().zip(out).all(|(index, value)| value == 1000 + index));
         }
     }
 }

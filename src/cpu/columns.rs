@@ -108,8 +108,8 @@ fn draws<const N: usize>(args: [&[u32]; 4], out: &mut [u32], word: usize) {
 /// `out[k] = first + k · step`
 #[inline(always)]
 pub fn count(out: &mut [u32], first: u32, step: u32) {
-    for k in 0..out.len() {
-        out[k] = first.wrapping_add((k as u32).wrapping_mul(step));
+    for (k, out) in out.iter_mut().enumerate() {
+        *out = first.wrapping_add((k as u32).wrapping_mul(step));
     }
 }
 

@@ -17,8 +17,8 @@ fn power(n: i32) -> f32 {
 #[inline(always)]
 fn polynomial<const N: usize>(coefficients: [f32; N], x: f32) -> f32 {
     let mut sum = coefficients[0];
-    for k in 1..N {
-        sum = sum * x + coefficients[k];
+    for coefficient in &coefficients[1..] {
+        sum = sum * x + coefficient;
     }
     sum
 }
@@ -72,7 +72,7 @@ pub fn log(x: f32) -> f32 {
 pub fn tanh(x: f32) -> f32 {
     let size = x.abs();
     let square = x * x;
-    let p = polynomial([-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_6e-2, 0.133_314_42, -0.333_332_82], square);
+    let p = polynomial([-5.704_988_7e-3, 2.063_909e-2, -5.373_971_6e-2, 0.133_314_42, -0.333_332_8], square);
     let near = size + size * square * p;
     let far = 1.0 - 2.0 / (exp(2.0 * size) + 1.0);
     (if size < 0.625 { near } else { far }).copysign(x)
