@@ -191,6 +191,10 @@ impl Task<'_> {
         let mut all = vec![self.way(STORED, Some(Differentiation::Reverse), steps, Memory::StoreAll, "")?];
         // Where every state fits, Revolve would be the same thing again.
         let fits = all[0].choice.bytes.is_some_and(|bytes| bytes <= self.budget);
+        if fits {
+            // As it is run: with residuals in what is left of the budget.
+            all[0] = self.way(STORED, Some(Differentiation::Reverse), steps, memory, "")?;
+        }
         let revolve = (!fits).then_some((REVOLVE, Differentiation::Reverse, ""));
         let settings = [
             (FORWARD, Differentiation::Forward, ""),
@@ -276,8 +280,12 @@ mod tests {
         pollster::block_on(Ways::of(config, &sizes, &Compiled::default(), &mut Unattended))
     }
 
+    fn small() -> TuneConfig {
+        TuneConfig { steps: 50, batch: 16, validation_windows: 128, ..TuneConfig::default() }
+    }
+
     fn advice(change: impl FnOnce(&mut TuneConfig)) -> Advice {
-        let mut config = TuneConfig { steps: 50, batch: 16, validation_windows: 128, ..TuneConfig::default() };
+        let mut config = small();
         change(&mut config);
         ways(&config).unwrap().advice(&PACE)
     }
@@ -294,8 +302,12 @@ mod tests {
         assert_eq!((best(&six), six.hyperparameters), (STORED, 6));
         assert!(six.choices[six.best].bytes.unwrap() <= six.memory_budget);
 
-        let all = six.choices[0].bytes.unwrap();
-        let tight = advice(|c| c.memory_budget = Bytes(all - 1));
+        // What is more than the states need goes to residuals.
+        let sizes = Sizes { validation: 128, ..with_training(500) };
+        let problem = problem(&small(), &sizes).unwrap();
+        let states = Blueprint::new(&problem, 128, Memory::StoreAll).unwrap().bytes();
+        assert!(six.choices[six.best].bytes.unwrap() > states);
+        let tight = advice(|c| c.memory_budget = Bytes(states - 1));
         assert_eq!(best(&tight), REVOLVE);
         assert!(tight.choices[0].impossible.is_some());
         assert!(tight.choices[1].seconds > tight.choices[0].seconds);
