@@ -116,6 +116,11 @@ pub fn step_adjoint(inner: &dyn Inner) -> Function {
     Linearized::new(inner).adjoint()
 }
 
+/// The second part of [`step_adjoint`] alone, from residuals that the step has kept.
+pub fn pullback(inner: &dyn Inner) -> Function {
+    Linearized::new(inner).pullback()
+}
+
 /// A training step and its adjoint, cut where the adjoint takes up what the step has computed. Step and adjoint begin
 /// with the same dispatches, so that an adjoint may also begin behind them, with residuals that a step has kept: whether
 /// it does, its bits are the same.

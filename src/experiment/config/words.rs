@@ -58,8 +58,9 @@ pub const PATIENCE: &str = "End after this many outer iterations without a lower
 pub const VALIDATION_WINDOWS: &str = "Take the outer loss on a fixed random choice of this many validation windows, or \
                                       on all where there are fewer";
 pub const MEMORY_BUDGET: &str = "Bytes that the arrays of the run may take on the device; buffers for reading back and \
-                                 for scoring come on top. With less, reverse and truncated mode compute more states \
-                                 again, to the same bits; a run that needs more is refused";
+                                 for scoring come on top. What is left beside the training states keeps results of \
+                                 the last steps for reverse and truncated mode; with less, these compute more states \
+                                 again. The bits are the same; a run that needs more is refused";
 pub const SEED: &str = "Seed of everything random: initial weights, batches, masks and noise of the training, the \
                         choice of validation windows. The same seed on the same device gives the same bits";
 pub const DEVICE: &str = concat!(
