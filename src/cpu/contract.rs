@@ -2,19 +2,26 @@
 
 #![allow(unsafe_code, reason = "`gemm` takes pointers")]
 
+use std::ops::Range;
+
 use super::affine::{Affine, Piece, pieces};
 use super::array::{Arrays, Home};
 use super::nest::{Nest, Part, Strided, each_index};
 use crate::compile::{Buffer, Core, Dispatch, Expr, ExprId};
 use crate::ir::{numel, strides};
 
+/// Products that each element of an operand is part of, at least, where a copy of it costs nothing beside them.
+const REUSE: usize = 1 << 10;
+
 /// One operand of a contraction.
 pub struct Operand {
     pub value: ExprId,
     /// Length of a dense copy.
     len: usize,
-    /// The same, if it cannot be read where it lies.
+    /// The same, if it cannot be read where it lies, or not as fast.
     pub packed: Option<usize>,
+    /// Whether it could be read where it lies.
+    pub readable: bool,
     /// Steps of the dense copy along the dispatch's coordinates; 0 for those it does not depend on.
     pub strides: Vec<usize>,
 }
@@ -48,14 +55,29 @@ impl Operand {
             coordinates.iter().enumerate().map(|(axis, &size)| if depends(axis) { size } else { 1 }).collect();
         let steps = strides(&sizes).into_iter().enumerate();
         let strides = steps.map(|(axis, step)| if depends(axis) { step } else { 0 }).collect();
-        let mut operand = Operand { value, len: numel(&sizes), packed: None, strides };
-        if !operand.readable(buffers, &pieces(dispatch, &[value], true)) {
-            operand.packed = Some(operand.len);
+        let mut operand = Operand { value, len: numel(&sizes), packed: None, readable: true, strides };
+        if !operand.reads(buffers, &pieces(dispatch, &[value], true)) {
+            operand.pack();
         }
         operand
     }
 
-    fn readable(&self, buffers: &[Buffer], pieces: &[Piece]) -> bool {
+    /// Chooses a dense copy in which neighbours along the operand's `own` coordinates lie side by side.
+    fn pack_across(&mut self, dispatch: &Dispatch, own: Range<usize>) {
+        let coordinates = [&dispatch.domain, dispatch.core.extent()].concat();
+        let others = (0..coordinates.len()).filter(|axis| !own.contains(axis));
+        let order: Vec<usize> = others.chain(own.clone()).filter(|&axis| self.strides[axis] > 0).collect();
+        let sizes: Vec<usize> = order.iter().map(|&axis| coordinates[axis]).collect();
+        order.iter().zip(strides(&sizes)).for_each(|(&axis, step)| self.strides[axis] = step);
+        self.packed = Some(self.len);
+    }
+
+    /// Chooses a dense copy, for it cannot be read where it lies.
+    fn pack(&mut self) {
+        (self.packed, self.readable) = (Some(self.len), false);
+    }
+
+    fn reads(&self, buffers: &[Buffer], pieces: &[Piece]) -> bool {
         self.packed.is_some() || pieces.iter().all(|piece| view(buffers, piece, self.value).is_some())
     }
 }
@@ -82,26 +104,37 @@ impl Products {
             Operand::new(buffers, dispatch, a, |axis| !columns.contains(&axis)),
             Operand::new(buffers, dispatch, b, |axis| !(batch..batch + rows).contains(&axis)),
         ];
-        let pieces = loop {
+        let multiplications = numel(&dispatch.domain) * numel(dispatch.core.extent());
+        loop {
             let direct: Vec<ExprId> = operands.iter().filter(|o| o.packed.is_none()).map(|o| o.value).collect();
             let pieces = pieces(dispatch, &direct, true);
             // Cut for one operand, a piece may not suit the other.
-            let Some(unread) = operands.iter_mut().find(|o| !o.readable(buffers, &pieces)) else { break pieces };
-            unread.packed = Some(unread.len);
-        };
-        let mut products = vec![];
-        for piece in &pieces {
-            let view = |at: usize| match operands[at].packed {
-                Some(_) => Some((Home::Packed(at), piece.position(&operands[at].strides))),
-                None => view(buffers, piece, operands[at].value).flatten(),
-            };
-            if let (Some(left), Some(right)) = (view(0), view(1)) {
-                let out = piece.flat().plus(1, &Affine::constant(offset as i64));
-                products.push(Product::new(piece, shared, [left, right], out));
+            if let Some(unread) = operands.iter_mut().find(|o| !o.reads(buffers, &pieces)) {
+                unread.pack();
+                continue;
             }
+            let mut products = vec![];
+            for piece in &pieces {
+                let view = |at: usize| match operands[at].packed {
+                    Some(_) => Some((Home::Packed(at), piece.position(&operands[at].strides))),
+                    None => view(buffers, piece, operands[at].value).flatten(),
+                };
+                if let (Some(left), Some(right)) = (view(0), view(1)) {
+                    let out = piece.flat().plus(1, &Affine::constant(offset as i64));
+                    products.push(Product::new(piece, shared, [left, right], out));
+                }
+            }
+            let recopied = |at: &usize| {
+                let small = operands[*at].packed.is_none() && operands[*at].len * REUSE <= multiplications;
+                small && products.iter().any(|product| product.recopies(*at))
+            };
+            if let Some(at) = [0, 1].into_iter().find(recopied) {
+                operands[at].pack_across(dispatch, [batch..batch + rows, columns.clone()][at].clone());
+                continue;
+            }
+            let zeroed = products.len() != 1 || pieces.len() != 1;
+            return Some(Products { operands, products, zeroed, offset });
         }
-        let zeroed = products.len() != 1 || pieces.len() != 1;
-        Some(Products { operands, products, zeroed, offset })
     }
 
     pub fn shares(&self) -> bool {
@@ -144,6 +177,15 @@ impl Product {
         let rest = axes.clone().filter(|&axis| nest.sizes()[axis] > 1 && !matrix.contains(&Some(axis)));
         let (sums, outer) = rest.partition(|&axis| step(2, axis) == 0);
         Product { forms, homes: [left, right], matrix, outer, sums, nest }
+    }
+
+    /// Whether `gemm` copies an operand in each of several calls: it wants the elements that it takes as
+    /// vectors, those along the result's shorter step, side by side.
+    fn recopies(&self, operand: usize) -> bool {
+        let [Some(rows), Some(columns), Some(_)] = self.matrix else { return false };
+        let vectors = usize::from(self.forms[2].step(columns) < self.forms[2].step(rows));
+        let calls = !self.outer.is_empty() || !self.sums.is_empty();
+        calls && operand == vectors && self.forms[operand].step([rows, columns][operand]) != 1
     }
 
     fn run(&self, part: Part, arrays: &Arrays, out: Home, zeroed: bool) {

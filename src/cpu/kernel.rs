@@ -24,12 +24,20 @@ const MOST_UNITS: usize = 64;
 
 /// A dispatch with its loops chosen.
 pub struct Kernel {
-    /// Operands of a contraction that are computed beforehand, each into its array.
-    packs: Vec<(usize, Kernel)>,
+    /// Operands of a contraction that are computed beforehand.
+    packs: Vec<Pack>,
     core: CoreLoops,
     /// The stores; they follow the core.
     stores: Vec<Tape>,
     units: Units,
+}
+
+/// A dense copy of an operand of a contraction.
+struct Pack {
+    operand: usize,
+    kernel: Kernel,
+    /// Whether it could be read where it lies, so that the copy is a small one.
+    readable: bool,
 }
 
 enum CoreLoops {
@@ -182,9 +190,13 @@ impl Kernel {
         Kernel { packs: vec![], core, stores, units: Units::new(size, stride, count) }
     }
 
-    /// Elements of the dense copies of a contraction's operands.
-    pub fn packed(&self) -> [usize; 2] {
-        let length = |operand: usize| self.packs.iter().find(|(at, _)| *at == operand).map_or(0, |(_, k)| k.points());
+    /// Elements of the dense copies of a contraction's operands; without the small ones, which are what a thread's columns
+    /// are: no array.
+    pub fn packed(&self, with_small: bool) -> [usize; 2] {
+        let length = |operand: usize| {
+            let pack = self.packs.iter().find(|pack| pack.operand == operand && (with_small || !pack.readable));
+            pack.map_or(0, |pack| pack.kernel.points())
+        };
         [length(0), length(1)]
     }
 
@@ -193,13 +205,13 @@ impl Kernel {
     }
 
     pub fn run(&self, threads: &Threads, arrays: &Arrays) {
-        self.packs.iter().for_each(|(_, pack)| pack.run(threads, arrays));
+        self.packs.iter().for_each(|pack| pack.kernel.run(threads, arrays));
         threads.each(self.units.count(), |unit, workspace| self.unit(unit, arrays, workspace));
     }
 
     /// The same on this thread alone: bounds of units, and with them all sums, stay what they are.
     pub fn run_alone(&self, arrays: &Arrays, workspace: &mut Workspace) {
-        self.packs.iter().for_each(|(_, pack)| pack.run_alone(arrays, workspace));
+        self.packs.iter().for_each(|pack| pack.kernel.run_alone(arrays, workspace));
         (0..self.units.count()).for_each(|unit| self.unit(unit, arrays, workspace));
     }
 
@@ -264,7 +276,7 @@ fn stores(buffers: &[Buffer], piece: &Piece, shared: usize) -> Tape {
 }
 
 /// Operands that no strided view reaches, computed into dense arrays.
-fn pack(buffers: &[Buffer], dispatch: &Dispatch, products: &Products) -> Vec<(usize, Kernel)> {
+fn pack(buffers: &[Buffer], dispatch: &Dispatch, products: &Products) -> Vec<Pack> {
     let packs = products.operands.iter().enumerate().filter(|(_, operand)| operand.packed.is_some());
     let kernel = |(at, operand): (usize, &super::contract::Operand)| {
         let shared = operand.strides.iter().position(|&step| step > 0).unwrap_or(0);
@@ -277,7 +289,7 @@ fn pack(buffers: &[Buffer], dispatch: &Dispatch, products: &Products) -> Vec<(us
         };
         let tapes = pieces(dispatch, &[operand.value], true).iter().map(tape).collect();
         let kernel = Kernel::assemble(dispatch, shared, CoreLoops::None, tapes);
-        (at, kernel)
+        Pack { operand: at, kernel, readable: operand.readable }
     };
     packs.map(kernel).collect()
 }

@@ -56,6 +56,7 @@ pub struct Ready {
     buffers: Vec<Buffer>,
     kernels: Vec<Kernel>,
     packed: [Vec<u32>; 2],
+    own_bytes: u64,
     members: usize,
 }
 
@@ -66,17 +67,20 @@ impl Arithmetic for F32 {
     fn prepare(&self, program: &Program) -> Ready {
         let kernels: Vec<Kernel> =
             program.dispatches.iter().map(|dispatch| Kernel::new(&program.buffers, dispatch)).collect();
-        let longest = |operand: usize| kernels.iter().map(|kernel| kernel.packed()[operand]).max().unwrap_or(0);
-        let packed = [vec![0; longest(0)], vec![0; longest(1)]];
-        Ready { buffers: program.buffers.clone(), kernels, packed, members: program.members }
+        let longest = |operand: usize, with_small| {
+            kernels.iter().map(|kernel| kernel.packed(with_small)[operand]).max().unwrap_or(0)
+        };
+        let packed = [vec![0; longest(0, true)], vec![0; longest(1, true)]];
+        let own_bytes = 4 * (longest(0, false) + longest(1, false)) as u64;
+        Ready { buffers: program.buffers.clone(), kernels, packed, own_bytes, members: program.members }
     }
 
     fn own_bytes(&self, ready: &Ready) -> u64 {
-        ready.packed.iter().map(|operand| 4 * operand.len() as u64).sum()
+        ready.own_bytes
     }
 
     fn run(&self, ready: &mut Ready, mut memory: Memory<u32>, mut seconds: Option<&mut [f64]>) {
-        let Ready { buffers, kernels, packed, members } = ready;
+        let Ready { buffers, kernels, packed, members, .. } = ready;
         let indices = (0..buffers.len()).map(|index| BufferIndex(index as u32));
         let whole: Vec<Array> = indices.map(|index| Array::at(memory.pointer(index))).collect();
         let of = |member: usize| -> Vec<Array> {
