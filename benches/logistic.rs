@@ -2,7 +2,7 @@
 //! windows with a log penalty for each of them, trained on all windows at once from zero.
 //!
 //! `cargo bench --bench logistic -- --export DIR` writes the windows' statistics for the other side.
-//! `cargo bench --bench logistic -- [--method reverse|revolve|implicit] [--T N] [--threads N] [--repeat N] [--json FILE]`
+//! `cargo bench --bench logistic -- [--method keeping|reverse|revolve|implicit] [--T N] [--threads N] [--repeat N] [--json FILE]`
 //! prints CPU and wall seconds (medians), memory, and the hypergradient, and adds them to FILE as a JSON line.
 
 #[path = "har_cnn/process.rs"]
@@ -26,7 +26,8 @@ use stackelberg::rig::Device;
 
 const LEARNING_RATE: f64 = 0.1;
 const LOG_PENALTY: f64 = -3.0;
-/// Slots of Revolve, and iterations of conjugate gradients.
+/// Bytes within which each step keeps its residuals too, slots of Revolve, and iterations of conjugate gradients.
+const BUDGET: u64 = 64 << 20;
 const SLOTS: usize = 16;
 const ITERATIONS: usize = 100;
 
@@ -47,10 +48,11 @@ async fn run(arguments: &[String]) {
     let steps = number("--T", if method == "implicit" { 500 } else { 100 });
     let (threads, repeat) = (number("--threads", 1), number("--repeat", 3));
     let made: Box<dyn Method> = match method.as_str() {
+        "keeping" => Memory::Budget(BUDGET).into(),
         "reverse" => Memory::StoreAll.into(),
         "revolve" => Memory::Slots(SLOTS).into(),
         "implicit" => Implicit::new(Solver::ConjugateGradient, ITERATIONS).into(),
-        other => panic!("--method takes reverse, revolve and implicit, not {other}"),
+        other => panic!("--method takes keeping, reverse, revolve and implicit, not {other}"),
     };
     let problem = problem(steps, train.count, classes);
     let initial = vec![0.0; problem.model.parameter_count()];

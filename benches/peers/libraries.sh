@@ -28,7 +28,7 @@ library() {
 for _ in $(seq "$rounds"); do
     ours "$har" --device cpu:1 --work w2 --T 20 --repeat 3
     for by in torch higher torchopt; do library --problem har --by $by; done
-    for method in reverse revolve; do ours "$logistic" --method $method; done
+    for method in keeping reverse revolve; do ours "$logistic" --method $method; done
     for by in torch higher torchopt; do library --problem logistic --by $by; done
     ours "$logistic" --method implicit
     for by in torch-cg torchopt-cg hypergrad-cg; do library --problem logistic --by $by; done

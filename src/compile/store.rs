@@ -9,7 +9,7 @@ use crate::ir::{Graph, NodeId, Op, Scalar, numel};
 /// Most distinct buffers of a dispatch: what WebGPU promises everywhere.
 pub(super) const MOST_BUFFERS: usize = 8;
 
-/// Evaluations per element above which a value is stored rather than computed anew.
+/// Evaluations per element, times the terms of a sum, above which a value is stored rather than computed anew.
 const MOST_REPEATS: usize = 8;
 
 /// Operations an element that are never worth a buffer, and operations altogether that are not
@@ -191,7 +191,8 @@ impl<'a> Stores<'a> {
         for &id in self.nodes.iter().rev() {
             let (units, evaluations) = sites.get(&id).copied().unwrap_or_default();
             let length = numel(self.graph.shape(id));
-            let often = (units > 1 && evaluations > length) || evaluations > MOST_REPEATS * length;
+            let many = || evaluations * self.terms(id) > MOST_REPEATS * length;
+            let often = evaluations > length && (units > 1 || many());
             let costly = || {
                 costs[&id] > TRIVIAL && own_cost(self.graph, id) > 0 && evaluations * self.alone(id).operations > FREE
             };

@@ -59,3 +59,21 @@ fn what_the_parts_of_a_sum_read_leaves_room_beside_their_sum() {
     let program = compile("p", &g, &[Output::new("sum", sum), Output::new("other", other)]).unwrap();
     assert_eq!(program.dispatches.len(), 2, "{program}");
 }
+
+#[test]
+fn a_small_sum_that_its_whole_row_uses_is_stored_where_there_are_many_rows() {
+    let softmax = |rows: usize| {
+        let mut g = Graph::new();
+        let x = g.input("x", &[rows, 6], DType::F32);
+        let e = g.scalar(Scalar::Exp, &[x]);
+        let sum = g.sum(e, &[1]);
+        let sum = g.broadcast(sum, &[rows, 6], &[0]);
+        let y = g.div(e, sum);
+        compile("softmax", &g, &[Output::new("y", y)]).unwrap()
+    };
+    let [few, many] = [64, 4096].map(softmax);
+    assert_eq!(few.dispatches.len(), 1, "{few}");
+    let domains: Vec<&[usize]> = many.dispatches.iter().map(|dispatch| &dispatch.domain[..]).collect();
+    // The terms, which the quotients use again, their sums, and these.
+    assert_eq!(domains, [&[4096, 6][..], &[4096], &[4096, 6]], "{many}");
+}
