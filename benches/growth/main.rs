@@ -44,6 +44,9 @@ struct Case {
 
 const BASE: Case = Case { steps: 100, hyperparameters: 6, batch: 64, filters: 8 };
 
+/// What is varied: its name, the cases, and its value in one.
+type Axis = (&'static str, Vec<Case>, fn(&Case) -> usize);
+
 /// What it costs.
 #[derive(Clone, Copy)]
 struct Cost {
@@ -66,7 +69,7 @@ async fn run(arguments: &[String]) {
     let (threads, repeat) = (number("--threads", 1), number("--repeat", 3));
     let source = builtin::full().expect("the built-in data are whole");
     let split = Scaled::new(&TuneConfig::default(), &source).expect("they can be divided").split;
-    let axes: [(&str, Vec<Case>, fn(&Case) -> usize); 4] = [
+    let axes: [Axis; 4] = [
         ("T", [10, 30, 100, 300, 1000].map(|steps| Case { steps, ..BASE }).to_vec(), |case| case.steps),
         ("m", [1, 6, 100, 1000, 5000].map(|hyperparameters| Case { hyperparameters, ..BASE }).to_vec(), |case| {
             case.hyperparameters

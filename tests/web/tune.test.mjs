@@ -372,7 +372,8 @@ test("a lost device is replaced, and the run goes on where it was; also in its l
       }
     };
   }`;
-  const page = await open(t, "webgpu", "#steps=4&outer=3&seed=3", { prepare: inWorker(losing + last) });
+  // Steps enough for the first loss to come before the second, which the last iteration brings.
+  const page = await open(t, "webgpu", "#steps=16&outer=3&seed=3", { prepare: inWorker(losing + last) });
   await start(page);
   await iterations(page, 1);
   // As a driver's reset would.
