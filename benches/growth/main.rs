@@ -164,7 +164,10 @@ async fn measure(case: &Case, split: &Split, threads: usize, repeat: usize) -> C
     };
     let ([all, first], [outer_all, outer_first]) = (forward(batch), forward(CHUNK));
     let step = 3 * all - first;
-    let products = steps as u64 * (2 * step + 6 * all - 4 * first) + chunks as u64 * (3 * outer_all - outer_first);
+    // A cotangent of the second convolution's input goes over two positions more than its output has.
+    let edge = |examples: usize| (examples * 2 * 2 * 3 * filters * filters) as u64;
+    let products = steps as u64 * (2 * step + 6 * all - 4 * first + 4 * edge(batch))
+        + chunks as u64 * (3 * outer_all - outer_first + edge(CHUNK));
     assert_eq!(sum(&products_of), products, "operations of products");
 
     let device = Device::new(CpuEngine::new(threads));
