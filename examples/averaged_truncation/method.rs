@@ -7,9 +7,7 @@
 use async_trait::async_trait;
 use stackelberg::bilevel::checkpoint::{Action, Plan};
 use stackelberg::bilevel::inner::{Inner, Through};
-use stackelberg::bilevel::{
-    Counts, Directions, Estimate, Method, Monitor, Refusal, Room, SolveError, Trajectory, programs,
-};
+use stackelberg::bilevel::{Counts, Directions, Estimate, Method, Monitor, Refusal, Room, SolveError, Trajectory};
 use stackelberg::engine::Values;
 use stackelberg::ir::DType;
 use stackelberg::rig::{Array, Function};
@@ -44,8 +42,12 @@ impl Method for AveragedTruncation {
         })
     }
 
-    fn functions(&self, inner: &dyn Inner) -> Vec<Function> {
-        vec![programs::step_adjoint(inner)]
+    fn takes_adjoints(&self) -> bool {
+        true
+    }
+
+    fn functions(&self, _inner: &dyn Inner) -> Vec<Function> {
+        vec![]
     }
 
     fn arrays(&self, inner: &dyn Inner) -> Vec<Array> {

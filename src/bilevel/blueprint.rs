@@ -7,7 +7,7 @@ use super::checkpoint::Plan;
 use super::contract;
 use super::inner::Inner;
 use super::method::Room;
-use super::programs::{self, ADJOINT, BAD_STEP, Linearized, OUTER_LAMBDA};
+use super::programs::{self, BAD_STEP, Linearized, OUTER_LAMBDA};
 use super::{Method, Problem, SolveError};
 use crate::compile::Program;
 use crate::engine::several;
@@ -61,11 +61,13 @@ impl Blueprint {
         inner.check()?;
         contract::check_inner(inner)?;
         contract::check_members(members, method)?;
-        let own = method.functions(inner);
         // A step whose adjoint is taken is cut as that is, so that both have the same bits.
-        let linearized = own.iter().any(|f| f.name == ADJOINT).then(|| Linearized::new(inner));
-        let mut functions = vec![linearized.as_ref().map_or_else(|| programs::step(inner), Linearized::step)];
-        functions.extend(own);
+        let linearized = method.takes_adjoints().then(|| Linearized::new(inner));
+        let mut functions = match &linearized {
+            Some(linearized) => vec![linearized.step(), linearized.adjoint()],
+            None => vec![programs::step(inner)],
+        };
+        functions.extend(method.functions(inner));
         functions.push(programs::outer_gradient(inner));
         functions.push(programs::begin(inner));
         let mut programs: Vec<Rc<Program>> = functions.iter().map(|f| compiled.program(f)).collect::<Result<_, _>>()?;
@@ -82,11 +84,19 @@ impl Blueprint {
         };
         let (mut scratch, mut checkpoints) = plan(&programs)?;
         if let (Some(linearized), 1..) = (&linearized, checkpoints.kept) {
-            for function in [linearized.keeping(), linearized.pullback()] {
-                programs.push(compiled.program(&function)?);
-                functions.push(function);
+            let more = [linearized.keeping(), linearized.pullback()];
+            let mut all = programs.clone();
+            for function in &more {
+                all.push(compiled.program(function)?);
             }
-            (scratch, checkpoints) = plan(&programs)?;
+            // Their scratch memory may be what the residuals would have taken.
+            match plan(&all) {
+                Ok((more_scratch, better)) if better.kept > 0 => {
+                    (scratch, checkpoints, programs) = (more_scratch, better, all);
+                    functions.extend(more);
+                }
+                _ => checkpoints = checkpoints.keeping(0),
+            }
         }
         if checkpoints.steps != inner.steps() || checkpoints.places < 2 {
             return Err(SolveError::Problem(format!(

@@ -58,7 +58,13 @@ pub trait Method {
     /// Why it cannot see one of the directions, and who can.
     fn refusal(&self, inner: &dyn Inner, along: &Directions) -> Option<Refusal>;
 
-    /// The programs it needs besides the training step and the outer gradient.
+    /// Whether it takes adjoints of training steps: their program is there then, and residuals of steps may be kept for
+    /// them.
+    fn takes_adjoints(&self) -> bool {
+        false
+    }
+
+    /// The programs it needs besides the training step, its adjoint and the outer gradient.
     fn functions(&self, inner: &dyn Inner) -> Vec<Function>;
 
     /// The arrays it needs besides the problem's own.

@@ -4,7 +4,7 @@ use super::inner::{At, Inner};
 use crate::autodiff::{grad, vjp};
 use crate::compile::{Output, residuals};
 use crate::ir::{DType, Graph, NodeId, Scalar, numel};
-use crate::rig::{Array, Function};
+use crate::rig::{Array, Cut, Function};
 
 /// Value of the flag that says that no step went wrong.
 pub(super) const NO_BAD_STEP: u32 = u32::MAX;
@@ -16,6 +16,10 @@ pub(super) const BAD_STEP: &str = "bad_step";
 pub(super) const ADJOINT: &str = "step_adjoint";
 pub(super) const PULLBACK: &str = "pullback";
 pub(super) const KEEPING: &str = "step_keeping";
+
+/// The names of a step's two parts: what it leaves for the adjoint, and what it makes of that itself.
+const LINEARIZE: &str = "linearize";
+const UPDATE: &str = "update";
 
 /// The name of ∂E/∂λ, which is there where the outer loss sees λ.
 pub(super) const OUTER_LAMBDA: &str = "outer_lambda";
@@ -159,23 +163,24 @@ impl Linearized {
 
     /// The step.
     pub fn step(&self) -> Function {
-        self.function("step", self.of_step(), &[])
+        Function::of("step", &self.graph, self.of_step(), &[], self.cut(UPDATE).as_ref())
     }
 
     /// The step, which also writes the residuals.
     pub fn keeping(&self) -> Function {
         let outputs = self.residuals.iter().map(|(name, id)| Output::new(name, *id));
-        self.function(KEEPING, &[self.of_step(), &outputs.collect::<Vec<_>>()].concat(), &[])
+        let outputs = [self.of_step(), &outputs.collect::<Vec<_>>()].concat();
+        Function::of(KEEPING, &self.graph, &outputs, &[], self.cut(UPDATE).as_ref())
     }
 
     /// The adjoint.
     pub fn adjoint(&self) -> Function {
-        self.function(ADJOINT, self.of_adjoint(), &[])
+        Function::of(ADJOINT, &self.graph, self.of_adjoint(), &[], self.cut(PULLBACK).as_ref())
     }
 
     /// The adjoint from residuals that were kept.
     pub fn pullback(&self) -> Function {
-        self.function(PULLBACK, self.of_adjoint(), &self.residuals)
+        Function::of(PULLBACK, &self.graph, self.of_adjoint(), &self.residuals, None)
     }
 
     fn of_step(&self) -> &[Output] {
@@ -186,24 +191,9 @@ impl Linearized {
         &self.outputs[self.outputs.len() - 2..]
     }
 
-    /// What some outputs need as a function, from the residuals where these are given.
-    fn function(&self, name: &'static str, outputs: &[Output], given: &[(String, NodeId)]) -> Function {
-        let cut = if given.is_empty() { &self.residuals[..] } else { &[] };
-        let nodes: Vec<NodeId> =
-            outputs.iter().map(|output| output.node).chain(cut.iter().map(|(_, id)| *id)).collect();
-        let (graph, nodes) = self.graph.part(&nodes, given);
-        let place = |position: usize| {
-            let (input, _) = &self.graph.inputs()[position];
-            graph.inputs().iter().position(|(other, _)| other == input).expect("what an output replaces is read")
-        };
-        let (own, first) = nodes.split_at(outputs.len());
-        let cut = cut.iter().zip(first).map(|((name, _), &node)| (name.clone(), node)).collect();
-        let outputs = outputs.iter().zip(own).map(|(output, &node)| Output {
-            name: output.name.clone(),
-            node,
-            in_place: output.in_place.map(place),
-        });
-        Function { name, outputs: outputs.collect(), cut, graph }
+    fn cut(&self, second: &'static str) -> Option<Cut> {
+        let cut = || Cut { nodes: self.residuals.clone(), parts: [LINEARIZE, second] };
+        (!self.residuals.is_empty()).then(cut)
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::store::Stores;
-use super::{Buffer, BufferIndex, CompileError, Expr, Output, Place, Program, compile, memory, node_name, simplify};
+use super::{Buffer, BufferIndex, CompileError, Expr, Output, Place, Program, memory, node_name, simplify};
 use crate::ir::{Graph, NodeId, Op, numel};
 
 /// Operations an element up to which a residual is rather made again than kept, and the share of its length up to which
@@ -82,149 +82,86 @@ pub fn residuals(graph: &Graph, outputs: &[NodeId], late: &[usize]) -> (Graph, V
     (graph, outputs, left)
 }
 
-/// Compiles a graph in two parts: first the nodes `cut`, then the outputs from these. The first part depends on these
-/// nodes alone. An output that bears the name of one is that node itself, as the first part wrote it.
-pub fn compile_cut(
-    name: &str,
-    graph: &Graph,
-    outputs: &[Output],
-    cut: &[(String, NodeId)],
-) -> Result<Program, CompileError> {
-    let nodes: Vec<NodeId> = cut.iter().map(|(_, id)| *id).collect();
-    let (first, nodes) = graph.part(&nodes, &[]);
-    let left: Vec<Output> = cut.iter().zip(nodes).map(|((name, _), node)| Output::new(name, node)).collect();
-    let first = compile(name, &first, &left)?;
-
-    let own: Vec<&Output> = outputs.iter().filter(|output| !left.iter().any(|l| l.name == output.name)).collect();
-    let own_nodes: Vec<NodeId> = own.iter().map(|output| output.node).collect();
-    let (second, nodes) = graph.part(&own_nodes, cut);
-    let place = |position: usize| {
-        let (name, _) = &graph.inputs()[position];
-        second.inputs().iter().position(|(other, _)| other == name).expect("an output that replaces an input needs it")
-    };
-    let own: Vec<Output> = own
-        .iter()
-        .zip(nodes)
-        .map(|(output, node)| Output { node, in_place: output.in_place.map(place), ..(*output).clone() })
-        .collect();
-    let second = compile(name, &second, &own)?;
-    join(name, graph, outputs, first, second)
-}
-
-/// Two programs as one: what the first writes, the second finds under the same name.
-fn join(
-    name: &str,
-    graph: &Graph,
-    outputs: &[Output],
-    first: Program,
-    second: Program,
-) -> Result<Program, CompileError> {
-    let mut joined = Program {
-        name: name.to_owned(),
-        buffers: vec![],
-        inputs: vec![],
-        outputs: vec![],
-        scratch: vec![],
-        dispatches: vec![],
-        members: 1,
-    };
-    // By name, what lies between calls and between the parts.
-    let mut ports: BTreeMap<String, BufferIndex> = BTreeMap::new();
-    let ends = |program: &Program, name: &str| {
-        program
-            .inputs
-            .iter()
-            .chain(&program.outputs)
-            .map(|&index| program.buffer(index))
-            .find(|b| b.name == name)
-            .cloned()
-    };
-    let both = |name: &str| ends(&first, name).or_else(|| ends(&second, name)).expect("a port of one of the parts");
-    for (position, (input, _)) in graph.inputs().iter().enumerate() {
-        let output = outputs.iter().position(|output| output.in_place == Some(position));
-        let place = output.map_or(Place::Input(position), |output| Place::InPlace { input: position, output });
-        joined.buffers.push(Buffer { place, ..both(input) });
-        let index = BufferIndex(joined.buffers.len() as u32 - 1);
-        joined.inputs.push(index);
-        ports.insert(input.clone(), index);
-    }
-    for (position, output) in outputs.iter().enumerate() {
-        let index = match output.in_place {
-            Some(input) => joined.inputs[input],
-            None => {
-                joined.buffers.push(Buffer { place: Place::Output(position), ..both(&output.name) });
-                BufferIndex(joined.buffers.len() as u32 - 1)
-            }
+impl Program {
+    /// This program and then another as one of these inputs and outputs, each of which is one of theirs by its name. What
+    /// this one writes, the other finds under the same name: in scratch memory, unless it is an output.
+    pub fn then(
+        &self,
+        second: &Program,
+        name: &str,
+        inputs: &[(String, NodeId)],
+        outputs: &[Output],
+    ) -> Result<Program, CompileError> {
+        let mut joined = Program::new(name);
+        // By name, what lies between calls and between the parts.
+        let mut ports: BTreeMap<String, BufferIndex> = BTreeMap::new();
+        let ends = |program: &Program, name: &str| {
+            program
+                .inputs
+                .iter()
+                .chain(&program.outputs)
+                .map(|&index| program.buffer(index))
+                .find(|b| b.name == name)
+                .cloned()
         };
-        joined.outputs.push(index);
-        ports.insert(output.name.clone(), index);
-    }
-    for program in [first, second] {
-        let mut places = vec![];
-        for buffer in program.buffers {
-            let own = matches!(buffer.place, Place::Scratch(_));
-            let known = (!own).then(|| ports.get(&buffer.name).copied()).flatten();
-            places.push(known.unwrap_or_else(|| {
-                let index = BufferIndex(joined.buffers.len() as u32);
-                if !own {
-                    ports.insert(buffer.name.clone(), index);
-                }
-                joined.buffers.push(Buffer { place: Place::Scratch(0), ..buffer });
-                index
-            }));
+        let both = |name: &str| ends(self, name).or_else(|| ends(second, name)).expect("a port of one of the parts");
+        for (position, (input, _)) in inputs.iter().enumerate() {
+            let output = outputs.iter().position(|output| output.in_place == Some(position));
+            let place = output.map_or(Place::Input(position), |output| Place::InPlace { input: position, output });
+            joined.buffers.push(Buffer { place, ..both(input) });
+            let index = BufferIndex(joined.buffers.len() as u32 - 1);
+            joined.inputs.push(index);
+            ports.insert(input.clone(), index);
         }
-        for mut dispatch in program.dispatches {
-            for expr in &mut dispatch.exprs {
-                if let Expr::Load { buffer, .. } = expr {
-                    *buffer = places[buffer.0 as usize];
+        for (position, output) in outputs.iter().enumerate() {
+            let index = match output.in_place {
+                Some(input) => {
+                    let early = self.outputs.iter().any(|&index| self.buffer(index).name == output.name);
+                    assert!(!early, "`{}` is still read where the first part would write over it", output.name);
+                    joined.inputs[input]
                 }
+                None => {
+                    joined.buffers.push(Buffer { place: Place::Output(position), ..both(&output.name) });
+                    BufferIndex(joined.buffers.len() as u32 - 1)
+                }
+            };
+            joined.outputs.push(index);
+            ports.insert(output.name.clone(), index);
+        }
+        for program in [self, second] {
+            let mut places = vec![];
+            for buffer in &program.buffers {
+                let own = matches!(buffer.place, Place::Scratch(_));
+                let known = (!own).then(|| ports.get(&buffer.name).copied()).flatten();
+                places.push(known.unwrap_or_else(|| {
+                    let index = BufferIndex(joined.buffers.len() as u32);
+                    if !own {
+                        ports.insert(buffer.name.clone(), index);
+                    }
+                    joined.buffers.push(Buffer { place: Place::Scratch(0), ..buffer.clone() });
+                    index
+                }));
             }
-            dispatch.stores.iter_mut().for_each(|store| store.buffer = places[store.buffer.0 as usize]);
-            joined.dispatches.push(dispatch);
+            for mut dispatch in program.dispatches.clone() {
+                for expr in &mut dispatch.exprs {
+                    if let Expr::Load { buffer, .. } = expr {
+                        *buffer = places[buffer.0 as usize];
+                    }
+                }
+                dispatch.stores.iter_mut().for_each(|store| store.buffer = places[store.buffer.0 as usize]);
+                joined.dispatches.push(dispatch);
+            }
         }
+        memory::plan(&mut joined);
+        joined.verify()?;
+        Ok(joined)
     }
-    memory::plan(&mut joined);
-    joined.verify()?;
-    Ok(joined)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ir::{DType, Scalar};
-
-    /// tanh of a product, whose sum with a late vector is an output beside it.
-    fn graph() -> (Graph, NodeId, NodeId) {
-        let mut g = Graph::new();
-        let x = g.input("x", &[1, 8, 8], DType::F32);
-        let late = g.input("late", &[1, 8, 8], DType::F32);
-        let product = g.matmul(x, x, [false, false]);
-        let y = g.scalar(Scalar::Tanh, &[product]);
-        let last = g.matmul(y, late, [false, false]);
-        (g, y, last)
-    }
-
-    #[test]
-    fn what_late_inputs_meet_is_left_by_a_first_part_without_them() {
-        let (g, y, last) = graph();
-        let (g, outputs, left) = residuals(&g, &[y, last], &[1]);
-        assert_eq!(left.len(), 1);
-        assert_eq!(left[0].1, outputs[0], "the only thing that the late product loads");
-        // An output that replaces an input, one that is what was left, and both parts in one program.
-        let outputs = [Output::new(&left[0].0, outputs[0]), Output::over("late", outputs[1], 1)];
-        let program = compile_cut("p", &g, &outputs, &left).unwrap();
-        let whole = compile("p", &g, &outputs).unwrap();
-        assert_eq!(program.dispatches.len(), whole.dispatches.len());
-        let places = |program: &Program| {
-            let of = |list: &[BufferIndex]| list.iter().map(|&i| program.buffer(i).place).collect::<Vec<_>>();
-            (of(&program.inputs), of(&program.outputs))
-        };
-        assert_eq!(places(&program), places(&whole));
-        assert_eq!(program.scratch, whole.scratch);
-        // Not asked for, what was left is scratch memory.
-        let program = compile_cut("p", &g, &outputs[1..], &left).unwrap();
-        assert_eq!(program.scratch.len(), whole.scratch.len() + 1);
-    }
 
     #[test]
     fn what_is_cheaply_made_again_of_something_else_is_not_left() {

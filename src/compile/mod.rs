@@ -14,7 +14,7 @@ mod store;
 mod verify;
 
 pub use cost::Cost;
-pub use cut::{compile_cut, residuals};
+pub use cut::residuals;
 pub use program::*;
 pub use verify::VerifyError;
 
@@ -180,15 +180,7 @@ impl<'a> Assembly<'a> {
     /// Lays out the buffers: inputs, outputs, then what lives within the program.
     fn new(name: &str, fused: &'a Fused, outputs: &[Output], written: &[usize]) -> Self {
         let graph = &fused.graph;
-        let program = Program {
-            name: name.to_owned(),
-            buffers: vec![],
-            inputs: vec![],
-            outputs: vec![],
-            scratch: vec![],
-            dispatches: vec![],
-            members: 1,
-        };
+        let program = Program::new(name);
         let mut assembly = Assembly { fused, buffers: BTreeMap::new(), program };
         for (position, (name, id)) in graph.inputs().iter().enumerate() {
             let output = outputs.iter().position(|output| output.in_place == Some(position));

@@ -274,6 +274,19 @@ impl Dispatch {
 }
 
 impl Program {
+    /// One without buffers and dispatches, for one member.
+    pub(super) fn new(name: &str) -> Self {
+        Program {
+            name: name.to_owned(),
+            buffers: vec![],
+            inputs: vec![],
+            outputs: vec![],
+            scratch: vec![],
+            dispatches: vec![],
+            members: 1,
+        }
+    }
+
     /// A buffer of this program.
     pub fn buffer(&self, index: BufferIndex) -> &Buffer {
         &self.buffers[index.0 as usize]

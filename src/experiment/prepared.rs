@@ -12,7 +12,7 @@ use super::predict;
 use super::record::DataRecord;
 use super::setup::{self, Scaled};
 use crate::bilevel::hyperparameters::{Hyperparameters, Start};
-use crate::bilevel::{Blueprint, Memory, Method, Pace, Problem, Session, SessionData, SolveError};
+use crate::bilevel::{Blueprint, Memory, Method, Pace, Problem, Session, SessionData, SolveError, Truncated};
 use crate::data::Dataset;
 use crate::rig::{Compiled, Device};
 
@@ -96,8 +96,8 @@ impl Prepared {
     /// Runs the parts of a run on a device within about so many seconds (a training step in any case), and leaves
     /// nothing on it but pipelines.
     pub async fn measure(&self, device: &Device, seconds: f64) -> Result<Pace, TuneError> {
-        // The fewest states: what is measured does not depend on how many are kept.
-        let mut session = self.session(device, Memory::Slots(1)).await?;
+        // The fewest states, so that no run's budget is exceeded: what is measured does not depend on how many are kept.
+        let mut session = self.session(device, Truncated { last: 1, memory: Memory::StoreAll }).await?;
         Ok(session.measure(&self.start.arrays(&self.problem), seconds).await?)
     }
 
@@ -189,9 +189,11 @@ impl Prepared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bilevel::checkpoint::Plan;
     use crate::bilevel::hyperparameters::Kind;
     use crate::cpu::CpuEngine;
     use crate::data::har::builtin;
+    use crate::experiment::config::Bytes;
     use crate::reference::ReferenceEngine;
 
     #[test]
@@ -225,10 +227,35 @@ mod tests {
         }
         let mut names = prepared.compiled.names();
         names.sort_unstable();
-        assert_eq!(
-            names,
-            ["begin", "evaluation", "outer_gradient", "pullback", "step", "step_adjoint", "step_keeping"]
-        );
+        let all = ["begin", "evaluation", "linearize", "outer_gradient", "pullback"];
+        assert_eq!(names, [&all[..], &["step", "step_adjoint", "step_keeping", "update"]].concat());
+    }
+
+    /// With the least budget that is accepted, what is measured before a run takes no more than the run.
+    #[test]
+    fn measuring_stays_within_the_budget() {
+        let source = builtin::subset().unwrap();
+        for (steps, method) in [(1, "reverse"), (2, "reverse"), (6, "reverse"), (2, "truncated:1"), (6, "truncated:1")]
+        {
+            let config = TuneConfig { batch: 4, validation_windows: 8, steps, ..TuneConfig::quick() };
+            let config = TuneConfig { method: method.parse().unwrap(), ..config };
+            let with = |bytes| {
+                let config = TuneConfig { memory_budget: Bytes(bytes), ..config.clone() };
+                Prepared::new(&config, &source).unwrap()
+            };
+            let least = match with(1).blueprint().err().unwrap() {
+                TuneError::Solve(SolveError::Budget { fixed, state, steps, last, .. }) => {
+                    fixed + state * Plan::fewest_places(steps, last) as u64
+                }
+                error => panic!("{error}"),
+            };
+            let prepared = with(least);
+            let device = Device::new(CpuEngine::new(1));
+            pollster::block_on(prepared.measure(&device, 0.1)).unwrap();
+            pollster::block_on(prepared.session(&device, prepared.method().unwrap())).unwrap();
+            assert_eq!(device.counters().peak_bytes, prepared.blueprint().unwrap().bytes(), "{steps}, {method}");
+            assert!(device.counters().peak_bytes <= least, "{steps}, {method}");
+        }
     }
 
     #[test]

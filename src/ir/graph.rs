@@ -1,6 +1,6 @@
 //! The arena of nodes; equal nodes are shared.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{DType, Op, Run};
 
@@ -141,7 +141,8 @@ impl Graph {
     pub fn part(&self, outputs: &[NodeId], given: &[(String, NodeId)]) -> (Graph, Vec<NodeId>) {
         let mut live = vec![false; self.nodes.len()];
         outputs.iter().for_each(|id| live[id.index()] = true);
-        let is_given = |position: usize| given.iter().any(|(_, id)| id.index() == position);
+        let given_nodes: HashSet<usize> = given.iter().map(|(_, id)| id.index()).collect();
+        let is_given = |position: usize| given_nodes.contains(&position);
         for position in (0..live.len()).rev().filter(|&position| !is_given(position)) {
             if live[position] {
                 self.nodes[position].args.iter().for_each(|arg| live[arg.index()] = true);

@@ -24,7 +24,7 @@ impl Compiled {
         if let Some(known) = self.kept.borrow().iter().find(|kept| kept.function.same(function)) {
             return Ok(known.program.clone());
         }
-        let program = Rc::new(function.compile()?);
+        let program = Rc::new(function.compile_with(|part| self.program(part))?);
         self.kept.borrow_mut().push(Kept { function: function.clone(), program: program.clone() });
         Ok(program)
     }

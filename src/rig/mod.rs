@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 pub use compiled::Compiled;
 pub use device::Device;
-pub use function::{Array, Function};
+pub use function::{Array, Cut, Function};
 pub(crate) use monitor::Quiet;
 pub use monitor::{Flow, Monitor, Progress, Unattended};
 pub(crate) use pacing::SEGMENT_SECONDS;

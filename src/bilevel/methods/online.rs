@@ -66,6 +66,10 @@ impl Method for Online {
         start_refused(self.name(), inner, along).or_else(|| self.method.refusal(inner, along))
     }
 
+    fn takes_adjoints(&self) -> bool {
+        self.method.takes_adjoints()
+    }
+
     fn functions(&self, inner: &dyn Inner) -> Vec<Function> {
         self.method.functions(inner)
     }

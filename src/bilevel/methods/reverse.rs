@@ -34,6 +34,10 @@ impl Method for Reverse {
         None
     }
 
+    fn takes_adjoints(&self) -> bool {
+        true
+    }
+
     fn functions(&self, inner: &dyn Inner) -> Vec<Function> {
         functions(inner)
     }
@@ -71,12 +75,10 @@ impl Method for Reverse {
     }
 }
 
-/// The programs of a backward sweep.
+/// The programs of a backward sweep besides the adjoint.
 pub(super) fn functions(inner: &dyn Inner) -> Vec<Function> {
     let starts = inner.lambda().iter().any(|part| part.through == Through::Start && !part.range.is_empty());
-    let mut functions = vec![programs::step_adjoint(inner)];
-    functions.extend(starts.then(|| programs::begin_adjoint(inner)));
-    functions
+    starts.then(|| programs::begin_adjoint(inner)).into_iter().collect()
 }
 
 /// The arrays of a backward sweep, besides the outer gradient that it begins with.

@@ -60,6 +60,10 @@ impl Method for Truncated {
         None
     }
 
+    fn takes_adjoints(&self) -> bool {
+        true
+    }
+
     fn functions(&self, inner: &dyn Inner) -> Vec<Function> {
         reverse::functions(inner)
     }
