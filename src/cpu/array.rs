@@ -160,13 +160,17 @@ impl Array {
     #[inline(always)]
     pub fn slice<'a>(self, lines: Lines, block: &Block) -> &'a [u32] {
         let base = self.inside(lines, block).base as usize;
-        // SAFETY: in the array; nothing writes to it until the block's stores.
+        // SAFETY: in the array. Of an array that a tape reads, nothing is written before the block's stores; one that its
+        // steps write to, it reads only behind them.
         unsafe { std::slice::from_raw_parts(self.data.add(base), block.len()) }
     }
 
-    /// The same to be written: the caller holds no other slice of them.
+    /// The same to be written.
+    ///
+    /// # Safety
+    /// Nobody holds another slice of them while this one lives.
     #[inline(always)]
-    pub fn slice_mut<'a>(self, lines: Lines, block: &Block) -> &'a mut [u32] {
+    pub unsafe fn slice_mut<'a>(self, lines: Lines, block: &Block) -> &'a mut [u32] {
         let base = self.inside(lines, block).base as usize;
         // SAFETY: in the array, and no other unit's elements.
         unsafe { std::slice::from_raw_parts_mut(self.data.add(base), block.len()) }
@@ -176,21 +180,16 @@ impl Array {
     #[inline(always)]
     pub fn pick(self, indices: &[u32], out: &mut [u32]) {
         let Some(&first) = indices.first() else { return };
-        // Often an index is the same all along (the layer of a weight) or counts (the samples of an example).
-        let (mut largest, mut moved, mut jumped) = (0, 0, 0);
+        // Often an index counts: the samples of an example do.
+        let (mut largest, mut jumped) = (0, 0);
         for (k, &index) in indices.iter().enumerate() {
-            let distance = index.wrapping_sub(first);
             largest = largest.max(index);
-            moved |= distance;
-            jumped |= distance ^ k as u32;
+            jumped |= index.wrapping_sub(first) ^ k as u32;
         }
         assert!((largest as usize) < self.len, "compiler error: element {largest} of {}", self.len);
         // SAFETY: no index is larger than the largest.
         let at = |index: u32| unsafe { self.data.add(index as usize) };
-        if moved == 0 {
-            // SAFETY: as above.
-            out.fill(unsafe { *at(first) });
-        } else if jumped == 0 {
+        if jumped == 0 {
             // SAFETY: as above; `out` is a column or part of another array.
             unsafe { copy_run(at(first), out.as_mut_ptr(), out.len()) };
         } else {

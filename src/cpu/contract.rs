@@ -18,8 +18,8 @@ pub struct Operand {
     pub value: ExprId,
     /// Length of a dense copy.
     len: usize,
-    /// The same, if it cannot be read where it lies, or not as fast.
-    pub packed: Option<usize>,
+    /// Whether a dense copy is made, since it cannot be read where it lies, or not as fast.
+    pub packed: bool,
     /// Whether it could be read where it lies.
     pub readable: bool,
     /// Steps of the dense copy along the dispatch's coordinates; 0 for those it does not depend on.
@@ -55,7 +55,7 @@ impl Operand {
             coordinates.iter().enumerate().map(|(axis, &size)| if depends(axis) { size } else { 1 }).collect();
         let steps = strides(&sizes).into_iter().enumerate();
         let strides = steps.map(|(axis, step)| if depends(axis) { step } else { 0 }).collect();
-        let mut operand = Operand { value, len: numel(&sizes), packed: None, readable: true, strides };
+        let mut operand = Operand { value, len: numel(&sizes), packed: false, readable: true, strides };
         if !operand.reads(buffers, &pieces(dispatch, &[value], true)) {
             operand.pack();
         }
@@ -69,16 +69,16 @@ impl Operand {
         let order: Vec<usize> = others.chain(own.clone()).filter(|&axis| self.strides[axis] > 0).collect();
         let sizes: Vec<usize> = order.iter().map(|&axis| coordinates[axis]).collect();
         order.iter().zip(strides(&sizes)).for_each(|(&axis, step)| self.strides[axis] = step);
-        self.packed = Some(self.len);
+        self.packed = true;
     }
 
     /// Chooses a dense copy, for it cannot be read where it lies.
     fn pack(&mut self) {
-        (self.packed, self.readable) = (Some(self.len), false);
+        (self.packed, self.readable) = (true, false);
     }
 
     fn reads(&self, buffers: &[Buffer], pieces: &[Piece]) -> bool {
-        self.packed.is_some() || pieces.iter().all(|piece| view(buffers, piece, self.value).is_some())
+        self.packed || pieces.iter().all(|piece| view(buffers, piece, self.value).is_some())
     }
 }
 
@@ -106,7 +106,7 @@ impl Products {
         ];
         let multiplications = numel(&dispatch.domain) * numel(dispatch.core.extent());
         loop {
-            let direct: Vec<ExprId> = operands.iter().filter(|o| o.packed.is_none()).map(|o| o.value).collect();
+            let direct: Vec<ExprId> = operands.iter().filter(|o| !o.packed).map(|o| o.value).collect();
             let pieces = pieces(dispatch, &direct, true);
             // Cut for one operand, a piece may not suit the other.
             if let Some(unread) = operands.iter_mut().find(|o| !o.reads(buffers, &pieces)) {
@@ -116,8 +116,8 @@ impl Products {
             let mut products = vec![];
             for piece in &pieces {
                 let view = |at: usize| match operands[at].packed {
-                    Some(_) => Some((Home::Packed(at), piece.position(&operands[at].strides))),
-                    None => view(buffers, piece, operands[at].value).flatten(),
+                    true => Some((Home::Packed(at), piece.position(&operands[at].strides))),
+                    false => view(buffers, piece, operands[at].value).flatten(),
                 };
                 if let (Some(left), Some(right)) = (view(0), view(1)) {
                     let out = piece.flat().plus(1, &Affine::constant(offset as i64));
@@ -125,7 +125,7 @@ impl Products {
                 }
             }
             let recopied = |at: &usize| {
-                let small = operands[*at].packed.is_none() && operands[*at].len * REUSE <= multiplications;
+                let small = !operands[*at].packed && operands[*at].len * REUSE <= multiplications;
                 small && products.iter().any(|product| product.recopies(*at))
             };
             if let Some(at) = [0, 1].into_iter().find(recopied) {

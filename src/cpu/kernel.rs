@@ -277,7 +277,7 @@ fn stores(buffers: &[Buffer], piece: &Piece, shared: usize) -> Tape {
 
 /// Operands that no strided view reaches, computed into dense arrays.
 fn pack(buffers: &[Buffer], dispatch: &Dispatch, products: &Products) -> Vec<Pack> {
-    let packs = products.operands.iter().enumerate().filter(|(_, operand)| operand.packed.is_some());
+    let packs = products.operands.iter().enumerate().filter(|(_, operand)| operand.packed);
     let kernel = |(at, operand): (usize, &super::contract::Operand)| {
         let shared = operand.strides.iter().position(|&step| step > 0).unwrap_or(0);
         let depends = |origin: usize| operand.strides[origin] > 0;
