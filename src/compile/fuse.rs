@@ -3,12 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::lower::{self, MOST_EXPRS, Root};
-use super::store::{MOST_BUFFERS, Stores};
+use super::store::{FREE, MOST_BUFFERS, Stores};
 use crate::ir::{Graph, NodeId, Op, numel};
 
-/// Operations altogether that are done before another dispatch has begun, and operations an element, loads and indices
-/// among them, that do not slow a loop down.
-const FREE: usize = 1 << 17;
+/// Operations an element, loads and indices among them, that do not slow a loop down.
 const FEW: usize = 32;
 
 /// An output of the graph: its node, and the input whose buffer it takes over.

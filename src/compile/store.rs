@@ -12,10 +12,10 @@ pub(super) const MOST_BUFFERS: usize = 8;
 /// Evaluations per element, times the terms of a sum, above which a value is stored rather than computed anew.
 const MOST_REPEATS: usize = 8;
 
-/// Operations an element that are never worth a buffer, and operations altogether that are not
-/// worth a dispatch.
+/// Operations an element that are never worth a buffer, and operations altogether that are not worth a dispatch: a GPU has
+/// done them before another one has begun.
 const TRIVIAL: usize = 2;
-const FREE: usize = 262_144;
+pub(super) const FREE: usize = 1 << 18;
 
 /// Most terms of a sum, and most expressions of all its terms, that are written out where it is used
 /// instead of looped over in a dispatch of its own.
