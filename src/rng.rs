@@ -28,6 +28,8 @@ pub enum Purpose {
     Scaling = 9,
     /// Which examples are for training, for validation and for test.
     Partition = 10,
+    /// Random steps of outer optimisers.
+    Outer = 11,
 }
 
 const ROTATIONS: [u32; 8] = [13, 15, 26, 6, 17, 29, 16, 24];

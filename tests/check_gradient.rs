@@ -27,7 +27,7 @@ use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::{Device, Function};
 
 fn config() -> TuneConfig {
-    TuneConfig { steps: 6, batch: 4, validation_windows: 16, learning_rate: 0.01, ..TuneConfig::quick() }
+    TuneConfig { steps: 6, batch: 4, validation_windows: 16, learning_rate: Some(0.01), ..TuneConfig::quick() }
 }
 
 fn source() -> Dataset {
@@ -326,7 +326,7 @@ fn a_derivative_of_zero_is_no_matter() {
 /// Past the edge of stability the modes still agree, and neighbouring points or the size of the derivatives tell.
 #[test]
 fn past_the_edge_of_stability_the_gradient_is_exact_and_of_no_use() {
-    let config = TuneConfig { steps: 100, learning_rate: 0.05, momentum: Some(0.95), batch: 16, ..small() };
+    let config = TuneConfig { steps: 100, learning_rate: Some(0.05), momentum: Some(0.95), batch: 16, ..small() };
     let check = check(&config, &f64s(), Some(&cpu()));
     assert_eq!(check.outcome, Outcome::Edge, "{check:#?}");
     if let Some(OnDevice::Answered { edge, .. }) = check.device {
@@ -336,7 +336,7 @@ fn past_the_edge_of_stability_the_gradient_is_exact_and_of_no_use() {
 
 #[test]
 fn what_diverges_is_not_checked() {
-    let config = TuneConfig { learning_rate: 1e6, ..small() };
+    let config = TuneConfig { learning_rate: Some(1e6), ..small() };
     let outcome = block_on(subject(&config).check(&f64s(), None, [1.0, 1.0], &mut Unattended));
     assert!(matches!(outcome, Err(CheckError::Diverged)), "{outcome:?}");
 }

@@ -97,7 +97,7 @@ fn one_bad_run_does_not_cost_the_set() {
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     for text in [
         "Not begun: its settings are saved",
-        "Diverged with the start values, after 1 outer iteration",
+        "Diverged with the start values, after 3 outer iterations",
         "<td>test loss</td><td>diverged</td><td>diverged</td>",
         "2 outer iterations; the best is iteration",
         "Not finished: 2 outer iterations done",
@@ -162,8 +162,10 @@ fn every_figure_of_a_run_is_in_the_table() {
     for record in cli_support::metrics(&directory) {
         let labels = format!("iteration={}", record["iteration"]);
         assert_eq!(value(&labels, "outer_loss"), record["outer_loss"].as_f64().unwrap());
-        let derivative = record["hypergradient"]["learning_rate"].as_f64().unwrap();
-        assert_eq!(value(&labels, "hypergradient.learning_rate"), derivative);
+        if record["differentiated"] == true {
+            let derivative = record["hypergradient"]["learning_rate"].as_f64().unwrap();
+            assert_eq!(value(&labels, "hypergradient.learning_rate"), derivative);
+        }
     }
 }
 

@@ -278,8 +278,10 @@ fn absurd_learning_rates_are_reported_and_the_last_good_state_kept() {
     assert!(!outcome.stdout.contains("accuracy"), "nothing was learnt:\n{}", outcome.stdout);
     outcome.says(&["training diverged at step"]);
     let lines = metrics(&bench.dir("hopeless"));
-    assert_eq!(lines.len(), 1, "the same start again would diverge again");
-    assert!(lines[0]["outer_loss"].is_null() && lines[0]["accepted"] == false, "{}", lines[0]);
+    assert_eq!(lines.len(), 2, "a shorter step may not diverge");
+    let rate = |line: &Value| line["hyperparameters"]["learning_rate"].as_f64().unwrap();
+    assert!((rate(&lines[0]) / rate(&lines[1]) - std::f64::consts::E).abs() < 1e-9);
+    assert!(lines.iter().all(|line| line["outer_loss"].is_null() && line["accepted"] == false), "{lines:?}");
     let result = json(bench.dir("hopeless").join("result.json"));
     assert_eq!(result["ending"], "diverged");
     for point in ["start", "end"] {
@@ -289,13 +291,13 @@ fn absurd_learning_rates_are_reported_and_the_last_good_state_kept() {
     let again = bench.resume("hopeless", "--outer 3").exits(1);
     assert!(again.stdout.contains("Training diverged from the start values on"), "{}", again.stdout);
 
-    let heavy = bench.tune("heavy", "--l2 1e30 --outer 2").exits(1).says(&["training diverged at step"]);
-    assert!(heavy.stdout.contains("in 1 outer iteration,") || heavy.stdout.contains("after 1 outer iteration,"));
+    let heavy = "--l2 1e30 --hyperparameters l2 --outer 2";
+    let heavy = bench.tune("heavy", heavy).exits(1).says(&["training diverged at step"]);
+    assert!(heavy.stdout.contains("after 1 outer iteration,"), "the same again would diverge: {}", heavy.stdout);
     assert!(heavy.stdout.contains("smaller --l2"), "{}", heavy.stdout);
-    assert!(!heavy.stderr.contains("taken back"), "nothing comes after it:\n{}", heavy.stderr);
 
     // The first step of the outer optimiser goes over the edge.
-    bench.tune("edge", "--hyperparameters lr --outer-rate 80 --outer 2").exits(0).says(&["taken back"]);
+    bench.tune("edge", "--hyperparameters lr --outer-rate 80 --outer 2").exits(0);
     let result = json(bench.dir("edge").join("result.json"));
     assert_eq!((&result["best_iteration"], &result["iterations"]), (&1.into(), &2.into()));
     let loss = |when: &str| result[when]["validation"]["loss"].as_f64().unwrap();

@@ -12,16 +12,22 @@ fn a_run_leaves_a_complete_record() {
     let bench = Bench::new();
     let outcome = bench.tune("run", "--seed 7").exits(0);
     assert!(outcome.stdout.contains("Tuned in 3 outer iterations"), "{}", outcome.stdout);
-    outcome.says(&["Device: f64 on the processor", "18 training, 6 validation, 24 test windows", "3/3 outer loss"]);
+    outcome.says(&[
+        "Device: f64 on the processor",
+        "18 training, 6 validation, 24 test windows",
+        "3    5.6/72   outer loss",
+    ]);
     let directory = bench.dir("run");
     let lines = metrics(&directory);
     assert_eq!(lines.len(), 3);
     for (k, line) in lines.iter().enumerate() {
-        assert_eq!(line["iteration"], k + 1);
+        assert_eq!((&line["iteration"], &line["differentiated"]), (&(k + 1).into(), &(k == 0).into()));
         assert!(line["outer_loss"].as_f64().unwrap() > 0.0);
         for name in ["learning_rate", "momentum", "l2.conv1", "l2.conv2", "l2.dense1", "l2.dense2"] {
             assert!(line["hyperparameters"][name].as_f64().unwrap() > 0.0, "{name} in {line}");
-            assert!(line["hypergradient"][name].as_f64().unwrap() != 0.0, "{name} in {line}");
+            // The first is followed by tries along it.
+            let derivative = line["hypergradient"][name].as_f64();
+            assert!(if k == 0 { derivative.unwrap() != 0.0 } else { derivative.is_none() }, "{name} in {line}");
         }
         for count in ["seconds", "peak_bytes", "dispatches", "submits", "readbacks"] {
             assert!(line[count].as_f64().unwrap() > 0.0, "{count} in {line}");
@@ -306,15 +312,11 @@ fn patience_ends_a_run() {
     bench.tune("run", "--outer 40 --outer-rate 3 --patience 2").exits(0);
     let result = json(bench.dir("run").join("result.json"));
     let (last, best) = (result["iterations"].as_u64().unwrap(), result["best_iteration"].as_u64().unwrap());
-    assert!(last < 40 && last == best + 2, "{last} {best}");
+    assert!(last < 40 && last > best && result["settled"] == true, "{last} {best}");
     let lines = metrics(&bench.dir("run"));
     let losses: Vec<f64> = lines.iter().map(|line| line["outer_loss"].as_f64().unwrap_or(f64::INFINITY)).collect();
     let again = bench.resume("run", "--patience 4").exits(0);
-    assert!(
-        again.stdout.contains("without a lower outer loss") || again.stdout.contains("Tuned in 40"),
-        "{}",
-        again.stdout
-    );
+    assert!(again.stdout.contains("the last 4 trainings lowered the outer loss by less than 1 %"), "{}", again.stdout);
     assert!(metrics(&bench.dir("run")).len() > lines.len(), "more patience goes on");
     assert!(losses[best as usize..].iter().all(|loss| *loss >= losses[best as usize - 1]), "{losses:?}");
 }

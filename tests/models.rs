@@ -248,6 +248,10 @@ impl Optimizer for Halving {
         &[]
     }
 
+    fn usual_rate(&self) -> f64 {
+        0.5
+    }
+
     fn direction(&self, g: &mut Graph, slots: &mut Slots, gradient: NodeId, _: &Scalars) -> NodeId {
         let a = slots.get(g, 0);
         let a = g.scale(a, 0.5);

@@ -39,8 +39,8 @@ pub use quadratic::{Quadratic, QuadraticForm};
 pub use session::Session;
 pub use snapshot::Snapshot;
 pub use supervised::{
-    CHUNK, Examples, Layout, Loss, Member, Noise, Problem, Regularizer, Rows, SessionData, Set, SetEvaluation, Sets,
-    Source, Targets, TrainingLoss,
+    CHUNK, Decay, Examples, Layout, Loss, Member, Noise, Problem, Regularizer, Rows, SessionData, Set, SetEvaluation,
+    Sets, Source, Targets, TrainingLoss,
 };
 pub use trajectory::Trajectory;
 pub use transform::Transform;

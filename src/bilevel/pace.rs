@@ -43,7 +43,7 @@ impl Pace {
 
     /// What is to be expected where only the training step could be measured, by counted FLOPs of the HAR networks: an
     /// adjoint costs 2.6 steps, and a chunk is two batches of 64.
-    fn of_step(step: f64) -> Self {
+    pub fn of_step(step: f64) -> Self {
         Pace { step, adjoint: 2.6 * step, outer: 2.0 * step, evaluation: 0.7 * step }
     }
 }

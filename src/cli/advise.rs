@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let ways = block_on(Ways::of(&config, &run.data.split.sizes(), &run.compiled, &mut Unattended))?;
     let (engine, pace) = device::choose(&run)?;
     let advice = ways.advice(&pace);
-    super::print(&if args.json { json(&advice, &(&engine.info()).into()) } else { table(&advice, config.outer) })?;
+    super::print(&if args.json { json(&advice, &(&engine.info()).into()) } else { table(&advice) })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -59,19 +59,18 @@ fn json(advice: &Advice, device: &DeviceRecord) -> String {
     serde_json::to_string_pretty(&Report { device, advice }).expect("a report is plain values") + "\n"
 }
 
-fn table(advice: &Advice, outer: u32) -> String {
+fn table(advice: &Advice) -> String {
     let Advice { steps, hyperparameters, parameters, choices, .. } = advice;
     let best = &choices[advice.best];
     let mut text = format!(
         "\n{}, {}, {parameters} weights, memory budget {}\n\n\
-         Take {}: {}.\nAbout {} a hypergradient, {} for {outer}; {} on the device.\n\n",
+         Take {}: {}.\nAbout {} a hypergradient; {} on the device.\n\n",
         several(*hyperparameters as u64, "hyperparameter"),
         several(*steps as u64, "training step"),
         Bytes(advice.memory_budget),
         best.name,
         advice.reason,
         duration(best.seconds),
-        duration(f64::from(outer) * best.seconds),
         best.bytes.map(mebibytes).unwrap_or_default(),
     );
     let width = choices.iter().map(|choice| choice.name.chars().count()).max().unwrap_or(0);

@@ -4,56 +4,54 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use stackelberg::experiment::config::{Budget, TuneConfig};
 use stackelberg::experiment::record::{Named, OuterRecord};
 use stackelberg::experiment::study::summary::Statistic;
 
 /// The run's face on standard error.
 pub struct Progress {
     bar: ProgressBar,
-    outer: u32,
+    config: TuneConfig,
     begun: Instant,
-    /// Outer iterations that were done before.
-    skipped: u32,
+    /// The share of the run that was done before.
+    skipped: f64,
     /// Outer loss of the newest iteration.
     latest: String,
 }
 
+/// What the bar counts in.
+const PARTS: f64 = 10_000.0;
+
 impl Progress {
-    /// For a run of `outer` iterations of which `done` are behind it.
-    pub fn new(outer: u32, done: u32) -> Self {
+    /// For a run of which this share is behind it.
+    pub fn new(config: &TuneConfig, skipped: f64) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{prefix} [{bar:30}] {percent:>3} %  {msg}");
         bar.set_style(style.expect("a valid template").progress_chars("=> "));
-        Progress { bar, outer, begun: Instant::now(), skipped: done, latest: String::new() }
+        Progress { bar, config: config.clone(), begun: Instant::now(), skipped, latest: String::new() }
     }
 
-    /// `done` of `total` steps of an iteration, counted from 1, are finished.
-    pub fn advance(&self, iteration: u32, done: u64, total: u64) {
-        let length = u64::from(self.outer) * total;
-        let position = u64::from(iteration - 1) * total + done;
-        self.bar.set_length(length.max(position));
-        self.bar.set_prefix(format!("outer iteration {iteration}/{}", self.outer));
-        let behind = position - u64::from(self.skipped) * total;
-        let left = self.left(behind as f64 / length.saturating_sub(position).max(1) as f64);
-        self.bar.set_message(format!("{left}  {}", self.latest));
-        self.bar.set_position(position);
+    /// This share of the run, whose iterations are counted from 1, is finished.
+    pub fn advance(&self, iteration: u32, share: f64) {
+        self.bar.set_length(PARTS as u64);
+        self.bar.set_prefix(format!("outer iteration {iteration}"));
+        self.bar.set_message(format!("{}  {}", self.left(share), self.latest));
+        self.bar.set_position((PARTS * share) as u64);
     }
 
     /// `done` of `total` steps of a training alone are finished.
     pub fn training(&self, done: u64, total: u64) {
         self.bar.set_length(total);
         self.bar.set_prefix("training");
-        self.bar.set_message(self.left(done as f64 / (total - done).max(1) as f64));
+        self.bar.set_message(self.left(done as f64 / total.max(1) as f64));
         self.bar.set_position(done);
     }
 
-    /// A line about a finished iteration, and whether the run ends with it.
-    pub fn outer(&mut self, record: &OuterRecord, ends: bool) {
+    /// A line about a finished iteration, after which this share of the run is, and how it ends if it does.
+    pub fn outer(&mut self, record: &OuterRecord, share: f64, ends: bool) {
         self.latest = record.outer_loss.map_or_else(String::new, |loss| format!("outer loss {}", number(loss)));
-        let behind = f64::from(record.iteration - self.skipped);
-        let ahead = if ends { 0 } else { self.outer.saturating_sub(record.iteration) };
-        let left = if ahead == 0 { String::new() } else { format!(", {}", self.left(behind / f64::from(ahead))) };
-        self.say(&format!("{} ({:.1} s{left})", line(record, self.outer, ends), record.seconds));
+        let left = if ends { String::new() } else { format!(", {}", self.left(share)) };
+        self.say(&format!("{} ({:.1} s{left})", line(record, &self.config), record.seconds));
     }
 
     /// Shows a line above the bar.
@@ -66,9 +64,10 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 
-    /// Time left if the share `behind` : ahead took all the time since the beginning.
-    fn left(&self, ratio: f64) -> String {
-        format!("{} left", duration(self.begun.elapsed().div_f64(ratio.max(1e-9))))
+    /// Time left if what was done of this share since the beginning is like the rest.
+    fn left(&self, share: f64) -> String {
+        let (behind, ahead) = ((share - self.skipped).max(1e-9), (1.0 - share).max(0.0));
+        format!("{} left", duration(self.begun.elapsed().mul_f64((ahead / behind).min(1e6))))
     }
 }
 
@@ -96,20 +95,19 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// Outer loss and hyperparameters of an iteration.
-fn line(record: &OuterRecord, outer: u32, ends: bool) -> String {
+/// What an iteration has come to: its number, what the run has cost so far, `∇` where a hypergradient was taken, outer loss
+/// and hyperparameters.
+fn line(record: &OuterRecord, config: &TuneConfig) -> String {
     let loss = match (record.outer_loss, record.diverged_at_step) {
         (Some(loss), _) => format!("outer loss {}", number(loss)),
         (None, Some(step)) => format!("training diverged at step {}", step + 1),
         (None, None) => "the outer loss is not finite".to_owned(),
     };
-    // A run whose start values diverge has nothing to go back to; after the last iteration there is none to go half
-    // the way.
-    let verdict = match record.iteration {
-        _ if record.accepted => "",
-        1 => "",
-        _ if ends => "; taken back",
-        _ => "; taken back, half the way next",
+    // A try that is no better is the usual case.
+    let verdict = match record.outer_loss {
+        Some(_) if record.past_edge => "; past the edge of stability",
+        Some(_) if record.differentiated && !record.accepted => "; taken back",
+        _ => "",
     };
     // What is not solved gives no derivative worth following.
     let residual = record.residual.map_or_else(String::new, |residual| {
@@ -117,9 +115,13 @@ fn line(record: &OuterRecord, outer: u32, ends: bool) -> String {
         format!("  residual {}{warning}", number(residual))
     });
     let slope = record.inner_gradient.map_or_else(String::new, |g| format!("  inner gradient {}", number(g)));
-    let width = outer.to_string().len();
+    let of = match config.budget {
+        Budget::Trainings(all) => format!("{:>5.1}/{all}", record.spent),
+        Budget::Seconds(_) => format!("{:>5.1}", record.spent),
+    };
+    let hypergradient = if record.differentiated { "∇" } else { " " };
     format!(
-        "{:>width$}/{outer}  {loss}{verdict}{residual}{slope}  {}",
+        "{:>3}  {of} {hypergradient} {loss}{verdict}{residual}{slope}  {}",
         record.iteration,
         settings(&record.hyperparameters)
     )
@@ -164,15 +166,21 @@ mod tests {
     }
 
     #[test]
-    fn a_step_taken_back_is_followed_by_half_of_it_if_by_any() {
+    fn a_line_says_what_was_done_and_what_it_cost() {
         let record: OuterRecord = serde_json::from_str(
-            r#"{"iteration": 3, "outer_loss": 2.0, "diverged_at_step": null, "hyperparameters": {}, "hypergradient": {},
-                "accepted": false, "seconds": 1, "peak_bytes": 0, "dispatches": 0, "submits": 0, "readbacks": 0,
-                "buffers_created": 0}"#,
+            r#"{"iteration": 3, "spent": 5.6, "outer_loss": 2.0, "diverged_at_step": null, "hyperparameters": {},
+                "hypergradient": {}, "differentiated": false, "accepted": false, "seconds": 1, "peak_bytes": 0,
+                "dispatches": 0, "submits": 0, "readbacks": 0, "buffers_created": 0}"#,
         )
         .unwrap();
-        assert!(line(&record, 20, false).contains("taken back, half the way next"));
-        assert!(line(&record, 20, true).contains("taken back") && !line(&record, 20, true).contains("next"));
+        let line = |record: OuterRecord| line(&record, &TuneConfig::default()).trim_end().to_owned();
+        assert_eq!(line(record.clone()), "  3    5.6/72   outer loss 2");
+        let hypergradient = OuterRecord { differentiated: true, ..record };
+        assert_eq!(line(hypergradient.clone()), "  3    5.6/72 ∇ outer loss 2; taken back");
+        let noise = OuterRecord { past_edge: true, ..hypergradient };
+        assert_eq!(line(noise.clone()), "  3    5.6/72 ∇ outer loss 2; past the edge of stability");
+        let diverged = OuterRecord { outer_loss: None, diverged_at_step: Some(4), ..noise };
+        assert_eq!(line(diverged), "  3    5.6/72 ∇ training diverged at step 5");
     }
 
     #[test]

@@ -275,6 +275,9 @@ mod tests {
     fn record(iteration: u32) -> OuterRecord {
         OuterRecord {
             iteration,
+            spent: f64::from(iteration),
+            differentiated: true,
+            past_edge: false,
             outer_loss: Some(1.0 / f64::from(iteration)),
             hyperparameters: BTreeMap::from([("learning_rate".to_owned(), 0.1)]),
             hypergradient: BTreeMap::new(),

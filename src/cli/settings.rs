@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use miette::NamedSource;
 use serde::Serialize;
+use stackelberg::bilevel::Decay;
 use stackelberg::bilevel::hyperparameters::Kind;
 use stackelberg::experiment::config::{
-    Bytes, ConfigError, DataSource, Differentiation, Network, Task, TuneConfig, usual, usual_hyperparameters, words,
+    Budget, Bytes, ConfigError, DataSource, Differentiation, Network, Task, TuneConfig, usual, usual_hyperparameters,
+    words,
 };
 
+use stackelberg::experiment::leader::OuterMethod;
 use stackelberg::nn::optim::{self, Dynamics};
 
 use super::error::ConfigSyntax;
@@ -40,6 +43,12 @@ pub struct Settings {
     #[arg(long, value_name = "N", help = about("outer", words::OUTER))]
     outer: Option<u32>,
 
+    #[arg(long, value_name = "N|TIME", help = about("budget", words::BUDGET))]
+    budget: Option<Budget>,
+
+    #[arg(long, value_name = "METHOD", help = about("outer_method", words::OUTER_METHOD))]
+    outer_method: Option<OuterMethod>,
+
     #[arg(long, value_name = "N", help = about("batch", words::BATCH))]
     pub(super) batch: Option<u32>,
 
@@ -54,6 +63,9 @@ pub struct Settings {
 
     #[arg(long, value_name = "X", help = about("learning_rate", words::LEARNING_RATE))]
     learning_rate: Option<f64>,
+
+    #[arg(long, value_name = "DECAY", help = about("decay", words::DECAY))]
+    decay: Option<Decay>,
 
     #[arg(long, value_name = "X", help = about("momentum", words::MOMENTUM))]
     momentum: Option<f64>,
@@ -110,7 +122,7 @@ fn about(key: &str, what: &str) -> String {
 }
 
 /// Settings that a run may go on with whatever they were: they change no bits.
-pub const FREE: [&str; 4] = ["outer", "patience", "memory_budget", "device"];
+pub const FREE: [&str; 5] = ["outer", "budget", "patience", "memory_budget", "device"];
 
 /// The option that sets a key.
 pub fn option(key: &str) -> String {
@@ -248,12 +260,15 @@ impl Settings {
             task: pick(&self.task, base.task),
             network: pick(&self.network, base.network),
             steps: pick(&self.steps, base.steps),
-            outer: pick(&self.outer, base.outer),
+            outer: self.outer.or(base.outer),
+            budget: pick(&self.budget, base.budget),
+            outer_method: pick(&self.outer_method, base.outer_method),
             batch: pick(&self.batch, base.batch),
             optimizer,
             method: pick(&self.method, base.method),
             hyperparameters: pick(&self.hyperparameters, unnamed),
-            learning_rate: pick(&self.learning_rate, base.learning_rate),
+            learning_rate: self.learning_rate.or(base.learning_rate),
+            decay: pick(&self.decay, base.decay),
             momentum: self.momentum.or(base.momentum),
             betas: self.betas.or(base.betas),
             epsilon: self.epsilon.or(base.epsilon),
@@ -317,6 +332,8 @@ mod tests {
             ("network", "paper"),
             ("optimizer", "sgd"),
             ("method", "forward"),
+            ("outer-method", "adam"),
+            ("decay", "cosine"),
             ("hyperparameters", "dropout"),
             ("betas", "0.5,0.5"),
             ("memory-budget", "3B"),

@@ -63,10 +63,10 @@ pub fn resumed(directory: RunDir, changes: &Settings) -> Result<Start, CliError>
             let problem = format!("`{setting}` was changed since the run began");
             return Err(directory.damaged(run_dir::SETTINGS, problem).into());
         }
-        if config.outer < done {
+        if let Some(outer) = config.outer.filter(|outer| *outer < done) {
             let error = ConfigError::Value {
                 field: "outer",
-                value: config.outer.to_string(),
+                value: outer.to_string(),
                 must: format!("at least {done}, the outer iterations that the run has behind it"),
                 mend: "Leave it out to go on as the run was begun.".to_owned(),
             };

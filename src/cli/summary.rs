@@ -47,18 +47,16 @@ pub fn text(result: &RunResult, directory: Option<&Path>) -> String {
 fn headline(result: &RunResult) -> String {
     let iterations = several(u64::from(result.iterations), "outer iteration");
     let time = duration(Duration::from_secs_f64(result.seconds));
-    let patience = result.configuration.patience;
-    let settled = patience > 0 && result.iterations - result.best_iteration >= patience;
     let ended = match result.ending {
-        Ending::Finished if settled && result.iterations < result.configuration.outer => {
-            let without = several(u64::from(patience), "iteration");
-            format!("Ended after {iterations}, {time}: {without} without a lower outer loss")
+        Ending::Finished if result.settled => {
+            let without = several(u64::from(result.configuration.patience), "training");
+            format!("Ended after {iterations}, {time}: the last {without} lowered the outer loss by less than 1 %")
         }
         Ending::Finished | Ending::Running => format!("Tuned in {iterations}, {time}"),
         Ending::Stopped if result.iterations == 0 => "Stopped in the first outer iteration".to_owned(),
         Ending::Stopped => format!("Stopped after {iterations}, {time}"),
         Ending::Diverged if result.best_iteration > 0 => {
-            format!("Gave up after {iterations}, {time}: the last steps were all taken back")
+            format!("Gave up after {iterations}, {time}: the last trainings all diverged")
         }
         Ending::Diverged => format!("Gave up after {iterations}, {time}"),
     };
@@ -83,7 +81,7 @@ pub fn cause(config: &TuneConfig) -> &'static str {
         .flat_map(|kind| config.setting(kind.row().settings().next().expect("optimisers' scalars have a setting")))
         .collect();
     let bound = config.optimizer.stable(&scalars);
-    if config.learning_rate.min(1.0) * config.l2 > bound { "l2" } else { "learning-rate" }
+    if config.setting("learning_rate")[0].min(1.0) * config.l2 > bound { "l2" } else { "learning-rate" }
 }
 
 fn comparison(text: &mut String, start: &Evaluation, end: &Evaluation) {
@@ -143,7 +141,7 @@ mod tests {
     #[test]
     fn what_diverges_at_once_is_named() {
         let config =
-            |optimizer: Dynamics, l2| TuneConfig { optimizer, l2, learning_rate: 1.0, ..TuneConfig::default() };
+            |optimizer: Dynamics, l2| TuneConfig { optimizer, l2, learning_rate: Some(1.0), ..TuneConfig::default() };
         for (optimizer, l2, named) in [
             (Sgd.into(), 1.9, "learning-rate"),
             (Sgd.into(), 2.1, "l2"),

@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     super::note(format_args!("Expected: about {} in all", duration(job.seconds(&pace)?)));
     let mut training = block_on(job.open(&on))?;
     interrupt.watch();
-    let mut watch = Watch { progress: Progress::new(1, 0), interrupt };
+    let mut watch = Watch { progress: Progress::new(&config, 0.0), interrupt };
     let begun = Instant::now();
     let report = block_on(training.advance(job.units(), &mut watch))?;
     let seconds = begun.elapsed().as_secs_f64();

@@ -119,7 +119,7 @@ fn drive(start: Start, mut run: Prepared, on: &Device, interrupt: Interrupt) -> 
         directory.write(run_dir::SETTINGS, settings_file(&run.config, &device).as_bytes())?;
     }
     let mut watch = Watch {
-        progress: Progress::new(run.config.outer, done),
+        progress: Progress::new(&run.config, tuner.state().share(&run.config, 0.0)),
         interrupt: interrupt.clone(),
         header: Saved {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -185,8 +185,13 @@ fn nothing_left(start: &Start) -> Option<String> {
     let done = several(u64::from(state.iteration), "outer iteration");
     let how = match state.ending(config)? {
         Ending::Diverged => "nothing was left to try; a new run may start from other values".to_owned(),
-        _ if state.iteration >= config.outer => format!("a larger --outer than {} makes it longer", config.outer),
-        _ => format!("a larger --patience than {}, or 0, makes it longer", config.patience),
+        _ if config.outer.is_some_and(|outer| state.iteration >= outer) => {
+            format!("a larger --outer than {} makes it longer", config.outer.unwrap_or_default())
+        }
+        _ if state.has_settled(config) => {
+            format!("a larger --patience than {}, or 0, makes it longer", config.patience)
+        }
+        _ => format!("a larger --budget than {} makes it longer", config.budget),
     };
     Some(format!("Nothing is left to do: the run has ended after {done} ({how}). It is only scored again."))
 }
@@ -232,12 +237,13 @@ struct Watch {
 impl Observer for Watch {
     fn event(&mut self, event: Event) -> Observed {
         match event {
-            Event::Progress { iteration, done, total } => self.progress.advance(iteration, done, total),
+            Event::Progress { iteration, share, .. } => self.progress.advance(iteration, share),
             Event::Outer { record, state, result, weights } => {
                 if self.records.is_empty() {
                     idle(record).into_iter().for_each(|note| self.progress.say(&note));
                 }
-                self.progress.outer(record, state.ending(&self.header.configuration).is_some());
+                let config = &self.header.configuration;
+                self.progress.outer(record, state.share(config, 0.0), state.ending(config).is_some());
                 self.records.push(record.clone());
                 self.save(state, result, weights)?;
                 self.saved = state.iteration;

@@ -19,6 +19,8 @@ pub enum Event<'a> {
         done: u64,
         /// Those of the whole iteration.
         total: u64,
+        /// How much of the whole run is finished, from 0 to 1.
+        share: f64,
     },
     /// Training loss of every step of the iteration.
     InnerLosses {
@@ -54,15 +56,15 @@ pub trait Observer {
 /// Passes a sweep's progress on to the observer of the run.
 pub(super) struct Watched<'a> {
     observer: &'a mut dyn Observer,
-    /// The outer iteration whose progress is passed on, if any.
-    iteration: Option<u32>,
+    /// The outer iteration whose progress is passed on, if any, and the shares of the run that it begins and ends at.
+    iteration: Option<(u32, [f64; 2])>,
     failed: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl<'a> Watched<'a> {
     /// For an outer iteration.
-    pub(super) fn of(observer: &'a mut dyn Observer, iteration: u32) -> Self {
-        Watched { observer, iteration: Some(iteration), failed: None }
+    pub(super) fn of(observer: &'a mut dyn Observer, iteration: u32, shares: [f64; 2]) -> Self {
+        Watched { observer, iteration: Some((iteration, shares)), failed: None }
     }
 
     /// For work that is no outer iteration.
@@ -81,8 +83,9 @@ impl<'a> Watched<'a> {
 
 impl Monitor for Watched<'_> {
     fn progress(&mut self, done: u64, total: u64) {
-        let Some(iteration) = self.iteration else { return };
-        if let Err(error) = self.observer.event(Event::Progress { iteration, done, total }) {
+        let Some((iteration, [from, to])) = self.iteration else { return };
+        let share = from + (to - from) * done as f64 / total.max(1) as f64;
+        if let Err(error) = self.observer.event(Event::Progress { iteration, done, total, share }) {
             self.failed = Some(error);
         }
     }

@@ -8,6 +8,7 @@ pub mod error;
 mod event;
 #[cfg(feature = "verify")]
 pub mod golden;
+pub mod leader;
 #[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]
 pub mod library;
 pub mod model_file;

@@ -1,6 +1,6 @@
 //! How long a run will take, from one training step and its like measured on the engine.
 
-use super::config::TuneConfig;
+use super::config::{Budget, TuneConfig};
 use super::setup::counts;
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::{CHUNK, Pace};
@@ -14,7 +14,16 @@ pub fn seconds(pace: &Pace, plan: &Plan, config: &TuneConfig, sizes: &Sizes) -> 
     let sweep = pace.of(&counts(config, plan, sizes), train) + outer;
     // All windows are scored twice: with the start values and at the end.
     let scoring = pace.evaluation * [train, validation, test].map(chunks).iter().sum::<f64>();
-    f64::from(config.outer) * sweep + 2.0 * scoring
+    let scoring = 2.0 * scoring;
+    match config.budget {
+        Budget::Seconds(all) => all + scoring,
+        Budget::Trainings(all) => {
+            let training = pace.step * f64::from(config.steps) + outer;
+            // As many iterations as are asked for at most, whatever they are; of the whole budget mostly trainings.
+            let at_most = config.outer.map_or(f64::INFINITY, |outer| f64::from(outer) * sweep.max(training));
+            at_most.min(f64::from(all) * training) + scoring
+        }
+    }
 }
 
 #[cfg(test)]
@@ -25,7 +34,13 @@ mod tests {
     #[test]
     fn a_run_is_the_sum_of_its_parts() {
         let pace = Pace { step: 1.0, adjoint: 3.0, outer: 10.0, evaluation: 100.0 };
-        let config = TuneConfig { steps: 20, outer: 2, validation_windows: 200, ..TuneConfig::default() };
+        let config = TuneConfig {
+            steps: 20,
+            outer: Some(2),
+            budget: Budget::Trainings(1000),
+            validation_windows: 200,
+            ..TuneConfig::default()
+        };
         let scoring = 2.0 * 100.0 * (8.0 + 3.0 + 1.0);
         let sizes = Sizes { validation: 300, test: 128, ..with_training(1000) };
         let stored = Plan::new(20, 21).unwrap();

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use super::config::{ConfigError, Network, TuneConfig};
+use super::config::{Budget, ConfigError, Network, TuneConfig};
 use super::error::TuneError;
 use super::predict;
 use super::record::DataRecord;
@@ -99,6 +99,15 @@ impl Prepared {
         // The fewest states, so that no run's budget is exceeded: what is measured does not depend on how many are kept.
         let mut session = self.session(device, Truncated { last: 1, memory: Memory::StoreAll }).await?;
         Ok(session.measure(&self.start.arrays(&self.problem), seconds).await?)
+    }
+
+    /// Outer iterations of a whole tuning run at most.
+    pub fn at_most(&self) -> u64 {
+        let within = match self.config.budget {
+            Budget::Trainings(trainings) => u64::from(trainings),
+            Budget::Seconds(_) => u64::MAX,
+        };
+        self.config.outer.map_or(within, |outer| within.min(outer.into()))
     }
 
     /// Seconds of a whole tuning run at this pace.

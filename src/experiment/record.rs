@@ -23,6 +23,9 @@ pub type Named = BTreeMap<String, f64>;
 pub struct OuterRecord {
     /// Counted from 1.
     pub iteration: u32,
+    /// What the run has cost so far, this iteration included, in trainings.
+    #[serde(default)]
+    pub spent: f64,
     /// Outer loss after training with the hyperparameters below; absent if training diverged.
     pub outer_loss: Option<f64>,
     /// The training step, counted from 0, after which the weights were no longer finite; absent if
@@ -38,12 +41,18 @@ pub struct OuterRecord {
     pub inner_gradient: Option<f64>,
     /// The values that were trained with, as they enter the training (not their logs or logits).
     pub hyperparameters: Named,
+    /// Whether the hypergradient was taken, or the training alone.
+    #[serde(default = "yes")]
+    pub differentiated: bool,
     /// Derivatives of the outer loss with respect to what the outer optimiser moves: the log of what is
     /// above 0 (rates, penalties, noise), the logit of what is between 0 and 1 (momentum, betas, dropout,
-    /// example weights), initial weights themselves. Empty if training diverged.
+    /// example weights), initial weights themselves. Empty if training diverged or they were not taken.
     pub hypergradient: Named,
-    /// Whether the outer optimiser went on from here. After a rejected iteration it takes the step
-    /// from the last accepted one again, half as far.
+    /// Whether the derivative by the learning rate or the momentum is so large beside the loss that the training is past
+    /// the edge of stability and its hypergradient noise.
+    #[serde(default)]
+    pub past_edge: bool,
+    /// Whether the outer optimiser goes on from here; otherwise from where it was before.
     pub accepted: bool,
     /// Wall time of the training and its hypergradient, without scoring and saving.
     pub seconds: f64,
@@ -57,6 +66,10 @@ pub struct OuterRecord {
     pub readbacks: u64,
     /// Device buffers made in the iteration.
     pub buffers_created: u64,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Mean loss and, of labels, share of right answers on one set of windows, without dropout, penalties and example
@@ -216,11 +229,11 @@ pub struct DataRecord {
 pub enum Ending {
     /// It goes on, or was killed or ended with an error; it can be resumed.
     Running,
-    /// All outer iterations were done, or `patience` of them brought no lower outer loss.
+    /// The budget was spent, all outer iterations were done, or the outer loss had settled.
     Finished,
     /// It was asked to stop; it can be resumed.
     Stopped,
-    /// Twelve points in a row were taken back, or training diverged from the start values on.
+    /// Training diverged twelve times in a row, or with the start values where nothing could be changed about it.
     Diverged,
 }
 
@@ -241,11 +254,23 @@ pub struct RunResult {
     pub data: DataRecord,
     /// Whether it is done.
     pub ending: Ending,
+    /// Whether the last trainings have brought less than the patience of the settings asks for.
+    #[serde(default)]
+    pub settled: bool,
     /// Outer iterations done.
     pub iterations: u32,
-    /// The iteration with the lowest outer loss, whose hyperparameters are the result; 0 where none was accepted.
+    /// What they cost, in trainings.
+    #[serde(default)]
+    pub spent: f64,
+    /// Hypergradients among them.
+    #[serde(default)]
+    pub hypergradients: u32,
+    /// How many of these were past the edge of stability and not followed.
+    #[serde(default)]
+    pub past_edge: u32,
+    /// The iteration with the lowest outer loss, whose hyperparameters are the result; 0 where all diverged.
     pub best_iteration: u32,
-    /// Its outer loss; absent if no iteration was accepted.
+    /// Its outer loss; absent if all diverged.
     pub best_outer_loss: Option<f64>,
     /// Trained with the start values; absent if the run was stopped before that.
     pub start: Option<Evaluation>,
@@ -268,6 +293,8 @@ impl RunResult {
         let mut metrics = Named::new();
         metrics.extend(self.best_outer_loss.map(|loss| ("outer_loss".to_owned(), loss)));
         metrics.insert("best_iteration".to_owned(), self.best_iteration.into());
+        metrics.insert("spent".to_owned(), self.spent);
+        metrics.insert("hypergradients".to_owned(), self.hypergradients.into());
         for (prefix, evaluation) in [("start_", &self.start), ("", &self.end)] {
             if let Some(Evaluation { validation, test, hyperparameters, .. }) = evaluation {
                 metrics.extend(scores(prefix, *validation, *test));

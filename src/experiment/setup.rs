@@ -2,10 +2,12 @@
 
 use super::config::{ConfigError, TuneConfig};
 use super::error::TuneError;
+use super::leader::Leader;
 use super::record::Trivial;
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::hyperparameters::{Hyperparameters, Kind, ROWS, Row, Start};
-use crate::bilevel::{Counts, Memory, Method, Problem, SessionData, Set, SolveError, Targets};
+use crate::bilevel::outer::Variables;
+use crate::bilevel::{Counts, Memory, Method, Pace, Problem, Room, SessionData, Set, SolveError, Targets};
 use crate::data::{DataError, Dataset, Sizes, Split, Standardizer};
 use crate::nn::{Layer, optim};
 use crate::rng::{Purpose, permute_index, split_seed, stream_key};
@@ -20,6 +22,7 @@ pub fn problem(config: &TuneConfig, sizes: &Sizes) -> Result<Problem, ConfigErro
     }
     Ok(Problem {
         batch: config.batch as usize,
+        decay: config.decay,
         l2: true,
         weights: config.hyperparameters.contains(&Kind::ExampleWeights),
         noise: config.noise(),
@@ -60,6 +63,12 @@ pub(super) fn initial_weights(config: &TuneConfig, problem: &Problem) -> Vec<f32
 pub(super) fn outer_rate(config: &TuneConfig, kind: Kind) -> f64 {
     let rate = kind.row().rate;
     rate.share * config.setting(rate.setting)[0]
+}
+
+/// The outer optimiser of a configuration, before its first step.
+pub(super) fn leader(config: &TuneConfig, start: &Hyperparameters) -> Leader {
+    let variables = Variables::of(start, |kind| outer_rate(config, kind));
+    config.leader().0.start(variables, u64::from(config.seed))
 }
 
 /// The method of a configuration. It refuses what it cannot see before there is a device.
@@ -148,6 +157,15 @@ pub(super) fn counts(config: &TuneConfig, plan: &Plan, sizes: &Sizes) -> Counts 
     let directions = start_values(config, &problem).variables().len();
     let method = config.method.method(Memory::Budget(config.memory_budget.0), directions);
     method.counts(&problem, plan, directions)
+}
+
+/// What a hypergradient costs, in trainings: by counted operations, as if all states were kept, so that it does not
+/// depend on the memory there is.
+pub(super) fn price(config: &TuneConfig, problem: &Problem, start: &Hyperparameters) -> f64 {
+    let along = start.variables().len();
+    let method = config.method.method(Memory::StoreAll, along);
+    let all = method.plan(problem, Room { fixed: 0, state: 0, residuals: 0 }).expect("all states always fit");
+    Pace::of_step(1.0).of(&method.counts(problem, &all, along), problem.train) / problem.steps as f64
 }
 
 /// What the session of a run is made of.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::config::ConfigError;
 use super::record::Named;
 use crate::bilevel::hyperparameters::Kind;
-use crate::bilevel::{Directions, Layout, Problem, Transform};
+use crate::bilevel::{Directions, Layout, Problem, Transform, outer};
 use crate::rng::Stream;
 
 /// Ranges of hyperparameters in unconstrained form.
@@ -29,6 +29,9 @@ pub struct Variables {
     pub to: f64,
     /// What the vector holds of a value.
     pub form: Form,
+    /// Where a search begins, unconstrained; in the middle if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<f64>,
 }
 
 /// What the hyperparameter vector holds of an unconstrained value u.
@@ -39,6 +42,8 @@ pub enum Form {
     Itself,
     /// 1 / (1 + e⁻ᵘ).
     Logistic,
+    /// 2 / (1 + e⁻ᵘ): a weight that is 1 in the middle.
+    Weight,
     /// 1 − eᵘ: a momentum by its distance from 1.
     Damping,
 }
@@ -52,6 +57,7 @@ impl Form {
                 let value = Transform::UNIT.constrain(u);
                 [value, value * (1.0 - value)]
             }
+            Form::Weight => Form::Logistic.held(u).map(|part| 2.0 * part),
             Form::Damping => [1.0 - u.exp(), -u.exp()],
         }
     }
@@ -111,9 +117,20 @@ impl Space {
         self.open().map(|(variables, _)| variables.kind)
     }
 
-    /// The point in the middle of all ranges.
-    pub fn centre(&self) -> Vec<f64> {
-        self.open().map(|(variables, _)| variables.centre()).collect()
+    /// The point that a search begins with.
+    pub fn start(&self) -> Vec<f64> {
+        self.open().map(|(variables, _)| variables.start.unwrap_or(variables.centre())).collect()
+    }
+
+    /// The variables as an outer optimiser moves them, each kind at its rate.
+    pub fn variables(&self, rate: impl Fn(Kind) -> f64) -> outer::Variables {
+        let open = self.0.iter().filter(|variables| variables.open());
+        let moved = open.clone().map(|v| outer::Moved { kind: v.kind, count: v.count, rate: rate(v.kind) });
+        let usual = open.filter(|v| match v.kind.row().transform {
+            Transform::Log => v.form == Form::Itself,
+            _ => matches!(v.form, Form::Logistic | Form::Weight),
+        });
+        outer::Variables::new(moved.collect(), &usual.map(|v| v.kind).collect::<Vec<_>>())
     }
 
     /// A point drawn evenly.
@@ -187,7 +204,7 @@ mod tests {
     use crate::experiment::setup::{problem, with_training};
 
     fn variables(kind: Kind, count: usize, [from, to]: [f64; 2], form: Form) -> Variables {
-        Variables { kind, count, from, to, form }
+        Variables { kind, count, from, to, form, start: None }
     }
 
     #[test]
@@ -220,7 +237,7 @@ mod tests {
             variables(Kind::ExampleWeights, 30, [-4.0, 4.0], Form::Logistic),
         ]);
         space.check().unwrap();
-        let point = space.centre();
+        let point = space.start();
         let (lambda, along) = (space.lambda(&problem, &base, &point), space.directions(&problem, &point));
         assert_eq!((along.len(), space.kinds().count(), point.len()), (32, 32, 32));
         assert!(problem.layout().weights.clone().all(|at| lambda[at] == 0.5), "each weight is of a variable");

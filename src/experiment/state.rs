@@ -2,24 +2,34 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::config::TuneConfig;
+use super::config::{Budget, TuneConfig};
+use super::leader::Leader;
 use super::record::{Ending, Evaluation};
 use crate::bilevel::hyperparameters::Hyperparameters;
-use crate::bilevel::outer::OuterAdam;
 
 /// All that a run remembers between outer iterations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TunerState {
     /// Outer iterations done.
     pub iteration: u32,
+    /// What they cost, in trainings.
+    pub spent: f64,
+    /// What a hypergradient costs, in trainings.
+    pub price: f64,
+    /// Hypergradients taken.
+    pub hypergradients: u32,
+    /// How many of these were past the edge of stability.
+    pub past_edge: u32,
     /// The point that the next iteration trains with.
     pub next: Hyperparameters,
-    /// The outer optimiser's state.
-    pub adam: OuterAdam,
-    /// The best iteration so far, if one was accepted.
+    /// The outer optimiser with its memory.
+    pub leader: Leader,
+    /// The best iteration so far, if one did not diverge.
     pub best: Option<Best>,
-    /// Iterations rejected since the last accepted one.
-    pub rejections: u32,
+    /// What had been spent, and the outer loss, when this was last notably lower.
+    pub gained: Option<(f64, f64)>,
+    /// Iterations in a row that diverged, or whose points could not be moved.
+    pub diverged: u32,
     /// The network trained with the start values.
     pub start: Option<Evaluation>,
     /// Wall time of all iterations.
@@ -31,15 +41,56 @@ pub struct TunerState {
 }
 
 impl TunerState {
+    /// What the next iteration will cost, in trainings.
+    pub fn next_cost(&self) -> f64 {
+        if self.leader.differentiates() { self.price } else { 1.0 }
+    }
+
     /// How a run with these settings has ended that has come to this state; nothing if iterations are left.
     pub fn ending(&self, config: &TuneConfig) -> Option<Ending> {
-        // Too many rejections, or one of the start values, to which there is no accepted point to go back.
-        if self.rejections >= MOST_REJECTIONS || (self.rejections > 0 && self.best.is_none()) {
+        if self.diverged >= MOST_DIVERGED {
             return Some(Ending::Diverged);
         }
-        let best = self.best.as_ref().map_or(self.iteration, |best| best.iteration);
-        let settled = config.patience > 0 && self.iteration - best >= config.patience;
-        (self.iteration >= config.outer || settled).then_some(Ending::Finished)
+        let spent = match config.budget {
+            // The first is always made.
+            Budget::Trainings(all) => self.iteration > 0 && self.spent + self.next_cost() > f64::from(all),
+            Budget::Seconds(all) => self.seconds >= all,
+        };
+        let outer = config.outer.is_some_and(|outer| self.iteration >= outer);
+        let ending = if self.best.is_some() { Ending::Finished } else { Ending::Diverged };
+        (spent || outer || self.has_settled(config)).then_some(ending)
+    }
+
+    /// Whether the patience of the settings is at its end.
+    pub fn has_settled(&self, config: &TuneConfig) -> bool {
+        let since = self.gained.map_or(0.0, |(spent, _)| spent);
+        config.patience > 0 && self.gained.is_some() && self.spent - since >= f64::from(config.patience)
+    }
+
+    /// How much of the run is behind it, from 0 to 1, if `part` of the next iteration is: by what there is less of,
+    /// budget or iterations.
+    pub fn share(&self, config: &TuneConfig, part: f64) -> f64 {
+        let of_budget = match config.budget {
+            Budget::Trainings(all) => (self.spent + part * self.next_cost()) / f64::from(all),
+            Budget::Seconds(all) => self.seconds / all,
+        };
+        let of_outer = config.outer.map_or(0.0, |outer| (f64::from(self.iteration) + part) / f64::from(outer));
+        of_budget.max(of_outer).min(1.0)
+    }
+
+    /// Takes note of an outer loss, NaN where the training diverged, after what led to it was spent.
+    pub(super) fn note(&mut self, point: &Hyperparameters, outer_loss: f64) {
+        if !outer_loss.is_finite() {
+            return;
+        }
+        if self.best.as_ref().is_none_or(|best| outer_loss < best.outer_loss) {
+            let hyperparameters = point.clone();
+            self.best = Some(Best { iteration: self.iteration, outer_loss, hyperparameters });
+        }
+        let notable = |(_, before): &(f64, f64)| outer_loss < before - NOTABLE * before.abs();
+        if self.gained.as_ref().is_none_or(notable) {
+            self.gained = Some((self.spent, outer_loss));
+        }
     }
 }
 
@@ -54,5 +105,8 @@ pub struct Best {
     pub hyperparameters: Hyperparameters,
 }
 
-/// After this many rejections in a row the outer optimiser gives up.
-const MOST_REJECTIONS: u32 = 12;
+/// After this many divergences in a row a run gives up.
+const MOST_DIVERGED: u32 = 12;
+
+/// A loss is notably lower by this share.
+const NOTABLE: f64 = 0.01;

@@ -11,18 +11,16 @@ pub use super::event::{Event, Observed, Observer};
 pub use super::state::{Best, TunerState};
 
 use super::archive;
-use super::config::TuneConfig;
 use super::error::TuneError;
 use super::event::Watched;
 use super::names;
 use super::prepared::Prepared;
 use super::record::{Classification, DeviceRecord, Ending, Evaluation, Named, OuterRecord, RunResult, Score, Trivial};
-use super::setup::{outer_rate, set, trivial};
+use super::setup::{self, set, trivial};
 use super::training::{Report, Training};
+use crate::bilevel::Session;
 use crate::bilevel::hyperparameters::Hyperparameters;
-use crate::bilevel::outer::{OuterAdam, OuterOptimizer};
-use crate::bilevel::{Estimate, Session};
-use crate::engine::Counters;
+use crate::bilevel::outer::Variables;
 use crate::rig::Device;
 
 /// A run on a device.
@@ -53,7 +51,7 @@ impl Tuner {
     pub async fn new(device: &Device, prepared: Rc<Prepared>, resume: Option<TunerState>) -> Result<Tuner, TuneError> {
         let state = match resume {
             Some(state) => resumable(state, &prepared.start)?,
-            None => first_state(&prepared.config, prepared.start.clone()),
+            None => first_state(&prepared),
         };
         prepared.blueprint()?;
         let session = prepared.session(device, prepared.method()?).await?;
@@ -119,8 +117,12 @@ impl Tuner {
             device: DeviceRecord::from(&self.session.device().info()),
             data: self.prepared.record(),
             ending,
+            settled: self.state.has_settled(&self.prepared.config),
             iterations: self.state.iteration,
             best_iteration: self.state.best.as_ref().map_or(0, |best| best.iteration),
+            spent: self.state.spent,
+            hypergradients: self.state.hypergradients,
+            past_edge: self.state.past_edge,
             best_outer_loss: self.state.best.as_ref().map(|best| best.outer_loss),
             start: self.state.start.clone(),
             end,
@@ -131,13 +133,18 @@ impl Tuner {
         }
     }
 
-    /// One outer iteration: train, differentiate, step.
+    /// One outer iteration: train, differentiate if that is asked for, step.
     async fn iterate(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError> {
         let (begin, before) = (Instant::now(), self.session.device().counters());
         let iteration = self.state.iteration + 1;
-        let point = self.state.next.clone();
-        let mut host = Watched::of(observer, iteration);
-        let estimate = self.session.estimate_at(&point, &mut host).await;
+        let (point, cost) = (self.state.next.clone(), self.state.next_cost());
+        let differentiates = self.state.leader.differentiates();
+        let shares = [0.0, 1.0].map(|part| self.state.share(&self.prepared.config, part));
+        let mut host = Watched::of(observer, iteration, shares);
+        let estimate = match differentiates {
+            true => self.session.estimate_at(&point, &mut host).await,
+            false => self.session.train_at(&point, &mut host).await,
+        };
         let estimate = host.settle(estimate)?;
         let seconds = begin.elapsed().as_secs_f64();
         let after = self.session.device().counters();
@@ -147,14 +154,44 @@ impl Tuner {
             observed(observer.event(Event::Start(&start)))?;
             self.state.start = Some(start);
         }
-        let accepted = self.step(&point, &estimate);
+        let outer_loss = if estimate.diverged() { f64::NAN } else { estimate.outer_loss };
+        let variables = Variables::of(&point, |_| 0.0);
+        let past_edge = !estimate.hypergradient.is_empty() && variables.past_edge(outer_loss, &estimate.hypergradient);
+        let accepted = self.state.leader.advance(&mut self.state.next, &estimate);
+        // A point that stays where it was would diverge again.
+        let stays = self.state.next == point;
+        self.state.diverged = match outer_loss.is_finite() {
+            true => 0,
+            false if stays => u32::MAX,
+            false => self.state.diverged + 1,
+        };
         self.state.iteration = iteration;
+        self.state.spent += cost;
+        self.state.hypergradients += u32::from(differentiates);
+        self.state.past_edge += u32::from(past_edge);
+        self.state.note(&point, outer_loss);
         self.state.seconds += seconds;
         self.state.dispatches += after.dispatches - before.dispatches;
         self.state.peak_bytes = self.state.peak_bytes.max(after.peak_bytes);
-        let derivatives = names::derivatives(&point, self.session.problem(), &estimate.hypergradient);
-        let record = record(iteration, &estimate, self.named(&point), derivatives, accepted);
-        let record = OuterRecord { seconds, ..with_counts(record, before, after) };
+        let record = OuterRecord {
+            iteration,
+            spent: self.state.spent,
+            outer_loss: outer_loss.is_finite().then_some(outer_loss),
+            diverged_at_step: estimate.bad_step.map(|step| step as u32),
+            residual: estimate.residual,
+            inner_gradient: estimate.inner_gradient,
+            hyperparameters: self.named(&point),
+            differentiated: differentiates,
+            hypergradient: names::derivatives(&point, self.session.problem(), &estimate.hypergradient),
+            past_edge,
+            accepted,
+            seconds,
+            peak_bytes: after.peak_bytes,
+            dispatches: after.dispatches - before.dispatches,
+            submits: after.submits - before.submits,
+            readbacks: after.readbacks - before.readbacks,
+            buffers_created: after.buffers_created - before.buffers_created,
+        };
         self.outer_loss = record.outer_loss;
         let is_best = self.state.best.as_ref().is_some_and(|best| best.iteration == iteration);
         if is_best {
@@ -168,22 +205,6 @@ impl Tuner {
     /// The trained network of the last sweep.
     async fn weights(&mut self) -> Result<Vec<f32>, TuneError> {
         Ok(self.session.final_network().await?.into_iter().map(|w| w as f32).collect())
-    }
-
-    /// Hands the estimate to the outer optimiser, which sets the next point; says whether this one was
-    /// accepted.
-    fn step(&mut self, point: &Hyperparameters, estimate: &Estimate) -> bool {
-        let accepted = self.state.adam.advance(&mut self.state.next, estimate);
-        self.state.rejections = if accepted { 0 } else { self.state.rejections + 1 };
-        let best = self.state.best.as_ref().map_or(f64::INFINITY, |b| b.outer_loss);
-        if accepted && estimate.outer_loss < best {
-            self.state.best = Some(Best {
-                iteration: self.state.iteration + 1,
-                outer_loss: estimate.outer_loss,
-                hyperparameters: point.clone(),
-            });
-        }
-        accepted
     }
 
     /// Scores the final weights of the last sweep on all three sets.
@@ -259,8 +280,8 @@ impl Training for Tuner {
     async fn load(&mut self, saved: &[u8]) -> Result<(), TuneError> {
         let Saved { of, state, outer_loss, network } = archive::unpack_value(saved).map_err(TuneError::Resume)?;
         self.prepared.check_common(&of)?;
-        let (done, all) = (state.iteration, self.prepared.config.outer);
-        if done > all {
+        let done = state.iteration;
+        if let Some(all) = self.prepared.config.outer.filter(|all| done > *all) {
             let message = format!("it has {done} outer iterations behind it, more than `outer`, {all}");
             return Err(TuneError::Resume(message));
         }
@@ -269,22 +290,27 @@ impl Training for Tuner {
         Ok(())
     }
 
-    /// The point of the next outer iteration.
+    /// The point of the next outer iteration, from which the outer optimiser begins anew.
     fn set(&mut self, values: &Value) -> Result<(), TuneError> {
         self.state.next = self.prepared.changed(&self.state.next, values)?;
+        self.state.leader = setup::leader(&self.prepared.config, &self.state.next);
         Ok(())
     }
 }
 
-fn first_state(config: &TuneConfig, start: Hyperparameters) -> TunerState {
-    let tuned = start.groups.iter().filter(|g| g.tuned);
-    let rates = tuned.flat_map(|g| std::iter::repeat_n(outer_rate(config, g.kind), g.values.len())).collect();
+fn first_state(prepared: &Prepared) -> TunerState {
+    let Prepared { config, problem, start, .. } = prepared;
     TunerState {
         iteration: 0,
-        adam: OuterAdam::with_rates(rates),
-        next: start,
+        spent: 0.0,
+        price: setup::price(config, problem, start),
+        hypergradients: 0,
+        past_edge: 0,
+        leader: setup::leader(config, start),
+        next: start.clone(),
         best: None,
-        rejections: 0,
+        gained: None,
+        diverged: 0,
         start: None,
         seconds: 0.0,
         dispatches: 0,
@@ -295,7 +321,7 @@ fn first_state(config: &TuneConfig, start: Hyperparameters) -> TunerState {
 /// A state that fits the configuration.
 fn resumable(state: TunerState, start: &Hyperparameters) -> Result<TunerState, TuneError> {
     let shape = |h: &Hyperparameters| h.groups.iter().map(|g| (g.kind, g.values.len(), g.tuned)).collect::<Vec<_>>();
-    if shape(&state.next) == shape(start) && state.adam.variables() == start.variables().len() {
+    if shape(&state.next) == shape(start) && state.leader.variables() == start.variables().len() {
         Ok(state)
     } else {
         Err(TuneError::Resume("its state was written with other hyperparameters or other data".to_owned()))
@@ -304,41 +330,4 @@ fn resumable(state: TunerState, start: &Hyperparameters) -> Result<TunerState, T
 
 fn observed(result: Observed) -> Result<(), TuneError> {
     result.map_err(TuneError::Observer)
-}
-
-fn record(
-    iteration: u32,
-    estimate: &Estimate,
-    hyperparameters: Named,
-    hypergradient: Named,
-    accepted: bool,
-) -> OuterRecord {
-    let diverged = estimate.bad_step.is_some() || !estimate.outer_loss.is_finite();
-    OuterRecord {
-        iteration,
-        outer_loss: (!diverged).then_some(estimate.outer_loss),
-        diverged_at_step: estimate.bad_step.map(|step| step as u32),
-        residual: estimate.residual,
-        inner_gradient: estimate.inner_gradient,
-        hyperparameters,
-        hypergradient,
-        accepted,
-        seconds: 0.0,
-        peak_bytes: 0,
-        dispatches: 0,
-        submits: 0,
-        readbacks: 0,
-        buffers_created: 0,
-    }
-}
-
-fn with_counts(record: OuterRecord, before: Counters, after: Counters) -> OuterRecord {
-    OuterRecord {
-        peak_bytes: after.peak_bytes,
-        dispatches: after.dispatches - before.dispatches,
-        submits: after.submits - before.submits,
-        readbacks: after.readbacks - before.readbacks,
-        buffers_created: after.buffers_created - before.buffers_created,
-        ..record
-    }
 }

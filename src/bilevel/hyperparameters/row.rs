@@ -31,7 +31,7 @@ pub enum Kind {
     Jitter,
     /// Standard deviation of random factors on the channels of an example.
     Scaling,
-    /// One weight in (0, 1) a training example.
+    /// One weight in (0, 2) a training example.
     ExampleWeights,
     /// What the problem's own regularizer takes.
     Regularizer,
@@ -90,8 +90,8 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// The rate of all that has none of its own.
-    pub(super) const OUTER: Rate = Rate { setting: "outer_rate", usual: 0.4, share: 1.0 };
+    /// Of all that has none of its own.
+    pub const OUTER: Rate = Rate { setting: "outer_rate", usual: 0.4, share: 1.0 };
 }
 
 /// Everything about a kind.

@@ -2,13 +2,19 @@
 
 mod adam;
 mod descent;
-mod guarded;
+mod guarded_adam;
 mod hoag;
+mod outer_adam;
+mod probe;
+mod variables;
 
 pub use adam::Adam;
 pub use descent::{Descent, Rule};
-pub use guarded::OuterAdam;
+pub use guarded_adam::GuardedAdam;
 pub use hoag::Hoag;
+pub use outer_adam::OuterAdam;
+pub use probe::ProbeDescent;
+pub use variables::{Moved, Variables};
 
 use super::Estimate;
 use super::hyperparameters::Hyperparameters;
@@ -16,8 +22,14 @@ use super::hyperparameters::Hyperparameters;
 /// What moves hyperparameters by what was found at them. All its memory can be written down, which is what a resumed
 /// run needs.
 pub trait OuterOptimizer {
+    /// Whether it asks for the hypergradient at the next point, or for the loss alone, which costs a third of that.
+    fn differentiates(&self) -> bool {
+        true
+    }
+
     /// Takes the loss (NaN where the training diverged) and the hypergradient found at `variables`, which are
-    /// unconstrained, and moves them to the next point to try; the answer says whether the point was accepted.
+    /// unconstrained, and moves them to the next point to try; the answer says whether the point was accepted. Where it
+    /// has not asked for it, there is no hypergradient.
     ///
     /// # Panics
     /// If there are not as many variables, or derivatives of a finite loss, as the optimiser was made for.

@@ -1,5 +1,6 @@
 //! The supervised problem: a model, its training on examples, and its loss on others.
 
+mod decay;
 mod inner;
 mod kept;
 mod loss;
@@ -12,6 +13,7 @@ mod sets;
 mod step;
 
 pub use crate::data::{Examples, Targets};
+pub use decay::Decay;
 pub use loss::{Loss, Regularizer, TrainingLoss};
 pub use members::{Member, Rows, SessionData, Sets};
 pub use noise::Noise;

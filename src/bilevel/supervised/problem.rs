@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::noise::Noise;
-use super::{Loss, Regularizer};
+use super::{Decay, Loss, Regularizer};
 use crate::bilevel::SolveError;
 use crate::data::Standardizer;
 use crate::ir::{DType, Graph, numel};
@@ -38,6 +38,8 @@ pub struct Problem {
     pub optimizer: Dynamics,
     /// Training steps T.
     pub steps: usize,
+    /// How the learning rates fall towards the last of them.
+    pub decay: Decay,
     /// Examples a step.
     pub batch: usize,
     /// Training examples.
@@ -101,7 +103,7 @@ impl Layout {
 pub const CHUNK: usize = 128;
 
 impl Problem {
-    /// A training on all examples at once, with the model's dropout, without penalties, weights and noise.
+    /// A training on all examples at once, with the model's dropout, without decay, penalties, weights and noise.
     pub fn new(model: Model, loss: Loss, optimizer: impl Into<Dynamics>, steps: usize, train: usize) -> Self {
         let masks = model.places().iter().any(|place| place.rate > 0.0).then_some(Source::Keyed);
         Problem {
@@ -111,6 +113,7 @@ impl Problem {
             outer_loss: loss,
             optimizer: optimizer.into(),
             steps,
+            decay: Decay::None,
             batch: train,
             train,
             batches: Source::Keyed,

@@ -57,7 +57,10 @@ impl Problem {
         let row = row(g, at.time, self.steps);
         let log_lr = g.take_rows(table, row);
         let log_lr = g.reshape(log_lr, &[layers]);
-        let lr = g.scalar(Scalar::Exp, &[log_lr]);
+        let mut lr = g.scalar(Scalar::Exp, &[log_lr]);
+        if let Some(factor) = self.decay.factor(g, row, self.steps) {
+            lr = g.mul(lr, factor);
+        }
         let eta = g.repeat(lr, &self.model.layer_runs());
         let scalars: Vec<NodeId> = layout.scalars.clone().map(|k| g.segment(at.lambda, k, 1)).collect();
         let before = g.segment(at.state, 0, self.optimizer_len());

@@ -62,7 +62,10 @@ impl TuneConfig {
             &format!("at most {MOST_STEPS}"),
             "Every step has its place in the plan and its own learning rates in memory; 200 is the usual number.",
         )?;
-        require(self.outer >= 1, "outer", self.outer, "at least 1", "20 is the usual number of outer iterations.")?;
+        let outer = self.outer.unwrap_or(1);
+        require(outer >= 1, "outer", outer, "at least 1", "Leave it out to go on until the budget is spent.")?;
+        let budget = self.budget;
+        require(budget.is_some(), "budget", budget, "above 0", "72 trainings are usual.")?;
         require(self.batch >= 1, "batch", self.batch, "at least 1", "64 is the usual size.")?;
         require(
             self.validation_windows >= 1,
@@ -77,7 +80,7 @@ impl TuneConfig {
         require(!self.hyperparameters.is_empty(), "hyperparameters", "empty", "a list of what to tune", names)?;
         require(!twice, "hyperparameters", self.kind_names(), "free of repetitions", names)?;
         self.check_kinds()?;
-        positive("learning_rate", self.learning_rate, "Start from 0.001, or larger if training is slow.")?;
+        positive("learning_rate", self.setting("learning_rate")[0], "Leave it out to start from the usual one.")?;
         let momentum = self.setting("momentum")[0];
         require(
             momentum > 0.0 && momentum < 1.0,

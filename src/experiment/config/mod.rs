@@ -1,5 +1,6 @@
 //! What a tuning run is told: its settings, their defaults, and what may be wrong with them.
 
+mod budget;
 mod bytes;
 mod check;
 mod choices;
@@ -16,13 +17,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::budget::Budget;
 pub use self::bytes::Bytes;
 pub use self::choices::{Task, usual_hyperparameters};
 pub use self::differentiation::Differentiation;
 pub use self::network::Network;
 pub use self::source::DataSource;
-use crate::bilevel::Noise;
+use super::leader::OuterMethod;
 use crate::bilevel::hyperparameters::{Kind, ROWS, Row, Start};
+use crate::bilevel::{Decay, Noise};
 use crate::data::SubjectSplit;
 use crate::nn::optim::{Dynamics, Momentum};
 
@@ -82,7 +85,14 @@ pub struct TuneConfig {
     pub steps: u32,
     /// See [`words::OUTER`].
     #[schemars(description = words::OUTER)]
-    pub outer: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outer: Option<u32>,
+    /// See [`words::BUDGET`].
+    #[schemars(description = words::BUDGET)]
+    pub budget: Budget,
+    /// See [`words::OUTER_METHOD`].
+    #[schemars(description = words::OUTER_METHOD)]
+    pub outer_method: OuterMethod,
     /// See [`words::BATCH`].
     #[schemars(description = words::BATCH)]
     pub batch: u32,
@@ -97,7 +107,11 @@ pub struct TuneConfig {
     pub hyperparameters: Vec<Kind>,
     /// See [`words::LEARNING_RATE`].
     #[schemars(description = words::LEARNING_RATE)]
-    pub learning_rate: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+    /// See [`words::DECAY`].
+    #[schemars(description = words::DECAY)]
+    pub decay: Decay,
     /// See [`words::MOMENTUM`].
     #[schemars(description = words::MOMENTUM)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,12 +171,15 @@ impl Default for TuneConfig {
             task: Task::Classification,
             network: Network::NARROW,
             steps: 200,
-            outer: 20,
+            outer: None,
+            budget: Budget::Trainings(72),
+            outer_method: OuterMethod::Auto,
             batch: 64,
             optimizer: Momentum.into(),
             method: Differentiation::Reverse,
             hyperparameters: usual_hyperparameters(&Momentum),
-            learning_rate: 0.001,
+            learning_rate: None,
+            decay: Decay::TAIL,
             momentum: None,
             betas: None,
             epsilon: None,
@@ -172,7 +189,7 @@ impl Default for TuneConfig {
             dropout: None,
             jitter: 0.0,
             scaling: 0.0,
-            patience: 0,
+            patience: 15,
             validation_windows: 512,
             memory_budget: Bytes(1 << 30),
             seed: 0,
@@ -188,9 +205,8 @@ impl TuneConfig {
         TuneConfig {
             data: DataSource::Subset,
             steps: 100,
-            outer: 10,
+            budget: Budget::Trainings(36),
             validation_windows: 128,
-            learning_rate: 0.005,
             ..Self::default()
         }
     }
@@ -211,6 +227,12 @@ impl TuneConfig {
         };
         let given: toml::Table = toml::from_str(text).map_err(wrong)?;
         let mut config: Self = toml::from_str(text).map_err(wrong)?;
+        // Files of an earlier version name every setting that it had: what is new since does not act in them.
+        if ["outer", "memory_budget", "device"].iter().all(|key| given.contains_key(*key))
+            && !given.contains_key("decay")
+        {
+            config = config.of_constant_rate();
+        }
         if !given.contains_key("hyperparameters") {
             config.hyperparameters = usual_hyperparameters(&*config.optimizer);
         }
@@ -268,7 +290,7 @@ mod tests {
             TuneConfig {
                 data: DataSource::Path("a \"b\".zip".to_owned()),
                 hyperparameters: vec![Kind::ExampleWeights],
-                learning_rate: 0.1 + 0.2,
+                learning_rate: Some(0.1 + 0.2),
                 memory_budget: Bytes(1_500_001),
                 split: SubjectSplit { validation: Some(vec![3]), test: None },
                 ..TuneConfig::default()
@@ -351,18 +373,19 @@ mod tests {
         fn adam() -> TuneConfig {
             TuneConfig::from_toml("optimizer = \"adam\"").unwrap()
         }
-        let cases: [(&str, Spoil); 25] = [
+        let cases: [(&str, Spoil); 26] = [
             ("data", |c| c.data = DataSource::Path(" ".to_owned())),
             ("steps", |c| c.steps = 0),
             ("steps", |c| c.steps = 4_000_000_000),
             ("outer_rate", |c| c.outer_rate = Some(1e300)),
-            ("outer", |c| c.outer = 0),
+            ("outer", |c| c.outer = Some(0)),
+            ("budget", |c| c.budget = Budget::Trainings(0)),
             ("batch", |c| c.batch = 0),
             ("validation_windows", |c| c.validation_windows = 0),
             ("hyperparameters", |c| c.hyperparameters.clear()),
             ("hyperparameters", |c| c.hyperparameters.push(Kind::Lr)),
-            ("learning_rate", |c| c.learning_rate = -1.0),
-            ("learning_rate", |c| c.learning_rate = f64::NAN),
+            ("learning_rate", |c| c.learning_rate = Some(-1.0)),
+            ("learning_rate", |c| c.learning_rate = Some(f64::NAN)),
             ("momentum", |c| c.momentum = Some(1.0)),
             ("l2", |c| c.l2 = 0.0),
             ("outer_rate", |c| c.outer_rate = Some(f64::INFINITY)),
@@ -372,7 +395,7 @@ mod tests {
             }),
             ("dropout", |c| c.dropout = Some(1.0)),
             ("dropout", |c| c.dropout = Some(0.999_999_999_9)),
-            ("learning_rate", |c| c.learning_rate = 1e31),
+            ("learning_rate", |c| c.learning_rate = Some(1e31)),
             ("l2", |c| c.l2 = 1e-60),
             ("jitter", |c| c.jitter = 1e30),
             ("jitter", |c| c.jitter = f64::NAN),

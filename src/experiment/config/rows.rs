@@ -2,9 +2,18 @@
 
 use serde_json::Value;
 
-use super::{ConfigError, Network, TuneConfig, usual_hyperparameters};
-use crate::bilevel::hyperparameters::{Kind, ROWS, Row, Start};
+use super::{Budget, ConfigError, Network, TuneConfig, usual_hyperparameters};
+use crate::bilevel::Decay;
+use crate::bilevel::hyperparameters::{Kind, ROWS, Rate, Row, Start};
+use crate::experiment::leader::OuterMethod;
 use crate::nn::optim;
+
+/// The power of the batch size that usual learning rates grow with up to batches of 64, beyond which they stay
+/// (docs/choosing.md).
+const BATCH: f64 = 0.25;
+
+/// Trainings that no hypergradient costs.
+const MOST_EXPENSIVE: u32 = 1000;
 
 impl TuneConfig {
     /// The value or values of a setting by name: those given, or the usual ones.
@@ -12,7 +21,7 @@ impl TuneConfig {
     /// # Panics
     /// If no row of a hyperparameter reads such a setting.
     pub fn setting(&self, key: &str) -> Vec<f64> {
-        self.given(key).unwrap_or_else(|| usual(key).expect("a row names a setting"))
+        self.given(key).unwrap_or_else(|| self.usual(key).expect("a row names a setting"))
     }
 
     /// The value or values of a setting that is given.
@@ -23,6 +32,32 @@ impl TuneConfig {
             toml::Value::Array(values) => values.iter().map(toml::Value::as_float).collect(),
             _ => None,
         }
+    }
+
+    /// The usual value or values of a setting that configurations may leave out; none where there is no such setting.
+    pub(super) fn usual(&self, key: &str) -> Option<Vec<f64>> {
+        let row = ROWS.iter().find(|row| row.settings().any(|setting| setting == key))?;
+        match row.start {
+            _ if row.rate.setting == key => Some(vec![self.leader().0.usual_rate(&row.rate)]),
+            Start::Setting("dropout") => Some(vec![0.5]),
+            Start::Setting("learning_rate") => Some(vec![self.usual_rate()]),
+            _ => {
+                let named = optim::named();
+                let specs: Vec<_> = named.iter().flat_map(|optimizer| optimizer.scalars()).collect();
+                let usual = |name: &&str| specs.iter().find(|spec| spec.name == *name).map(|spec| spec.usual);
+                row.scalars.iter().map(usual).collect()
+            }
+        }
+    }
+
+    /// The usual learning rate of the optimiser on batches of this size.
+    fn usual_rate(&self) -> f64 {
+        self.optimizer.usual_rate() * (f64::from(self.batch) / 64.0).min(1.0).powf(BATCH)
+    }
+
+    /// The outer optimiser, and why it is this one.
+    pub fn leader(&self) -> (OuterMethod, String) {
+        self.outer_method.of(&self.hyperparameters)
     }
 
     /// Whether a run looks at a setting; of those that rows do not name, it does.
@@ -38,7 +73,8 @@ impl TuneConfig {
 
     /// Whether a setting says how hyperparameters are tuned, so that a plain training has no use for it.
     pub fn is_of_tuning(key: &str) -> bool {
-        ["outer", "method", "patience"].contains(&key) || ROWS.iter().any(|row| row.rate.setting == key)
+        ["outer", "budget", "outer_method", "method", "patience"].contains(&key)
+            || ROWS.iter().any(|row| row.rate.setting == key)
     }
 
     /// The settings of one plain training.
@@ -54,6 +90,7 @@ impl TuneConfig {
     pub fn filled(&self) -> Self {
         let one = |key: &str| self.uses(key).then(|| self.setting(key)[0]);
         TuneConfig {
+            learning_rate: one("learning_rate"),
             momentum: one("momentum"),
             betas: self.uses("betas").then(|| self.setting("betas").try_into().ok()).flatten(),
             epsilon: one("epsilon"),
@@ -119,11 +156,16 @@ impl TuneConfig {
         }
     }
 
+    /// Settings of a version that had no decay and no outer optimiser but Adam, whose iterations alone were limited.
+    pub(super) fn of_constant_rate(self) -> Self {
+        let budget = Budget::Trainings(self.outer.unwrap_or_default().saturating_mul(MOST_EXPENSIVE));
+        TuneConfig { decay: Decay::None, outer_method: OuterMethod::Adam, budget, ..self }
+    }
+
     /// Settings of an earlier version, which named all of them: without those that the run did not look at. An outer
     /// rate it named, and the usual one means nothing where nothing moves at it.
     pub fn of_before(mut self) -> Self {
-        let usual_rate = usual("outer_rate").is_some_and(|usual| self.outer_rate == Some(usual[0]));
-        if usual_rate && !self.uses("outer_rate") {
+        if self.outer_rate == Some(Rate::OUTER.usual) && !self.uses("outer_rate") {
             self.outer_rate = None;
         }
         let Self { momentum, betas, epsilon, example_weight_rate, dropout, .. } = &self;
@@ -146,18 +188,4 @@ fn having(kind: Kind) -> String {
         "take optimizer {}",
         names.rsplit_once(", ").map_or(names.clone(), |(rest, last)| format!("{rest} or {last}"))
     )
-}
-
-/// The usual value or values of a setting that configurations may leave out; none where there is no such setting.
-pub(super) fn usual(key: &str) -> Option<Vec<f64>> {
-    let row = ROWS.iter().find(|row| row.settings().any(|setting| setting == key))?;
-    match row.start {
-        _ if row.rate.setting == key => Some(vec![row.rate.usual]),
-        Start::Setting("dropout") => Some(vec![0.5]),
-        _ => {
-            let named = optim::named();
-            let specs: Vec<_> = named.iter().flat_map(|optimizer| optimizer.scalars()).collect();
-            row.scalars.iter().map(|name| specs.iter().find(|spec| spec.name == *name).map(|spec| spec.usual)).collect()
-        }
-    }
 }

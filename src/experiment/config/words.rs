@@ -22,7 +22,16 @@ pub const NETWORK: &str = "Network to train: `narrow` (8 filters, 16 hidden unit
                            `resnet1d`, `resnet2d`; or the path of a JSON file with layers";
 pub const STEPS: &str =
     "Training steps T of the inner problem; the method says how many of them are differentiated through";
-pub const OUTER: &str = "Outer iterations: trainings, each followed by a step on the hyperparameters";
+pub const BUDGET: &str = "What the run may cost: a number of trainings, of which a hypergradient through all steps counts \
+                          as 3.6, or a time such as 90s or 10min. The best of what was tried is the result whenever it \
+                          ends";
+pub const OUTER: &str = "End after this many outer iterations, each a training at other hyperparameters, with or without \
+                         its hypergradient, even if the budget would allow more";
+pub const OUTER_METHOD: &str = "How the hyperparameters are moved: `probe-descent` tries along a hypergradient by plain \
+                                trainings, which cost a third of one, `guarded-adam` takes a hypergradient and a step \
+                                of Adam at a time, kept from the edge of stability, `adam` the same with steps to much \
+                                larger losses taken back; `auto` is guarded-adam where there are many of a kind \
+                                (example weights, a rate per step, first weights) and else probe-descent";
 pub const BATCH: &str = "Windows in a training batch: drawn anew for each step, none twice";
 pub const OPTIMIZER: &str = "How the inner problem is trained";
 pub const METHOD: &str = "How the outer loss is differentiated: `reverse` through all steps, `forward` along with \
@@ -31,9 +40,14 @@ pub const METHOD: &str = "How the outer loss is differentiated: `reverse` throug
                           point (`fixed-point:K`)";
 pub const HYPERPARAMETERS: &str = "What to tune, on the command line separated by commas; the rest keeps its start \
                                    value. Where nothing is named: of sgd lr,l2, of adam lr,betas,l2, of the others \
-                                   lr,momentum,l2. Example weights start from 1/2, factors (lr-layers, lr-schedule, \
-                                   initial-scale) from 1";
-pub const LEARNING_RATE: &str = "Learning rate η to start from";
+                                   lr,momentum,l2. Example weights and factors (lr-layers, lr-schedule, initial-scale) \
+                                   start from 1";
+pub const LEARNING_RATE: &str = "Learning rate η to start from; the usual one depends on optimizer and batch: 0.04 is \
+                                 that of momentum on batches of 64";
+pub const DECAY: &str = "How the learning rate falls to nothing towards the last step: `tail` in a straight line over \
+                         the last quarter of the steps (`tail:S` over the share S), `linear` over all of them, `cosine` \
+                         along half a cosine over all of them (`cosine:S`), or not at all (`none`). The learning rate \
+                         that is set, tuned and recorded is the one before";
 pub const MOMENTUM: &str = "Momentum μ to start from, above 0 and below 1";
 pub const BETAS: &str = "Adam's decay rates to start from, β₁ of the mean of the gradient and β₂ of that of its \
                          square, above 0 and at most 0.999999";
@@ -41,11 +55,12 @@ pub const EPSILON: &str = "Adam's ε to start from: a step divides by √(v̂ + 
                            square of the gradient (published Adam divides by √v̂ + ε)";
 pub const L2: &str = "L2 penalty λ of each layer to start from: ½ λ ‖W‖² is added to the training loss, W being the \
                       layer's kernel (biases are not penalised), so the gradient gets λ W";
-pub const OUTER_RATE: &str = "Rate of the outer optimiser, Adam: about how far the log of a hyperparameter (the logit \
-                              where it lies between 0 and 1) moves in each of the first 8 iterations; later 8/k of it \
-                              in the k-th, and half as far after a step taken back. Schedules and the initial scale \
-                              move a quarter as far, initial weights 1/400";
-pub const EXAMPLE_WEIGHT_RATE: &str = "The outer rate of the logits of example weights";
+pub const OUTER_RATE: &str = "Rate of the outer optimiser: about how far the log of a hyperparameter (the logit where it \
+                              lies between 0 and 1) moves in its first step; usually 0.4, with guarded-adam 0.15. \
+                              Later steps are longer or shorter by what came of those before; with adam they are 8/k of \
+                              it from the 9th on, and half as far after a step taken back. Schedules and the initial \
+                              scale move a quarter as far, initial weights 1/400";
+pub const EXAMPLE_WEIGHT_RATE: &str = "The outer rate of example weights; usually 0.3, with adam 0.25";
 pub const DROPOUT: &str = "Share p of the activations at each dropout layer of the network (of `narrow` and `paper` behind \
                            the second convolution) that are set to 0 during training; the others are divided by 1 − p. Where p is tuned, each is multiplied by 1 + ξ √(p / (1 − p)) in \
                            its place, ξ standard normal";
@@ -54,7 +69,8 @@ pub const JITTER: &str = "Standard deviation of noise added to the scaled window
                           0.05";
 pub const SCALING: &str = "Standard deviation of a random factor, about 1, on each channel of a window during \
                            training; where it is tuned and 0, it starts from 0.1";
-pub const PATIENCE: &str = "End after this many outer iterations without a lower outer loss; 0 never does";
+pub const PATIENCE: &str = "End when what this many trainings cost has brought the outer loss down by less than 1 %; 0 \
+                            never does";
 pub const VALIDATION_WINDOWS: &str = "Take the outer loss on a fixed random choice of this many validation windows, or \
                                       on all where there are fewer";
 pub const MEMORY_BUDGET: &str = "Bytes that the arrays of the run may take on the device; buffers for reading back and \
@@ -194,7 +210,7 @@ mod tests {
         let text = format!("of sgd {sgd}, of adam {adam}, of the others {other}.");
         assert!(HYPERPARAMETERS.contains(&text), "{text}");
         let with_training = crate::experiment::setup::with_training;
-        for (kind, start) in [(Kind::ExampleWeights, 0.5), (Kind::LrLayers, 1.0), (Kind::InitialScale, 1.0)] {
+        for (kind, start) in [(Kind::ExampleWeights, 1.0), (Kind::LrLayers, 1.0), (Kind::InitialScale, 1.0)] {
             let config = TuneConfig { hyperparameters: vec![kind], ..TuneConfig::default() };
             let problem = crate::experiment::setup::problem(&config, &with_training(10)).unwrap();
             let point = crate::experiment::setup::start_values(&config, &problem);
@@ -238,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_documentation_has_the_same_formulas() {
-        let texts = [EPSILON, L2, DROPOUT, INNER_LOSS, OUTER_RATE];
+        let texts = [EPSILON, L2, DROPOUT, INNER_LOSS, DECAY, OUTER_RATE];
         let formulas = named().map(|optimizer| optimizer.formula()).into_iter().chain(texts);
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/choosing.md");
         let text = std::fs::read_to_string(path).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,8 +1,10 @@
 //! Tuning beside what else one might do at equal cost.
 
-use super::trial::{Budget, Study, Trial, UCI_HAR, trainings_of_equal_cost};
+use super::trial::{Budget, Study, Trial, UCI_HAR, trainings, within};
+use crate::bilevel::Decay;
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{TuneConfig, usual_hyperparameters};
+use crate::experiment::leader::OuterMethod;
 use crate::experiment::space::{Form, Space, Variables};
 use crate::experiment::trainables::search::{Sampler, Settings};
 use crate::experiment::trainables::statistics;
@@ -23,41 +25,49 @@ pub const STUDY: Study = Study {
 const LR: [f64; 2] = [1e-4, 0.3];
 const LEAST_DAMPING: f64 = 0.01;
 const L2: [f64; 2] = [1e-6, 0.1];
+/// Seeds from here on: start, decay and the constants of the outer optimisers were chosen on those before.
+const SEEDS: u32 = 16;
+
 /// Layers with a penalty of their own.
 const LAYERS: usize = 4;
 
 fn trials(budget: Budget) -> Vec<Trial> {
+    // All of the budget is spent, whether it pays or not.
     let (base, seeds) = match budget {
-        Budget::Quick => (TuneConfig { outer: 5, ..TuneConfig::quick() }, 1),
+        Budget::Quick => (within(18, TuneConfig::quick()), 1),
         Budget::Desktop => (TuneConfig::default(), 3),
-        Budget::Full => (TuneConfig::default(), 10),
+        Budget::Full => (TuneConfig::default(), 16),
     };
-    (0..seeds).flat_map(|seed| at_equal_cost(&TuneConfig { seed, ..base.clone() })).collect()
+    (SEEDS..SEEDS + seeds).flat_map(|seed| at_equal_cost(&TuneConfig { seed, patience: 0, ..base.clone() })).collect()
 }
 
-fn at_equal_cost(config: &TuneConfig) -> [Trial; 5] {
+fn at_equal_cost(config: &TuneConfig) -> [Trial; 6] {
     let search = |method: &str, sampler, space: [Variables; 3]| {
-        let (config, trainings) = (config.clone(), trainings_of_equal_cost(config));
+        let (config, trainings) = (config.clone(), trainings(config));
         let settings = Settings { config, space: Space(space.into()), sampler, trainings, mislabelled: None };
         Trial::new(&[("method", method)], settings.config.seed, "search", settings)
     };
-    let of = |kind, count, [from, to]: [f64; 2], form| Variables { kind, count, from, to, form };
-    let rates = || of(Kind::Lr, 1, LR.map(f64::ln), Form::Itself);
+    // All begin with the training that the tuner begins with.
+    let of = |kind, count, [from, to]: [f64; 2], form, start: f64| Variables {
+        kind,
+        count,
+        from,
+        to,
+        form,
+        start: Some(start),
+    };
+    let start = |key| config.setting(key)[0];
+    let rates = || of(Kind::Lr, 1, LR.map(f64::ln), Form::Itself, start("learning_rate").ln());
+    let damping = |ends| of(Kind::Momentum, 1, ends, Form::Damping, (1.0 - start("momentum")).ln());
+    let penalties = |count, ends| of(Kind::L2, count, ends, Form::Itself, start("l2").ln());
     // Log-uniform learning rates and penalties, momentum log-uniform in its distance from 1.
-    let drawn = [
-        rates(),
-        of(Kind::Momentum, 1, [LEAST_DAMPING.ln(), 0.0], Form::Damping),
-        of(Kind::L2, LAYERS, L2.map(f64::ln), Form::Itself),
-    ];
+    let drawn = [rates(), damping([LEAST_DAMPING.ln(), 0.0]), penalties(LAYERS, L2.map(f64::ln))];
     // Learning rates by momenta, penalties 1e-3.
-    let even = [
-        rates(),
-        of(Kind::Momentum, 1, [0.0, LEAST_DAMPING.ln()], Form::Damping),
-        of(Kind::L2, 1, [1e-3f64.ln(); 2], Form::Itself),
-    ];
+    let even = [rates(), damping([0.0, LEAST_DAMPING.ln()]), penalties(1, [start("l2").ln(); 2])];
     let mut adam = TuneConfig {
         optimizer: Adam(Epsilon::Outside).into(),
-        learning_rate: 1e-3,
+        learning_rate: Some(1e-3),
+        decay: Decay::None,
         betas: Some([0.9, 0.999]),
         epsilon: Some(1e-8),
         ..config.clone()
@@ -65,7 +75,11 @@ fn at_equal_cost(config: &TuneConfig) -> [Trial; 5] {
     adam.hyperparameters = usual_hyperparameters(&*adam.optimizer);
     let statistics = statistics::Settings { data: config.data.clone(), split: config.split.clone(), seed: config.seed };
     [
-        Trial::tune(&[("method", "hypergradients")], config),
+        Trial::tune(&[("method", "probe descent")], config),
+        Trial::tune(
+            &[("method", "Adam on hypergradients")],
+            &TuneConfig { outer_method: OuterMethod::Adam, ..config.clone() },
+        ),
         search("random search", Sampler::Random { stream: 0 }, drawn),
         search("grid search", Sampler::Grid, even),
         Trial::new(&[("method", "Adam 1e-3")], config.seed, "train", adam.of_training()),

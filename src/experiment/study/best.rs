@@ -1,6 +1,6 @@
 //! How far a network gets whose settings are tuned on a short training and kept for a long one.
 
-use super::trial::{Budget, Study, Trial, UCI_HAR};
+use super::trial::{Budget, Study, Trial, UCI_HAR, within};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{Network, TuneConfig};
 use crate::experiment::trainables::retrain::Settings;
@@ -27,14 +27,14 @@ const BESIDE: [(&str, &[Kind]); 4] = [
 fn trials(budget: Budget) -> Vec<Trial> {
     let paper = TuneConfig { network: Network::PAPER, ..TuneConfig::default() };
     let (base, steps, seeds) = match budget {
-        Budget::Quick => (TuneConfig { outer: 5, ..TuneConfig::quick() }, 200, 1),
-        Budget::Desktop => (TuneConfig { steps: 100, outer: 15, ..paper }, 4000, 5),
+        Budget::Quick => (within(18, TuneConfig::quick()), 200, 1),
+        Budget::Desktop => (within(54, TuneConfig { steps: 100, ..paper }), 4000, 5),
         Budget::Full => (paper, 4000, 5),
     };
     let trial = |settings: &str, config: TuneConfig| {
         Trial::new(&[("settings", settings)], config.seed, "retrain", Settings { config, steps })
     };
-    let start = (0..seeds).map(|seed| trial("start values", TuneConfig { seed, outer: 1, ..base.clone() }));
+    let start = (0..seeds).map(|seed| trial("start values", TuneConfig { seed, outer: Some(1), ..base.clone() }));
     let tuned = BESIDE.iter().flat_map(|&(settings, beside)| {
         let hyperparameters = [&*base.hyperparameters, beside].concat();
         let config = TuneConfig { hyperparameters, ..base.clone() };

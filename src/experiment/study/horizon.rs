@@ -1,6 +1,6 @@
 //! How many training steps to differentiate through (the first paper's sensitivity to T).
 
-use super::trial::{Budget, Study, Trial, UCI_HAR};
+use super::trial::{Budget, Study, Trial, UCI_HAR, within};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::TuneConfig;
 use crate::nn::optim::{Dynamics, Momentum, Sgd};
@@ -16,25 +16,26 @@ pub const STUDY: Study = Study {
     charts: &["validation_loss", "test_accuracy"],
 };
 
-/// A name of what is tuned, with the hyperparameters, the inner optimiser and the learning rate to start from.
-type Tuned = (&'static str, &'static [Kind], fn() -> Dynamics, f64);
+/// A name of what is tuned, with the hyperparameters, the inner optimiser and the learning rate to start from, if not
+/// the usual one.
+type Tuned = (&'static str, &'static [Kind], fn() -> Dynamics, Option<f64>);
 
 const TUNED: [Tuned; 6] = [
-    ("example weights, lr, as in the paper", &[Kind::ExampleWeights, Kind::Lr], || Sgd.into(), 0.01),
-    ("example weights, lr", &[Kind::ExampleWeights, Kind::Lr], || Momentum.into(), 0.001),
-    ("lr", &[Kind::Lr], || Momentum.into(), 0.001),
-    ("lr, momentum, l2", &[Kind::Lr, Kind::Momentum, Kind::L2], || Momentum.into(), 0.001),
-    ("lr, regularisers", &[Kind::Lr, Kind::L2, Kind::Dropout, Kind::Jitter, Kind::Scaling], || Momentum.into(), 0.001),
-    ("lr, initial scale", &[Kind::Lr, Kind::InitialScale], || Momentum.into(), 0.001),
+    ("example weights, lr, as in the paper", &[Kind::ExampleWeights, Kind::Lr], || Sgd.into(), Some(0.01)),
+    ("example weights, lr", &[Kind::ExampleWeights, Kind::Lr], || Momentum.into(), None),
+    ("lr", &[Kind::Lr], || Momentum.into(), None),
+    ("lr, momentum, l2", &[Kind::Lr, Kind::Momentum, Kind::L2], || Momentum.into(), None),
+    ("lr, regularisers", &[Kind::Lr, Kind::L2, Kind::Dropout, Kind::Jitter, Kind::Scaling], || Momentum.into(), None),
+    ("lr, initial scale", &[Kind::Lr, Kind::InitialScale], || Momentum.into(), None),
 ];
 
-/// Outer steps where all T get equally many, and the T whose total of training steps all get otherwise.
-const OUTER: u32 = 20;
+/// Trainings where all T get equally many, and the T whose total of training steps all get otherwise.
+const TRAININGS: u32 = 72;
 const TYPICAL: u32 = 100;
 
 fn trials(budget: Budget) -> Vec<Trial> {
     let (base, steps, seeds): (_, &[u32], u32) = match budget {
-        Budget::Quick => (TuneConfig { outer: 5, ..TuneConfig::quick() }, &[10, 50], 1),
+        Budget::Quick => (within(18, TuneConfig::quick()), &[10, 50], 1),
         Budget::Desktop => (TuneConfig::default(), &[10, 25, 50, 100, 200], 3),
         Budget::Full => (TuneConfig::default(), &[10, 25, 50, 100, 200, 400], 5),
     };
@@ -49,10 +50,9 @@ fn trials(budget: Budget) -> Vec<Trial> {
                     let labels = [("T", &*t.to_string()), ("tuned", tuned), ("work", work)];
                     Trial::tune(&labels, config)
                 };
-                trials.push(label("equal outer steps", &config));
+                trials.push(label("equal trainings", &config));
                 if budget != Budget::Quick {
-                    let outer = OUTER * TYPICAL / t;
-                    trials.push(label("equal training steps", &TuneConfig { outer, ..config }));
+                    trials.push(label("equal training steps", &within(TRAININGS * TYPICAL / t, config)));
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Learned example weights against wrong labels.
 
-use super::trial::{Budget, Study, Trial, UCI_HAR};
+use super::trial::{Budget, Study, Trial, UCI_HAR, within};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::TuneConfig;
 use crate::experiment::trainables::mislabelled::{Mislabelled, Settings};
@@ -21,9 +21,9 @@ const WRONG: f64 = 1.0 / 3.0;
 
 fn trials(budget: Budget) -> Vec<Trial> {
     let (base, seeds) = match budget {
-        Budget::Quick => (TuneConfig { outer: 5, ..TuneConfig::quick() }, 1),
-        Budget::Desktop => (TuneConfig { outer: 40, ..TuneConfig::default() }, 3),
-        Budget::Full => (TuneConfig { outer: 100, ..TuneConfig::default() }, 5),
+        Budget::Quick => (within(18, TuneConfig::quick()), 1),
+        Budget::Desktop => (TuneConfig::default(), 3),
+        Budget::Full => (within(144, TuneConfig::default()), 5),
     };
     let plain = vec![Kind::Lr];
     let weighted = vec![Kind::Lr, Kind::ExampleWeights];

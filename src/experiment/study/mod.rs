@@ -11,13 +11,15 @@ mod hyper_cleaning;
 mod label_noise;
 mod pays;
 mod prediction;
+mod start;
 pub mod summary;
 mod trial;
 
 pub use trial::{Budget, Labels, Outcome, Study, Trial, id};
 
 /// All studies, in the order in which `experiment all` runs them.
-pub const STUDIES: [Study; 7] = [
+pub const STUDIES: [Study; 8] = [
+    start::STUDY,
     horizon::STUDY,
     prediction::STUDY,
     baselines::STUDY,

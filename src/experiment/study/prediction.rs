@@ -1,7 +1,7 @@
 //! Classification against prediction: where does tuning through the training pay more? (What the first paper's
 //! closing words promise.)
 
-use super::trial::{Budget, Study, Trial, UCI_HAR};
+use super::trial::{Budget, Study, Trial, UCI_HAR, within};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{Network, Task, TuneConfig};
 use crate::nn::optim::{Adam, Dynamics, Epsilon, Sgd};
@@ -39,7 +39,7 @@ const ADAM_RATE: f64 = 0.001;
 
 fn trials(budget: Budget) -> Vec<Trial> {
     let (base, steps, seeds): (_, &[u32], u32) = match budget {
-        Budget::Quick => (TuneConfig { outer: 5, ..TuneConfig::quick() }, &[25], 1),
+        Budget::Quick => (within(18, TuneConfig::quick()), &[25], 1),
         Budget::Desktop => (TuneConfig::default(), &[10, 50, 200], 3),
         Budget::Full => (TuneConfig::default(), &[10, 50, 200], 5),
     };
@@ -69,7 +69,7 @@ fn trial(
     seed: u32,
 ) -> Trial {
     let optimizer = optimizer();
-    let learning_rate = if optimizer.name() == "adam" { ADAM_RATE } else { RATE };
+    let learning_rate = Some(if optimizer.name() == "adam" { ADAM_RATE } else { RATE });
     let hyperparameters = kinds.to_vec();
     let config = TuneConfig { seed, task, steps, optimizer, hyperparameters, learning_rate, ..base.clone() };
     let labels = [("T", &*steps.to_string()), ("network", network), ("task", name), ("inner", inner)];

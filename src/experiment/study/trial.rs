@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::experiment::config::TuneConfig;
+use crate::experiment::config::{self, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::library::Library;
 use crate::experiment::record::{DeviceRecord, Named};
@@ -15,13 +15,17 @@ use crate::experiment::trainables;
 /// What most studies name as their data.
 pub(super) const UCI_HAR: &str = "UCI HAR, built in";
 
-/// Adjoint and training step together cost this many gradients of the inner loss (counted floating-point
-/// operations with all states stored): what a hypergradient counts in comparisons at equal cost.
-const GRADIENTS_PER_STEP: f64 = 3.58;
+/// Settings with a budget of so many trainings.
+pub(super) fn within(trainings: u32, config: TuneConfig) -> TuneConfig {
+    TuneConfig { budget: config::Budget::Trainings(trainings), ..config }
+}
 
-/// Trainings that cost as much as a tuning run.
-pub(super) fn trainings_of_equal_cost(config: &TuneConfig) -> u32 {
-    (f64::from(config.outer) * GRADIENTS_PER_STEP).round() as u32
+/// The trainings of a budget.
+pub(super) fn trainings(config: &TuneConfig) -> u32 {
+    match config.budget {
+        config::Budget::Trainings(trainings) => trainings,
+        config::Budget::Seconds(_) => unreachable!("studies count trainings"),
+    }
 }
 
 /// How much machine time a study may take.

@@ -264,7 +264,8 @@ impl Learning {
         let along = Directions::new(&trial.problem).each(trial.problem.layout().weights);
         // The learning rate that gives the budget of weights the mean rate.
         let at = lambda(&trial.problem, RATE / share, &state.weights);
-        let mut watched = Watched::of(observer, state.done + 1);
+        let shares = [state.done, state.done + 1].map(|done| f64::from(done) / f64::from(trial.outer()));
+        let mut watched = Watched::of(observer, state.done + 1, shares);
         let estimate = session.estimate(&at, &along, &mut watched).await;
         let estimate = watched.settle(estimate)?;
         state.outer_loss = Some(estimate.outer_loss).filter(|loss| loss.is_finite());

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::settings;
 use super::tune::TuneJob;
 use crate::bilevel::hyperparameters::{Hyperparameters, Kind};
-use crate::bilevel::{Plain, Problem, Session, SessionData};
+use crate::bilevel::{Decay, Plain, Problem, Session, SessionData};
 use crate::data::Sizes;
 use crate::experiment::config::TuneConfig;
 use crate::experiment::error::TuneError;
@@ -79,7 +79,10 @@ impl Training for Retraining {
         let Some(best) = self.tuner.state().best.clone() else { return Ok(Named::new()) };
         let (config, split) = (&self.run.config, &self.run.data.split);
         let train = split.train.joined(&split.validation)?;
-        let long = TuneConfig { steps: self.steps, ..config.clone() };
+        // A schedule that was found is stretched with the decay that it was found with; else the rate falls all along.
+        let scheduled = best.hyperparameters.groups.iter().any(|group| group.kind == Kind::LrSchedule);
+        let decay = if scheduled { config.decay } else { Decay::Cosine { share: 1.0 } };
+        let long = TuneConfig { steps: self.steps, decay, ..config.clone() };
         let problem = problem(&long, &Sizes { train: train.len(), ..split.sizes() })?;
         let point = prolonged(best.hyperparameters, &problem);
         let initial = problem.model.initial_parameters(u64::from(config.seed));
@@ -114,18 +117,15 @@ impl Training for Retraining {
     }
 }
 
-/// What was found, kept for a longer training on more examples: a learning-rate schedule is stretched, or else the
-/// rate falls along half a cosine; examples that have no weight get the mean one.
+/// What was found, kept for a longer training on more examples: a learning-rate schedule is stretched, and examples that
+/// have no weight get the mean one.
 fn prolonged(point: Hyperparameters, problem: &Problem) -> Hyperparameters {
-    let cosine = |progress: f64| 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
-    let mut schedule: Vec<f64> = (0..SHAPE).map(|k| cosine((k as f64 + 0.5) / SHAPE as f64)).collect();
     let mut long = Hyperparameters::default();
     for group in &point.groups {
         let mut values: Vec<f64> = group.constrained().collect();
         match group.kind {
             Kind::LrSchedule => {
-                schedule = values;
-                continue;
+                values = (0..problem.steps).map(|step| values[step * values.len() / problem.steps]).collect();
             }
             Kind::ExampleWeights => {
                 values.resize(problem.train, values.iter().sum::<f64>() / values.len() as f64);
@@ -134,30 +134,13 @@ fn prolonged(point: Hyperparameters, problem: &Problem) -> Hyperparameters {
         }
         long = long.with(group.kind, &values, false);
     }
-    let stretched: Vec<f64> = (0..problem.steps).map(|step| schedule[step * schedule.len() / problem.steps]).collect();
-    long.with(Kind::LrSchedule, &stretched, false)
+    long
 }
-
-/// Pieces of the cosine.
-const SHAPE: usize = 1000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::setup::{start_values, with_training};
-
-    #[test]
-    fn the_rate_falls_from_what_was_found_to_nothing() {
-        let config = TuneConfig { steps: 50, ..TuneConfig::default() };
-        let problem = problem(&config, &with_training(100)).unwrap();
-        let point = prolonged(start_values(&config, &problem), &problem);
-        point.check(&problem).unwrap();
-        assert!(point.variables().is_empty(), "nothing is tuned any more");
-        let rates: Vec<f64> = point.arrays(&problem)[problem.layout().log_lr].iter().map(|l| l.exp()).collect();
-        assert!((rates[0] / config.learning_rate - 1.0).abs() < 1e-2, "{}", rates[0]);
-        assert!(rates.last().unwrap() / config.learning_rate < 1e-2);
-        assert!(rates.windows(2).all(|pair| pair[1] <= pair[0]));
-    }
+    use crate::experiment::setup::with_training;
 
     #[test]
     fn a_schedule_is_stretched_and_new_windows_get_the_mean_weight() {

@@ -8,17 +8,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::mislabelled::Mislabelled;
-use crate::bilevel::outer::{OuterAdam, OuterOptimizer};
+use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Memory, Method, Pace, Plain, Problem, Session, SessionData, Set};
 use crate::experiment::archive;
 use crate::experiment::config::{ConfigError, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::event::{Observer, Watched};
+use crate::experiment::leader::Leader;
 use crate::experiment::library::Library;
 use crate::experiment::prepared::Prepared;
 use crate::experiment::record::{Ending, Named};
 use crate::experiment::scored::scored;
-use crate::experiment::setup::outer_rate;
+use crate::experiment::setup::{outer_rate, price};
 use crate::experiment::space::Space;
 use crate::experiment::trainable::{Job, Trainable};
 use crate::experiment::training::{Report, Training};
@@ -38,14 +39,14 @@ pub struct Settings {
     pub space: Space,
     /// How points are chosen.
     pub sampler: Sampler,
-    /// How often to train, at most.
+    /// What it may cost, in trainings.
     pub trainings: u32,
     /// What is done to the training labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mislabelled: Option<Mislabelled>,
 }
 
-/// How points of a space are chosen.
+/// How points of a space are chosen after the first, which is the space's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sampler {
@@ -56,7 +57,7 @@ pub enum Sampler {
     },
     /// At even distances.
     Grid,
-    /// By hypergradients, from the centre on.
+    /// By the outer optimiser of the configuration.
     Hypergradients,
 }
 
@@ -90,13 +91,21 @@ impl Trainable for Search {
             data: run.session_data(),
             sets: [Set::from(&split.validation), Set::from(&split.test)],
             lambda: run.start.arrays(&run.problem),
-            rates: space.kinds().map(|kind| outer_rate(&config, kind)).collect(),
+            leader: (sampler == Sampler::Hypergradients).then(|| leader(&config, &space)),
+            price: price(&config, &run.problem, &run.start),
             memory: Memory::Budget(config.memory_budget.0),
             problem: run.problem,
             compiled: run.compiled,
         };
         Ok(Box::new(SearchJob::new(ground, space, sampler, trainings)?))
     }
+}
+
+/// The outer optimiser that moves the variables of a space.
+fn leader(config: &TuneConfig, space: &Space) -> Leader {
+    let kinds: Vec<Kind> = space.kinds().collect();
+    let variables = space.variables(|kind| outer_rate(config, kind));
+    config.outer_method.of(&kinds).0.start(variables, u64::from(config.seed))
 }
 
 /// What is trained at every point.
@@ -108,8 +117,10 @@ pub(super) struct Ground {
     pub sets: [Set; 2],
     /// The hyperparameter vector with all that is not searched.
     pub lambda: Vec<f64>,
-    /// The outer optimiser's rate for each variable.
-    pub rates: Vec<f64>,
+    /// The outer optimiser before its first step, where one chooses the points.
+    pub leader: Option<Leader>,
+    /// What a hypergradient costs, in trainings.
+    pub price: f64,
     /// What hypergradients may take.
     pub memory: Memory,
     pub compiled: Compiled,
@@ -138,8 +149,8 @@ impl SearchJob {
             let message = "a search takes at least 1".to_owned();
             return Err(ConfigError::Setting { field: "trainings".to_owned(), message });
         }
-        let grid = if sampler == Sampler::Grid { space.grid(most) } else { vec![] };
-        let trainings = if sampler == Sampler::Grid { grid.len() as u32 } else { most };
+        let grid = if sampler == Sampler::Grid { space.grid(most - 1) } else { vec![] };
+        let trainings = if sampler == Sampler::Grid { grid.len() as u32 + 1 } else { most };
         Ok(SearchJob { ground: Rc::new(ground), space: Rc::new(space), sampler, grid, trainings })
     }
 }
@@ -160,11 +171,7 @@ impl Job for SearchJob {
     }
 
     fn seconds(&self, pace: &Pace) -> Result<f64, TuneError> {
-        let each = match self.sampler {
-            Sampler::Hypergradients => pace.step + pace.adjoint,
-            Sampler::Random { .. } | Sampler::Grid => pace.step,
-        };
-        Ok(f64::from(self.trainings) * self.ground.problem.steps as f64 * each)
+        Ok(f64::from(self.trainings) * self.ground.problem.steps as f64 * pace.step)
     }
 
     async fn open(&self, device: &Device) -> Result<Box<dyn Training>, TuneError> {
@@ -173,7 +180,7 @@ impl Job for SearchJob {
             Sampler::Random { .. } | Sampler::Grid => Plain.into(),
         };
         let session = self.ground.session(device, method).await?;
-        let adam = OuterAdam::with_rates(self.ground.rates.clone());
+        let leader = self.ground.leader.clone();
         Ok(Box::new(Searching {
             session,
             ground: self.ground.clone(),
@@ -181,7 +188,15 @@ impl Job for SearchJob {
             sampler: self.sampler,
             grid: self.grid.clone(),
             trainings: self.trainings,
-            state: State { done: 0, outer_loss: None, half_way: None, best: None, next: self.space.centre(), adam },
+            state: State {
+                done: 0,
+                spent: 0.0,
+                outer_loss: None,
+                half_way: None,
+                best: None,
+                next: self.space.start(),
+                leader,
+            },
         }))
     }
 }
@@ -200,15 +215,18 @@ struct Searching {
 /// What a search remembers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct State {
+    /// Points.
     done: u32,
+    /// What they cost, in trainings.
+    spent: f64,
     /// Of the last training.
     outer_loss: Option<f64>,
-    /// The lowest outer loss when half of the trainings were done.
+    /// The lowest outer loss when half of the budget was spent.
     half_way: Option<f64>,
     best: Option<Best>,
     /// Where hypergradients have led.
     next: Vec<f64>,
-    adam: OuterAdam,
+    leader: Option<Leader>,
 }
 
 /// The lowest outer loss so far and where it was found.
@@ -222,12 +240,13 @@ impl Searching {
     /// The point of the next training.
     fn point(&self) -> Vec<f64> {
         match self.sampler {
+            Sampler::Random { .. } | Sampler::Grid if self.state.done == 0 => self.space.start(),
             Sampler::Random { stream } => {
                 let mut stream = Stream::new(self.ground.data.seed, Purpose::Search, stream);
-                (0..self.state.done).for_each(|_| _ = self.space.random(&mut stream));
+                (1..self.state.done).for_each(|_| _ = self.space.random(&mut stream));
                 self.space.random(&mut stream)
             }
-            Sampler::Grid => self.grid[self.state.done as usize].clone(),
+            Sampler::Grid => self.grid[self.state.done as usize - 1].clone(),
             Sampler::Hypergradients => self.state.next.clone(),
         }
     }
@@ -239,13 +258,16 @@ impl Searching {
     async fn train(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError> {
         let point = self.point();
         let lambda = self.lambda(&point);
-        let mut watched = Watched::of(observer, self.state.done + 1);
-        let estimate = match self.sampler {
-            Sampler::Hypergradients => {
+        let all = f64::from(self.trainings);
+        let cost = self.cost();
+        let shares = [self.state.spent / all, (self.state.spent + cost) / all];
+        let mut watched = Watched::of(observer, self.state.done + 1, shares);
+        let estimate = match self.differentiates() {
+            true => {
                 let along = self.space.directions(&self.ground.problem, &point);
                 self.session.estimate(&lambda, &along, &mut watched).await
             }
-            Sampler::Random { .. } | Sampler::Grid => self.session.train(&lambda, &mut watched).await,
+            false => self.session.train(&lambda, &mut watched).await,
         };
         let estimate = watched.settle(estimate)?;
         let outer_loss = if estimate.bad_step.is_some() { f64::NAN } else { estimate.outer_loss };
@@ -253,15 +275,31 @@ impl Searching {
         if outer_loss < state.best.as_ref().map_or(f64::INFINITY, |best| best.outer_loss) {
             state.best = Some(Best { outer_loss, point });
         }
-        if self.sampler == Sampler::Hypergradients {
-            state.adam.step(&mut state.next, outer_loss, &estimate.hypergradient);
+        if let Some(leader) = &mut state.leader {
+            leader.step(&mut state.next, outer_loss, &estimate.hypergradient);
         }
         state.done += 1;
+        state.spent += cost;
         state.outer_loss = Some(outer_loss).filter(|loss| loss.is_finite());
-        if state.done == self.trainings.div_ceil(2) {
+        if 2.0 * state.spent <= all || state.half_way.is_none() {
             state.half_way = state.best.as_ref().map(|best| best.outer_loss);
         }
         Ok(())
+    }
+
+    /// Whether the next point is asked for its hypergradient.
+    fn differentiates(&self) -> bool {
+        self.state.leader.as_ref().is_some_and(|leader| leader.differentiates())
+    }
+
+    /// What the next point costs, in trainings.
+    fn cost(&self) -> f64 {
+        if self.differentiates() { self.ground.price } else { 1.0 }
+    }
+
+    /// Whether the budget is spent; the first point is made in any case.
+    fn is_over(&self) -> bool {
+        self.state.done > 0 && self.state.spent + self.cost() > f64::from(self.trainings)
     }
 
     fn report(&self, ending: Ending) -> Report {
@@ -271,22 +309,25 @@ impl Searching {
 
 #[async_trait(?Send)]
 impl Training for Searching {
-    /// Trainings. One that is stopped midway is run again.
+    /// Points. One that is stopped midway is run again.
     async fn advance(&mut self, units: u64, observer: &mut dyn Observer) -> Result<Report, TuneError> {
-        let left = u64::from(self.trainings - self.state.done);
-        for _ in 0..units.min(left) {
+        for _ in 0..units {
+            if self.is_over() {
+                break;
+            }
             match self.train(observer).await {
                 Ok(()) => {}
                 Err(error) if error.is_stop() => return Ok(self.report(Ending::Stopped)),
                 Err(error) => return Err(error),
             }
         }
-        Ok(self.report(if self.state.done == self.trainings { Ending::Finished } else { Ending::Running }))
+        Ok(self.report(if self.is_over() { Ending::Finished } else { Ending::Running }))
     }
 
-    /// The best point's network, trained again; nothing but the number of trainings where all of them diverged.
+    /// The best point's network, trained again; nothing but the number of points where all of them diverged.
     async fn score(&mut self, observer: &mut dyn Observer) -> Result<Named, TuneError> {
-        let mut metrics = Named::from([("trainings".to_owned(), self.state.done.into())]);
+        let mut metrics =
+            Named::from([("points".to_owned(), self.state.done.into()), ("spent".to_owned(), self.state.spent)]);
         let Some(Best { outer_loss, point }) = self.state.best.clone() else { return Ok(metrics) };
         let lambda = self.lambda(&point);
         let mut quiet = Watched::quiet(observer);
@@ -305,7 +346,7 @@ impl Training for Searching {
 
     async fn load(&mut self, saved: &[u8]) -> Result<(), TuneError> {
         let state: State = archive::unpack_value(saved).map_err(TuneError::Resume)?;
-        if state.next.len() != self.state.next.len() || state.done > self.trainings {
+        if state.next.len() != self.state.next.len() || state.spent > f64::from(self.trainings) {
             return Err(TuneError::Resume("it was saved by another search".to_owned()));
         }
         self.state = state;
@@ -316,13 +357,12 @@ impl Training for Searching {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bilevel::hyperparameters::Kind;
     use crate::cpu::CpuEngine;
     use crate::experiment::event::Nobody;
     use crate::experiment::space::{Form, Variables};
 
     fn settings(sampler: Sampler) -> Value {
-        let of = |kind, [from, to]: [f64; 2], form| Variables { kind, count: 1, from, to, form };
+        let of = |kind, [from, to]: [f64; 2], form| Variables { kind, count: 1, from, to, form, start: None };
         let settings = Settings {
             config: TuneConfig { steps: 3, batch: 4, validation_windows: 8, ..TuneConfig::quick() },
             space: Space(vec![
@@ -330,7 +370,7 @@ mod tests {
                 of(Kind::Momentum, [-2.0, 2.0], Form::Logistic),
             ]),
             sampler,
-            trainings: 4,
+            trainings: 7,
             mislabelled: None,
         };
         serde_json::to_value(settings).unwrap()
@@ -346,7 +386,14 @@ mod tests {
             pollster::block_on(async {
                 let mut whole = job.open(&device).await.unwrap();
                 let end = whole.advance(u64::MAX, &mut Nobody).await.unwrap();
-                assert_eq!((end.done, end.ending), (4, Ending::Finished));
+                let points = match sampler {
+                    Sampler::Random { .. } => 7,
+                    // The start and two by three.
+                    Sampler::Grid => 7,
+                    // A hypergradient costs 3.6 trainings.
+                    Sampler::Hypergradients => 4,
+                };
+                assert_eq!((end.done, end.ending), (points, Ending::Finished));
                 let mut first = job.open(&device).await.unwrap();
                 assert_eq!(first.advance(2, &mut Nobody).await.unwrap().ending, Ending::Running);
                 let saved = first.save().await.unwrap();
@@ -356,7 +403,7 @@ mod tests {
                 assert_eq!(second.save().await.unwrap(), whole.save().await.unwrap());
                 let scores = whole.score(&mut Nobody).await.unwrap();
                 assert_eq!(second.score(&mut Nobody).await.unwrap(), scores);
-                assert!(scores.contains_key("test_loss") && scores["trainings"] == 4.0, "{scores:?}");
+                assert!(scores.contains_key("test_loss") && scores["points"] >= 1.0, "{scores:?}");
                 assert!(scores["outer_loss"] <= scores["outer_loss_half_way"]);
                 assert!(second.set(&serde_json::json!({ "learning_rate": 0.1 })).is_err());
             });

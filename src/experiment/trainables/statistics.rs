@@ -73,7 +73,7 @@ impl Trainable for Statistics {
             ..Problem::new(model, Loss::CrossEntropy, optim::Momentum, 600, train.count)
         };
         let initial = vec![0.0; problem.model.parameter_count()];
-        let kept = |kind, value| Variables { kind, count: 1, from: value, to: value, form: Form::Itself };
+        let kept = |kind, value| Variables { kind, count: 1, from: value, to: value, form: Form::Itself, start: None };
         let penalties = [1e-4f64, 1e-2].map(f64::ln);
         let space = Space(vec![
             kept(Kind::Lr, 0.05f64.ln()),
@@ -85,7 +85,8 @@ impl Trainable for Statistics {
             data: SessionData::new(train, validation.clone(), initial, u64::from(seed)),
             sets: [validation, test],
             lambda: vec![0.0; problem.layout().len()],
-            rates: vec![],
+            leader: None,
+            price: 1.0,
             memory: Memory::StoreAll,
             problem,
             compiled: Compiled::default(),

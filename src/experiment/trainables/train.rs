@@ -120,7 +120,7 @@ impl PlainTraining {
     async fn run(&mut self, steps: u64, observer: &mut dyn Observer) -> Result<Estimate, TuneError> {
         self.point.check(&self.prepared.problem)?;
         let lambda = self.lambda();
-        let mut watched = Watched::of(observer, 1);
+        let mut watched = Watched::of(observer, 1, [0.0, 1.0]);
         let ran = self.session.advance(&lambda, steps as usize, &mut watched).await;
         watched.settle(ran)?;
         let mut quiet = Watched::quiet(observer);

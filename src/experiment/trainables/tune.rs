@@ -69,7 +69,7 @@ impl Job for TuneJob {
     }
 
     fn units(&self) -> u64 {
-        self.run.config.outer.into()
+        self.run.at_most()
     }
 
     async fn measure(&self, device: &Device, seconds: f64) -> Result<Pace, TuneError> {

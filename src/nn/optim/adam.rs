@@ -47,6 +47,10 @@ impl Optimizer for Adam {
         ]
     }
 
+    fn usual_rate(&self) -> f64 {
+        0.006
+    }
+
     fn direction(&self, g: &mut Graph, slots: &mut Slots, gradient: NodeId, at: &Scalars) -> NodeId {
         let square = g.mul(gradient, gradient);
         let one = g.full(&[1], 1.0);

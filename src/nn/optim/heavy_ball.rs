@@ -25,6 +25,10 @@ impl Optimizer for HeavyBall {
         &[MOMENTUM]
     }
 
+    fn usual_rate(&self) -> f64 {
+        0.04
+    }
+
     fn direction(&self, g: &mut Graph, slots: &mut Slots, gradient: NodeId, at: &Scalars) -> NodeId {
         let u = slots.get(g, 0);
         let change = g.mul(at.eta, gradient);

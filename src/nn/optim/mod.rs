@@ -96,7 +96,7 @@ pub struct ScalarSpec {
 }
 
 /// The momentum μ of those that have one.
-pub const MOMENTUM: ScalarSpec = ScalarSpec { name: "momentum", domain: Domain::Unit, usual: 0.5 };
+pub const MOMENTUM: ScalarSpec = ScalarSpec { name: "momentum", domain: Domain::Unit, usual: 0.7 };
 
 /// The slots in a step: each is read from the state before it until it is set.
 pub struct Slots<'a> {
@@ -141,6 +141,10 @@ pub trait Optimizer: fmt::Debug + Send + Sync {
 
     /// The numbers it depends on besides the learning rate, in order.
     fn scalars(&self) -> &[ScalarSpec];
+
+    /// A learning rate that a training of some hundred steps mostly does well with on batches of 64, at the usual
+    /// values of its scalars (docs/choosing.md says on what this was measured).
+    fn usual_rate(&self) -> f64;
 
     /// The direction u `[d]` of a step along the gradient `[d]`; sets the slots.
     fn direction(&self, g: &mut Graph, slots: &mut Slots, gradient: NodeId, at: &Scalars) -> NodeId;

@@ -24,6 +24,10 @@ impl Optimizer for Nesterov {
         &[MOMENTUM]
     }
 
+    fn usual_rate(&self) -> f64 {
+        0.04
+    }
+
     fn direction(&self, g: &mut Graph, slots: &mut Slots, gradient: NodeId, at: &Scalars) -> NodeId {
         let v = slots.get(g, 0);
         let v = decayed(g, at.own[0], v, gradient);

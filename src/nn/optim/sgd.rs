@@ -24,6 +24,10 @@ impl Optimizer for Sgd {
         &[]
     }
 
+    fn usual_rate(&self) -> f64 {
+        0.1
+    }
+
     fn direction(&self, _: &mut Graph, _: &mut Slots, gradient: NodeId, _: &Scalars) -> NodeId {
         gradient
     }
