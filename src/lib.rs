@@ -52,9 +52,9 @@
 //! | where it is computed | [`gpu::GpuEngine`], [`cpu::CpuEngine`], [`reference::ReferenceEngine`] (f64), each on a [`Device`] |
 //! | the runs and studies of the command line | [`experiment`] |
 //!
-//! The layers, lowest first, each importing only from those before it: [`rng`] → [`ir`] → [`autodiff`] → [`interp`],
-//! [`compile`] → [`engine`] → [`kernels`], [`host`] → [`gpu`], [`cpu`], [`mod@reference`] → [`rig`] → [`nn`], [`data`] →
-//! [`bilevel`] → [`experiment`].
+//! The layers, lowest first, each importing only from those before it: [`rng`] → [`ir`], [`gp`] → [`autodiff`] →
+//! [`interp`], [`compile`] → [`engine`] → [`kernels`], [`host`] → [`gpu`], [`cpu`], [`mod@reference`] → [`rig`] → [`nn`],
+//! [`data`] → [`bilevel`] → [`experiment`].
 //!
 //! The command line, the built-in recordings (`builtin-data`) and reference cases (`verify`) are features; the feature
 //! `cli` is all of them and on by default. Problems of one's own need none.
@@ -66,6 +66,7 @@ pub mod cpu;
 pub mod data;
 pub mod engine;
 pub mod experiment;
+pub mod gp;
 pub mod gpu;
 pub mod host;
 pub mod interp;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Layers from the ground up; modules of one line are neighbours that do not know each other.
 const LAYERS: [&[&str]; 11] = [
     &["rng"],
-    &["ir"],
+    &["ir", "gp"],
     &["autodiff"],
     &["interp", "compile"],
     &["engine"],
