@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bilevel::hyperparameters::{Kind, Names, Rate};
-use crate::bilevel::outer::{GuardedAdam, OuterAdam, OuterOptimizer, ProbeDescent, Variables};
+use crate::bilevel::outer::{GuardedAdam, OuterAdam, OuterOptimizer, ProbeDescent, Sampled, Source, Variables};
 
 /// How hyperparameters are moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +23,12 @@ pub enum OuterMethod {
     GuardedAdam,
     /// A hypergradient and a step of Adam at a time; steps to a much larger loss are taken back.
     Adam,
+    /// Trainings at points drawn evenly from the ranges of the hyperparameters.
+    Random,
+    /// Trainings at the points of the Sobol sequence.
+    Sobol,
+    /// Trainings where a Gaussian process expects the most.
+    Gp,
 }
 
 impl OuterMethod {
@@ -61,6 +67,9 @@ impl OuterMethod {
                 let rates = variables.moved.iter().flat_map(|moved| std::iter::repeat_n(moved.rate, moved.count));
                 Leader::Adam(OuterAdam::with_rates(rates.collect()))
             }
+            OuterMethod::Random => Leader::Sampled(Sampled::new(variables, Source::Random, seed)),
+            OuterMethod::Sobol => Leader::Sampled(Sampled::new(variables, Source::Sobol, seed)),
+            OuterMethod::Gp => Leader::Sampled(Sampled::new(variables, Source::Gp, seed)),
         }
     }
 }
@@ -72,6 +81,9 @@ impl fmt::Display for OuterMethod {
             OuterMethod::ProbeDescent => "probe-descent",
             OuterMethod::GuardedAdam => "guarded-adam",
             OuterMethod::Adam => "adam",
+            OuterMethod::Random => "random",
+            OuterMethod::Sobol => "sobol",
+            OuterMethod::Gp => "gp",
         })
     }
 }
@@ -86,6 +98,8 @@ pub enum Leader {
     GuardedAdam(GuardedAdam),
     /// Adam with step rejection.
     Adam(OuterAdam),
+    /// Search without hypergradients.
+    Sampled(Sampled),
 }
 
 impl Leader {
@@ -95,6 +109,7 @@ impl Leader {
             Leader::ProbeDescent(probe) => probe.variables().len(),
             Leader::GuardedAdam(guarded) => guarded.variables().len(),
             Leader::Adam(adam) => adam.variables(),
+            Leader::Sampled(sampled) => sampled.variables().len(),
         }
     }
 }
@@ -107,6 +122,7 @@ impl Deref for Leader {
             Leader::ProbeDescent(probe) => probe,
             Leader::GuardedAdam(guarded) => guarded,
             Leader::Adam(adam) => adam,
+            Leader::Sampled(sampled) => sampled,
         }
     }
 }
@@ -117,6 +133,7 @@ impl DerefMut for Leader {
             Leader::ProbeDescent(probe) => probe,
             Leader::GuardedAdam(guarded) => guarded,
             Leader::Adam(adam) => adam,
+            Leader::Sampled(sampled) => sampled,
         }
     }
 }

@@ -118,6 +118,8 @@ pub struct Row {
     pub start: Start,
     /// How fast the outer optimiser moves it.
     pub rate: Rate,
+    /// Between which values a search without hypergradients looks for it.
+    pub range: [f64; 2],
     /// Whether a problem that has it needs to be told its value.
     pub required: bool,
     /// Kinds that may stand in its place where a problem needs it.

@@ -16,6 +16,7 @@ const USUAL: Row = Row {
     names: Names::One,
     start: Start::Value(1.0),
     rate: Rate::OUTER,
+    range: [0.1, 10.0],
     required: false,
     alternatives: &[],
     apart: None,
@@ -26,9 +27,10 @@ const USUAL: Row = Row {
     entries: |_, _| Box::new(std::iter::empty()),
 };
 
-const SCALAR: Row = Row { transform: Transform::UNIT, required: true, holds: Holds::Itself, ..USUAL };
+const SCALAR: Row =
+    Row { transform: Transform::UNIT, range: [0.1, 0.99], required: true, holds: Holds::Itself, ..USUAL };
 
-const NOISE: Row = Row { required: true, ..USUAL };
+const NOISE: Row = Row { range: [0.005, 0.5], required: true, ..USUAL };
 
 /// Every kind, in the order of their enumeration.
 pub static ROWS: [Row; 15] = [
@@ -41,6 +43,7 @@ pub static ROWS: [Row; 15] = [
         symbol: "η",
         unit: "rate a step",
         start: Start::Setting("learning_rate"),
+        range: [1e-4, 0.3],
         required: true,
         alternatives: &[Kind::LrLayers, Kind::LrSchedule],
         entries: |problem, _| Box::new(problem.layout().log_lr),
@@ -100,6 +103,7 @@ pub static ROWS: [Row; 15] = [
         unit: "factor, 0 to 1",
         names: Names::Each(&["beta1", "beta2"]),
         start: Start::Setting("betas"),
+        range: [0.5, 0.9999],
         scalars: &["beta1", "beta2"],
         count: |problem| Kind::Betas.scalars(problem).len(),
         entries: |problem, k| Kind::Betas.scalar(problem, k),
@@ -115,6 +119,7 @@ pub static ROWS: [Row; 15] = [
         unit: "size of a gradient",
         transform: Transform::Log,
         start: Start::Setting("epsilon"),
+        range: [1e-8, 1e-2],
         scalars: &["epsilon"],
         count: |problem| Kind::Epsilon.scalars(problem).len(),
         entries: |problem, k| Kind::Epsilon.scalar(problem, k),
@@ -130,6 +135,7 @@ pub static ROWS: [Row; 15] = [
         unit: "penalty",
         names: Names::Kernels,
         start: Start::Setting("l2"),
+        range: [1e-6, 0.1],
         required: true,
         alternatives: &[Kind::L2Global],
         apart: Some(Kind::L2Global),
@@ -146,6 +152,7 @@ pub static ROWS: [Row; 15] = [
         symbol: "λ",
         unit: "penalty",
         start: Start::Setting("l2"),
+        range: [1e-6, 0.1],
         apart: Some(Kind::L2),
         count: |problem| usize::from(problem.l2),
         entries: |problem, _| Box::new(problem.layout().l2_log),
@@ -161,6 +168,7 @@ pub static ROWS: [Row; 15] = [
         unit: "rate, 0 to 1",
         transform: Transform::UNIT,
         start: Start::Setting("dropout"),
+        range: [0.05, 0.9],
         noise: Some(Noise::Dropout),
         holds: Holds::HalfLogit,
         count: |problem| Kind::Dropout.noises(problem),
@@ -207,6 +215,7 @@ pub static ROWS: [Row; 15] = [
         names: Names::Many,
         start: Start::Value(1.0),
         rate: Rate { setting: "example_weight_rate", usual: 0.3, share: 1.0 },
+        range: [0.036, 1.964],
         required: true,
         holds: Holds::Itself,
         count: |problem| problem.layout().weights.len(),
@@ -225,6 +234,7 @@ pub static ROWS: [Row; 15] = [
         transform: Transform::Identity,
         names: Names::Many,
         start: Start::Value(0.0),
+        range: [-3.0, 3.0],
         required: true,
         holds: Holds::Itself,
         count: |problem| problem.layout().regularizer.len(),
@@ -241,6 +251,7 @@ pub static ROWS: [Row; 15] = [
         unit: "factor",
         // It acts on the outputs by its fourth power, once in each layer.
         rate: Rate { share: 0.25, ..Rate::OUTER },
+        range: [0.3, 3.0],
         required: true,
         count: |problem| problem.layout().initial_scale_log.len(),
         entries: |problem, _| one(problem.layout().initial_scale_log.start),
@@ -258,6 +269,7 @@ pub static ROWS: [Row; 15] = [
         names: Names::Many,
         start: Start::Weights,
         rate: Rate { share: 0.0025, ..Rate::OUTER },
+        range: [-1.0, 1.0],
         required: true,
         holds: Holds::Itself,
         count: |problem| problem.layout().initial_weights.len(),

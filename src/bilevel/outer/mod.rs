@@ -6,6 +6,7 @@ mod guarded_adam;
 mod hoag;
 mod outer_adam;
 mod probe;
+mod sampled;
 mod variables;
 
 pub use adam::Adam;
@@ -14,6 +15,7 @@ pub use guarded_adam::GuardedAdam;
 pub use hoag::Hoag;
 pub use outer_adam::OuterAdam;
 pub use probe::ProbeDescent;
+pub use sampled::{Sampled, Source};
 pub use variables::{Moved, Variables};
 
 use super::Estimate;

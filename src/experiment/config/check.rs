@@ -4,7 +4,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use super::{ConfigError, DataSource, TuneConfig};
-use crate::bilevel::hyperparameters::Kind;
+use crate::bilevel::hyperparameters::{Kind, Names};
+use crate::experiment::leader::OuterMethod;
 use crate::nn::Model;
 
 /// Training steps that a plan is made for.
@@ -74,6 +75,10 @@ impl TuneConfig {
             "at least 1",
             "The outer loss needs windows to be taken on; 512 is the usual number.",
         )?;
+        let spread = matches!(self.outer_method, OuterMethod::Sobol | OuterMethod::Gp);
+        let many = self.hyperparameters.iter().find(|kind| kind.row().names == Names::Many);
+        let mend = many.map_or_else(String::new, |kind| format!("There are too many {kind}: take guarded-adam."));
+        require(!spread || many.is_none(), "outer_method", self.outer_method, "another here", &mend)?;
         let names = "Name one or more of lr, momentum, l2, example-weights and the others, each once.";
         let twice =
             (1..self.hyperparameters.len()).any(|k| self.hyperparameters[..k].contains(&self.hyperparameters[k]));

@@ -30,7 +30,9 @@ pub const OUTER: &str = "End after this many outer iterations, each a training a
 pub const OUTER_METHOD: &str = "How the hyperparameters are moved: `probe-descent` tries along a hypergradient by plain \
                                 trainings, which cost a third of one, `guarded-adam` takes a hypergradient and a step \
                                 of Adam at a time, kept from the edge of stability, `adam` the same with steps to much \
-                                larger losses taken back; `auto` is guarded-adam where there are many of a kind \
+                                larger losses taken back; without hypergradients, between the ends of usual ranges, \
+                                `random`, `sobol` (evenly spread) and `gp` (where a Gaussian process expects the most); \
+                                `auto` is guarded-adam where there are many of a kind \
                                 (example weights, a rate per step, first weights) and else probe-descent";
 pub const BATCH: &str = "Windows in a training batch: drawn anew for each step, none twice";
 pub const OPTIMIZER: &str = "How the inner problem is trained";
