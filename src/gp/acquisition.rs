@@ -52,7 +52,8 @@ impl Gp {
     }
 }
 
-/// The place of the highest score, then of some drawn among the others with probability proportional to their exponential.
+/// The place of the highest score, then of some drawn among the others, with probability proportional to their
+/// exponential.
 fn promising(scores: &[f64], draws: &mut Stream) -> Vec<usize> {
     let best = (1..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best });
     let mut chances: Vec<f64> = scores.iter().map(|score| (score - scores[best]).exp()).collect();

@@ -22,8 +22,8 @@ pub(super) fn covariance(sites: &[Site], parameters: &Parameters) -> Vec<Vec<f64
     sites.iter().enumerate().map(row).collect()
 }
 
-/// The logarithm of the marginal likelihood, and its derivatives by the logarithms of the inverse squared length scales,
-/// of the signal and of the two noises; −∞ where the covariance is not positive definite.
+/// The logarithm of the marginal likelihood, and its derivatives by the logarithms of the inverse squared length
+/// scales, of the signal and of the two noises; −∞ where the covariance is not positive definite.
 pub(super) fn log_marginal_likelihood(sites: &[Site], parameters: &Parameters) -> (f64, Vec<f64>) {
     let dimensions = parameters.inverse_squares.len();
     let mut gradient = vec![0.0; dimensions + 3];
@@ -53,8 +53,8 @@ pub(super) fn log_marginal_likelihood(sites: &[Site], parameters: &Parameters) -
     (value, gradient)
 }
 
-/// The logarithm of the prior but for a constant, and its derivatives by the same logarithms: Gamma(2, 1) on the signal,
-/// Gamma(1.1, 30) on a noise, and length scales neither tiny nor huge.
+/// The logarithm of the prior but for a constant, and its derivatives by the same logarithms: Gamma(2, 1) on the
+/// signal, Gamma(1.1, 30) on a noise, and length scales neither tiny nor huge.
 fn log_prior(parameters: &Parameters) -> (f64, Vec<f64>) {
     let Parameters { inverse_squares, signal, noise, slope_noise } = parameters;
     let scales: f64 = inverse_squares.iter().map(|a| -0.1 / a - 0.1 * a).sum();

@@ -47,8 +47,8 @@ impl Gp {
         &self.parameters
     }
 
-    /// The logarithm of the marginal likelihood of what was observed, standardised, and its derivatives by the logarithms
-    /// of the parameters, in their order.
+    /// The logarithm of the marginal likelihood of what was observed, standardised, and its derivatives by the
+    /// logarithms of the parameters, in their order.
     pub fn log_marginal_likelihood(&self) -> (f64, Vec<f64>) {
         fit::log_marginal_likelihood(&self.sites, &self.parameters)
     }

@@ -9,8 +9,8 @@ pub struct Observation {
     pub point: Vec<f64>,
     /// The value, to be minimised; one that is not finite counts as the highest seen, −∞ as the lowest.
     pub value: f64,
-    /// The derivatives by the point's coordinates where they are known and worth trusting. They are left out where one
-    /// of them, or the value, is not finite.
+    /// The derivatives by the point's coordinates where they are known and worth trusting: one that is far off takes
+    /// the model along. They are left out where one of them, or the value, is not finite.
     pub gradient: Option<Vec<f64>>,
 }
 
