@@ -47,6 +47,7 @@
 //! | ways to differentiate | [`Reverse`], [`Truncated`], [`Forward`], [`Implicit`], [`FixedPoint`]; [`Method`] for one's own |
 //! | what to tune | [`Kind`] and [`Transform`]; [`Directions`] for anything linear in them |
 //! | ways to move the hyperparameters | [`bilevel::outer`] |
+//! | a model of a function that is costly to evaluate, and its next point | [`gp::Gp`] |
 //! | models and how they are trained | [`Model`], [`Layer`], [`nn::zoo`], [`optim`] |
 //! | data sets | [`data`] |
 //! | where it is computed | [`gpu::GpuEngine`], [`cpu::CpuEngine`], [`reference::ReferenceEngine`] (f64), each on a [`Device`] |

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
-use stackelberg::gp::{Gp, Parameters, Points, log_marginal_likelihood, standard_log_ei};
+use stackelberg::gp::{Gp, Observation, Parameters, Points, standard_log_ei};
 use stackelberg::rng::{Purpose, Stream};
 
 /// Branin's function on the unit square; its least value is 0.39788735772973816.
@@ -42,7 +42,8 @@ const KEPT: &str = r#"{
     "mean": [-0.7520266200778194, -0.7702474528349503, -0.5966167877426396, -0.26934216847794135, -0.3495056334884068],
     "var": [0.1835412805187322, 0.019689625669074617, 0.0432773924634402, 0.005437809293895812, 0.0009545620925730525],
     "cov01": -0.0017251666278975675, "lml": -9.660429710901521,
-    "lml_grad_log(s2,l1,l2,noise)": [0.37487145253071397, 1.6465369589662022, -2.4194698599262576, 0.002234467199101313],
+    "lml_grad_log(s2,l1,l2,noise)":
+        [0.37487145253071397, 1.6465369589662022, -2.4194698599262576, 0.002234467199101313],
     "standard_logei": {
         "-40": -808.2985683566197, "-26": -345.43954672231797, "-25": -319.86146358156714, "-10": -55.553122036123106,
         "-3": -7.869686059603039, "-1": -2.4851210257126413, "0": -0.9189385332046727, "1": 0.08002621884930704,
@@ -77,7 +78,19 @@ fn close(got: f64, want: f64, tolerance: f64) {
 /// Parameters as the vectors give them.
 fn parameters(lengths: &Value, signal: &Value, noise: &Value) -> Parameters {
     let inverse_squares = numbers(lengths).iter().map(|length| length.powi(-2)).collect();
-    Parameters { inverse_squares, signal: number(signal), noise: number(noise) }
+    Parameters { inverse_squares, signal: number(signal), noise: number(noise), slope_noise: 1.0 }
+}
+
+/// Values without gradients.
+fn seen(points: &[Vec<f64>], values: &[f64]) -> Vec<Observation> {
+    let observation =
+        |(point, value): (&Vec<f64>, &f64)| Observation { point: point.clone(), value: *value, gradient: None };
+    points.iter().zip(values).map(observation).collect()
+}
+
+/// The values of the vectors.
+fn observed(v: &Value) -> Vec<Observation> {
+    seen(&points(&v["X"]), &numbers(&v["y"]))
 }
 
 fn given(v: &Value) -> Parameters {
@@ -87,7 +100,7 @@ fn given(v: &Value) -> Parameters {
 #[test]
 fn posterior_and_acquisition_are_the_references() {
     let v = vectors();
-    let gp = Gp::new(&points(&v["X"]), &numbers(&v["y"]), given(&v));
+    let gp = Gp::new(&observed(&v), given(&v));
     let (centre, deviation) = (number(&v["y_mean"]), number(&v["y_sd"]));
     let test = points(&v["test"]);
     for (i, x) in test.iter().enumerate() {
@@ -102,15 +115,10 @@ fn posterior_and_acquisition_are_the_references() {
     }
 }
 
-/// The values, standardised and negated.
-fn targets(v: &Value) -> Vec<f64> {
-    numbers(&v["y"]).iter().map(|y| (number(&v["y_mean"]) - y) / number(&v["y_sd"])).collect()
-}
-
 #[test]
 fn the_likelihood_and_its_gradient_are_the_references() {
     let v = vectors();
-    let (value, gradient) = log_marginal_likelihood(&points(&v["X"]), &targets(&v), &given(&v));
+    let (value, gradient) = Gp::new(&observed(&v), given(&v)).log_marginal_likelihood();
     close(value, number(&v["lml"]), 1e-9);
     let want = numbers(&v["lml_grad_log(s2,l1,l2,noise)"]);
     // By the logarithm of a length scale: −2 times that by the logarithm of its inverse square.
@@ -120,9 +128,9 @@ fn the_likelihood_and_its_gradient_are_the_references() {
 
 /// The negative logarithm of the posterior density as the vectors count it, without constants.
 fn improbability(v: &Value, parameters: &Parameters) -> f64 {
-    let (likelihood, _) = log_marginal_likelihood(&points(&v["X"]), &targets(v), parameters);
-    let constant = 0.5 * targets(v).len() as f64 * std::f64::consts::TAU.ln();
-    let Parameters { inverse_squares, signal, noise } = parameters;
+    let (likelihood, _) = Gp::new(&observed(v), parameters.clone()).log_marginal_likelihood();
+    let constant = 0.5 * observed(v).len() as f64 * std::f64::consts::TAU.ln();
+    let Parameters { inverse_squares, signal, noise, .. } = parameters;
     let scales: f64 = inverse_squares.iter().map(|a| -0.1 / a - 0.1 * a).sum();
     -(likelihood + constant + scales + signal.ln() - signal + 0.1 * noise.ln() - 30.0 * noise)
 }
@@ -134,8 +142,8 @@ fn the_fit_is_as_probable_as_the_references() {
     let start = Parameters { noise: 1.0 + 1e-8, ..Parameters::ones(2) };
     close(improbability(&v, &start), number(&v["map_start_neg_log_posterior"]), 1e-9);
     let best = number(&v["map"]["neg_log_posterior"]);
-    let first = Gp::fit(&points(&v["X"]), &numbers(&v["y"]), None);
-    let again = Gp::fit(&points(&v["X"]), &numbers(&v["y"]), Some(&given(&v)));
+    let first = Gp::fit(&observed(&v), None);
+    let again = Gp::fit(&observed(&v), Some(&given(&v)));
     for gp in [first, again] {
         let found = improbability(&v, gp.parameters());
         assert!(found <= best + 1e-6, "{found}, the reference has {best}, at {:?}", gp.parameters());
@@ -146,16 +154,17 @@ fn the_fit_is_as_probable_as_the_references() {
 fn the_next_point_is_the_references() {
     let v = vectors();
     let map = parameters(&v["map"]["lengthscales"], &v["map"]["scale"], &v["map"]["noise"]);
-    let (x, y) = (points(&v["X"]), numbers(&v["y"]));
     let want = numbers(&v["next_point"]["x"]);
     for seed in 0..5 {
-        let gp = Gp::new(&x, &y, map.clone());
-        let next = gp.propose(&mut Stream::new(seed, Purpose::Search, 12));
+        let gp = Gp::new(&observed(&v), map.clone());
+        let propose = |gp: &Gp| gp.propose(&mut Stream::new(seed, Purpose::Search, 12));
+        let next = propose(&gp);
+        assert_eq!(next, propose(&gp), "a function of history and draws");
         assert!(next.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-3), "{next:?}, wanted {want:?}");
         let ahead = gp.log_ei(&next) - number(&v["next_point"]["logei"]);
         assert!(ahead.abs() < 1e-6, "log EI off by {ahead:e}");
         // A fit of ours ends near enough.
-        let next = Gp::fit(&x, &y, None).propose(&mut Stream::new(seed, Purpose::Search, 12));
+        let next = propose(&Gp::fit(&observed(&v), None));
         assert!(next.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-3), "fitted: {next:?}, wanted {want:?}");
     }
 }
@@ -179,31 +188,141 @@ fn sobol_points_are_the_sequence_and_shifts_keep_its_evenness() {
 #[test]
 fn diverged_and_equal_values_are_taken() {
     let x: Vec<Vec<f64>> = Points::new(2).skip(1).take(4).collect();
-    let clipped = Gp::fit(&x, &[1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY], None);
-    let plain = Gp::fit(&x, &[1.0, 1.0, 1.0, 1.0], None);
+    let clipped = Gp::fit(&seen(&x, &[1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY]), None);
+    let plain = Gp::fit(&seen(&x, &[1.0, 1.0, 1.0, 1.0]), None);
     assert_eq!(clipped.posterior(&[0.3, 0.4]).0, plain.posterior(&[0.3, 0.4]).0);
-    let diverged = Gp::fit(&x, &[1.0, f64::NAN, f64::INFINITY, 3.0], None);
-    let worst = Gp::fit(&x, &[1.0, 3.0, 3.0, 3.0], None);
+    let diverged = Gp::fit(&seen(&x, &[1.0, f64::NAN, f64::INFINITY, 3.0]), None);
+    let worst = Gp::fit(&seen(&x, &[1.0, 3.0, 3.0, 3.0]), None);
     assert_eq!(diverged.posterior(&[0.3, 0.4]), worst.posterior(&[0.3, 0.4]));
-    let nothing = Gp::fit(&x, &[f64::NAN; 4], None);
+    let nothing = Gp::fit(&seen(&x, &[f64::NAN; 4]), None);
     assert!(nothing.propose(&mut Stream::new(0, Purpose::Search, 0)).iter().all(|x| (0.0..=1.0).contains(x)));
 }
 
-/// How far the best of 40 values is above the minimum: ten points of the sequence, then the process's.
-fn regret(seed: u64) -> f64 {
-    let mut x: Vec<Vec<f64>> = Points::shifted(2, &mut Stream::new(seed, Purpose::Search, 0)).take(10).collect();
-    let mut y: Vec<f64> = x.iter().map(|x| branin(x)).collect();
-    while x.len() < 40 {
-        let next = Gp::fit(&x, &y, None).propose(&mut Stream::new(seed, Purpose::Search, x.len() as u32));
-        y.push(branin(&next));
-        x.push(next);
+/// How far the best of so many values of Branin's function is above the minimum: ten points of the sequence, then the
+/// process's.
+fn regret(seed: u64, evaluations: usize, observe: impl Fn(Vec<f64>) -> Observation) -> f64 {
+    let first = Points::shifted(2, &mut Stream::new(seed, Purpose::Search, 0)).take(10);
+    let mut seen: Vec<Observation> = first.map(&observe).collect();
+    while seen.len() < evaluations {
+        let mut draws = Stream::new(seed, Purpose::Search, seen.len() as u32);
+        seen.push(observe(Gp::fit(&seen, None).propose(&mut draws)));
     }
-    y.into_iter().fold(f64::INFINITY, f64::min) - 0.397_887_357_729_738_16
+    seen.iter().map(|seen| seen.value).fold(f64::INFINITY, f64::min) - 0.397_887_357_729_738_16
 }
 
 #[test]
 fn it_minimises_branins_function() {
-    let mut regrets: Vec<f64> = (0..30).map(regret).collect();
+    let observe = |point: Vec<f64>| Observation { value: branin(&point), gradient: None, point };
+    let mut regrets: Vec<f64> = (0..30).map(|seed| regret(seed, 40, observe)).collect();
     regrets.sort_by(f64::total_cmp);
     assert!(regrets[15] <= 0.06, "{regrets:.4?}");
+}
+
+/// A smooth function of six coordinates, with its gradient.
+fn wave(point: Vec<f64>) -> Observation {
+    let phase = |j: usize| 1.5 * point[j] * point[(j + 1) % 6] + 0.3 * j as f64;
+    let value = (0..6).map(|j| phase(j).sin()).sum();
+    let slope = |j: usize| {
+        let before = (j + 5) % 6;
+        1.5 * (point[(j + 1) % 6] * phase(j).cos() + point[before] * phase(before).cos())
+    };
+    let gradient = Some((0..6).map(slope).collect());
+    Observation { value, gradient, point }
+}
+
+/// The kernel of two observed numbers, from its closed form: values, or derivatives along coordinates.
+fn kernel(p: &Parameters, (x, at): &(Vec<f64>, Option<usize>), (y, other): &(Vec<f64>, Option<usize>)) -> f64 {
+    let scaled: Vec<f64> = (0..x.len()).map(|j| p.inverse_squares[j] * (x[j] - y[j])).collect();
+    let s = (5.0 * (0..x.len()).map(|j| scaled[j] * (x[j] - y[j])).sum::<f64>()).sqrt();
+    let slopes = 5.0 / 3.0 * p.signal * (-s).exp();
+    match (*at, *other) {
+        (None, None) => p.signal * (-s).exp() * (1.0 + s + s * s / 3.0),
+        (Some(j), None) => -slopes * scaled[j] * (1.0 + s),
+        (None, Some(l)) => slopes * scaled[l] * (1.0 + s),
+        (Some(j), Some(l)) => {
+            let same = if j == l { p.inverse_squares[j] * (1.0 + s) } else { 0.0 };
+            slopes * (same - 5.0 * scaled[j] * scaled[l])
+        }
+    }
+}
+
+/// The inverse of a matrix by elimination, and the logarithm of its determinant.
+fn inverse(mut matrix: Vec<Vec<f64>>) -> (Vec<Vec<f64>>, f64) {
+    let (n, mut log_determinant) = (matrix.len(), 0.0);
+    matrix.iter_mut().enumerate().for_each(|(i, row)| row.extend((0..n).map(|j| f64::from(u8::from(i == j)))));
+    for k in 0..n {
+        log_determinant += matrix[k][k].ln();
+        let pivot: Vec<f64> = matrix[k].iter().map(|entry| entry / matrix[k][k]).collect();
+        for (i, row) in matrix.iter_mut().enumerate() {
+            let factor = row[k];
+            row.iter_mut().zip(&pivot).for_each(|(entry, p)| if i == k { *entry = *p } else { *entry -= factor * p });
+        }
+    }
+    (matrix.into_iter().map(|row| row[n..].to_vec()).collect(), log_determinant)
+}
+
+#[test]
+fn gradients_are_observed_as_in_a_dense_joint_model() {
+    let mut seen: Vec<Observation> = Points::new(6).skip(1).take(8).map(wave).collect();
+    seen[2].gradient = None;
+    seen[5].gradient.as_mut().unwrap()[3] = f64::NAN;
+    let inverse_squares = vec![1.1, 0.3, 2.0, 0.7, 5.0, 0.1];
+    let parameters = Parameters { inverse_squares, signal: 1.4, noise: 1e-3, slope_noise: 0.02 };
+    let gp = Gp::new(&seen, parameters.clone());
+
+    let mean = seen.iter().map(|seen| seen.value).sum::<f64>() / 8.0;
+    let deviation = (seen.iter().map(|seen| (seen.value - mean).powi(2)).sum::<f64>() / 8.0).sqrt();
+    let (mut sites, mut targets) = (vec![], vec![]);
+    for (i, seen) in seen.iter().enumerate() {
+        sites.push((seen.point.clone(), None));
+        targets.push((seen.value - mean) / deviation);
+        for j in (0..6).filter(|_| ![2, 5].contains(&i)) {
+            sites.push((seen.point.clone(), Some(j)));
+            targets.push(seen.gradient.as_ref().unwrap()[j] / deviation);
+        }
+    }
+    let n = sites.len();
+    let noise = |i: usize| if sites[i].1.is_none() { parameters.noise } else { parameters.slope_noise };
+    let entry = |i: usize, j: usize| kernel(&parameters, &sites[i], &sites[j]) + if i == j { noise(i) } else { 0.0 };
+    let (inverse, log_determinant) = inverse((0..n).map(|i| (0..n).map(|j| entry(i, j)).collect()).collect());
+    let form = |a: &[f64], b: &[f64]| {
+        a.iter().zip(&inverse).map(|(a, row)| a * row.iter().zip(b).map(|(r, b)| r * b).sum::<f64>()).sum::<f64>()
+    };
+    let likelihood = -0.5 * (form(&targets, &targets) + log_determinant + n as f64 * std::f64::consts::TAU.ln());
+    close(gp.log_marginal_likelihood().0, likelihood, 1e-9);
+    for x in Points::new(6).skip(20).take(5).chain([seen[0].point.clone()]) {
+        let with: Vec<f64> = sites.iter().map(|site| kernel(&parameters, &(x.clone(), None), site)).collect();
+        let (got, variance) = gp.posterior(&x);
+        close(got, mean + deviation * form(&with, &targets), 1e-9);
+        close(variance, deviation * deviation * (parameters.signal - form(&with, &with)), 1e-9);
+    }
+
+    // The likelihood's gradient, by differences in the logarithm of each parameter.
+    let moved = |k: usize, h: f64| {
+        let mut p = parameters.clone();
+        let Parameters { inverse_squares, signal, noise, slope_noise } = &mut p;
+        *inverse_squares.iter_mut().chain([signal, noise, slope_noise]).nth(k).unwrap() *= h.exp();
+        Gp::new(&seen, p).log_marginal_likelihood().0
+    };
+    for (k, got) in gp.log_marginal_likelihood().1.into_iter().enumerate() {
+        let difference = (moved(k, 1e-5) - moved(k, -1e-5)) / 2e-5;
+        assert!(
+            (got - difference).abs() < 1e-6 * (1.0 + got.abs()),
+            "parameter {k}: {got}, by differences {difference}"
+        );
+    }
+}
+
+#[test]
+fn gradients_tell_what_values_leave_open() {
+    // Twelve values do not tell six coordinates apart; with their gradients they are 84 numbers.
+    let with: Vec<Observation> = Points::new(6).skip(1).take(12).map(wave).collect();
+    let without: Vec<Observation> = with.iter().map(|seen| Observation { gradient: None, ..seen.clone() }).collect();
+    let error = |seen: &[Observation]| {
+        let gp = Gp::fit(seen, None);
+        let tried = Points::new(6).skip(100).take(60).map(wave);
+        tried.map(|seen| (gp.posterior(&seen.point).0 - seen.value).powi(2)).sum::<f64>().sqrt()
+    };
+    let (with, without) = (error(&with), error(&without));
+    assert!(with < 0.4 * without, "{with} with gradients, {without} without");
 }

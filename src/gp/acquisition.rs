@@ -52,7 +52,8 @@ impl Gp {
     }
 }
 
-/// The place of the highest score, then of some drawn among the others with probability proportional to their exponential.
+/// The place of the highest score, then of some drawn among the others, with probability proportional to their
+/// exponential.
 fn promising(scores: &[f64], draws: &mut Stream) -> Vec<usize> {
     let best = (1..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best });
     let mut chances: Vec<f64> = scores.iter().map(|score| (score - scores[best]).exp()).collect();
@@ -109,6 +110,7 @@ fn tail(z: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::observations::Observation;
     use super::*;
     use crate::rng::Purpose;
 
@@ -139,9 +141,13 @@ mod tests {
 
     #[test]
     fn the_gradient_is_that_of_the_acquisition() {
-        let points: Vec<Vec<f64>> = Points::new(3).skip(1).take(15).collect();
-        let values: Vec<f64> = points.iter().map(|x| (3.0 * x[0]).sin() + x[1] * x[2]).collect();
-        let gp = Gp::fit(&points, &values, None);
+        let seen = Points::new(3).skip(1).take(15).enumerate().map(|(i, point)| {
+            let value = (3.0 * point[0]).sin() + point[1] * point[2];
+            // A third of the points with a gradient.
+            let gradient = (i % 3 == 0).then(|| vec![3.0 * (3.0 * point[0]).cos(), point[2], point[1]]);
+            Observation { point, value, gradient }
+        });
+        let gp = Gp::fit(&seen.collect::<Vec<_>>(), None);
         for x in Points::new(3).skip(40).take(5) {
             let (value, gradient) = gp.negated_log_ei(&x);
             assert_eq!(value, -gp.log_ei(&x));

@@ -65,7 +65,8 @@ impl Search<'_> {
     }
 }
 
-/// The first point along `step`, by ever shorter shares of it, where the function is low enough, with value and gradient.
+/// The first point along `step`, by ever shorter shares of it, where the function is low enough, with value and
+/// gradient.
 fn descend(
     f: impl Fn(&[f64]) -> (f64, Vec<f64>),
     x: &[f64],

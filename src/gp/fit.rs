@@ -3,88 +3,97 @@
 use super::bfgs::Search;
 use super::cholesky::{Cholesky, dot};
 use super::kernel::Parameters;
+use super::observations::Site;
 
-/// The noise is never fitted below this.
+/// No noise is fitted below this.
 const LEAST_NOISE: f64 = 1e-6;
 
 /// Logarithms of parameters stay within these.
 const BOUNDS: (f64, f64) = (-20.0, 20.0);
 
-/// The covariance of the observations at these points, as its lower triangle.
-pub(super) fn covariance(points: &[Vec<f64>], parameters: &Parameters) -> Vec<Vec<f64>> {
-    let row = |(i, x): (usize, &Vec<f64>)| {
-        let mut row: Vec<f64> = points[..=i].iter().map(|other| parameters.pair(x, other).covariance()).collect();
-        row[i] += parameters.noise;
+/// The covariance of the observations, as its lower triangle.
+pub(super) fn covariance(sites: &[Site], parameters: &Parameters) -> Vec<Vec<f64>> {
+    let row = |(i, site): (usize, &Site)| {
+        let with = |other: &Site| parameters.pair(&site.point, &other.point).covariance(site.aspect, other.aspect);
+        let mut row: Vec<f64> = sites[..=i].iter().map(with).collect();
+        row[i] += if site.aspect.is_none() { parameters.noise } else { parameters.slope_noise };
         row
     };
-    points.iter().enumerate().map(row).collect()
+    sites.iter().enumerate().map(row).collect()
 }
 
-/// The logarithm of the marginal likelihood of `targets` at `points`, and its derivatives by the logarithms of the
-/// inverse squared length scales, of the signal and of the noise; −∞ where the covariance is not positive definite.
-pub fn log_marginal_likelihood(points: &[Vec<f64>], targets: &[f64], parameters: &Parameters) -> (f64, Vec<f64>) {
+/// The logarithm of the marginal likelihood, and its derivatives by the logarithms of the inverse squared length
+/// scales, of the signal and of the two noises; −∞ where the covariance is not positive definite.
+pub(super) fn log_marginal_likelihood(sites: &[Site], parameters: &Parameters) -> (f64, Vec<f64>) {
     let dimensions = parameters.inverse_squares.len();
-    let mut gradient = vec![0.0; dimensions + 2];
-    let Some(factor) = Cholesky::new(covariance(points, parameters)) else {
+    let mut gradient = vec![0.0; dimensions + 3];
+    let Some(factor) = Cholesky::new(covariance(sites, parameters)) else {
         return (f64::NEG_INFINITY, gradient);
     };
-    let weights = factor.solve(targets);
+    let targets: Vec<f64> = sites.iter().map(|site| site.target).collect();
+    let weights = factor.solve(&targets);
     let constant = 0.5 * targets.len() as f64 * std::f64::consts::TAU.ln();
-    let value = -0.5 * dot(targets, &weights) - factor.log_determinant() - constant;
-    // ½ tr((α αᵀ − K⁻¹) ∂K), each pair of different points once.
-    for (i, row) in factor.inverse().iter().enumerate() {
-        for (j, inverse) in row[..i].iter().enumerate() {
-            let factor = weights[i] * weights[j] - inverse;
-            let pair = parameters.pair(&points[i], &points[j]);
-            (0..dimensions).for_each(|k| gradient[k] += factor * pair.by_log_scale(k));
-            gradient[dimensions] += factor * pair.covariance();
+    let value = -0.5 * dot(&targets, &weights) - factor.log_determinant() - constant;
+    // ½ tr((α αᵀ − K⁻¹) ∂K), what stands off the diagonal once instead of twice half.
+    for (i, (site, row)) in sites.iter().zip(factor.inverse()).enumerate() {
+        for (j, (other, inverse)) in sites.iter().zip(row).enumerate() {
+            let pair = parameters.pair(&site.point, &other.point);
+            let factor = if i == j { 0.5 } else { 1.0 } * (weights[i] * weights[j] - inverse);
+            for (k, sum) in gradient[..dimensions].iter_mut().enumerate() {
+                *sum += factor * pair.by_log_scale(k, site.aspect, other.aspect);
+            }
+            gradient[dimensions] += factor * pair.covariance(site.aspect, other.aspect);
+            match site.aspect {
+                _ if i != j => {}
+                None => gradient[dimensions + 1] += factor * parameters.noise,
+                Some(_) => gradient[dimensions + 2] += factor * parameters.slope_noise,
+            }
         }
-        let factor = 0.5 * (weights[i] * weights[i] - row[i]);
-        gradient[dimensions] += factor * parameters.signal;
-        gradient[dimensions + 1] += factor * parameters.noise;
     }
     (value, gradient)
 }
 
-/// The logarithm of the prior but for a constant, and its derivatives by the same logarithms: Gamma(2, 1) on the signal,
-/// Gamma(1.1, 30) on the noise, and length scales neither tiny nor huge.
+/// The logarithm of the prior but for a constant, and its derivatives by the same logarithms: Gamma(2, 1) on the
+/// signal, Gamma(1.1, 30) on a noise, and length scales neither tiny nor huge.
 fn log_prior(parameters: &Parameters) -> (f64, Vec<f64>) {
-    let Parameters { inverse_squares, signal, noise } = parameters;
+    let Parameters { inverse_squares, signal, noise, slope_noise } = parameters;
     let scales: f64 = inverse_squares.iter().map(|a| -0.1 / a - 0.1 * a).sum();
+    let noises: f64 = [noise, slope_noise].map(|noise| 0.1 * noise.ln() - 30.0 * noise).iter().sum();
     let mut gradient: Vec<f64> = inverse_squares.iter().map(|a| 0.1 / a - 0.1 * a).collect();
-    gradient.extend([1.0 - signal, 0.1 - 30.0 * noise]);
-    (scales + signal.ln() - signal + 0.1 * noise.ln() - 30.0 * noise, gradient)
+    gradient.extend([1.0 - signal, 0.1 - 30.0 * noise, 0.1 - 30.0 * slope_noise]);
+    (scales + signal.ln() - signal + noises, gradient)
 }
 
-/// The most probable parameters that a search finds from `start` on.
-pub(super) fn most_probable(points: &[Vec<f64>], targets: &[f64], start: Option<&Parameters>) -> Parameters {
-    let dimensions = points[0].len();
+/// The most probable parameters that a search finds from `start` on, or if it finds none, from ones.
+pub(super) fn most_probable(sites: &[Site], start: Option<&Parameters>) -> Parameters {
+    let dimensions = sites[0].point.len();
     let ones = Parameters::ones(dimensions);
     let improbability = |logs: &[f64]| {
         let parameters = from_logs(logs);
-        let (likelihood, by_likelihood) = log_marginal_likelihood(points, targets, &parameters);
+        let (likelihood, by_likelihood) = log_marginal_likelihood(sites, &parameters);
         let (prior, by_prior) = log_prior(&parameters);
         let mut gradient: Vec<f64> = by_likelihood.iter().zip(by_prior).map(|(l, p)| -l - p).collect();
         gradient[dimensions + 1] *= 1.0 - LEAST_NOISE / parameters.noise;
+        gradient[dimensions + 2] *= 1.0 - LEAST_NOISE / parameters.slope_noise;
         (-likelihood - prior, gradient)
     };
-    let search = Search { bounds: BOUNDS, metric: &vec![1.0; dimensions + 2], tolerance: 1e-4, steps: 200 };
-    let starts = start.into_iter().chain([&ones]).map(|start| search.minimize(improbability, &to_logs(start)));
-    let found = starts.into_iter().find(|(_, value)| value.is_finite());
-    found.map_or(ones.clone(), |(logs, _)| from_logs(&logs))
+    let search = Search { bounds: BOUNDS, metric: &vec![1.0; dimensions + 3], tolerance: 1e-4, steps: 200 };
+    let mut found = start.into_iter().chain([&ones]).map(|start| search.minimize(improbability, &to_logs(start)));
+    found.find(|(_, value)| value.is_finite()).map_or(ones.clone(), |(logs, _)| from_logs(&logs))
 }
 
-/// What is searched over: logarithms, of the noise that of what it has above the least.
+/// What is searched over: logarithms, of a noise that of what it has above the least.
 fn to_logs(parameters: &Parameters) -> Vec<f64> {
-    let noise = (parameters.noise - LEAST_NOISE).max(f64::MIN_POSITIVE);
-    parameters.inverse_squares.iter().chain([&parameters.signal, &noise]).map(|p| p.ln()).collect()
+    let noises = [parameters.noise, parameters.slope_noise].map(|noise| (noise - LEAST_NOISE).max(f64::MIN_POSITIVE));
+    parameters.inverse_squares.iter().chain([&parameters.signal]).chain(&noises).map(|p| p.ln()).collect()
 }
 
 fn from_logs(logs: &[f64]) -> Parameters {
-    let (scales, [signal, noise]) = logs.split_last_chunk().expect("two more than dimensions");
+    let (scales, [signal, noise, slope_noise]) = logs.split_last_chunk().expect("three more than dimensions");
     Parameters {
         inverse_squares: scales.iter().map(|log| log.exp()).collect(),
         signal: signal.exp(),
         noise: noise.exp() + LEAST_NOISE,
+        slope_noise: slope_noise.exp() + LEAST_NOISE,
     }
 }

@@ -1,5 +1,5 @@
-//! A Gaussian process for Bayesian optimisation: what it believes of a function from values seen, and where to look
-//! next. The definition, constants included, is that of Optuna 5.0.0's `GPSampler`.
+//! A Gaussian process for Bayesian optimisation: what it believes of a function from what was seen of it, and where
+//! to look next. The definition, constants included, is that of Optuna 5.0.0's `GPSampler`.
 //!
 //! Points lie in the unit cube, and the function is to be minimised. Inside, values are standardised and negated, and
 //! are modelled with mean zero and the kernel
@@ -10,6 +10,9 @@
 //!
 //! plus the noise σ². [`Parameters`] are fitted by their maximum a posteriori, the next point maximises the logarithm
 //! of the expected improvement. Everything is a function of what was observed and of the draws.
+//!
+//! An [`Observation`] may have a gradient, which Optuna has not: its covariances are derivatives of the kernel, and a
+//! second noise with the prior of the first lies on it.
 
 mod acquisition;
 mod bfgs;
@@ -17,10 +20,11 @@ mod cholesky;
 mod fit;
 mod kernel;
 mod model;
+mod observations;
 mod sobol;
 
 pub use acquisition::standard_log_ei;
-pub use fit::log_marginal_likelihood;
 pub use kernel::Parameters;
 pub use model::Gp;
+pub use observations::Observation;
 pub use sobol::Points;
