@@ -41,7 +41,7 @@ fn trials(budget: Budget) -> Vec<Trial> {
     (SEEDS..SEEDS + seeds).flat_map(|seed| at_equal_cost(&TuneConfig { seed, patience: 0, ..base.clone() })).collect()
 }
 
-fn at_equal_cost(config: &TuneConfig) -> [Trial; 6] {
+fn at_equal_cost(config: &TuneConfig) -> [Trial; 9] {
     let search = |method: &str, sampler, space: [Variables; 3]| {
         let (config, trainings) = (config.clone(), trainings(config));
         let settings = Settings { config, space: Space(space.into()), sampler, trainings, mislabelled: None };
@@ -64,6 +64,16 @@ fn at_equal_cost(config: &TuneConfig) -> [Trial; 6] {
     let drawn = [rates(), damping([LEAST_DAMPING.ln(), 0.0]), penalties(LAYERS, L2.map(f64::ln))];
     // Learning rates by momenta, penalties 1e-3.
     let even = [rates(), damping([0.0, LEAST_DAMPING.ln()]), penalties(1, [start("l2").ln(); 2])];
+    let tune =
+        |method: &str, outer_method| Trial::tune(&[("method", method)], &TuneConfig { outer_method, ..config.clone() });
+    // What was usual before there were decay, probe descent and a start that was measured.
+    let before = TuneConfig {
+        outer_method: OuterMethod::Adam,
+        learning_rate: Some(1e-3),
+        momentum: Some(0.5),
+        decay: Decay::None,
+        ..config.clone()
+    };
     let mut adam = TuneConfig {
         optimizer: Adam(Epsilon::Outside).into(),
         learning_rate: Some(1e-3),
@@ -75,11 +85,11 @@ fn at_equal_cost(config: &TuneConfig) -> [Trial; 6] {
     adam.hyperparameters = usual_hyperparameters(&*adam.optimizer);
     let statistics = statistics::Settings { data: config.data.clone(), split: config.split.clone(), seed: config.seed };
     [
-        Trial::tune(&[("method", "probe descent")], config),
-        Trial::tune(
-            &[("method", "Adam on hypergradients")],
-            &TuneConfig { outer_method: OuterMethod::Adam, ..config.clone() },
-        ),
+        tune("probe descent", OuterMethod::ProbeDescent),
+        tune("guarded Adam", OuterMethod::GuardedAdam),
+        tune("Gaussian process", OuterMethod::Gp),
+        tune("Sobol", OuterMethod::Sobol),
+        Trial::tune(&[("method", "Adam, constant rate from 0.001")], &before),
         search("random search", Sampler::Random { stream: 0 }, drawn),
         search("grid search", Sampler::Grid, even),
         Trial::new(&[("method", "Adam 1e-3")], config.seed, "train", adam.of_training()),
