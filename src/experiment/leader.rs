@@ -49,6 +49,16 @@ impl OuterMethod {
         }
     }
 
+    /// How many of so many iterations take a hypergradient, about.
+    pub(super) fn hypergradients(self, iterations: u32) -> u32 {
+        match self {
+            OuterMethod::GuardedAdam | OuterMethod::Adam => iterations,
+            // Three tries along each.
+            OuterMethod::Auto | OuterMethod::ProbeDescent => iterations.div_ceil(4),
+            OuterMethod::Random | OuterMethod::Sobol | OuterMethod::Gp => 0,
+        }
+    }
+
     /// The usual value of a rate's setting.
     pub(super) fn usual_rate(self, rate: &Rate) -> f64 {
         match (self, rate.setting == Rate::OUTER.setting) {

@@ -19,8 +19,11 @@ pub fn seconds(pace: &Pace, plan: &Plan, config: &TuneConfig, sizes: &Sizes) -> 
         Budget::Seconds(all) => all + scoring,
         Budget::Trainings(all) => {
             let training = pace.step * f64::from(config.steps) + outer;
-            // As many iterations as are asked for at most, whatever they are; of the whole budget mostly trainings.
-            let at_most = config.outer.map_or(f64::INFINITY, |outer| f64::from(outer) * sweep.max(training));
+            let of = |outer: u32| {
+                let hypergradients = config.leader().0.hypergradients(outer);
+                f64::from(hypergradients) * sweep + f64::from(outer - hypergradients) * training
+            };
+            let at_most = config.outer.map_or(f64::INFINITY, of);
             at_most.min(f64::from(all) * training) + scoring
         }
     }
@@ -29,6 +32,7 @@ pub fn seconds(pace: &Pace, plan: &Plan, config: &TuneConfig, sizes: &Sizes) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::experiment::leader::OuterMethod;
     use crate::experiment::setup::with_training;
 
     #[test]

@@ -348,8 +348,11 @@ impl Bench {
         let Some(known) = self.paces.iter_mut().find(|known| known.engine == name && known.load == load) else {
             return;
         };
-        let of =
-            |outer| predict::seconds(&known.pace, plan, &TuneConfig { outer, ..plans.config.clone() }, &plans.sizes);
+        // The first iteration always takes a hypergradient.
+        let of = |outer| {
+            let config = TuneConfig { outer: Some(outer), ..plans.config.clone() };
+            predict::seconds(&known.pace, plan, &config, &plans.sizes)
+        };
         let ratio = each / (of(1) - of(0));
         let Pace { step, adjoint, outer, evaluation } = known.pace;
         known.pace =
@@ -385,7 +388,7 @@ impl Bench {
 
     /// Seconds that a first run takes on the fastest of the engines, or on the one that is wanted, if known.
     fn seconds(&self, run: &FirstRun, plans: &Plans<'_>, wanted: Option<Name>) -> Option<f64> {
-        let config = TuneConfig { outer: run.outer, ..TuneConfig::default() };
+        let config = TuneConfig { outer: Some(run.outer), ..TuneConfig::default() };
         let load = Load { network: run.network.clone(), batch: config.batch, weights: false, noise: [false; 3] };
         let plan = Plan::new(run.steps as usize, usize::MAX)?;
         let usable = |name: Name| wanted.is_none_or(|wanted| wanted == name);

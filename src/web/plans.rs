@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::protocol::{Engine, Settings};
 use crate::bilevel::hyperparameters::Kind;
 use crate::data::Sizes;
-use crate::experiment::config::{DataSource, Network, TuneConfig};
+use crate::experiment::config::{Budget, DataSource, Network, TuneConfig};
 use crate::experiment::setup::Scaled;
 
 /// A run that may be asked for, and on what data.
@@ -41,8 +41,8 @@ pub type Subject = (TuneConfig, Sizes);
 impl Plans<'_> {
     /// What the ways to its hypergradient depend on.
     pub fn subject(&self) -> Subject {
-        let TuneConfig { outer, seed, method, device, .. } = TuneConfig::default();
-        (TuneConfig { outer, seed, method, device, ..self.config.clone() }, self.sizes.clone())
+        let TuneConfig { outer, budget, seed, method, device, .. } = TuneConfig::default();
+        (TuneConfig { outer, budget, seed, method, device, ..self.config.clone() }, self.sizes.clone())
     }
 }
 
@@ -57,12 +57,17 @@ pub fn plans<'a>(settings: &'a Settings, engine: Engine, origin: &DataSource, sc
     Plans { settings, config, scaled, sizes }
 }
 
+/// Trainings that a hypergradient of the page's methods costs at most: forward mode, a pass for every few directions.
+const DEAREST: u32 = 1000;
+
 fn configuration(settings: &Settings, data: DataSource) -> TuneConfig {
     TuneConfig {
         data,
         network: settings.network.clone(),
         steps: settings.steps,
-        outer: settings.outer,
+        outer: Some(settings.outer),
+        // The page counts iterations, each of them with or without a hypergradient.
+        budget: Budget::Trainings(settings.outer.saturating_mul(DEAREST)),
         batch: settings.batch,
         method: settings.method,
         hyperparameters: settings.hyperparameters.clone(),

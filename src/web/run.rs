@@ -158,7 +158,7 @@ impl Job {
             return Ok(None);
         }
         bench.forecast(plans, Some(&run.blueprint()?.checkpoints));
-        watcher.each = watcher.each.or(bench.expected(engine).map(|run| run / f64::from(plans.config.outer)));
+        watcher.each = watcher.each.or(bench.expected(engine).map(|run| run / f64::from(self.settings.outer)));
         let device = bench.engine(engine).await.map_err(SolveError::from)?;
         let mut tuner = Tuner::new(&device, run.clone(), watcher.state.clone()).await?;
         let Report { ending, .. } = tuner.advance(u64::MAX, watcher).await?;
@@ -317,7 +317,7 @@ impl<'a> Watcher<'a> {
 impl Observer for Watcher<'_> {
     fn event(&mut self, event: Event) -> Observed {
         match event {
-            Event::Progress { iteration, done, total } => self.progress(iteration, done, total),
+            Event::Progress { iteration, done, total, .. } => self.progress(iteration, done, total),
             Event::InnerLosses { iteration, losses } => {
                 self.trained = self.seconds();
                 let losses = losses.iter().map(|&loss| loss as f32).collect();
@@ -331,7 +331,10 @@ impl Observer for Watcher<'_> {
             }
             Event::Outer { record, state, .. } => {
                 self.state = Some(state.clone());
-                (self.each, self.measured) = (Some(record.seconds), Some(record.seconds));
+                self.each = Some(record.seconds);
+                if record.differentiated {
+                    self.measured = Some(record.seconds);
+                }
                 self.since = None;
                 self.post.send(&FromWorker::Outer(outer_iteration(record, &self.settings.hyperparameters)));
             }

@@ -48,10 +48,10 @@ export function advance(run: Run, message: RunMessage): Run {
   }
 }
 
-/** The lowest outer loss among accepted iterations. */
+/** The lowest outer loss. */
 export function best(outer: OuterIteration[]): { iteration: number; loss: number } | undefined {
   return outer
-    .flatMap(({ iteration, loss, accepted }) => (accepted && loss !== undefined ? [{ iteration, loss }] : []))
+    .flatMap(({ iteration, loss }) => (loss !== undefined ? [{ iteration, loss }] : []))
     .reduce<{ iteration: number; loss: number } | undefined>(
       (least, one) => (least && least.loss <= one.loss ? least : one),
       undefined,

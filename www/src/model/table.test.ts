@@ -23,7 +23,7 @@ test("fields with commas, quotes and line ends are quoted, and what is missing i
 });
 
 test("the outer loss says which steps were kept, and leaves a divergence empty", () => {
-  assert.equal(csv(outerTable(outer)), "outer iteration,validation loss (nats),step\r\n1,1.5,kept\r\n2,,taken back\r\n");
+  assert.equal(csv(outerTable(outer)), "outer iteration,validation loss (nats),step\r\n1,1.5,kept\r\n2,,not kept\r\n");
 });
 
 test("inner losses are a column an outer iteration, also where one ended early", () => {

@@ -21,7 +21,7 @@ export function csv({ columns, rows }: Table): string {
 export function outerTable(outer: OuterIteration[]): Table {
   return {
     columns: ["outer iteration", "validation loss (nats)", "step"],
-    rows: outer.map(({ iteration, loss, accepted }) => [iteration, loss, accepted ? "kept" : "taken back"]),
+    rows: outer.map(({ iteration, loss, accepted }) => [iteration, loss, accepted ? "kept" : "not kept"]),
   };
 }
 
@@ -55,7 +55,7 @@ export function iterationsTable(outer: OuterIteration[]): Table {
     rows: outer.map(({ iteration, loss, accepted, hyperparameters, seconds }) => [
       iteration,
       loss,
-      accepted ? "kept" : "taken back",
+      accepted ? "kept" : "not kept",
       ...hyperparameters.map(({ value }) => value),
       ...hyperparameters.map(({ hypergradient }) => hypergradient),
       seconds,

@@ -37,10 +37,13 @@ export function slope({ hypergradient = 0 }: Pick<Hyperparameter, "hypergradient
   return Math.abs(hypergradient) >= STEEP ? "exploded" : "ordinary";
 }
 
-/** How far each hyperparameter that has a hypergradient of its own has come at an iteration, by itself the last, and where its hypergradient pushes it. */
+/** How far each hyperparameter that has a hypergradient of its own has come at an iteration, by itself the last, and where
+ * the hypergradient that was taken last until then pushes it: most iterations are trainings alone. */
 export function tracks(outer: OuterIteration[], at = outer.at(-1)): { rows: Track[]; reach: number } {
   const first = outer[0]?.hyperparameters ?? [];
-  const shown = at?.hyperparameters ?? [];
+  const taken = ({ hyperparameters }: OuterIteration) => hyperparameters.some(({ hypergradient }) => hypergradient !== undefined);
+  const latest = outer.filter((one) => at && one.iteration <= at.iteration && taken(one)).at(-1)?.hyperparameters;
+  const shown = (at?.hyperparameters ?? []).map((one, at) => ({ ...one, hypergradient: latest?.[at]?.hypergradient }));
   const ordinary = shown.filter((one) => slope(one) === "ordinary");
   const steepest = Math.max(...ordinary.map(({ hypergradient = 0 }) => Math.abs(hypergradient)), Number.MIN_VALUE);
   const moved = (one: Hyperparameter, at: number) => decades(one) - decades(first[at]!);
