@@ -18,7 +18,7 @@ fn line(method: &str, accuracy: f64) -> String {
     )
 }
 
-const FINISHED: [&str; 4] = ["hypergradients", "random search", "grid search", "Adam 1e-3"];
+const FINISHED: [&str; 4] = ["probe descent", "random search", "grid search", "Adam 1e-3"];
 
 #[test]
 fn a_study_goes_on_where_it_was_killed_and_is_reported() {
@@ -115,7 +115,7 @@ fn files_and_names_that_cannot_be_used_are_named() {
     let directory = root.path().display();
     run(&mut program(&format!("report {directory}"))).exits(2).says(&["nothing to report", "stackelberg experiment"]);
     run(&mut program("experiment har-basslines")).exits(2).says(&["har-baselines"]);
-    fs::write(root.path().join(NAME), format!("{}{{}}\n", line("hypergradients", 0.5))).unwrap();
+    fs::write(root.path().join(NAME), format!("{}{{}}\n", line("probe descent", 0.5))).unwrap();
     let damaged = ["line 2", "missing field `study`", "take the line out"];
     run(&mut program(&format!("experiment har-baselines --device cpu --out {directory}"))).exits(1).says(&damaged);
     run(&mut program(&format!("report {directory} --out {directory}/report"))).exits(1).says(&damaged);

@@ -317,7 +317,7 @@ mod tests {
             refused("--validation-subjects 3"),
             named("--validation-subjects", "split.validation = its default")
         );
-        assert_eq!(refused("--steps 200 --momentum 0.9 --optimizer momentum --learning-rate 1e-3"), None);
+        assert_eq!(refused("--steps 200 --momentum 0.9 --optimizer momentum --learning-rate 4e-2"), None);
         assert_eq!(refused("--outer 3 --patience 2 --memory-budget 1MiB --device cpu"), None);
         let split = TuneConfig::from_toml("[split]\nvalidation = [3]").unwrap();
         assert_eq!(settings("--validation-subjects 3").refused(&split), None);
@@ -345,7 +345,8 @@ mod tests {
         let options = command.get_arguments().filter_map(|argument| argument.get_long());
         for option in options.filter(|option| *option != "help") {
             let value = other.iter().find(|(name, _)| *name == option).map_or("0.75", |(_, value)| value);
-            let whole = ["steps", "outer", "batch", "patience", "validation-windows", "seed"].contains(&option);
+            let whole =
+                ["steps", "outer", "budget", "batch", "patience", "validation-windows", "seed"].contains(&option);
             let line = format!("--{option} {}", if whole { "77" } else { value });
             let refused = settings(&line).refused(&TuneConfig::default()).map(|(option, _)| option);
             let free = FREE.contains(&option.replace('-', "_").as_str());

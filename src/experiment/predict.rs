@@ -43,12 +43,18 @@ mod tests {
             outer: Some(2),
             budget: Budget::Trainings(1000),
             validation_windows: 200,
+            outer_method: OuterMethod::Adam,
             ..TuneConfig::default()
         };
         let scoring = 2.0 * 100.0 * (8.0 + 3.0 + 1.0);
         let sizes = Sizes { validation: 300, test: 128, ..with_training(1000) };
         let stored = Plan::new(20, 21).unwrap();
         assert_eq!(seconds(&pace, &stored, &config, &sizes), 2.0 * (20.0 + 60.0 + 2.0 * 10.0) + scoring);
+        // Of a descent by tries, the second iteration is a training; a budget of trainings is mostly that.
+        let few = TuneConfig { outer_method: OuterMethod::Auto, ..config.clone() };
+        assert_eq!(seconds(&pace, &stored, &few, &sizes), 100.0 + 40.0 + scoring);
+        let within = TuneConfig { outer: None, budget: Budget::Trainings(3), ..few };
+        assert_eq!(seconds(&pace, &stored, &within, &sizes), 3.0 * 40.0 + scoring);
         // With fewer states kept, steps are run again.
         let revolve = Plan::revolve(20, 4);
         let again = (revolve.steps_run() - 20) as f64;

@@ -34,14 +34,16 @@ const LAYERS: usize = 4;
 fn trials(budget: Budget) -> Vec<Trial> {
     // All of the budget is spent, whether it pays or not.
     let (base, seeds) = match budget {
-        Budget::Quick => (within(18, TuneConfig::quick()), 1),
-        Budget::Desktop => (TuneConfig::default(), 3),
-        Budget::Full => (TuneConfig::default(), 16),
+        Budget::Quick => (within(18, TuneConfig::quick()), 0..1),
+        Budget::Desktop => (TuneConfig::default(), SEEDS..SEEDS + 3),
+        Budget::Full => (TuneConfig::default(), SEEDS..SEEDS + 16),
     };
-    (SEEDS..SEEDS + seeds).flat_map(|seed| at_equal_cost(&TuneConfig { seed, patience: 0, ..base.clone() })).collect()
+    let of = |seed| at_equal_cost(&TuneConfig { seed, patience: 0, ..base.clone() }, budget != Budget::Quick);
+    seeds.flat_map(of).collect()
 }
 
-fn at_equal_cost(config: &TuneConfig) -> [Trial; 9] {
+/// Every method on one seed, or a choice of them.
+fn at_equal_cost(config: &TuneConfig, every: bool) -> Vec<Trial> {
     let search = |method: &str, sampler, space: [Variables; 3]| {
         let (config, trainings) = (config.clone(), trainings(config));
         let settings = Settings { config, space: Space(space.into()), sampler, trainings, mislabelled: None };
@@ -84,15 +86,18 @@ fn at_equal_cost(config: &TuneConfig) -> [Trial; 9] {
     };
     adam.hyperparameters = usual_hyperparameters(&*adam.optimizer);
     let statistics = statistics::Settings { data: config.data.clone(), split: config.split.clone(), seed: config.seed };
-    [
-        tune("probe descent", OuterMethod::ProbeDescent),
+    let others = [
         tune("guarded Adam", OuterMethod::GuardedAdam),
         tune("Gaussian process", OuterMethod::Gp),
         tune("Sobol", OuterMethod::Sobol),
         Trial::tune(&[("method", "Adam, constant rate from 0.001")], &before),
+    ];
+    let chosen = [
+        tune("probe descent", OuterMethod::ProbeDescent),
         search("random search", Sampler::Random { stream: 0 }, drawn),
         search("grid search", Sampler::Grid, even),
         Trial::new(&[("method", "Adam 1e-3")], config.seed, "train", adam.of_training()),
         Trial::new(&[("method", "logistic regression on statistics")], config.seed, "statistics", statistics),
-    ]
+    ];
+    chosen.into_iter().chain(others.into_iter().filter(|_| every)).collect()
 }
