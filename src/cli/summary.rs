@@ -146,7 +146,7 @@ mod tests {
             (Sgd.into(), 1.9, "learning-rate"),
             (Sgd.into(), 2.1, "l2"),
             (Momentum.into(), 2.9, "learning-rate"),
-            (HeavyBall.into(), 3.1, "l2"),
+            (HeavyBall.into(), 3.5, "l2"),
             (Nesterov.into(), 1.4, "learning-rate"),
             (Nesterov.into(), 1.6, "l2"),
             (Adam(Epsilon::Inside).into(), 1e9, "learning-rate"),
