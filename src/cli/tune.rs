@@ -29,8 +29,9 @@ use super::{CliError, device, summary};
 /// Tune the hyperparameters of a network that recognises activities from a phone's motion
 ///
 /// The network is trained for T steps; the loss on validation windows is differentiated through them
-/// with respect to the hyperparameters, which then take a step downhill; and again, N times. At the
-/// end the network with the lowest loss is scored on people that neither training nor tuning has seen.
+/// with respect to the hyperparameters, and trainings at points along that derivative show how far to
+/// go; and again, until the budget is spent or nothing is gained any more. At the end the network with
+/// the lowest loss is scored on people that neither training nor tuning has seen.
 ///
 /// Exits with 0 when it is done, 1 if training diverged from the start or the run could not go on, 2 if
 /// something was given wrongly, 130 after Ctrl-C (`stackelberg --help` has all).

@@ -265,7 +265,7 @@ pub struct RunResult {
     /// Hypergradients among them.
     #[serde(default)]
     pub hypergradients: u32,
-    /// How many of these were past the edge of stability and not followed.
+    /// How many of these were past the edge of stability.
     #[serde(default)]
     pub past_edge: u32,
     /// The iteration with the lowest outer loss, whose hyperparameters are the result; 0 where all diverged.
