@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::OuterOptimizer;
-use super::variables::Variables;
+use super::variables::{Moved, Variables};
 use crate::bilevel::hyperparameters::Kind;
 use crate::rng::{Purpose, Stream};
 
@@ -18,8 +18,8 @@ const TRIES: u32 = 3;
 /// The shortest and longest step that a new hypergradient is first tried at, in rates.
 const STRIDES: [f64; 2] = [0.1, 1.0];
 
-/// A new hypergradient is worth its price where the loss has fallen to this share of what it was at the last one.
-const FALLEN: f64 = 0.97;
+/// A new hypergradient is worth its price where the loss has fallen by this share since the last one.
+const FALLEN: f64 = 0.03;
 
 /// Deviation of random steps at first, what each that fails leaves of it, and the least.
 const SPREAD: f64 = 0.3;
@@ -88,32 +88,25 @@ impl ProbeDescent {
 
     /// What a step of one stride along derivatives subtracts.
     fn steps(&self, derivatives: &[f64]) -> Vec<f64> {
-        let group = |kind: Kind, many: bool| if many || kind == Kind::LrLayers { Some(kind) } else { None };
-        let groups: Vec<_> = self.variables.each().map(|moved| group(moved.kind, moved.is_many())).collect();
+        let group = |moved: &Moved| (moved.is_many() || moved.kind == Kind::LrLayers).then_some(moved.kind);
         let largest = |of: Option<Kind>| {
-            let own = groups.iter().zip(derivatives).filter(|(group, _)| **group == of);
-            own.map(|(_, h)| h.abs()).fold(0.0, f64::max)
+            let own = self.variables.each().zip(derivatives).filter(|(moved, _)| group(moved) == of);
+            own.map(|(_, h)| h.abs()).fold(f64::MIN_POSITIVE, f64::max)
         };
-        let largest: Vec<(Option<Kind>, f64)> = {
-            let mut kinds: Vec<Option<Kind>> = vec![];
-            groups.iter().for_each(|group| {
-                if !kinds.contains(group) {
-                    kinds.push(*group)
-                }
-            });
-            kinds.into_iter().map(|kind| (kind, largest(kind))).collect()
-        };
-        let relative = |of: &Option<Kind>, h: f64| {
-            let most = largest.iter().find(|(group, _)| group == of).map_or(0.0, |(_, most)| *most);
-            if most > 0.0 { h / most } else { 0.0 }
-        };
-        let each = self.variables.each().zip(&groups).zip(derivatives);
-        each.map(|((moved, group), &h)| moved.rate * relative(group, h)).collect()
+        let mut rest = derivatives;
+        let mut steps = vec![];
+        for moved in &self.variables.moved {
+            let (own, after) = rest.split_at(moved.count);
+            let most = largest(group(moved));
+            steps.extend(own.iter().map(|h| moved.rate * (h / most)));
+            rest = after;
+        }
+        steps
     }
 
     /// Whether the loss has fallen enough for a new hypergradient, or random steps are next.
-    fn onwards(&mut self, best: f64) -> Next {
-        if best < FALLEN * self.measured { Next::Hypergradient } else { Next::Random }
+    fn onwards(&self, best: f64) -> Next {
+        if best < self.measured - FALLEN * self.measured.abs() { Next::Hypergradient } else { Next::Random }
     }
 
     /// A point at random about the best.
@@ -209,7 +202,6 @@ impl OuterOptimizer for ProbeDescent {
 
 #[cfg(test)]
 mod tests {
-    use super::super::variables::Moved;
     use super::*;
 
     fn of(kinds: &[(Kind, usize)]) -> ProbeDescent {
