@@ -116,8 +116,8 @@ fn line(record: &OuterRecord, config: &TuneConfig) -> String {
     });
     let slope = record.inner_gradient.map_or_else(String::new, |g| format!("  inner gradient {}", number(g)));
     let of = match config.budget {
+        Budget::Seconds(_) | Budget::UNLIMITED => format!("{:>5.1}", record.spent),
         Budget::Trainings(all) => format!("{:>5.1}/{all}", record.spent),
-        Budget::Seconds(_) => format!("{:>5.1}", record.spent),
     };
     let hypergradient = if record.differentiated { "∇" } else { " " };
     format!(

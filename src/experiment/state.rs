@@ -78,11 +78,15 @@ impl TunerState {
         of_budget.max(of_outer).min(1.0)
     }
 
-    /// Takes note of an outer loss, NaN where the training diverged, after what led to it was spent.
+    /// Takes note of a point's outer loss, NaN where the training diverged, after what led to it was spent and the outer
+    /// optimiser has moved on.
     pub(super) fn note(&mut self, point: &Hyperparameters, outer_loss: f64) {
         if !outer_loss.is_finite() {
+            // A point that stays where it was would diverge again.
+            self.diverged = if self.next == *point { MOST_DIVERGED } else { self.diverged + 1 };
             return;
         }
+        self.diverged = 0;
         if self.best.as_ref().is_none_or(|best| outer_loss < best.outer_loss) {
             let hyperparameters = point.clone();
             self.best = Some(Best { iteration: self.iteration, outer_loss, hyperparameters });

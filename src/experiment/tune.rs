@@ -158,13 +158,6 @@ impl Tuner {
         let variables = Variables::of(&point, |_| 0.0);
         let past_edge = !estimate.hypergradient.is_empty() && variables.past_edge(outer_loss, &estimate.hypergradient);
         let accepted = self.state.leader.advance(&mut self.state.next, &estimate);
-        // A point that stays where it was would diverge again.
-        let stays = self.state.next == point;
-        self.state.diverged = match outer_loss.is_finite() {
-            true => 0,
-            false if stays => u32::MAX,
-            false => self.state.diverged + 1,
-        };
         self.state.iteration = iteration;
         self.state.spent += cost;
         self.state.hypergradients += u32::from(differentiates);

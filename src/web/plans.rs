@@ -57,9 +57,6 @@ pub fn plans<'a>(settings: &'a Settings, engine: Engine, origin: &DataSource, sc
     Plans { settings, config, scaled, sizes }
 }
 
-/// Trainings that a hypergradient of the page's methods costs at most: forward mode, a pass for every few directions.
-const DEAREST: u32 = 1000;
-
 fn configuration(settings: &Settings, data: DataSource) -> TuneConfig {
     TuneConfig {
         data,
@@ -67,7 +64,7 @@ fn configuration(settings: &Settings, data: DataSource) -> TuneConfig {
         steps: settings.steps,
         outer: Some(settings.outer),
         // The page counts iterations, each of them with or without a hypergradient.
-        budget: Budget::Trainings(settings.outer.saturating_mul(DEAREST)),
+        budget: Budget::UNLIMITED,
         batch: settings.batch,
         method: settings.method,
         hyperparameters: settings.hyperparameters.clone(),

@@ -19,8 +19,11 @@ pub enum Budget {
 const UNITS: [(&str, f64); 3] = [("min", 60.0), ("s", 1.0), ("h", 3600.0)];
 
 impl Budget {
+    /// More than anything costs, where the number of iterations alone is limited.
+    pub const UNLIMITED: Budget = Budget::Trainings(u32::MAX);
+
     /// Whether anything can be done with it.
-    pub fn is_some(self) -> bool {
+    pub fn is_positive(self) -> bool {
         match self {
             Budget::Trainings(trainings) => trainings > 0,
             Budget::Seconds(seconds) => seconds > 0.0,

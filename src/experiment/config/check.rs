@@ -66,7 +66,7 @@ impl TuneConfig {
         let outer = self.outer.unwrap_or(1);
         require(outer >= 1, "outer", outer, "at least 1", "Leave it out to go on until the budget is spent.")?;
         let budget = self.budget;
-        require(budget.is_some(), "budget", budget, "above 0", "72 trainings are usual.")?;
+        require(budget.is_positive(), "budget", budget, "above 0", "72 trainings are usual.")?;
         require(self.batch >= 1, "batch", self.batch, "at least 1", "64 is the usual size.")?;
         require(
             self.validation_windows >= 1,

@@ -349,6 +349,11 @@ mod tests {
         let config = TuneConfig::from_toml(text).unwrap();
         config.check().unwrap();
         assert_eq!(config.outer_rate, None);
+        // None had a decay, nor an outer optimiser to name.
+        let text = "outer = 20\nmemory_budget = \"1GiB\"\ndevice = \"cpu\"\nlearning_rate = 0.001";
+        let config = TuneConfig::from_toml(text).unwrap();
+        assert_eq!((config.decay, config.outer_method), (Decay::None, OuterMethod::Adam));
+        assert_eq!((config.outer, config.budget), (Some(20), Budget::UNLIMITED));
         // One that names fewer says what it means to set.
         assert!(TuneConfig::from_toml(ignored).unwrap().check().is_err());
     }

@@ -12,9 +12,6 @@ use crate::nn::optim;
 /// (docs/choosing.md).
 const BATCH: f64 = 0.25;
 
-/// Trainings that no hypergradient costs.
-const MOST_EXPENSIVE: u32 = 1000;
-
 impl TuneConfig {
     /// The value or values of a setting by name: those given, or the usual ones.
     ///
@@ -158,8 +155,7 @@ impl TuneConfig {
 
     /// Settings of a version that had no decay and no outer optimiser but Adam, whose iterations alone were limited.
     pub(super) fn of_constant_rate(self) -> Self {
-        let budget = Budget::Trainings(self.outer.unwrap_or_default().saturating_mul(MOST_EXPENSIVE));
-        TuneConfig { decay: Decay::None, outer_method: OuterMethod::Adam, budget, ..self }
+        TuneConfig { decay: Decay::None, outer_method: OuterMethod::Adam, budget: Budget::UNLIMITED, ..self }
     }
 
     /// Settings of an earlier version, which named all of them: without those that the run did not look at. An outer
