@@ -15,6 +15,7 @@ fn a_run_leaves_a_complete_record() {
     outcome.says(&[
         "Device: f64 on the processor",
         "18 training, 6 validation, 24 test windows",
+        "Outer optimiser: probe-descent (",
         "3    5.6/72   outer loss",
     ]);
     let directory = bench.dir("run");

@@ -116,6 +116,8 @@ fn drive(start: Start, mut run: Prepared, on: &Device, interrupt: Interrupt) -> 
     super::note(format_args!(
         "Data: {name}; {training_windows} training, {validation_windows} validation, {test_windows} test windows"
     ));
+    let (method, reason) = run.config.leader();
+    super::note(format_args!("Outer optimiser: {method} ({reason})"));
     if let Some(directory) = &directory {
         directory.write(run_dir::SETTINGS, settings_file(&run.config, &device).as_bytes())?;
     }
