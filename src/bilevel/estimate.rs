@@ -54,6 +54,14 @@ impl Estimate {
         estimates.into_iter().reduce(add).expect("a population has a member")
     }
 
+    /// The same of the losses times a factor.
+    pub fn scaled(mut self, factor: f64) -> Estimate {
+        let vectors = [&mut self.inner_losses, &mut self.hypergradient].into_iter().chain(&mut self.direct);
+        vectors.flatten().for_each(|value| *value *= factor);
+        self.outer_loss *= factor;
+        self
+    }
+
     /// Whether there is nothing to differentiate.
     pub fn diverged(&self) -> bool {
         self.bad_step.is_some() || !self.outer_loss.is_finite()

@@ -13,6 +13,8 @@ use super::{files, shell};
 pub const SETTINGS: &str = "run.toml";
 pub const METRICS: &str = "metrics.jsonl";
 pub const RESULT: &str = "result.json";
+/// That of random search at equal cost, where this was asked for.
+pub const RANDOM: &str = "random.json";
 pub const MODEL: &str = "model.safetensors";
 pub const STATE: &str = "state.safetensors";
 const LOCK: &str = ".lock";
@@ -140,7 +142,7 @@ impl RunDir {
 
     /// Refuses a directory in which a run would replace something.
     fn check_vacant(path: &Path) -> Result<(), RunDirError> {
-        let there: Vec<&str> = [SETTINGS, METRICS, RESULT, MODEL, STATE]
+        let there: Vec<&str> = [SETTINGS, METRICS, RESULT, RANDOM, MODEL, STATE]
             .into_iter()
             .filter(|name| files::is_there(&path.join(name)))
             .collect();
@@ -190,9 +192,11 @@ impl RunDir {
             line.trim_ascii().is_empty() || serde_json::from_slice::<OuterRecord>(line).is_ok()
         }
         type IsOurs = fn(&[u8]) -> bool;
-        let checks: [(&str, IsOurs); 3] = [
+        let is_result: IsOurs = |content| serde_json::from_slice::<RunResult>(content).is_ok();
+        let checks: [(&str, IsOurs); 4] = [
             (METRICS, |content| content.split(|&byte| byte == b'\n').all(is_record)),
-            (RESULT, |content| serde_json::from_slice::<RunResult>(content).is_ok()),
+            (RESULT, is_result),
+            (RANDOM, is_result),
             (MODEL, |content| archive::unpack(content).is_ok()),
         ];
         for (name, is_ours) in checks {
@@ -281,6 +285,7 @@ mod tests {
             outer_loss: Some(1.0 / f64::from(iteration)),
             hyperparameters: BTreeMap::from([("learning_rate".to_owned(), 0.1)]),
             hypergradient: BTreeMap::new(),
+            selection_loss: None,
             diverged_at_step: None,
             residual: None,
             inner_gradient: None,
@@ -319,7 +324,7 @@ mod tests {
         assert!(is_mine(LOCK));
         mine(SETTINGS);
         RunDir::open(root.path()).unwrap();
-        for name in [METRICS, RESULT, MODEL] {
+        for name in [METRICS, RESULT, RANDOM, MODEL] {
             mine(name);
             assert!(matches!(RunDir::open(root.path()), Err(RunDirError::Foreign { path }) if path.ends_with(name)));
             assert!(is_mine(name));

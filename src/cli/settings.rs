@@ -100,6 +100,12 @@ pub struct Settings {
     #[arg(long, value_name = "N", help = about("validation_windows", words::VALIDATION_WINDOWS))]
     pub(super) validation_windows: Option<u32>,
 
+    #[arg(long, value_name = "K", help = about("folds", words::FOLDS))]
+    folds: Option<u32>,
+
+    #[arg(long, value_name = "N", help = about("selection_people", words::SELECTION_PEOPLE))]
+    selection_people: Option<u32>,
+
     #[arg(long, value_name = "SIZE", help = about("memory_budget", words::MEMORY_BUDGET))]
     memory_budget: Option<Bytes>,
 
@@ -280,6 +286,8 @@ impl Settings {
             scaling: pick(&self.scaling, base.scaling),
             patience: pick(&self.patience, base.patience),
             validation_windows: pick(&self.validation_windows, base.validation_windows),
+            folds: self.folds.or(base.folds),
+            selection_people: self.selection_people.or(base.selection_people),
             memory_budget: pick(&self.memory_budget, base.memory_budget),
             seed: pick(&self.seed, base.seed),
             device: pick(&self.device, base.device),

@@ -12,12 +12,16 @@ use stackelberg::experiment::record::{Classification, Ending, Evaluation, RunRes
 use super::progress::{duration, number};
 use super::shell;
 
-/// The outcome for people.
-pub fn text(result: &RunResult, directory: Option<&Path>) -> String {
-    let mut text = format!("\n{}\n", headline(result));
+/// The outcome for people, beside that of random search where this was run, too.
+pub fn text(result: &RunResult, random: Option<&RunResult>, directory: Option<&Path>) -> String {
+    let mut text = String::from("\n");
+    if let Some(verdict) = verdict(result, random) {
+        let _ = writeln!(text, "{verdict}");
+    }
+    let _ = writeln!(text, "{}", headline(result));
     // Of a network that diverged at once there is nothing to compare.
     if let (Some(start), Some(end), Some(_)) = (&result.start, &result.end, result.best_outer_loss) {
-        comparison(&mut text, start, end);
+        comparison(&mut text, start, end, random.and_then(|random| random.end.as_ref()));
         if let Some(classes) = &end.test_classes {
             confusion(&mut text, classes);
         }
@@ -44,6 +48,28 @@ pub fn text(result: &RunResult, directory: Option<&Path>) -> String {
     text
 }
 
+/// What tuning has brought on people whom nothing was chosen on, and what did better, if anything did.
+fn verdict(result: &RunResult, random: Option<&RunResult>) -> Option<String> {
+    let (start, end, outer_loss) = (result.start.as_ref()?, result.end.as_ref()?, result.best_outer_loss?);
+    let on_test = |score: Score| match score.accuracy {
+        Some(accuracy) => Some((accuracy, format!("test accuracy {}", percent(accuracy)))),
+        None => score.loss.map(|loss| (-loss, format!("test loss {}", number(loss)))),
+    };
+    let ((before, first), (after, tuned)) = (on_test(start.test)?, on_test(end.test)?);
+    let found = random.and_then(|random| Some((random.best_outer_loss?, on_test(random.end.as_ref()?.test)?.1)));
+    if let Some((other, on_test)) = found.filter(|(other, _)| *other < outer_loss) {
+        let [other, own] = [other, outer_loss].map(number);
+        return Some(format!(
+            "Random search did better at equal cost: outer loss {other} against {own}; {on_test}, here {tuned}."
+        ));
+    }
+    Some(match (result.best_iteration, after > before) {
+        (1, _) => format!("Nothing better than the start values was found: {tuned}."),
+        (_, true) => format!("Tuning pays: {tuned}; {first} with the start values."),
+        (_, false) => format!("Tuning did not pay on the test people: {tuned}; {first} with the start values."),
+    })
+}
+
 fn headline(result: &RunResult) -> String {
     let iterations = several(u64::from(result.iterations), "outer iteration");
     let time = duration(Duration::from_secs_f64(result.seconds));
@@ -62,7 +88,17 @@ fn headline(result: &RunResult) -> String {
     };
     match result.best_outer_loss {
         Some(loss) => {
-            format!("{ended}. The best was iteration {} with outer loss {}.", result.best_iteration, number(loss))
+            let (best, chosen) = (result.best_iteration, result.selection_loss.map(|loss| (loss, number(loss))));
+            let chosen = match chosen {
+                None => ".".to_owned(),
+                // Twice the loss is no chance.
+                Some((selection, text)) if selection > 2.0 * loss => format!(
+                    " and {text} on the people kept from it, who chose the iteration: the hyperparameters fit the \
+                     people they were tuned on more than others."
+                ),
+                Some((_, text)) => format!(" and {text} on the people kept from it, who chose the iteration."),
+            };
+            format!("{ended}. {}\nThe best was iteration {best} with outer loss {}{chosen}", cost(result), number(loss))
         }
         None if result.iterations == 0 => format!("{ended}."),
         None => format!(
@@ -71,6 +107,14 @@ fn headline(result: &RunResult) -> String {
             cause(&result.configuration)
         ),
     }
+}
+
+/// What was spent.
+fn cost(result: &RunResult) -> String {
+    let RunResult { spent, hypergradients, past_edge, .. } = result;
+    let taken = several(u64::from(*hypergradients), "hypergradient");
+    let noise = if *past_edge > 0 { format!(", {past_edge} past the edge of stability") } else { String::new() };
+    format!("Cost: {spent:.0} trainings' worth, {taken} among them{noise}.")
 }
 
 /// The setting that makes training diverge at once. A penalty alone has the curvature l2, and training with momentum μ
@@ -84,29 +128,28 @@ pub fn cause(config: &TuneConfig) -> &'static str {
     if config.setting("learning_rate")[0].min(1.0) * config.l2 > bound { "l2" } else { "learning-rate" }
 }
 
-fn comparison(text: &mut String, start: &Evaluation, end: &Evaluation) {
-    let _ = writeln!(text, "\n{:<24}{:>12}{:>12}", "", "start", "tuned");
-    let mut row = |name: &str, a: String, b: String| {
-        let _ = writeln!(text, "  {name:<22}{a:>12}{b:>12}");
-    };
-    for (name, &value) in &start.hyperparameters {
-        row(name, number(value), end.hyperparameters.get(name).map_or_else(String::new, |&v| number(v)));
-    }
-    let sets = [
-        ("training", start.train, end.train),
-        ("validation", start.validation, end.validation),
-        ("test", start.test, end.test),
-    ];
-    for (name, before, after) in sets {
-        let loss = |score: Score| score.loss.map_or_else(|| "diverged".to_owned(), number);
-        row(&format!("{name} loss"), loss(before), loss(after));
-        if let (Some(before), Some(after)) = (before.accuracy, after.accuracy) {
-            row(&format!("{name} accuracy"), percent(before), percent(after));
+fn comparison(text: &mut String, start: &Evaluation, end: &Evaluation, random: Option<&Evaluation>) {
+    let columns: Vec<(&str, &Evaluation)> =
+        [("start", start), ("tuned", end)].into_iter().chain(random.map(|random| ("random", random))).collect();
+    let heads = columns.iter().map(|(head, _)| format!("{head:>12}")).collect::<String>();
+    let _ = writeln!(text, "\n{:<24}{heads}", "");
+    let mut row = |name: &str, of: &dyn Fn(&Evaluation) -> Option<String>| {
+        let cells: Vec<Option<String>> = columns.iter().map(|(_, evaluation)| of(evaluation)).collect();
+        if cells.iter().any(Option::is_some) {
+            let cells = cells.into_iter().map(Option::unwrap_or_default).map(|cell| format!("{cell:>12}"));
+            let _ = writeln!(text, "  {name:<22}{}", cells.collect::<String>());
         }
+    };
+    for name in start.hyperparameters.keys() {
+        row(name, &|evaluation| evaluation.hyperparameters.get(name).map(|&value| number(value)));
     }
-    if let (Some(before), Some(after)) = (&start.test_classes, &end.test_classes) {
-        row("test macro F1", percent(before.macro_f1), percent(after.macro_f1));
+    let sets: [(&str, fn(&Evaluation) -> Score); 3] =
+        [("training", |one| one.train), ("validation", |one| one.validation), ("test", |one| one.test)];
+    for (name, score) in sets {
+        row(&format!("{name} loss"), &|one| Some(score(one).loss.map_or_else(|| "diverged".to_owned(), number)));
+        row(&format!("{name} accuracy"), &|one| score(one).accuracy.map(percent));
     }
+    row("test macro F1", &|one| one.test_classes.as_ref().map(|classes| percent(classes.macro_f1)));
 }
 
 fn percent(share: f64) -> String {
@@ -136,6 +179,66 @@ fn confusion(text: &mut String, classes: &Classification) {
 mod tests {
     use super::*;
     use stackelberg::nn::optim::{Adam, Dynamics, Epsilon, HeavyBall, Momentum, Nesterov, Sgd};
+
+    #[test]
+    fn the_first_line_says_what_tuning_has_brought_and_what_did_better() {
+        let score = |accuracy| Score { loss: Some(1.0 - accuracy), accuracy: Some(accuracy) };
+        let evaluation = |accuracy| Evaluation {
+            hyperparameters: [("momentum".to_owned(), accuracy)].into(),
+            train: score(0.99),
+            validation: score(0.98),
+            test: score(accuracy),
+            test_classes: None,
+        };
+        let result = |best_iteration, outer_loss, after| RunResult {
+            best_iteration,
+            best_outer_loss: Some(outer_loss),
+            start: Some(evaluation(0.8)),
+            end: Some(evaluation(after)),
+            ..stopped_at_once()
+        };
+        let first = |result: &RunResult, random: Option<&RunResult>| {
+            text(result, random, None).lines().find(|line| !line.is_empty()).unwrap().to_owned()
+        };
+        let tuned = result(3, 0.3, 0.85);
+        assert_eq!(
+            first(&tuned, None),
+            "Tuning pays: test accuracy 85.0 %; test accuracy 80.0 % with the start values."
+        );
+        assert!(
+            first(&result(3, 0.3, 0.8), None)
+                .starts_with("Tuning did not pay on the test people: test accuracy 80.0 %")
+        );
+        assert!(first(&result(1, 0.3, 0.8), None).starts_with("Nothing better than the start values was found"));
+        let worse = result(2, 0.4, 0.9);
+        assert_eq!(first(&tuned, Some(&worse)), first(&tuned, None));
+        assert!(text(&tuned, Some(&worse), None).contains("start       tuned      random"));
+        assert_eq!(
+            first(&tuned, Some(&result(2, 0.2, 0.9))),
+            "Random search did better at equal cost: outer loss 0.2 against 0.3; test accuracy 90.0 %, here test accuracy 85.0 %."
+        );
+        let overfitted = RunResult { selection_loss: Some(0.7), ..tuned.clone() };
+        assert!(text(&overfitted, None, None).contains("fit the people they were tuned on more than others"));
+        let sound = RunResult { selection_loss: Some(0.5), ..tuned };
+        assert!(
+            text(&sound, None, None).contains("0.5 on the people kept from it")
+                && !text(&sound, None, None).contains("more than others")
+        );
+    }
+
+    /// A run with nothing in it.
+    fn stopped_at_once() -> RunResult {
+        serde_json::from_value(serde_json::json!({
+            "version": "0", "configuration": TuneConfig::default().to_json(), "seed": 0, "engine": "cpu", "adapter": "",
+            "backend": "", "driver": "", "software": true, "ending": "finished", "iterations": 3, "best_iteration": 0,
+            "seconds": 1.0, "peak_bytes": 0, "dispatches": 0,
+            "data": {
+                "name": "", "fingerprint": "", "subset": false, "training_windows": 1, "validation_windows": 1,
+                "test_windows": 1, "outer_windows": 1,
+            },
+        }))
+        .unwrap()
+    }
 
     /// Without momentum a penalty overshoots from learning rate · l2 = 2 on, whatever the momentum of other optimizers.
     #[test]

@@ -9,8 +9,9 @@ use pollster::block_on;
 use stackelberg::bilevel::{Flow, SolveError};
 use stackelberg::engine::{LocalFuture, several};
 use stackelberg::experiment::archive;
-use stackelberg::experiment::config::TuneConfig;
+use stackelberg::experiment::config::{Budget, TuneConfig};
 use stackelberg::experiment::error::TuneError;
+use stackelberg::experiment::leader::OuterMethod;
 use stackelberg::experiment::model_file::Exported;
 use stackelberg::experiment::prepared::Prepared;
 use stackelberg::experiment::record::{DataRecord, DeviceRecord, Ending, OuterRecord, RunResult};
@@ -53,6 +54,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["quick", "config"], help = about_resume())]
     resume: Option<PathBuf>,
 
+    /// Spend as much on random search afterwards, and show it beside
+    #[arg(long)]
+    compare: bool,
+
     #[command(flatten)]
     settings: Settings,
 }
@@ -86,11 +91,17 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         start.directory = Some(RunDir::create(path)?);
     }
     let device = device::open_for(&run)?;
-    drive(start, run, &device, Interrupt::listen())
+    drive(start, run, &device, Interrupt::listen(), args.compare)
 }
 
 /// Runs to the end, or until a signal comes.
-fn drive(start: Start, mut run: Prepared, on: &Device, interrupt: Interrupt) -> Result<ExitCode, CliError> {
+fn drive(
+    start: Start,
+    mut run: Prepared,
+    on: &Device,
+    interrupt: Interrupt,
+    compare: bool,
+) -> Result<ExitCode, CliError> {
     let fingerprint = run.data.fingerprint.clone();
     if let (Some(saved), Some(directory)) = (&start.saved, &start.directory)
         && saved.fingerprint != fingerprint
@@ -140,7 +151,11 @@ fn drive(start: Start, mut run: Prepared, on: &Device, interrupt: Interrupt) -> 
     watch.progress.finish();
     match result {
         Ok(Some(result)) => {
-            super::print(&summary::text(&result, watch.directory.as_ref().map(RunDir::path)))?;
+            let random = match compare && result.ending == Ending::Finished {
+                true => random(&result, &run, on, &mut watch)?,
+                false => None,
+            };
+            super::print(&summary::text(&result, random.as_ref(), watch.directory.as_ref().map(RunDir::path)))?;
             Ok(match (result.ending, result.best_outer_loss) {
                 (Ending::Stopped, _) => interrupt.code(),
                 (_, None) => ExitCode::from(super::FAILED),
@@ -154,6 +169,32 @@ fn drive(start: Start, mut run: Prepared, on: &Device, interrupt: Interrupt) -> 
         }
         Err(error) => Err(CliError::in_run(error, watch.way_on())),
     }
+}
+
+/// Random search at the cost of a run; nothing where it was interrupted.
+fn random(tuned: &RunResult, run: &Prepared, on: &Device, watch: &mut Watch) -> Result<Option<RunResult>, CliError> {
+    let config = TuneConfig {
+        outer_method: OuterMethod::Random,
+        budget: Budget::Trainings(tuned.spent.round() as u32),
+        outer: None,
+        patience: 0,
+        ..run.config.clone()
+    };
+    let run = Rc::new(Prepared::of(&config, run.data.clone())?);
+    let mut search = block_on(Tuner::new(on, run, None))?;
+    let directory = watch.directory.take();
+    watch.progress = Progress::new(&config, 0.0);
+    watch.progress.say("Random search at equal cost:");
+    watch.header.configuration = config;
+    let result = finish(&mut search, watch);
+    watch.progress.finish();
+    watch.directory = directory;
+    let result = result?.filter(|result| result.ending == Ending::Finished);
+    if let (Some(directory), Some(result)) = (&watch.directory, &result) {
+        let json = serde_json::to_string_pretty(result).expect("results are plain values");
+        directory.write(run_dir::RANDOM, format!("{json}\n").as_bytes())?;
+    }
+    Ok(result)
 }
 
 /// All outer iterations and the evaluation; `None` if that was interrupted too.
@@ -409,7 +450,7 @@ mod tests {
             start.directory = Some(RunDir::create(path)?);
         }
         let run = Prepared::new(&start.config, &source())?;
-        drive(start, run, device, Interrupt::default())
+        drive(start, run, device, Interrupt::default(), args.compare)
     }
 
     #[test]

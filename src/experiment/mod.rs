@@ -6,6 +6,7 @@ pub mod check;
 pub mod config;
 pub mod error;
 mod event;
+pub mod folds;
 #[cfg(feature = "verify")]
 pub mod golden;
 pub mod leader;

@@ -18,13 +18,15 @@ pub fn seconds(pace: &Pace, plan: &Plan, config: &TuneConfig, sizes: &Sizes) -> 
     match config.budget {
         Budget::Seconds(all) => all + scoring,
         Budget::Trainings(all) => {
+            // A step at this pace is one of all folds.
             let training = pace.step * f64::from(config.steps) + outer;
+            let all = f64::from(all) / f64::from(config.folds.unwrap_or(1));
             let of = |outer: u32| {
                 let hypergradients = config.leader().0.hypergradients(outer);
                 f64::from(hypergradients) * sweep + f64::from(outer - hypergradients) * training
             };
             let at_most = config.outer.map_or(f64::INFINITY, of);
-            at_most.min(f64::from(all) * training) + scoring
+            at_most.min(all * training) + scoring
         }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::config::{Budget, ConfigError, Network, TuneConfig};
 use super::error::TuneError;
+use super::folds::Folds;
 use super::predict;
 use super::record::DataRecord;
 use super::setup::{self, Scaled};
@@ -23,7 +24,13 @@ pub struct Prepared {
     pub config: TuneConfig,
     /// The data, divided and scaled.
     pub data: Rc<Scaled>,
-    /// What is trained.
+    /// Who is trained and validated on where that changes from fold to fold.
+    pub folds: Option<Folds>,
+    /// Validation windows that the outer loss is taken on.
+    outer: Dataset,
+    /// Windows of validation people who are kept from it, to choose the iteration by.
+    pub selection: Option<Dataset>,
+    /// What is trained; of folds, each of them.
     pub problem: Problem,
     /// The hyperparameters that it starts from.
     pub start: Hyperparameters,
@@ -51,18 +58,38 @@ impl Prepared {
     pub fn with(config: &TuneConfig, data: Rc<Scaled>, compiled: Compiled) -> Result<Prepared, TuneError> {
         config.check()?;
         config.check_batch(data.split.train.len())?;
-        let problem = setup::problem(config, &data.split.sizes())?;
+        let folds = config.folds.map(|folds| Folds::new(config, folds, &data.split)).transpose()?;
+        let mut problem = match &folds {
+            Some(folds) => folds.problem(config, &data.split.sizes())?,
+            None => setup::problem(config, &data.split.sizes())?,
+        };
         let start = setup::start_values(config, &problem);
-        Ok(Prepared { config: config.clone(), data, problem, start, compiled, blueprint: OnceCell::new() })
+        let (judging, selection) = setup::apart(config, &data.split.validation, start.variables().len())?;
+        let outer = setup::outer_windows(&judging, config);
+        if folds.is_none() {
+            problem.validation = outer.len();
+        }
+        Ok(Prepared {
+            config: config.clone(),
+            data,
+            folds,
+            outer,
+            selection,
+            problem,
+            start,
+            compiled,
+            blueprint: OnceCell::new(),
+        })
     }
 
     /// The problem by name, as far as its pace depends on it.
     pub fn name(&self) -> String {
         let weighted = if self.problem.weights { " with example weights" } else { "" };
+        let name = &self.data.split.train.about().name;
         match &self.config.network {
-            network if *network == Network::NARROW => format!("UCI HAR, narrow network{weighted}"),
-            network if *network == Network::PAPER => format!("UCI HAR, full network{weighted}"),
-            other => format!("UCI HAR, network {other}{weighted}"),
+            network if *network == Network::NARROW => format!("{name}, narrow network{weighted}"),
+            network if *network == Network::PAPER => format!("{name}, full network{weighted}"),
+            other => format!("{name}, network {other}{weighted}"),
         }
     }
 
@@ -77,20 +104,27 @@ impl Prepared {
             return Ok(blueprint);
         }
         let method = self.method()?;
-        let blueprint =
-            Blueprint::with(&self.problem, &*method, &self.compiled)?.within(self.config.memory_budget.0)?;
+        let blueprint = Blueprint::population(&self.problem, self.members(), &*method, &self.compiled)?
+            .within(self.config.memory_budget.0)?;
         Ok(self.blueprint.get_or_init(|| blueprint))
     }
 
     /// A session with that method.
     pub async fn session(&self, device: &Device, method: impl Into<Box<dyn Method>>) -> Result<Session, SolveError> {
-        Session::with(device, self.problem.clone(), &self.session_data(), method, &self.compiled).await
+        match &self.folds {
+            Some(folds) => folds.session(device, &self.config, &self.problem, method, &self.compiled).await,
+            None => Session::with(device, self.problem.clone(), &self.session_data(), method, &self.compiled).await,
+        }
+    }
+
+    /// Trainings at each point: one, or one a fold.
+    pub fn members(&self) -> usize {
+        self.config.folds.unwrap_or(1) as usize
     }
 
     /// What sessions are made of.
     pub fn session_data(&self) -> SessionData {
-        let outer = setup::outer_windows(&self.data.split.validation, &self.config);
-        setup::session_data(&self.config, &self.problem, &self.data.split, &outer)
+        setup::session_data(&self.config, &self.problem, &self.data.split, &self.outer)
     }
 
     /// Runs the parts of a run on a device within about so many seconds (a training step in any case), and leaves
@@ -104,7 +138,7 @@ impl Prepared {
     /// Outer iterations of a whole tuning run at most.
     pub fn at_most(&self) -> u64 {
         let within = match self.config.budget {
-            Budget::Trainings(trainings) => u64::from(trainings),
+            Budget::Trainings(trainings) => u64::from(trainings).div_ceil(self.members() as u64),
             Budget::Seconds(_) => u64::MAX,
         };
         self.config.outer.map_or(within, |outer| within.min(outer.into()))

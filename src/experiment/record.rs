@@ -28,6 +28,9 @@ pub struct OuterRecord {
     pub spent: f64,
     /// Outer loss after training with the hyperparameters below; absent if training diverged.
     pub outer_loss: Option<f64>,
+    /// Loss on the people who choose the iteration and are kept from the outer loss, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection_loss: Option<f64>,
     /// The training step, counted from 0, after which the weights were no longer finite; absent if
     /// they stayed so.
     pub diverged_at_step: Option<u32>,
@@ -268,10 +271,13 @@ pub struct RunResult {
     /// How many of these were past the edge of stability.
     #[serde(default)]
     pub past_edge: u32,
-    /// The iteration with the lowest outer loss, whose hyperparameters are the result; 0 where all diverged.
+    /// The iteration with the lowest outer loss (or selection loss), whose hyperparameters are the result; 0 where all diverged.
     pub best_iteration: u32,
     /// Its outer loss; absent if all diverged.
     pub best_outer_loss: Option<f64>,
+    /// Its loss on the people who choose the iteration, where there are some: it is then the one with the lowest such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection_loss: Option<f64>,
     /// Trained with the start values; absent if the run was stopped before that.
     pub start: Option<Evaluation>,
     /// Trained with the best hyperparameters; absent until the run ends.
@@ -295,6 +301,7 @@ impl RunResult {
         metrics.insert("best_iteration".to_owned(), self.best_iteration.into());
         metrics.insert("spent".to_owned(), self.spent);
         metrics.insert("hypergradients".to_owned(), self.hypergradients.into());
+        metrics.extend(self.selection_loss.map(|loss| ("selection_loss".to_owned(), loss)));
         for (prefix, evaluation) in [("start_", &self.start), ("", &self.end)] {
             if let Some(Evaluation { validation, test, hyperparameters, .. }) = evaluation {
                 metrics.extend(scores(prefix, *validation, *test));

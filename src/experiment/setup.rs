@@ -132,6 +132,38 @@ pub fn outer_windows(validation: &Dataset, config: &TuneConfig) -> Dataset {
     validation.select(&chosen)
 }
 
+/// More numbers than these fit the validation people by heart.
+const FEW: usize = 20;
+
+/// Those of the validation windows that the outer loss may be taken on, and those of the people who are kept from it,
+/// where so many numbers are tuned.
+pub(super) fn apart(
+    config: &TuneConfig,
+    validation: &Dataset,
+    tuned: usize,
+) -> Result<(Dataset, Option<Dataset>), ConfigError> {
+    let people = validation.present_people();
+    let usual = if tuned > FEW && config.folds.is_none() { 2 * people.len() / 5 } else { 0 };
+    let count = config.selection_people.map_or(usual, |count| count as usize);
+    if count == 0 {
+        return Ok((validation.clone(), None));
+    }
+    if count >= people.len() {
+        return Err(ConfigError::Value {
+            field: "selection_people",
+            value: count.to_string(),
+            must: format!("below {}, the number of people to validate on", people.len()),
+            mend: "Someone has to be left for the outer loss.".to_owned(),
+        });
+    }
+    let last = &people[people.len() - count..];
+    let [kept, rest] = [true, false].map(|kept| {
+        let rows = (0..validation.len()).filter(|&row| last.contains(&validation.people()[row]) == kept);
+        validation.select(&rows.collect::<Vec<_>>())
+    });
+    Ok((rest, Some(kept)))
+}
+
 /// A data set as a run sees it.
 pub struct Scaled {
     /// Its parts, scaled.

@@ -14,7 +14,10 @@ pub struct TunerState {
     pub iteration: u32,
     /// What they cost, in trainings.
     pub spent: f64,
-    /// What a hypergradient costs, in trainings.
+    /// What a point costs that is trained at: 1, or as many as there are folds.
+    #[serde(default = "one")]
+    pub training: f64,
+    /// What a hypergradient costs beside a training of the same people.
     pub price: f64,
     /// Hypergradients taken.
     pub hypergradients: u32,
@@ -26,7 +29,7 @@ pub struct TunerState {
     pub leader: Leader,
     /// The best iteration so far, if one did not diverge.
     pub best: Option<Best>,
-    /// What had been spent, and the outer loss, when this was last notably lower.
+    /// What had been spent, and the loss that iterations are chosen by, when this was last notably lower.
     pub gained: Option<(f64, f64)>,
     /// Iterations in a row that diverged, or whose points could not be moved.
     pub diverged: u32,
@@ -40,10 +43,14 @@ pub struct TunerState {
     pub peak_bytes: u64,
 }
 
+fn one() -> f64 {
+    1.0
+}
+
 impl TunerState {
     /// What the next iteration will cost, in trainings.
     pub fn next_cost(&self) -> f64 {
-        if self.leader.differentiates() { self.price } else { 1.0 }
+        self.training * if self.leader.differentiates() { self.price } else { 1.0 }
     }
 
     /// How a run with these settings has ended that has come to this state; nothing if iterations are left.
@@ -78,35 +85,47 @@ impl TunerState {
         of_budget.max(of_outer).min(1.0)
     }
 
-    /// Takes note of a point's outer loss, NaN where the training diverged, after what led to it was spent and the outer
+    /// Takes note of a point's outer loss, NaN where the training diverged, and of the loss that iterations are chosen by
+    /// where that is another, after what led to it was spent and the outer
     /// optimiser has moved on.
-    pub(super) fn note(&mut self, point: &Hyperparameters, outer_loss: f64) {
+    pub(super) fn note(&mut self, point: &Hyperparameters, outer_loss: f64, selection_loss: Option<f64>) {
         if !outer_loss.is_finite() {
             // A point that stays where it was would diverge again.
             self.diverged = if self.next == *point { MOST_DIVERGED } else { self.diverged + 1 };
             return;
         }
         self.diverged = 0;
-        if self.best.as_ref().is_none_or(|best| outer_loss < best.outer_loss) {
+        let loss = selection_loss.unwrap_or(outer_loss);
+        if self.best.as_ref().is_none_or(|best| loss < best.loss()) {
             let hyperparameters = point.clone();
-            self.best = Some(Best { iteration: self.iteration, outer_loss, hyperparameters });
+            self.best = Some(Best { iteration: self.iteration, outer_loss, selection_loss, hyperparameters });
         }
-        let notable = |(_, before): &(f64, f64)| outer_loss < before - NOTABLE * before.abs();
+        let notable = |(_, before): &(f64, f64)| loss < before - NOTABLE * before.abs();
         if self.gained.as_ref().is_none_or(notable) {
-            self.gained = Some((self.spent, outer_loss));
+            self.gained = Some((self.spent, loss));
         }
     }
 }
 
-/// The hyperparameters with the lowest outer loss.
+/// The hyperparameters with the lowest outer loss, or the lowest loss on the people who choose.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// The outer iteration, from 1.
     pub iteration: u32,
-    /// Its outer loss, which no other has been below.
+    /// Its outer loss.
     pub outer_loss: f64,
+    /// Its loss on the people who choose the iteration, where there are some.
+    #[serde(default)]
+    pub selection_loss: Option<f64>,
     /// The point that it trained with.
     pub hyperparameters: Hyperparameters,
+}
+
+impl Best {
+    /// What no other has been below.
+    fn loss(&self) -> f64 {
+        self.selection_loss.unwrap_or(self.outer_loss)
+    }
 }
 
 /// After this many divergences in a row a run gives up.

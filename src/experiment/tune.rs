@@ -18,9 +18,10 @@ use super::prepared::Prepared;
 use super::record::{Classification, DeviceRecord, Ending, Evaluation, Named, OuterRecord, RunResult, Score, Trivial};
 use super::setup::{self, set, trivial};
 use super::training::{Report, Training};
-use crate::bilevel::Session;
 use crate::bilevel::hyperparameters::Hyperparameters;
 use crate::bilevel::outer::Variables;
+use crate::bilevel::{Session, SetEvaluation, SolveError};
+use crate::data::Dataset;
 use crate::rig::Device;
 
 /// A run on a device.
@@ -84,21 +85,25 @@ impl Tuner {
             Some(best) => best.hyperparameters.clone(),
             None => self.prepared.start.clone(),
         };
+        if self.best_weights.is_none() {
+            let mut host = Watched::quiet(observer);
+            let trained = self.session.train_at(&point, &mut host).await;
+            host.settle(trained)?;
+        }
+        if self.prepared.folds.is_some() {
+            let (end, weights) = self.evaluate(&point, observer).await?;
+            return Ok((self.result(ending, Some(end)), weights));
+        }
         let weights = match self.best_weights.clone() {
             Some(weights) => weights,
-            None => {
-                let mut host = Watched::quiet(observer);
-                let trained = self.session.train_at(&point, &mut host).await;
-                host.settle(trained)?;
-                self.weights().await?
-            }
+            None => weights(&mut self.session).await?,
         };
         // Scored is what is kept, in single precision, on whatever engine and however the run got here.
         // Of a training that diverged, the last weights are still there.
         if weights.iter().all(|weight| weight.is_finite()) {
             self.session.set_final_network(&weights)?;
         }
-        let end = self.evaluate(&point, observer).await?;
+        let (end, _) = self.evaluate(&point, observer).await?;
         Ok((self.result(ending, Some(end)), Some(weights)))
     }
 
@@ -124,6 +129,7 @@ impl Tuner {
             hypergradients: self.state.hypergradients,
             past_edge: self.state.past_edge,
             best_outer_loss: self.state.best.as_ref().map(|best| best.outer_loss),
+            selection_loss: self.state.best.as_ref().and_then(|best| best.selection_loss),
             start: self.state.start.clone(),
             end,
             trivial: self.trivial,
@@ -145,15 +151,24 @@ impl Tuner {
             true => self.session.estimate_at(&point, &mut host).await,
             false => self.session.train_at(&point, &mut host).await,
         };
-        let estimate = host.settle(estimate)?;
+        let estimate = host.settle(estimate)?.scaled(1.0 / self.session.members() as f64);
         let seconds = begin.elapsed().as_secs_f64();
         let after = self.session.device().counters();
         observed(observer.event(Event::InnerLosses { iteration, losses: &estimate.inner_losses }))?;
         if self.state.start.is_none() {
-            let start = self.evaluate(&point, observer).await?;
+            let (start, _) = self.evaluate(&point, observer).await?;
             observed(observer.event(Event::Start(&start)))?;
             self.state.start = Some(start);
         }
+        let selection_loss = match (&self.prepared.clone().selection, estimate.diverged()) {
+            (Some(windows), false) => {
+                let mut host = Watched::quiet(observer);
+                let found = evaluations(&mut self.session, &[windows], &mut host).await?;
+                // A loss that is no number is no reason to choose.
+                Some(found[0].loss.min(f64::MAX))
+            }
+            _ => None,
+        };
         let outer_loss = if estimate.diverged() { f64::NAN } else { estimate.outer_loss };
         let variables = Variables::of(&point, |_| 0.0);
         let past_edge = !estimate.hypergradient.is_empty() && variables.past_edge(outer_loss, &estimate.hypergradient);
@@ -162,7 +177,7 @@ impl Tuner {
         self.state.spent += cost;
         self.state.hypergradients += u32::from(differentiates);
         self.state.past_edge += u32::from(past_edge);
-        self.state.note(&point, outer_loss);
+        self.state.note(&point, outer_loss, selection_loss);
         self.state.seconds += seconds;
         self.state.dispatches += after.dispatches - before.dispatches;
         self.state.peak_bytes = self.state.peak_bytes.max(after.peak_bytes);
@@ -170,6 +185,7 @@ impl Tuner {
             iteration,
             spent: self.state.spent,
             outer_loss: outer_loss.is_finite().then_some(outer_loss),
+            selection_loss,
             diverged_at_step: estimate.bad_step.map(|step| step as u32),
             residual: estimate.residual,
             inner_gradient: estimate.inner_gradient,
@@ -187,43 +203,51 @@ impl Tuner {
         };
         self.outer_loss = record.outer_loss;
         let is_best = self.state.best.as_ref().is_some_and(|best| best.iteration == iteration);
-        if is_best {
-            self.best_weights = Some(self.weights().await?);
+        if is_best && self.prepared.folds.is_none() {
+            self.best_weights = Some(weights(&mut self.session).await?);
         }
         let result = self.result(Ending::Running, None);
         let (state, weights) = (&self.state, self.best_weights.as_deref().filter(|_| is_best));
         observed(observer.event(Event::Outer { record: &record, state, result: &result, weights }))
     }
 
-    /// The trained network of the last sweep.
-    async fn weights(&mut self) -> Result<Vec<f32>, TuneError> {
-        Ok(self.session.final_network().await?.into_iter().map(|w| w as f32).collect())
-    }
-
-    /// Scores the final weights of the last sweep on all three sets.
+    /// Scores what the last sweep has trained, at this point, on all three sets. Of folds, each is scored on the people
+    /// whom it has not seen, and a training on all of them on the others; its network is given, too.
     async fn evaluate(
         &mut self,
         point: &Hyperparameters,
         observer: &mut dyn Observer,
-    ) -> Result<Evaluation, TuneError> {
-        let mut host = Watched::quiet(observer);
-        let mut evaluations = vec![];
-        let split = &self.prepared.data.split;
-        for part in [&split.train, &split.validation, &split.test] {
-            let evaluation = self.session.evaluate(&set(part), &mut host).await;
-            evaluations.push(host.settle(evaluation)?);
-        }
+    ) -> Result<(Evaluation, Option<Vec<f32>>), TuneError> {
+        let prepared = self.prepared.clone();
+        let (split, mut host) = (&prepared.data.split, Watched::quiet(observer));
+        let (evaluations, network) = match &prepared.folds {
+            None => {
+                let sets = [&split.train, &split.validation, &split.test];
+                (evaluations(&mut self.session, &sets, &mut host).await?, None)
+            }
+            Some(folds) => {
+                let validated = folds.validated(&mut self.session, &mut host).await;
+                let validated = host.settle(validated)?;
+                let mut joined = folds.joined(&self.session.device(), &prepared.config, &split.sizes()).await?;
+                let trained = joined.train_at(point, &mut host).await;
+                host.settle(trained)?;
+                let mut all = evaluations(&mut joined, &[&folds.pool, &split.test], &mut host).await?;
+                all.insert(1, validated);
+                (all, Some(weights(&mut joined).await?))
+            }
+        };
         let test = &evaluations[2];
         let named = test.classes > 0 && test.loss.is_finite();
         let rows = test.confusion.chunks(test.classes.max(1));
         let confusion = rows.map(|row| row.iter().map(|&n| u64::from(n)).collect()).collect();
-        Ok(Evaluation {
+        let evaluation = Evaluation {
             hyperparameters: self.named(point),
             train: Score::of(&evaluations[0]),
             validation: Score::of(&evaluations[1]),
             test: Score::of(test),
             test_classes: named.then(|| Classification::from_confusion(&split.test.about().outputs, confusion)),
-        })
+        };
+        Ok((evaluation, network))
     }
 
     fn ending(&self) -> Ending {
@@ -291,11 +315,31 @@ impl Training for Tuner {
     }
 }
 
+/// The network that a sweep of a session has trained.
+async fn weights(session: &mut Session) -> Result<Vec<f32>, SolveError> {
+    Ok(session.final_network().await?.into_iter().map(|w| w as f32).collect())
+}
+
+/// What it does on these sets.
+async fn evaluations(
+    session: &mut Session,
+    sets: &[&Dataset],
+    host: &mut Watched<'_>,
+) -> Result<Vec<SetEvaluation>, TuneError> {
+    let mut all = vec![];
+    for part in sets {
+        let evaluation = session.evaluate(&set(part), host).await;
+        all.push(host.settle(evaluation)?);
+    }
+    Ok(all)
+}
+
 fn first_state(prepared: &Prepared) -> TunerState {
     let Prepared { config, problem, start, .. } = prepared;
     TunerState {
         iteration: 0,
         spent: 0.0,
+        training: prepared.members() as f64,
         price: setup::price(config, problem, start),
         hypergradients: 0,
         past_edge: 0,

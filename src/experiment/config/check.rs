@@ -75,6 +75,19 @@ impl TuneConfig {
             "at least 1",
             "The outer loss needs windows to be taken on; 512 is the usual number.",
         )?;
+        let folds = self.folds.unwrap_or(2);
+        require(folds >= 2, "folds", folds, "at least 2", "Leave it out to validate on the validation people alone.")?;
+        let rows = self.hyperparameters.contains(&Kind::ExampleWeights);
+        let mend = "Each fold trains on other windows, so no weight is that of one window.";
+        require(!rows || self.folds.is_none(), "folds", folds, "left out where example weights are tuned", mend)?;
+        let apart = self.selection_people.unwrap_or(0);
+        require(
+            apart == 0 || self.folds.is_none(),
+            "selection_people",
+            apart,
+            "left out or 0 where there are folds",
+            "In folds, everybody is validated on.",
+        )?;
         let spread = matches!(self.outer_method, OuterMethod::Sobol | OuterMethod::Gp);
         let many = self.hyperparameters.iter().find(|kind| kind.row().names == Names::Many);
         let mend = many.map_or_else(String::new, |kind| format!("There are too many {kind}: take guarded-adam."));
@@ -139,6 +152,15 @@ impl TuneConfig {
         )?;
         noise("scaling", self.scaling, "0.1 changes each channel by about a tenth.")?;
         self.check_use()
+    }
+
+    /// Refuses folds where the people to train on differ from those to validate on in more than who they are.
+    pub fn without_folds(&self) -> Result<(), ConfigError> {
+        let message = "this cannot be done in folds; leave it out".to_owned();
+        match self.folds {
+            None => Ok(()),
+            Some(_) => Err(ConfigError::Setting { field: "folds".to_owned(), message }),
+        }
     }
 
     fn kind_names(&self) -> String {

@@ -151,6 +151,14 @@ pub struct TuneConfig {
     /// See [`words::VALIDATION_WINDOWS`].
     #[schemars(description = words::VALIDATION_WINDOWS)]
     pub validation_windows: u32,
+    /// See [`words::FOLDS`].
+    #[schemars(description = words::FOLDS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folds: Option<u32>,
+    /// See [`words::SELECTION_PEOPLE`].
+    #[schemars(description = words::SELECTION_PEOPLE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selection_people: Option<u32>,
     /// See [`words::MEMORY_BUDGET`].
     #[schemars(description = words::MEMORY_BUDGET)]
     pub memory_budget: Bytes,
@@ -191,6 +199,8 @@ impl Default for TuneConfig {
             scaling: 0.0,
             patience: 15,
             validation_windows: 512,
+            folds: None,
+            selection_people: None,
             memory_budget: Bytes(1 << 30),
             seed: 0,
             device: "auto".to_owned(),

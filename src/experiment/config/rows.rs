@@ -70,7 +70,7 @@ impl TuneConfig {
 
     /// Whether a setting says how hyperparameters are tuned, so that a plain training has no use for it.
     pub fn is_of_tuning(key: &str) -> bool {
-        ["outer", "budget", "outer_method", "method", "patience"].contains(&key)
+        ["outer", "budget", "outer_method", "method", "patience", "folds", "selection_people"].contains(&key)
             || ROWS.iter().any(|row| row.rate.setting == key)
     }
 

@@ -75,6 +75,13 @@ pub const PATIENCE: &str = "End when what this many trainings cost has brought t
                             never does";
 pub const VALIDATION_WINDOWS: &str = "Take the outer loss on a fixed random choice of this many validation windows, or \
                                       on all where there are fewer";
+pub const FOLDS: &str = "Take the outer loss as the mean over this many folds of the people who are not tested on: each \
+                         fold is validated on once, by a training on the others, so a training costs as many. The \
+                         result is trained on all of them at the end";
+pub const SELECTION_PEOPLE: &str = "Keep this many of the people to validate on, the last ones, from the outer loss: the \
+                                    iteration that is kept, and when the run ends for want of gains, is decided on them. By \
+                                    default none where at most 20 numbers are tuned, which fit nobody by heart, and else \
+                                    two fifths of these people";
 pub const MEMORY_BUDGET: &str = "Bytes that the arrays of the run may take on the device; buffers for reading back and \
                                  for scoring come on top. What is left beside the training states keeps results of \
                                  the last steps for reverse and truncated mode; with less, these compute more states \

@@ -8,6 +8,7 @@ mod baselines;
 mod best;
 mod horizon;
 mod hyper_cleaning;
+mod images;
 mod label_noise;
 mod pays;
 mod prediction;
@@ -18,7 +19,7 @@ mod trial;
 pub use trial::{Budget, Labels, Outcome, Study, Trial, id};
 
 /// All studies, in the order in which `experiment all` runs them.
-pub const STUDIES: [Study; 8] = [
+pub const STUDIES: [Study; 9] = [
     start::STUDY,
     horizon::STUDY,
     prediction::STUDY,
@@ -27,6 +28,7 @@ pub const STUDIES: [Study; 8] = [
     label_noise::STUDY,
     pays::STUDY,
     hyper_cleaning::STUDY,
+    images::STUDY,
 ];
 
 /// The study of that name.

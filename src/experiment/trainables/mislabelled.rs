@@ -104,6 +104,7 @@ impl Trainable for TuneMislabelled {
     fn job(&self, settings: &Value, library: &Library) -> Result<Box<dyn Job>, TuneError> {
         let Settings { config, mislabelled } = settings::read(settings)?;
         config.check()?;
+        config.without_folds()?;
         let (data, wrong) = mislabelled.of(&config, &*library.windows(&config.data)?)?;
         let wrong: Rc<[bool]> = wrong.into();
         let within = move |tuner| -> Box<dyn Training> { Box::new(Weighing { tuner, wrong: wrong.clone() }) };

@@ -1,6 +1,7 @@
 //! The registry: what trials can do, each in a file with its line in [`TRAINABLES`].
 
 pub mod hyper_cleaning;
+pub mod images;
 pub mod mislabelled;
 pub mod retrain;
 pub mod search;
@@ -25,6 +26,7 @@ pub const TRAINABLES: &[&dyn Trainable] = &[
     &retrain::Retrain,
     &statistics::Statistics,
     &hyper_cleaning::HyperCleaning,
+    &images::TuneImages,
 ];
 
 /// The one of that name.

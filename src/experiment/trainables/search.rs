@@ -81,6 +81,7 @@ impl Trainable for Search {
     fn job(&self, settings: &Value, library: &Library) -> Result<Box<dyn Job>, TuneError> {
         let settings: Settings = super::settings::read(settings)?;
         let Settings { config, space, sampler, trainings, mislabelled } = settings;
+        config.without_folds()?;
         let run = match &mislabelled {
             Some(mislabelled) => Prepared::new(&config, &mislabelled.of(&config, &*library.windows(&config.data)?)?.0)?,
             None => Prepared::of(&config, library.scaled(&config)?)?,
