@@ -66,7 +66,8 @@ impl Session {
     /// tries, as far as these go. A training step is run in any case; where one alone takes longer than its share, or
     /// the session's method has no adjoint, the other parts are only estimated from it.
     pub async fn measure(&mut self, lambda: &[f64], seconds: f64) -> Result<Pace, SolveError> {
-        self.trajectory.begin(lambda)?;
+        let lambda = self.shared(lambda)?;
+        self.trajectory.begin(&lambda)?;
         let last = self.trajectory.last_place();
         let step = self.trajectory.bind_step("step", [0, last], &[])?;
         let share = 0.4 * seconds;
@@ -95,7 +96,8 @@ impl Session {
         lambda: &[f64],
         repeats: usize,
     ) -> Result<Vec<(&'static str, Vec<f64>)>, SolveError> {
-        self.trajectory.begin(lambda)?;
+        let lambda = self.shared(lambda)?;
+        self.trajectory.begin(&lambda)?;
         let last = self.trajectory.last_place();
         let mut bindings = vec![("step", self.trajectory.bind_step("step", [0, last], &[])?)];
         if self.trajectory.rig().is_loaded(ADJOINT) {

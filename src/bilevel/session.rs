@@ -144,7 +144,7 @@ impl<P: Inner + 'static> Session<P> {
     }
 
     /// Hyperparameters that all members share, as those of each.
-    fn shared(&self, lambda: &[f64]) -> Result<Vec<f64>, SolveError> {
+    pub(super) fn shared(&self, lambda: &[f64]) -> Result<Vec<f64>, SolveError> {
         let (given, wanted) = (lambda.len(), (&*self.inner as &dyn Inner).lambda_len());
         match given == wanted {
             true => Ok(lambda.repeat(self.members())),

@@ -353,8 +353,18 @@ mod tests {
         let options = command.get_arguments().filter_map(|argument| argument.get_long());
         for option in options.filter(|option| *option != "help") {
             let value = other.iter().find(|(name, _)| *name == option).map_or("0.75", |(_, value)| value);
-            let whole =
-                ["steps", "outer", "budget", "batch", "patience", "validation-windows", "seed"].contains(&option);
+            let whole = [
+                "steps",
+                "outer",
+                "budget",
+                "batch",
+                "patience",
+                "validation-windows",
+                "folds",
+                "selection-people",
+                "seed",
+            ]
+            .contains(&option);
             let line = format!("--{option} {}", if whole { "77" } else { value });
             let refused = settings(&line).refused(&TuneConfig::default()).map(|(option, _)| option);
             let free = FREE.contains(&option.replace('-', "_").as_str());

@@ -124,9 +124,15 @@ fn drive(
     let mut tuner = block_on(Tuner::new(on, run.clone(), state))?;
     interrupt.watch();
     let DataRecord { name, training_windows, validation_windows, test_windows, .. } = run.record();
-    super::note(format_args!(
-        "Data: {name}; {training_windows} training, {validation_windows} validation, {test_windows} test windows"
-    ));
+    let tuned_on = match (&run.folds, &run.selection) {
+        (Some(folds), _) => format!("{} windows in {} folds", folds.pool.len(), run.members()),
+        (None, Some(kept)) => format!(
+            "{training_windows} training, {validation_windows} validation (of which {} choose the iteration)",
+            kept.len()
+        ),
+        (None, None) => format!("{training_windows} training, {validation_windows} validation"),
+    };
+    super::note(format_args!("Data: {name}; {tuned_on}, {test_windows} test windows"));
     let (method, reason) = run.config.leader();
     super::note(format_args!("Outer optimiser: {method} ({reason})"));
     if let Some(directory) = &directory {

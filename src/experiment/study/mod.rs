@@ -6,6 +6,7 @@
 
 mod baselines;
 mod best;
+mod folds;
 mod horizon;
 mod hyper_cleaning;
 mod images;
@@ -19,12 +20,13 @@ mod trial;
 pub use trial::{Budget, Labels, Outcome, Study, Trial, id};
 
 /// All studies, in the order in which `experiment all` runs them.
-pub const STUDIES: [Study; 9] = [
+pub const STUDIES: [Study; 10] = [
     start::STUDY,
     horizon::STUDY,
     prediction::STUDY,
     baselines::STUDY,
     best::STUDY,
+    folds::STUDY,
     label_noise::STUDY,
     pays::STUDY,
     hyper_cleaning::STUDY,
