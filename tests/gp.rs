@@ -78,13 +78,12 @@ fn close(got: f64, want: f64, tolerance: f64) {
 /// Parameters as the vectors give them.
 fn parameters(lengths: &Value, signal: &Value, noise: &Value) -> Parameters {
     let inverse_squares = numbers(lengths).iter().map(|length| length.powi(-2)).collect();
-    Parameters { inverse_squares, signal: number(signal), noise: number(noise), slope_noise: 1.0 }
+    Parameters { inverse_squares, signal: number(signal), noise: number(noise) }
 }
 
-/// Values without gradients.
+/// What was seen.
 fn seen(points: &[Vec<f64>], values: &[f64]) -> Vec<Observation> {
-    let observation =
-        |(point, value): (&Vec<f64>, &f64)| Observation { point: point.clone(), value: *value, gradient: None };
+    let observation = |(point, value): (&Vec<f64>, &f64)| Observation { point: point.clone(), value: *value };
     points.iter().zip(values).map(observation).collect()
 }
 
@@ -212,117 +211,8 @@ fn regret(seed: u64, evaluations: usize, observe: impl Fn(Vec<f64>) -> Observati
 
 #[test]
 fn it_minimises_branins_function() {
-    let observe = |point: Vec<f64>| Observation { value: branin(&point), gradient: None, point };
+    let observe = |point: Vec<f64>| Observation { value: branin(&point), point };
     let mut regrets: Vec<f64> = (0..30).map(|seed| regret(seed, 40, observe)).collect();
     regrets.sort_by(f64::total_cmp);
     assert!(regrets[15] <= 0.06, "{regrets:.4?}");
-}
-
-/// A smooth function of six coordinates, with its gradient.
-fn wave(point: Vec<f64>) -> Observation {
-    let phase = |j: usize| 1.5 * point[j] * point[(j + 1) % 6] + 0.3 * j as f64;
-    let value = (0..6).map(|j| phase(j).sin()).sum();
-    let slope = |j: usize| {
-        let before = (j + 5) % 6;
-        1.5 * (point[(j + 1) % 6] * phase(j).cos() + point[before] * phase(before).cos())
-    };
-    let gradient = Some((0..6).map(slope).collect());
-    Observation { value, gradient, point }
-}
-
-/// The kernel of two observed numbers, from its closed form: values, or derivatives along coordinates.
-fn kernel(p: &Parameters, (x, at): &(Vec<f64>, Option<usize>), (y, other): &(Vec<f64>, Option<usize>)) -> f64 {
-    let scaled: Vec<f64> = (0..x.len()).map(|j| p.inverse_squares[j] * (x[j] - y[j])).collect();
-    let s = (5.0 * (0..x.len()).map(|j| scaled[j] * (x[j] - y[j])).sum::<f64>()).sqrt();
-    let slopes = 5.0 / 3.0 * p.signal * (-s).exp();
-    match (*at, *other) {
-        (None, None) => p.signal * (-s).exp() * (1.0 + s + s * s / 3.0),
-        (Some(j), None) => -slopes * scaled[j] * (1.0 + s),
-        (None, Some(l)) => slopes * scaled[l] * (1.0 + s),
-        (Some(j), Some(l)) => {
-            let same = if j == l { p.inverse_squares[j] * (1.0 + s) } else { 0.0 };
-            slopes * (same - 5.0 * scaled[j] * scaled[l])
-        }
-    }
-}
-
-/// The inverse of a matrix by elimination, and the logarithm of its determinant.
-fn inverse(mut matrix: Vec<Vec<f64>>) -> (Vec<Vec<f64>>, f64) {
-    let (n, mut log_determinant) = (matrix.len(), 0.0);
-    matrix.iter_mut().enumerate().for_each(|(i, row)| row.extend((0..n).map(|j| f64::from(u8::from(i == j)))));
-    for k in 0..n {
-        log_determinant += matrix[k][k].ln();
-        let pivot: Vec<f64> = matrix[k].iter().map(|entry| entry / matrix[k][k]).collect();
-        for (i, row) in matrix.iter_mut().enumerate() {
-            let factor = row[k];
-            row.iter_mut().zip(&pivot).for_each(|(entry, p)| if i == k { *entry = *p } else { *entry -= factor * p });
-        }
-    }
-    (matrix.into_iter().map(|row| row[n..].to_vec()).collect(), log_determinant)
-}
-
-#[test]
-fn gradients_are_observed_as_in_a_dense_joint_model() {
-    let mut seen: Vec<Observation> = Points::new(6).skip(1).take(8).map(wave).collect();
-    seen[2].gradient = None;
-    seen[5].gradient.as_mut().unwrap()[3] = f64::NAN;
-    let inverse_squares = vec![1.1, 0.3, 2.0, 0.7, 5.0, 0.1];
-    let parameters = Parameters { inverse_squares, signal: 1.4, noise: 1e-3, slope_noise: 0.02 };
-    let gp = Gp::new(&seen, parameters.clone());
-
-    let mean = seen.iter().map(|seen| seen.value).sum::<f64>() / 8.0;
-    let deviation = (seen.iter().map(|seen| (seen.value - mean).powi(2)).sum::<f64>() / 8.0).sqrt();
-    let (mut sites, mut targets) = (vec![], vec![]);
-    for (i, seen) in seen.iter().enumerate() {
-        sites.push((seen.point.clone(), None));
-        targets.push((seen.value - mean) / deviation);
-        for j in (0..6).filter(|_| ![2, 5].contains(&i)) {
-            sites.push((seen.point.clone(), Some(j)));
-            targets.push(seen.gradient.as_ref().unwrap()[j] / deviation);
-        }
-    }
-    let n = sites.len();
-    let noise = |i: usize| if sites[i].1.is_none() { parameters.noise } else { parameters.slope_noise };
-    let entry = |i: usize, j: usize| kernel(&parameters, &sites[i], &sites[j]) + if i == j { noise(i) } else { 0.0 };
-    let (inverse, log_determinant) = inverse((0..n).map(|i| (0..n).map(|j| entry(i, j)).collect()).collect());
-    let form = |a: &[f64], b: &[f64]| {
-        a.iter().zip(&inverse).map(|(a, row)| a * row.iter().zip(b).map(|(r, b)| r * b).sum::<f64>()).sum::<f64>()
-    };
-    let likelihood = -0.5 * (form(&targets, &targets) + log_determinant + n as f64 * std::f64::consts::TAU.ln());
-    close(gp.log_marginal_likelihood().0, likelihood, 1e-9);
-    for x in Points::new(6).skip(20).take(5).chain([seen[0].point.clone()]) {
-        let with: Vec<f64> = sites.iter().map(|site| kernel(&parameters, &(x.clone(), None), site)).collect();
-        let (got, variance) = gp.posterior(&x);
-        close(got, mean + deviation * form(&with, &targets), 1e-9);
-        close(variance, deviation * deviation * (parameters.signal - form(&with, &with)), 1e-9);
-    }
-
-    // The likelihood's gradient, by differences in the logarithm of each parameter.
-    let moved = |k: usize, h: f64| {
-        let mut p = parameters.clone();
-        let Parameters { inverse_squares, signal, noise, slope_noise } = &mut p;
-        *inverse_squares.iter_mut().chain([signal, noise, slope_noise]).nth(k).unwrap() *= h.exp();
-        Gp::new(&seen, p).log_marginal_likelihood().0
-    };
-    for (k, got) in gp.log_marginal_likelihood().1.into_iter().enumerate() {
-        let difference = (moved(k, 1e-5) - moved(k, -1e-5)) / 2e-5;
-        assert!(
-            (got - difference).abs() < 1e-6 * (1.0 + got.abs()),
-            "parameter {k}: {got}, by differences {difference}"
-        );
-    }
-}
-
-#[test]
-fn gradients_tell_what_values_leave_open() {
-    // Twelve values do not tell six coordinates apart; with their gradients they are 84 numbers.
-    let with: Vec<Observation> = Points::new(6).skip(1).take(12).map(wave).collect();
-    let without: Vec<Observation> = with.iter().map(|seen| Observation { gradient: None, ..seen.clone() }).collect();
-    let error = |seen: &[Observation]| {
-        let gp = Gp::fit(seen, None);
-        let tried = Points::new(6).skip(100).take(60).map(wave);
-        tried.map(|seen| (gp.posterior(&seen.point).0 - seen.value).powi(2)).sum::<f64>().sqrt()
-    };
-    let (with, without) = (error(&with), error(&without));
-    assert!(with < 0.4 * without, "{with} with gradients, {without} without");
 }

@@ -143,9 +143,9 @@ fn comparison(text: &mut String, start: &Evaluation, end: &Evaluation, random: O
     for name in start.hyperparameters.keys() {
         row(name, &|evaluation| evaluation.hyperparameters.get(name).map(|&value| number(value)));
     }
-    let sets: [(&str, fn(&Evaluation) -> Score); 3] =
-        [("training", |one| one.train), ("validation", |one| one.validation), ("test", |one| one.test)];
-    for (name, score) in sets {
+    type Of = fn(&Evaluation) -> Score;
+    let [training, validation, test]: [Of; 3] = [|one| one.train, |one| one.validation, |one| one.test];
+    for (name, score) in [("training", training), ("validation", validation), ("test", test)] {
         row(&format!("{name} loss"), &|one| Some(score(one).loss.map_or_else(|| "diverged".to_owned(), number)));
         row(&format!("{name} accuracy"), &|one| score(one).accuracy.map(percent));
     }

@@ -14,19 +14,19 @@ const BOUNDS: (f64, f64) = (-20.0, 20.0);
 /// The covariance of the observations, as its lower triangle.
 pub(super) fn covariance(sites: &[Site], parameters: &Parameters) -> Vec<Vec<f64>> {
     let row = |(i, site): (usize, &Site)| {
-        let with = |other: &Site| parameters.pair(&site.point, &other.point).covariance(site.aspect, other.aspect);
+        let with = |other: &Site| parameters.pair(&site.point, &other.point).covariance();
         let mut row: Vec<f64> = sites[..=i].iter().map(with).collect();
-        row[i] += if site.aspect.is_none() { parameters.noise } else { parameters.slope_noise };
+        row[i] += parameters.noise;
         row
     };
     sites.iter().enumerate().map(row).collect()
 }
 
 /// The logarithm of the marginal likelihood, and its derivatives by the logarithms of the inverse squared length
-/// scales, of the signal and of the two noises; −∞ where the covariance is not positive definite.
+/// scales, of the signal and of the noise; −∞ where the covariance is not positive definite.
 pub(super) fn log_marginal_likelihood(sites: &[Site], parameters: &Parameters) -> (f64, Vec<f64>) {
     let dimensions = parameters.inverse_squares.len();
-    let mut gradient = vec![0.0; dimensions + 3];
+    let mut gradient = vec![0.0; dimensions + 2];
     let Some(factor) = Cholesky::new(covariance(sites, parameters)) else {
         return (f64::NEG_INFINITY, gradient);
     };
@@ -40,13 +40,11 @@ pub(super) fn log_marginal_likelihood(sites: &[Site], parameters: &Parameters) -
             let pair = parameters.pair(&site.point, &other.point);
             let factor = if i == j { 0.5 } else { 1.0 } * (weights[i] * weights[j] - inverse);
             for (k, sum) in gradient[..dimensions].iter_mut().enumerate() {
-                *sum += factor * pair.by_log_scale(k, site.aspect, other.aspect);
+                *sum += factor * pair.by_log_scale(k);
             }
-            gradient[dimensions] += factor * pair.covariance(site.aspect, other.aspect);
-            match site.aspect {
-                _ if i != j => {}
-                None => gradient[dimensions + 1] += factor * parameters.noise,
-                Some(_) => gradient[dimensions + 2] += factor * parameters.slope_noise,
+            gradient[dimensions] += factor * pair.covariance();
+            if i == j {
+                gradient[dimensions + 1] += factor * parameters.noise;
             }
         }
     }
@@ -54,14 +52,13 @@ pub(super) fn log_marginal_likelihood(sites: &[Site], parameters: &Parameters) -
 }
 
 /// The logarithm of the prior but for a constant, and its derivatives by the same logarithms: Gamma(2, 1) on the
-/// signal, Gamma(1.1, 30) on a noise, and length scales neither tiny nor huge.
+/// signal, Gamma(1.1, 30) on the noise, and length scales neither tiny nor huge.
 fn log_prior(parameters: &Parameters) -> (f64, Vec<f64>) {
-    let Parameters { inverse_squares, signal, noise, slope_noise } = parameters;
+    let Parameters { inverse_squares, signal, noise } = parameters;
     let scales: f64 = inverse_squares.iter().map(|a| -0.1 / a - 0.1 * a).sum();
-    let noises: f64 = [noise, slope_noise].map(|noise| 0.1 * noise.ln() - 30.0 * noise).iter().sum();
     let mut gradient: Vec<f64> = inverse_squares.iter().map(|a| 0.1 / a - 0.1 * a).collect();
-    gradient.extend([1.0 - signal, 0.1 - 30.0 * noise, 0.1 - 30.0 * slope_noise]);
-    (scales + signal.ln() - signal + noises, gradient)
+    gradient.extend([1.0 - signal, 0.1 - 30.0 * noise]);
+    (scales + signal.ln() - signal + 0.1 * noise.ln() - 30.0 * noise, gradient)
 }
 
 /// The most probable parameters that a search finds from `start` on, or if it finds none, from ones.
@@ -74,26 +71,24 @@ pub(super) fn most_probable(sites: &[Site], start: Option<&Parameters>) -> Param
         let (prior, by_prior) = log_prior(&parameters);
         let mut gradient: Vec<f64> = by_likelihood.iter().zip(by_prior).map(|(l, p)| -l - p).collect();
         gradient[dimensions + 1] *= 1.0 - LEAST_NOISE / parameters.noise;
-        gradient[dimensions + 2] *= 1.0 - LEAST_NOISE / parameters.slope_noise;
         (-likelihood - prior, gradient)
     };
-    let search = Search { bounds: BOUNDS, metric: &vec![1.0; dimensions + 3], tolerance: 1e-4, steps: 200 };
+    let search = Search { bounds: BOUNDS, metric: &vec![1.0; dimensions + 2], tolerance: 1e-4, steps: 200 };
     let mut found = start.into_iter().chain([&ones]).map(|start| search.minimize(improbability, &to_logs(start)));
     found.find(|(_, value)| value.is_finite()).map_or(ones.clone(), |(logs, _)| from_logs(&logs))
 }
 
-/// What is searched over: logarithms, of a noise that of what it has above the least.
+/// What is searched over: logarithms, of the noise that of what it has above the least.
 fn to_logs(parameters: &Parameters) -> Vec<f64> {
-    let noises = [parameters.noise, parameters.slope_noise].map(|noise| (noise - LEAST_NOISE).max(f64::MIN_POSITIVE));
-    parameters.inverse_squares.iter().chain([&parameters.signal]).chain(&noises).map(|p| p.ln()).collect()
+    let noise = (parameters.noise - LEAST_NOISE).max(f64::MIN_POSITIVE);
+    parameters.inverse_squares.iter().chain([&parameters.signal, &noise]).map(|p| p.ln()).collect()
 }
 
 fn from_logs(logs: &[f64]) -> Parameters {
-    let (scales, [signal, noise, slope_noise]) = logs.split_last_chunk().expect("three more than dimensions");
+    let (scales, [signal, noise]) = logs.split_last_chunk().expect("two more than dimensions");
     Parameters {
         inverse_squares: scales.iter().map(|log| log.exp()).collect(),
         signal: signal.exp(),
         noise: noise.exp() + LEAST_NOISE,
-        slope_noise: slope_noise.exp() + LEAST_NOISE,
     }
 }

@@ -10,9 +10,6 @@
 //!
 //! plus the noise σ². [`Parameters`] are fitted by their maximum a posteriori, the next point maximises the logarithm
 //! of the expected improvement. Everything is a function of what was observed and of the draws.
-//!
-//! An [`Observation`] may have a gradient, which Optuna has not: its covariances are derivatives of the kernel, and a
-//! second noise with the prior of the first lies on it.
 
 mod acquisition;
 mod bfgs;

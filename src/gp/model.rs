@@ -2,7 +2,7 @@
 
 use super::cholesky::{Cholesky, dot};
 use super::fit;
-use super::kernel::{Aspect, Parameters};
+use super::kernel::Parameters;
 use super::observations::{Observation, Scale, Site, standardized};
 
 /// A Gaussian process that has seen a function on the unit cube.
@@ -19,7 +19,7 @@ impl Gp {
     /// With the most probable parameters, searched for from `start` on (those of the last fit) or from ones.
     ///
     /// # Panics
-    /// If nothing was observed, or if points and gradients differ in their number of coordinates.
+    /// If nothing was observed, or if points differ in their number of coordinates.
     pub fn fit(observations: &[Observation], start: Option<&Parameters>) -> Self {
         let (scale, sites) = standardized(observations);
         let parameters = fit::most_probable(&sites, start);
@@ -62,18 +62,18 @@ impl Gp {
 
     /// The covariance of its values at two points.
     pub fn covariance(&self, x: &[f64], other: &[f64]) -> f64 {
-        let [a, b] = [x, other].map(|x| self.factor.forward(&self.with_observed(x, None)));
-        self.scale.deviation.powi(2) * (self.parameters.pair(x, other).covariance(None, None) - dot(&a, &b))
+        let [a, b] = [x, other].map(|x| self.factor.forward(&self.with_observed(x)));
+        self.scale.deviation.powi(2) * (self.parameters.pair(x, other).covariance() - dot(&a, &b))
     }
 
-    /// The covariances of the value at a point, or of a derivative there, with all that was observed.
-    fn with_observed(&self, x: &[f64], at: Aspect) -> Vec<f64> {
-        self.sites.iter().map(|seen| self.parameters.pair(x, &seen.point).covariance(at, seen.aspect)).collect()
+    /// The covariances of the value at a point with all that was observed.
+    fn with_observed(&self, x: &[f64]) -> Vec<f64> {
+        self.sites.iter().map(|seen| self.parameters.pair(x, &seen.point).covariance()).collect()
     }
 
     /// What is believed at a point of the standardised function, which is to be maximised.
     pub(super) fn belief(&self, x: &[f64]) -> Belief {
-        let covariances = self.with_observed(x, None);
+        let covariances = self.with_observed(x);
         let explained = self.factor.forward(&covariances);
         let variance = (self.parameters.signal - dot(&explained, &explained)).max(0.0);
         Belief { mean: dot(&covariances, &self.weights), variance, explained }
@@ -83,7 +83,8 @@ impl Gp {
     pub(super) fn slopes(&self, x: &[f64], belief: Belief) -> (Vec<f64>, Vec<f64>) {
         let shares = self.factor.backward(belief.explained);
         let along = |j: usize| {
-            let slopes = self.with_observed(x, Some(j));
+            let slopes: Vec<f64> =
+                self.sites.iter().map(|seen| self.parameters.pair(x, &seen.point).slope(j)).collect();
             (dot(&slopes, &self.weights), -2.0 * dot(&slopes, &shares))
         };
         (0..x.len()).map(along).unzip()
@@ -91,8 +92,7 @@ impl Gp {
 
     /// The point with the lowest value so far, and its target.
     pub(super) fn incumbent(&self) -> (&[f64], f64) {
-        let values = self.sites.iter().filter(|site| site.aspect.is_none());
-        let best = values.reduce(|best, site| if site.target > best.target { site } else { best });
+        let best = self.sites.iter().reduce(|best, site| if site.target > best.target { site } else { best });
         best.map(|site| (site.point.as_slice(), site.target)).expect("an observation at least")
     }
 }

@@ -1,7 +1,5 @@
 //! What was observed of a function, and how the model takes it.
 
-use super::kernel::Aspect;
-
 /// What was observed of the function at a point.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
@@ -9,15 +7,11 @@ pub struct Observation {
     pub point: Vec<f64>,
     /// The value, to be minimised; one that is not finite counts as the highest seen, −∞ as the lowest.
     pub value: f64,
-    /// The derivatives by the point's coordinates where they are known and worth trusting: one that is far off takes
-    /// the model along. They are left out where one of them, or the value, is not finite.
-    pub gradient: Option<Vec<f64>>,
 }
 
 /// A number that was observed.
 pub(super) struct Site {
     pub point: Vec<f64>,
-    pub aspect: Aspect,
     /// Standardised and negated.
     pub target: f64,
 }
@@ -32,7 +26,7 @@ pub(super) struct Scale {
 /// All that was observed, standardised by what is finite of the values.
 ///
 /// # Panics
-/// If nothing was observed, or if points and gradients differ in their number of coordinates.
+/// If nothing was observed, or if points differ in their number of coordinates.
 pub(super) fn standardized(observations: &[Observation]) -> (Scale, Vec<Site>) {
     let dimensions = observations.first().expect("an observation at least").point.len();
     let finite = || observations.iter().map(|seen| seen.value).filter(|value| value.is_finite());
@@ -44,18 +38,10 @@ pub(super) fn standardized(observations: &[Observation]) -> (Scale, Vec<Site>) {
     let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
     let deviation = if variance > 0.0 { variance.sqrt() } else { 1.0 };
 
-    let mut sites = vec![];
-    for (seen, value) in observations.iter().zip(values) {
-        let Observation { point, gradient, .. } = seen;
-        assert_eq!(point.len(), dimensions, "coordinates of a point");
-        sites.push(Site { point: point.clone(), aspect: None, target: (mean - value) / deviation });
-        let trusted = |slopes: &&Vec<f64>| seen.value.is_finite() && slopes.iter().all(|slope| slope.is_finite());
-        if let Some(slopes) = gradient.as_ref().filter(trusted) {
-            assert_eq!(slopes.len(), dimensions, "derivatives at a point");
-            let site =
-                |(j, slope): (usize, &f64)| Site { point: point.clone(), aspect: Some(j), target: -slope / deviation };
-            sites.extend(slopes.iter().enumerate().map(site));
-        }
-    }
+    let site = |(seen, value): (&Observation, f64)| {
+        assert_eq!(seen.point.len(), dimensions, "coordinates of a point");
+        Site { point: seen.point.clone(), target: (mean - value) / deviation }
+    };
+    let sites = observations.iter().zip(values).map(site).collect();
     (Scale { mean, deviation }, sites)
 }

@@ -66,11 +66,10 @@ impl Sampled {
                 (0..dimensions).map(|_| stream.uniform()).collect()
             }
             Source::Gp if count >= BEGINNING => {
-                let seen = self.seen.iter().map(|(point, loss)| Observation {
-                    point: point.clone(),
-                    value: loss.unwrap_or(f64::NAN),
-                    gradient: None,
-                });
+                let seen = self
+                    .seen
+                    .iter()
+                    .map(|(point, loss)| Observation { point: point.clone(), value: loss.unwrap_or(f64::NAN) });
                 Gp::fit(&seen.collect::<Vec<_>>(), None).propose(&mut stream(count))
             }
             // The start is the first point, and the sequence's first the second.

@@ -1,6 +1,6 @@
 //! Tuning beside what else one might do at equal cost.
 
-use super::trial::{Budget, Study, Trial, UCI_HAR, trainings, within};
+use super::trial::{Budget, FRESH, Study, Trial, UCI_HAR, trainings, within};
 use crate::bilevel::Decay;
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{TuneConfig, usual_hyperparameters};
@@ -25,8 +25,6 @@ pub const STUDY: Study = Study {
 const LR: [f64; 2] = [1e-4, 0.3];
 const LEAST_DAMPING: f64 = 0.01;
 const L2: [f64; 2] = [1e-6, 0.1];
-/// Seeds from here on: start, decay and the constants of the outer optimisers were chosen on those before.
-const SEEDS: u32 = 16;
 
 /// Layers with a penalty of their own.
 const LAYERS: usize = 4;
@@ -35,8 +33,8 @@ fn trials(budget: Budget) -> Vec<Trial> {
     // All of the budget is spent, whether it pays or not.
     let (base, seeds) = match budget {
         Budget::Quick => (within(18, TuneConfig::quick()), 0..1),
-        Budget::Desktop => (TuneConfig::default(), SEEDS..SEEDS + 3),
-        Budget::Full => (TuneConfig::default(), SEEDS..SEEDS + 16),
+        Budget::Desktop => (TuneConfig::default(), FRESH..FRESH + 3),
+        Budget::Full => (TuneConfig::default(), FRESH..FRESH + 16),
     };
     let of = |seed| at_equal_cost(&TuneConfig { seed, patience: 0, ..base.clone() }, budget != Budget::Quick);
     seeds.flat_map(of).collect()

@@ -1,6 +1,6 @@
 //! How far a network gets whose settings are tuned on a short training and kept for a long one.
 
-use super::trial::{Budget, Study, Trial, UCI_HAR, within};
+use super::trial::{Budget, FRESH, Study, Trial, UCI_HAR, within};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{Network, TuneConfig};
 use crate::experiment::trainables::retrain::Settings;
@@ -34,11 +34,12 @@ fn trials(budget: Budget) -> Vec<Trial> {
     let trial = |settings: &str, config: TuneConfig| {
         Trial::new(&[("settings", settings)], config.seed, "retrain", Settings { config, steps })
     };
-    let start = (0..seeds).map(|seed| trial("start values", TuneConfig { seed, outer: Some(1), ..base.clone() }));
+    let start =
+        (FRESH..FRESH + seeds).map(|seed| trial("start values", TuneConfig { seed, outer: Some(1), ..base.clone() }));
     let tuned = BESIDE.iter().flat_map(|&(settings, beside)| {
         let hyperparameters = [&*base.hyperparameters, beside].concat();
         let config = TuneConfig { hyperparameters, ..base.clone() };
-        (0..seeds).map(move |seed| trial(settings, TuneConfig { seed, ..config.clone() }))
+        (FRESH..FRESH + seeds).map(move |seed| trial(settings, TuneConfig { seed, ..config.clone() }))
     });
     start.chain(tuned).collect()
 }

@@ -1,6 +1,6 @@
 //! How many training steps to differentiate through (the first paper's sensitivity to T).
 
-use super::trial::{Budget, Study, Trial, UCI_HAR, within};
+use super::trial::{Budget, FRESH, Study, Trial, UCI_HAR, within};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::TuneConfig;
 use crate::nn::optim::{Dynamics, Momentum, Sgd};
@@ -40,7 +40,7 @@ fn trials(budget: Budget) -> Vec<Trial> {
         Budget::Full => (TuneConfig::default(), &[10, 25, 50, 100, 200, 400], 5),
     };
     let mut trials = vec![];
-    for seed in 0..seeds {
+    for seed in FRESH..FRESH + seeds {
         for &t in steps {
             for (tuned, kinds, optimizer, learning_rate) in TUNED {
                 let hyperparameters = kinds.to_vec();

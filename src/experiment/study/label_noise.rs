@@ -1,6 +1,6 @@
 //! Learned example weights against wrong labels.
 
-use super::trial::{Budget, Study, Trial, UCI_HAR, within};
+use super::trial::{Budget, FRESH, Study, Trial, UCI_HAR, within};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::TuneConfig;
 use crate::experiment::trainables::mislabelled::{Mislabelled, Settings};
@@ -28,17 +28,20 @@ fn trials(budget: Budget) -> Vec<Trial> {
     let plain = vec![Kind::Lr];
     let weighted = vec![Kind::Lr, Kind::ExampleWeights];
     let mut trials = vec![];
-    for seed in 0..seeds {
+    for seed in FRESH..FRESH + seeds {
         let wrong = Mislabelled { share: WRONG, annotators: None, left_out: false };
         let left_out = Mislabelled { left_out: true, ..wrong };
         let cases = [
-            ("right labels", &plain, None),
-            ("wrong labels", &plain, Some(wrong)),
-            ("wrong labels, example weights", &weighted, Some(wrong)),
-            ("wrong labels left out", &plain, Some(left_out)),
+            ("right labels", &plain, None, None),
+            ("right labels, example weights", &weighted, None, None),
+            ("wrong labels", &plain, Some(wrong), None),
+            ("wrong labels, example weights", &weighted, Some(wrong), None),
+            ("wrong labels, example weights, nobody to select by", &weighted, Some(wrong), Some(0)),
+            ("wrong labels left out", &plain, Some(left_out), None),
         ];
-        for (training, hyperparameters, mislabelled) in cases {
-            let config = TuneConfig { seed, hyperparameters: hyperparameters.clone(), ..base.clone() };
+        for (training, hyperparameters, mislabelled, selection_people) in cases {
+            let of = TuneConfig { seed, hyperparameters: hyperparameters.clone(), ..base.clone() };
+            let config = TuneConfig { patience: 0, selection_people, ..of };
             let labels = [("training", training)];
             trials.push(match mislabelled {
                 None => Trial::tune(&labels, &config),

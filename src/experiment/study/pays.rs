@@ -5,7 +5,7 @@
 //! labelled the training windows were careless: beside learning rate, momentum and penalties, a weight for each of
 //! them is to be found. The more of them, the fewer windows each has labelled.
 
-use super::trial::{Budget, Study, Trial, UCI_HAR, trainings, within};
+use super::trial::{Budget, FRESH, Study, Trial, UCI_HAR, trainings, within};
 use crate::bilevel::Transform;
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::TuneConfig;
@@ -42,7 +42,7 @@ fn trials(budget: Budget) -> Vec<Trial> {
         Budget::Full => (within(144, TuneConfig::default()), &[1, 3, 6, 50, 500, 5000], 10),
     };
     let mut trials = vec![];
-    for seed in 0..seeds {
+    for seed in FRESH..FRESH + seeds {
         for &count in counts {
             // The weights are in the problem whether they are tuned or not, so that all cost the same.
             let hyperparameters = vec![Kind::Lr, Kind::Momentum, Kind::L2, Kind::ExampleWeights];

@@ -15,6 +15,9 @@ use crate::experiment::trainables;
 /// What most studies name as their data.
 pub(super) const UCI_HAR: &str = "UCI HAR, built in";
 
+/// Seeds from here on: start, decay and the constants of the outer optimisers were chosen on those before.
+pub(super) const FRESH: u32 = 16;
+
 /// Settings with a budget of so many trainings.
 pub(super) fn within(trainings: u32, config: TuneConfig) -> TuneConfig {
     TuneConfig { budget: config::Budget::Trainings(trainings), ..config }
