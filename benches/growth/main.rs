@@ -1,11 +1,12 @@
 //! How the cost of a hypergradient grows with the training steps T, the hyperparameters m, the batch and the width of the
 //! network: reverse mode with all states kept, on the built-in windows.
 //!
-//! `cargo bench --bench growth -- [--threads N] [--repeat N] [--json FILE] [--svg FILE]`
+//! `cargo bench --bench growth -- [--threads N] [--rounds N] [--json FILE] [--svg FILE]`
 //!
 //! The model is that of docs/performance.md. Dispatches are held against those that the engine counts, operations of
-//! matrix products against those of the programs; both have to be the same. CPU seconds are held against a time for each
-//! dispatch, operation and byte, fitted to all points; the table says how far each point is off.
+//! matrix products against those of the programs; both have to be the same. CPU seconds, the least of all rounds, are held
+//! against a price for each dispatch and for operations and bytes in whole vectors, fitted to the first, third and fifth
+//! point of each axis; the table says how far each point is off.
 
 #[path = "../har_cnn/process.rs"]
 #[allow(dead_code, reason = "it serves other benchmarks, too")]
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use plotters::prelude::IntoLogRange;
 use serde_json::json;
 use stackelberg::bilevel::{Blueprint, CHUNK, Directions, Loss, Memory, Problem, Session, SessionData, Unattended};
-use stackelberg::compile::{Core, Program};
+use stackelberg::compile::{Core, Dispatch, Program};
 use stackelberg::cpu::CpuEngine;
 use stackelberg::data::Split;
 use stackelberg::data::har::builtin;
@@ -44,6 +45,9 @@ struct Case {
 
 const BASE: Case = Case { steps: 100, hyperparameters: 6, batch: 64, filters: 8 };
 
+/// Floats of a vector (AVX-512).
+const LANES: usize = 16;
+
 /// What is varied: its name, the cases, and its value in one.
 type Axis = (&'static str, Vec<Case>, fn(&Case) -> usize);
 
@@ -53,12 +57,14 @@ struct Cost {
     dispatches: u64,
     flops: u64,
     bytes: u64,
+    /// Operations and bytes with rows filled up to whole vectors.
+    filled: [f64; 2],
     cpu: f64,
 }
 
 impl Cost {
     fn work(&self) -> [f64; 3] {
-        [self.dispatches as f64, self.flops as f64, self.bytes as f64]
+        [self.dispatches as f64, self.filled[0], self.filled[1]]
     }
 }
 
@@ -66,7 +72,7 @@ impl Cost {
 async fn run(arguments: &[String]) {
     let option = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1).cloned());
     let number = |name: &str, default| option(name).map_or(default, |n| n.parse().unwrap_or_else(|_| panic!("{name}")));
-    let (threads, repeat) = (number("--threads", 1), number("--repeat", 3));
+    let (threads, rounds) = (number("--threads", 1), number("--rounds", 3));
     let source = builtin::full().expect("the built-in data are whole");
     let split = Scaled::new(&TuneConfig::default(), &source).expect("they can be divided").split;
     let axes: [Axis; 4] = [
@@ -77,31 +83,36 @@ async fn run(arguments: &[String]) {
         ("batch", [16, 32, 64, 128, 256].map(|batch| Case { batch, ..BASE }).to_vec(), |case| case.batch),
         ("filters", [4, 8, 16, 32, 64].map(|filters| Case { filters, ..BASE }).to_vec(), |case| case.filters),
     ];
-    let mut rows: Vec<Vec<(f64, Cost)>> = vec![];
-    for (_, cases, x) in &axes {
-        let mut row = vec![];
-        for case in cases {
-            row.push((x(case) as f64, measure(case, &split, threads, repeat).await));
+    let mut rows: Vec<Vec<(f64, Cost)>> = vec![vec![]; axes.len()];
+    for _ in 0..rounds {
+        for ((_, cases, x), row) in axes.iter().zip(&mut rows) {
+            for (at, case) in cases.iter().enumerate() {
+                let cost = measure(case, &split, threads).await;
+                match row.get_mut(at) {
+                    Some((_, least)) => least.cpu = least.cpu.min(cost.cpu),
+                    None => row.push((x(case) as f64, cost)),
+                }
+            }
         }
-        rows.push(row);
     }
-    let all: Vec<Cost> = rows.iter().flatten().map(|(_, cost)| *cost).collect();
-    let price = fit(&all);
+    let fitted: Vec<Cost> = rows.iter().flat_map(|row| row.iter().step_by(2)).map(|(_, cost)| *cost).collect();
+    let price = fit(&fitted);
     println!(
         "fitted: {:.2} µs a dispatch, {:.1} GFLOP/s, {:.1} GB/s\n",
         1e6 * price[0],
         1e-9 / price[1],
         1e-9 / price[2]
     );
-    println!("| | | dispatches | GFLOP | GB | CPU s | model, CPU s | off |\n|---|---|---|---|---|---|---|---|");
+    println!("| | | dispatches | GFLOP | GB | CPU s | model, CPU s | off | |\n|---|---|---|---|---|---|---|---|---|");
     let mut lines = vec![];
     for ((axis, ..), row) in axes.iter().zip(&rows) {
-        for (x, cost) in row {
-            let (foretold, Cost { dispatches, flops, bytes, cpu }) = (priced(&price, cost), *cost);
+        for (at, (x, cost)) in row.iter().enumerate() {
+            let (foretold, Cost { dispatches, flops, bytes, cpu, .. }) = (priced(&price, cost), *cost);
             let off = 100.0 * (foretold / cpu - 1.0);
             let (flops, bytes) = (flops as f64 / 1e9, bytes as f64 / 1e9);
+            let part = ["fitted", "checked"][at % 2];
             println!(
-                "| {axis} | {x} | {dispatches} | {flops:.3} | {bytes:.3} | {cpu:.3} | {foretold:.3} | {off:+.0} % |"
+                "| {axis} | {x} | {dispatches} | {flops:.3} | {bytes:.3} | {cpu:.3} | {foretold:.3} | {off:+.0} % | {part} |"
             );
             let line = json!({
                 "axis": axis, "x": x, "dispatches": dispatches, "gflop": flops, "gb": bytes, "cpu_s": cpu, "model_s": foretold,
@@ -120,8 +131,8 @@ async fn run(arguments: &[String]) {
     }
 }
 
-/// Runs a case, and holds the model against what was counted.
-async fn measure(case: &Case, split: &Split, threads: usize, repeat: usize) -> Cost {
+/// Runs a case twice, the first time to warm it, and holds the model against what was counted.
+async fn measure(case: &Case, split: &Split, threads: usize) -> Cost {
     let Case { steps, hyperparameters, batch, filters } = *case;
     let hidden = 2 * filters;
     let model = zoo::har_cnn(&[128, 9], filters, hidden, 6, 0.0).expect("a network");
@@ -153,6 +164,14 @@ async fn measure(case: &Case, split: &Split, threads: usize, repeat: usize) -> C
         other => panic!("{other}"),
     };
     let sum = |of: &dyn Fn(&Program) -> u64| blueprint.programs.iter().map(|p| times(&p.name) * of(p)).sum::<u64>();
+    let mut filled = [0.0; 2];
+    for program in &blueprint.programs {
+        for (dispatch, cost) in program.dispatches.iter().zip(program.costs()) {
+            let each = times(&program.name) as f64 * filling(dispatch);
+            filled[0] += each * cost.flops as f64;
+            filled[1] += each * cost.bytes as f64;
+        }
+    }
     let (flops, bytes) =
         (sum(&|p| p.costs().iter().map(|c| c.flops).sum()), sum(&|p| p.costs().iter().map(|c| c.bytes).sum()));
     // The model: f operations of a forward pass, f₁ those of its first layer.
@@ -172,17 +191,23 @@ async fn measure(case: &Case, split: &Split, threads: usize, repeat: usize) -> C
 
     let device = Device::new(CpuEngine::new(threads));
     let mut session = Session::new(&device, problem, &data, Memory::StoreAll).await.unwrap_or_else(|e| panic!("{e}"));
-    let mut costs = vec![];
-    for _ in 0..=repeat {
-        let (cpu, before) = (host::processor_seconds().await, device.counters().dispatches);
+    let mut cpu = 0.0;
+    for _ in 0..2 {
+        let (start, before) = (host::processor_seconds().await, device.counters().dispatches);
         session.estimate(&lambda, &along, &mut Unattended).await.unwrap_or_else(|e| panic!("{e}"));
-        costs.push(host::processor_seconds().await - cpu);
+        cpu = host::processor_seconds().await - start;
         let counted = device.counters().dispatches - before;
         assert_eq!(counted, sum(&|p| p.dispatches.len() as u64), "dispatches");
     }
-    costs.remove(0);
-    costs.sort_by(f64::total_cmp);
-    Cost { dispatches: sum(&|p| p.dispatches.len() as u64), flops, bytes, cpu: costs[costs.len() / 2] }
+    Cost { dispatches: sum(&|p| p.dispatches.len() as u64), flops, bytes, filled, cpu }
+}
+
+/// By how much the vectors that a dispatch goes through are more than their elements: rows along the last axis, or along
+/// a sum that leaves one number, are not continued in one another's vectors.
+fn filling(dispatch: &Dispatch) -> f64 {
+    let last = |sizes: &[usize]| sizes.last().copied().filter(|&size| size > 1);
+    let row = last(&dispatch.domain).or(last(dispatch.core.extent())).unwrap_or(1);
+    row.next_multiple_of(LANES) as f64 / row as f64
 }
 
 /// Operations of a program's matrix products.
@@ -191,7 +216,8 @@ fn products_of(program: &Program) -> u64 {
     products.map(|d| 2 * (numel(&d.domain) * numel(d.core.extent())) as u64).sum()
 }
 
-/// Seconds of a dispatch, an operation and a byte, all at least 0, that leave the least squares of relative errors.
+/// Seconds of a dispatch, and of an operation and a byte of whole vectors, all at least 0, that leave the least squares of
+/// relative errors.
 fn fit(costs: &[Cost]) -> [f64; 3] {
     let scaled = |cost: &Cost| cost.work().map(|work| work / cost.cpu);
     let mut price = [0.0; 3];

@@ -261,14 +261,19 @@ pub(super) trait EmitWords {
         if word.range.0 >= 0 && word.range.1 < n as i64 {
             return (Word::constant(0), word.clone());
         }
-        let (multiple, rest) = split(word, n as i64);
-        let quotient =
-            Word::of(multiple.terms.iter().map(|&(d, c)| (d, c / n as i64)).collect(), multiple.constant / n as i64);
+        let quotient = |multiple: &Word| {
+            let terms = multiple.terms.iter().map(|&(digit, c)| (digit, c / n as i64)).collect();
+            Word::of(terms, multiple.constant / n as i64)
+        };
+        let (multiple, rest) = split(word, n as i64, true);
         let (low, high) = rest.bounds();
         if low >= 0 && high < n as i64 {
-            return (quotient, rest);
+            return (quotient(&multiple), rest);
         }
-        let (quotient, whole) = if low >= 0 { (quotient, rest) } else { (Word::constant(0), word.clone()) };
+        // What is cut out of a digit would not join with the rest again where that has to be divided all the same.
+        let (multiple, rest) = split(word, n as i64, false);
+        let (quotient, whole) =
+            if rest.bounds().0 >= 0 { (quotient(&multiple), rest) } else { (Word::constant(0), word.clone()) };
         let base = self.safe(&whole, guard);
         let count = whole.range.1 as u64 + 1;
         let digit = |div: u64, size: u64| Word::of(vec![(Digit { base, count, div, size }, 1)], 0);
@@ -292,11 +297,11 @@ pub(super) trait EmitWords {
     }
 }
 
-/// The word as a multiple of `n` and a rest.
-fn split(word: &Word, n: i64) -> (Word, Word) {
+/// The word as a multiple of `n` and a rest; digits that are only partly one are cut, or belong to the rest.
+fn split(word: &Word, n: i64, cut: bool) -> (Word, Word) {
     let (mut multiple, mut rest) = (vec![], vec![]);
     for &(digit, c) in &word.terms {
-        let part = if c > 0 && n % c == 0 { (n / c) as u64 } else { 0 };
+        let part = if cut && c > 0 && n % c == 0 { (n / c) as u64 } else { 0 };
         if c % n == 0 {
             multiple.push((digit, c));
         } else if part > 0 && digit.size > part && (digit.is_top() || digit.size % part == 0) {
@@ -359,6 +364,18 @@ mod tests {
         // Through another shape of as many elements, too.
         let other = plain.unravel(&Word::linear(&index, &[4, 3, 5]), &[2, 30], None);
         assert_eq!(Word::linear(&other, &[2, 30]).as_atom(), Some(flat));
+    }
+
+    #[test]
+    fn a_position_in_pieces_that_do_not_divide_an_axis_is_itself() {
+        let mut plain = Plain::default();
+        let base = plain.0.push(Expr::Coord(0));
+        let within = plain.0.push(Expr::Coord(1));
+        // Position 6·c₀ + c₁, in an array of 5 · 5: c₁ alone is longer than a row.
+        let position = Word::atom(base, 4).times(6).plus(&Word::atom(within, 6)).below(25);
+        let index = plain.unravel(&position, &[5, 5], None);
+        let [whole, back] = [&position, &Word::linear(&index, &[5, 5])].map(|word| plain.emit(word));
+        assert_eq!(whole, back);
     }
 
     #[test]
