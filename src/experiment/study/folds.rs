@@ -22,7 +22,7 @@ const SEEDS: u32 = 48;
 fn trials(budget: Budget) -> Vec<Trial> {
     let (base, seeds) = match budget {
         Budget::Quick => (within(18, TuneConfig::quick()), SEEDS..SEEDS + 1),
-        Budget::Desktop => (TuneConfig::default(), SEEDS..SEEDS + 8),
+        Budget::Desktop => (TuneConfig::default(), SEEDS..SEEDS + 16),
         Budget::Full => (TuneConfig::default(), SEEDS..SEEDS + 16),
     };
     let base = TuneConfig { patience: 0, ..base };
@@ -34,12 +34,12 @@ fn trials(budget: Budget) -> Vec<Trial> {
         };
         trial("none: start values", "equal cost", TuneConfig { outer: Some(1), ..base.clone() });
         trial("five people", "equal cost", base.clone());
-        for folds in [3, 5] {
-            let of = format!("{folds} folds");
-            let config = TuneConfig { folds: Some(folds), ..base.clone() };
-            trial(&of, "equal cost", config.clone());
-            if budget != Budget::Quick {
-                trial(&of, "equal points", within(folds * trainings(&base), config));
+        trial("3 folds", "equal cost", TuneConfig { folds: Some(3), ..base.clone() });
+        if budget == Budget::Full {
+            trial("5 folds", "equal cost", TuneConfig { folds: Some(5), ..base.clone() });
+            for folds in [3, 5] {
+                let config = within(folds * trainings(&base), TuneConfig { folds: Some(folds), ..base.clone() });
+                trial(&format!("{folds} folds"), "equal points", config);
             }
         }
     }
