@@ -64,6 +64,11 @@ export function title(name: string): string {
   return capital(name.replace(/[._]/g, " "));
 }
 
+/** What was spent of a budget: "12.2 of 72 trainings". */
+export function ofBudget(spent: number, budget: number): string {
+  return `${spent.toFixed(1).replace(/\.0$/, "")} of ${several(budget, "training")}`;
+}
+
 export function capital(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
