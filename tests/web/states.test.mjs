@@ -62,6 +62,16 @@ test("an early click starts nothing, and the start is live once engine and defau
   await page.getByRole("heading", { name: "Result" }).waitFor();
 });
 
+test("what a visitor unfolds early stays unfolded", async (t) => {
+  const page = await open(t, { path: "", script: { ...plain, silent: ["prepare"] } });
+  await page.getByText("More hyperparameters").click();
+  await page.getByLabel("Dropout").waitFor();
+  await say(page, { kind: "first-run", network: "narrow", steps: 100, budget: 36 });
+  await settle(page);
+  await tune(page).and(page.locator(":enabled")).waitFor();
+  assert.ok(await page.getByLabel("Dropout").isVisible());
+});
+
 test("changing a field early makes no other jump", async (t) => {
   const page = await open(t, { path: "", script: { ...plain, silent: ["prepare"] } });
   await page.getByLabel("Training steps").waitFor();

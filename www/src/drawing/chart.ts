@@ -75,9 +75,8 @@ function series({ colour, width = 2, alpha = 1, dash, marks = "none", shape, onl
     ...(dash ? { dash } : {}),
     ...(stepped ? { paths: uPlot.paths.stepped!({ align: 1 }) } : {}),
     spanGaps: true,
-    // A line of a single point would not be seen.
     points: {
-      show: ({ data: [x] }) => marks !== "none" || x.length === 1,
+      show: ({ data: [x] }) => isMarked(marks, x.length, stepped),
       size: 8,
       width: 2,
       stroke,
@@ -85,6 +84,11 @@ function series({ colour, width = 2, alpha = 1, dash, marks = "none", shape, onl
       ...(shape === "nabla" ? { paths: nablas } : {}),
     },
   };
+}
+
+/** A line of a single point would not be seen, unless marks of other lines are where it steps. */
+function isMarked(marks: Line["marks"], points: number, stepped = false): boolean {
+  return marks !== "none" || (points === 1 && !stepped);
 }
 
 /** A ∇ at every point of a series. */
@@ -196,7 +200,7 @@ function stroke(pen: Pen, { colour, alpha = 1, width = 2, dash = [], marks = "no
     pen.stroke();
     pen.setLineDash([]);
   }
-  if (marks !== "none" || points.length === 1)
+  if (isMarked(marks, points.length, stepped))
     for (const [x, y] of points) mark(pen, shape, x, y, MARK, marks === "hollow" ? paint.surface : paint[colour], paint[colour]);
   pen.globalAlpha = 1;
 }

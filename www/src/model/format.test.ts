@@ -12,6 +12,7 @@ test("numbers keep three digits and a true minus", () => {
     "−1.50·10⁻¹²",
   ]);
   assert.equal(number(Number.NaN), "—");
+  assert.deepEqual([0.001, 0.0009999, 0.000999].map((value) => number(value)), ["0.00100", "0.00100", "9.99·10⁻⁴"]);
 });
 
 test("axis labels drop zeros that say nothing", () => {

@@ -2,7 +2,7 @@
 export function number(value: number | undefined, digits = 3): string {
   if (value === undefined || !Number.isFinite(value)) return "—";
   if (value === 0) return "0";
-  const size = Math.abs(value);
+  const size = Math.abs(Number(value.toPrecision(digits)));
   if (size < 1e-3 || size >= 1e5) {
     const [mantissa, exponent] = value.toExponential(digits - 1).split("e") as [string, string];
     return `${mantissa.replace("-", "−")}·10${superscript(Number(exponent))}`;

@@ -7,7 +7,7 @@ export type Kind = keyof typeof rows;
 /** The whole numbers a visitor can set, with what they mean and how far they go. */
 export const numbers = [
   { name: "steps", label: "Training steps", symbol: "T", min: 1, max: 2000, hint: "in one inner run" },
-  { name: "budget", label: "Budget", symbol: "", min: 2, max: 500, hint: "whole trainings; a hypergradient counts as several" },
+  { name: "budget", label: "Budget", symbol: "", min: 2, max: 500, hint: "in whole trainings; ∇ counts more" },
   { name: "batch", label: "Batch", symbol: "B", min: 1, max: 512, hint: "windows a step" },
   { name: "seed", label: "Seed", symbol: "", min: 0, max: 4_294_967_295, hint: "same seed, same run" },
 ] as const;

@@ -81,6 +81,12 @@ test("without scores the outer loss is the outcome, and nothing is said of the t
   assert.equal(outcome(play({ kind: "done", ...done, ending: "diverged", best: 0 })), "Training diverged from the start values on");
 });
 
+test("a gain in accuracy at a higher test loss is no plain one", () => {
+  const [before, after] = [{ ...score("before", poor), loss: 0.5 }, { ...score("after", good), loss: 0.6 }];
+  assert.match(verdicts(play(before, after)).join(), /^The loss on the test people rose all the same, from 0\.500 to 0\.600/);
+  assert.deepEqual(verdicts(play({ ...before, loss: 0.6 }, after)), []);
+});
+
 test("what a run cost is said in trainings, and whether patience ended it", () => {
   const whole = play(...[1, 2, 3, 4, 5].map((iteration) => point(iteration, 0.1)));
   assert.equal(ending(whole, done), "Finished after 31.2 of 36 trainings in 12 s");

@@ -85,6 +85,10 @@ export function verdicts(run: Run): string[] {
         ? "No point that was tried has a lower validation loss than the start, so the start values were kept. More training steps or a larger budget give the tuner more to work with."
         : "The validation loss fell, but the score on the test people did not rise: with so few people the two need not agree. More people, or more training steps, make the score steadier.",
     );
+  if (before && after && better(run) && after.loss > before.loss)
+    sentences.push(
+      `The loss on the test people rose all the same, from ${number(before.loss)} to ${number(after.loss)}: the network is more often right, and surer of itself where it is wrong.`,
+    );
   if (run.on !== run.engine) sentences.push("The GPU was lost twice within a minute, so the processor did the rest of this run.");
   const last = kept(run) ?? run.outer.at(-1);
   if (last && run.outer.some((one) => samePoint(one, last) && useless(one)))
