@@ -463,6 +463,15 @@ test("the live region speaks of phases, not of steps", () => {
     assert.ok(said(pages[is]()).length > 0, is);
 });
 
+test("the end of a run is said with what it cost and what came of it, in words", () => {
+  const settled: Event = { ...done, settled: true } as Event;
+  const page = started().play(point, { ...point, iteration: 2, spent: 4.6, loss: 0.5 } as Event, settled).settle();
+  assert.equal(
+    announcement(page.studio),
+    "Ended early, as nothing was gained any more, after 3.6 of 36 trainings in 3.0 s. Outer loss 1.00 to 0.500.",
+  );
+});
+
 test("only a run under way locks what it depends on", () => {
   for (const is of stages) assert.equal(live(pages[is]().studio), ["starting", "running", "recovering", "paused", "stopping"].includes(is), is);
   const locked: Act[] = [
