@@ -30,6 +30,7 @@ test("shares, points, bytes and durations", () => {
 });
 
 test("what was spent of a budget has a digit where it is no whole number", () => {
+  assert.equal(ofBudget(3.6, 2), "3.6 trainings on a budget of 2");
   assert.deepEqual([3.6, 12.2 + 59.8, 0].map((spent) => ofBudget(spent, 72)), ["3.6 of 72 trainings", "72 of 72 trainings", "0 of 72 trainings"]);
 });
 

@@ -64,9 +64,10 @@ export function title(name: string): string {
   return capital(name.replace(/[._]/g, " "));
 }
 
-/** What was spent of a budget: "12.2 of 72 trainings". */
+/** What was spent of a budget: "12.2 of 72 trainings". The first hypergradient may cost more than there is. */
 export function ofBudget(spent: number, budget: number): string {
-  return `${spent.toFixed(1).replace(/\.0$/, "")} of ${several(budget, "training")}`;
+  const shown = spent.toFixed(1).replace(/\.0$/, "");
+  return Number(shown) > budget ? `${shown} trainings on a budget of ${budget}` : `${shown} of ${several(budget, "training")}`;
 }
 
 export function capital(text: string): string {
