@@ -289,7 +289,7 @@ test("the page advises a way to the hypergradient for these settings on this eng
 });
 
 test("a run is held, goes on and stops at once", { timeout }, async (t) => {
-  const page = await open(t, "webgpu", "#steps=20&budget=200");
+  const page = await open(t, "webgpu", "#steps=20&budget=60");
   await start(page);
   await page.getByText(/training, step \d/).waitFor();
   await page.getByRole("button", { name: "Pause" }).click();
