@@ -244,7 +244,7 @@ struct Watcher<'a> {
     /// What the iterations so far took on the engine at hand.
     measured: Spent,
     /// When the iteration at hand began, in seconds of the run.
-    since: Option<f64>,
+    since: f64,
     /// When the inner losses of the last iteration came, in seconds of the run.
     trained: f64,
     /// Seconds that scoring the start values took.
@@ -267,7 +267,7 @@ impl<'a> Watcher<'a> {
             differentiates: false,
             foreseen: None,
             measured: Spent::default(),
-            since: None,
+            since: 0.0,
             trained: 0.0,
             scoring: None,
             state: None,
@@ -278,7 +278,7 @@ impl<'a> Watcher<'a> {
     fn at(&mut self, state: &TunerState) {
         (self.spent, self.cost) = (state.spent, state.next_cost());
         self.differentiates = state.leader.differentiates();
-        self.since = None;
+        self.since = self.seconds();
     }
 
     /// Seconds since the start without the pauses.
@@ -331,8 +331,7 @@ impl<'a> Watcher<'a> {
             Phase::Forward => self.cost * part,
             Phase::ScoringStart | Phase::ScoringTuned => self.cost,
         };
-        let since = *self.since.get_or_insert(seconds);
-        let each = self.measured.and(trainings, seconds - since).each().or(self.foreseen);
+        let each = self.measured.and(trainings, seconds - self.since).each().or(self.foreseen);
         let spent = self.spent + trainings;
         let left = (f64::from(self.settings.budget) - spent).max(0.0);
         let scoring = self.scoring.unwrap_or_default();
@@ -364,7 +363,7 @@ impl Observer for Watcher<'_> {
                 }
             }
             Event::Outer { record, state, .. } => {
-                self.measured = self.measured.and(record.spent - self.spent, record.seconds);
+                self.measured = self.measured.and(record.spent - self.spent, self.trained - self.since);
                 self.state = Some(state.clone());
                 self.at(state);
                 self.post.send(&FromWorker::Outer(outer_iteration(record, &self.settings.hyperparameters)));
