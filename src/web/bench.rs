@@ -15,7 +15,7 @@ use crate::bilevel::{Flow, Pace, SolveError};
 use crate::cpu::CpuEngine;
 use crate::engine::{Engine, EngineError};
 use crate::experiment::advise::Ways;
-use crate::experiment::config::{Network, TuneConfig};
+use crate::experiment::config::{Budget, Network, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::predict;
 use crate::experiment::prepared::Prepared;
@@ -46,13 +46,13 @@ const FIRST_RUN: f64 = 40.0;
 
 /// Runs to begin with, the best first.
 static FIRST_RUNS: [FirstRun; 7] = [
-    FirstRun { network: Network::PAPER, steps: 200, outer: 20 },
-    FirstRun { network: Network::NARROW, steps: 200, outer: 20 },
-    FirstRun { network: Network::NARROW, steps: 200, outer: 10 },
-    FirstRun { network: Network::NARROW, steps: 100, outer: 10 },
-    FirstRun { network: Network::NARROW, steps: 50, outer: 10 },
-    FirstRun { network: Network::NARROW, steps: 20, outer: 10 },
-    FirstRun { network: Network::NARROW, steps: 20, outer: 5 },
+    FirstRun { network: Network::PAPER, steps: 200, budget: 72 },
+    FirstRun { network: Network::NARROW, steps: 200, budget: 72 },
+    FirstRun { network: Network::NARROW, steps: 200, budget: 36 },
+    FirstRun { network: Network::NARROW, steps: 100, budget: 36 },
+    FirstRun { network: Network::NARROW, steps: 50, budget: 36 },
+    FirstRun { network: Network::NARROW, steps: 20, budget: 36 },
+    FirstRun { network: Network::NARROW, steps: 20, budget: 18 },
 ];
 
 /// What an engine was measured to do.
@@ -342,15 +342,14 @@ impl Bench {
         self.states.iter().find(|state| state.engine == name)?.run
     }
 
-    /// Takes what a run's outer iterations took for what the next ones will.
+    /// Takes the seconds that a training of a run took for what the next ones will.
     pub fn correct(&mut self, name: Name, plans: &Plans<'_>, plan: &Plan, each: f64) {
         let load = Load::of(plans.settings);
         let Some(known) = self.paces.iter_mut().find(|known| known.engine == name && known.load == load) else {
             return;
         };
-        // The first iteration always takes a hypergradient.
-        let of = |outer| {
-            let config = TuneConfig { outer: Some(outer), ..plans.config.clone() };
+        let of = |trainings| {
+            let config = TuneConfig { budget: Budget::Trainings(trainings), ..plans.config.clone() };
             predict::seconds(&known.pace, plan, &config, &plans.sizes)
         };
         let ratio = each / (of(1) - of(0));
@@ -388,7 +387,7 @@ impl Bench {
 
     /// Seconds that a first run takes on the fastest of the engines, or on the one that is wanted, if known.
     fn seconds(&self, run: &FirstRun, plans: &Plans<'_>, wanted: Option<Name>) -> Option<f64> {
-        let config = TuneConfig { outer: Some(run.outer), ..TuneConfig::default() };
+        let config = TuneConfig { budget: Budget::Trainings(run.budget), steps: run.steps, ..TuneConfig::default() };
         let load = Load { network: run.network.clone(), batch: config.batch, weights: false, noise: [false; 3] };
         let plan = Plan::new(run.steps as usize, usize::MAX)?;
         let usable = |name: Name| wanted.is_none_or(|wanted| wanted == name);

@@ -62,9 +62,7 @@ fn configuration(settings: &Settings, data: DataSource) -> TuneConfig {
         data,
         network: settings.network.clone(),
         steps: settings.steps,
-        outer: Some(settings.outer),
-        // The page counts iterations, each of them with or without a hypergradient.
-        budget: Budget::UNLIMITED,
+        budget: Budget::Trainings(settings.budget),
         batch: settings.batch,
         method: settings.method,
         hyperparameters: settings.hyperparameters.clone(),

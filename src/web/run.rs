@@ -108,9 +108,8 @@ impl Job {
             }
             lost = true;
             if engine != self.engine {
-                (watcher.each, watcher.measured) = (None, None);
+                watcher.measured = Spent::default();
             }
-            watcher.since = None;
             post.send(&FromWorker::Recovering { engine });
         };
         if outcome.is_err() {
@@ -124,6 +123,7 @@ impl Job {
         if let Some(evaluation) = result.end.as_ref().and_then(|end| evaluation(Which::After, end)) {
             post.send(&FromWorker::Evaluation(evaluation));
         }
+        let (method, reason) = result.configuration.leader();
         post.send(&FromWorker::Done(Done {
             ending: match result.ending {
                 record::Ending::Running | record::Ending::Finished => Ending::Finished,
@@ -131,11 +131,17 @@ impl Job {
                 record::Ending::Diverged => Ending::Diverged,
             },
             best: result.best_iteration,
+            spent: result.spent,
+            hypergradients: result.hypergradients,
+            past_edge: result.past_edge,
+            settled: result.settled,
+            method,
+            reason,
             seconds: watcher.seconds(),
             result: serde_json::to_string_pretty(&result).expect("records are plain values"),
             model: model.map(serde_bytes::ByteBuf::from),
         }));
-        if let Some(each) = watcher.measured {
+        if let Some(each) = watcher.measured.each() {
             let plans = plans(&self.settings, engine, &self.origin, self.scaled.clone());
             if let Ok(run) = bench.ready(&plans) {
                 bench.correct(engine, &plans, &run.blueprint().map_err(failure)?.checkpoints, each);
@@ -158,9 +164,10 @@ impl Job {
             return Ok(None);
         }
         bench.forecast(plans, Some(&run.blueprint()?.checkpoints));
-        watcher.each = watcher.each.or(bench.expected(engine).map(|run| run / f64::from(self.settings.outer)));
+        watcher.foreseen = bench.expected(engine).map(|run| run / f64::from(self.settings.budget));
         let device = bench.engine(engine).await.map_err(SolveError::from)?;
         let mut tuner = Tuner::new(&device, run.clone(), watcher.state.clone()).await?;
+        watcher.at(tuner.state());
         let Report { ending, .. } = tuner.advance(u64::MAX, watcher).await?;
         if tuner.state().iteration == 0 {
             return Ok(None);
@@ -195,14 +202,29 @@ fn failure(error: TuneError) -> Failure {
 /// After a stop, scores are made only if they take at most so many seconds.
 const AT_ONCE: f64 = 1.0;
 
-/// The share of an outer iteration that is training, where the way back goes through all of its steps.
-const WAY_THERE: f64 = 0.25;
-
-/// The share of an outer iteration from which on its speed is that of the whole.
-const TELLING: f64 = 0.1;
+/// From so many trainings on, what they took says more than what was foreseen.
+const TELLING: f64 = 0.5;
 
 /// Progress is told at most this often.
 const NEWS: Duration = Duration::from_millis(100);
+
+/// Trainings and the seconds that they took.
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    trainings: f64,
+    seconds: f64,
+}
+
+impl Spent {
+    fn and(self, trainings: f64, seconds: f64) -> Self {
+        Spent { trainings: self.trainings + trainings, seconds: self.seconds + seconds }
+    }
+
+    /// Seconds of a training, once this is enough to tell.
+    fn each(self) -> Option<f64> {
+        (self.trainings >= TELLING).then(|| self.seconds / self.trainings)
+    }
+}
 
 /// Posts what happens, and lets the page's messages through between segments.
 struct Watcher<'a> {
@@ -212,14 +234,17 @@ struct Watcher<'a> {
     begun: Instant,
     held: Duration,
     told: Option<(Phase, Instant)>,
-    /// Seconds of the last outer iteration, or of any as foreseen.
-    each: Option<f64>,
-    /// Seconds of the last outer iteration on the engine at hand.
-    measured: Option<f64>,
+    /// What was spent before the iteration at hand, and what this costs, in trainings.
+    spent: f64,
+    cost: f64,
+    /// Whether it takes a hypergradient.
+    differentiates: bool,
+    /// Seconds of a training, as foreseen.
+    foreseen: Option<f64>,
+    /// What the iterations so far took on the engine at hand.
+    measured: Spent,
     /// When the iteration at hand began, in seconds of the run.
-    since: Option<f64>,
-    /// The run is over but for the last scores.
-    concluding: bool,
+    since: f64,
     /// When the inner losses of the last iteration came, in seconds of the run.
     trained: f64,
     /// Seconds that scoring the start values took.
@@ -230,24 +255,30 @@ struct Watcher<'a> {
 
 impl<'a> Watcher<'a> {
     fn new(settings: &'a Settings, post: &'a Post, control: Rc<Control>) -> Self {
-        let (begun, held) = (Instant::now(), Duration::ZERO);
-        let (told, each, measured, since) = (None, None, None, None);
-        let (concluding, trained, scoring, state) = (false, 0.0, None, None);
         Watcher {
             settings,
             post,
             control,
-            begun,
-            held,
-            told,
-            each,
-            measured,
-            since,
-            concluding,
-            trained,
-            scoring,
-            state,
+            begun: Instant::now(),
+            held: Duration::ZERO,
+            told: None,
+            spent: 0.0,
+            cost: 0.0,
+            differentiates: false,
+            foreseen: None,
+            measured: Spent::default(),
+            since: 0.0,
+            trained: 0.0,
+            scoring: None,
+            state: None,
         }
+    }
+
+    /// Takes note of what the next iteration is.
+    fn at(&mut self, state: &TunerState) {
+        (self.spent, self.cost) = (state.spent, state.next_cost());
+        self.differentiates = state.leader.differentiates();
+        self.since = self.seconds();
     }
 
     /// Seconds since the start without the pauses.
@@ -262,16 +293,24 @@ impl<'a> Watcher<'a> {
         }
         // Another stop will end the scoring too.
         self.control.wish.set(Wish::Run);
-        self.concluding = true;
+        self.post.send(&FromWorker::Progress(Progress {
+            iteration: self.state.as_ref().map_or(0, |state| state.iteration),
+            phase: Phase::ScoringTuned,
+            step: 0,
+            steps: 1,
+            spent: self.spent,
+            seconds: self.seconds(),
+            seconds_left: self.scoring,
+        }));
         true
     }
 
     fn progress(&mut self, iteration: u32, done: u64, total: u64) {
         let steps = u64::from(self.settings.steps);
-        let (phase, step, steps) = if self.concluding {
-            (Phase::ScoringTuned, done, total)
-        } else if done == total && self.state.is_none() {
+        let (phase, step, steps) = if done == total && self.state.is_none() {
             (Phase::ScoringStart, done, total)
+        } else if !self.differentiates {
+            (Phase::Training, done, total)
         } else if self.settings.method == Differentiation::Forward {
             (Phase::Forward, done, total)
         } else if done <= steps {
@@ -286,30 +325,24 @@ impl<'a> Watcher<'a> {
         self.told = Some((phase, Instant::now()));
         let seconds = self.seconds();
         let part = step as f64 / steps.max(1) as f64;
-        let share = match phase {
-            Phase::Training => WAY_THERE * part,
-            Phase::Backward => WAY_THERE + (1.0 - WAY_THERE) * part,
-            Phase::Forward => part,
-            Phase::ScoringStart | Phase::ScoringTuned => 1.0,
+        let trainings = match phase {
+            Phase::Training => part,
+            Phase::Backward => 1.0 + (self.cost - 1.0) * part,
+            Phase::Forward => self.cost * part,
+            Phase::ScoringStart | Phase::ScoringTuned => self.cost,
         };
-        if phase != Phase::ScoringStart {
-            let spent = seconds - *self.since.get_or_insert(seconds);
-            // An iteration that is slower than foreseen says more than what was foreseen.
-            let extrapolated = (share >= TELLING).then(|| spent / share);
-            self.each = match (self.each, extrapolated) {
-                (Some(each), Some(other)) => Some(each.max(other)),
-                (each, other) => each.map(|each| each.max(spent)).or(other),
-            };
-        }
-        let left = f64::from(self.settings.outer - iteration + 1) - share;
+        let each = self.measured.and(trainings, seconds - self.since).each().or(self.foreseen);
+        let spent = self.spent + trainings;
+        let left = (f64::from(self.settings.budget) - spent).max(0.0);
         let scoring = self.scoring.unwrap_or_default();
         self.post.send(&FromWorker::Progress(Progress {
             iteration,
             phase,
             step: step as u32,
             steps: steps as u32,
+            spent,
             seconds,
-            seconds_left: self.each.filter(|_| !self.concluding).map(|each| left * each + scoring),
+            seconds_left: each.map(|each| left * each + scoring),
         }));
     }
 }
@@ -330,12 +363,9 @@ impl Observer for Watcher<'_> {
                 }
             }
             Event::Outer { record, state, .. } => {
+                self.measured = self.measured.and(record.spent - self.spent, self.trained - self.since);
                 self.state = Some(state.clone());
-                self.each = Some(record.seconds);
-                if record.differentiated {
-                    self.measured = Some(record.seconds);
-                }
-                self.since = None;
+                self.at(state);
                 self.post.send(&FromWorker::Outer(outer_iteration(record, &self.settings.hyperparameters)));
             }
         }
@@ -371,7 +401,10 @@ fn outer_iteration(record: &OuterRecord, tuned: &[Kind]) -> OuterIteration {
     });
     OuterIteration {
         iteration: record.iteration,
+        spent: record.spent,
         loss: record.outer_loss,
+        differentiated: record.differentiated,
+        past_edge: record.past_edge,
         accepted: record.accepted,
         hyperparameters: hyperparameters.collect(),
         seconds: record.seconds,

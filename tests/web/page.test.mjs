@@ -110,7 +110,7 @@ test("the hypergradient can be checked, and a check that fails says so", async (
 test("the advice is of the settings at hand and the engine chosen, and unfolds to all ways", async (t) => {
   for (const size of Object.values(sizes)) {
     const page = await open(t, { size });
-    await page.getByText("Advised here: reverse mode, every state kept, about 65 ms a hypergradient and 32 MiB, 0.65 s for 10.").waitFor();
+    await page.getByText("Advised here: reverse mode, every state kept, about 65 ms a hypergradient and 32 MiB.").waitFor();
     await page.getByText("All ways, their time and memory").click();
     assert.equal(await page.getByText(/^not possible: implicit differentiation cannot see/).count(), 1);
     assert.equal(await page.getByRole("button", { name: "Take it" }).count(), 0);
@@ -144,7 +144,7 @@ test("every picture can be saved as numbers and as a picture, under a name that 
   await tune(page).click();
   const [csv, rows] = await save("the chart Outer loss", "Numbers (CSV)");
   assert.equal(csv, "stackelberg-outer-loss-narrow-T20-seed0.csv");
-  assert.match(rows, /^outer iteration,validation loss \(nats\),step\r\n1,1\.36,kept\r\n/);
+  assert.match(rows, /^outer iteration,trainings spent,validation loss \(nats\),lowest so far \(nats\),hypergradient\r\n1,3\.6,1\.36,1\.36,taken\r\n2,4\.6,/);
   const [svg, picture] = await save("the confusion matrix, tuned", "Picture (SVG)");
   assert.equal(svg, "stackelberg-confusion-matrix-tuned-narrow-T20-seed0.svg");
   const sound = (text) => page.evaluate((text) => new DOMParser().parseFromString(text, "image/svg+xml").querySelector("parsererror") === null, text);
@@ -162,7 +162,7 @@ test("every picture can be saved as numbers and as a picture, under a name that 
 test("charts go on with every outer iteration, also in a second run", async (t) => {
   const page = await open(t, { script: { ...plain, stopAfter: 0 } });
   const say = (iteration) =>
-    page.evaluate((at) => window.double.iterate({ steps: 20, outer: 10, hyperparameters: ["lr", "momentum", "l2"] }, at), iteration);
+    page.evaluate((at) => window.double.iterate({ steps: 20, budget: 36, hyperparameters: ["lr", "momentum", "l2"] }, at), iteration);
   const charts = () =>
     page.locator("figure", { has: page.locator("canvas") }).evaluateAll((figures) =>
       figures.map((figure) => [figure.querySelector("h3").textContent, figure.querySelector("canvas").toDataURL()]),
@@ -207,7 +207,7 @@ test("a run can be held, resumed and stopped by keyboard alone", async (t) => {
   await press(/^Tune/, "Tuning.");
   await press("Pause", "Paused.");
   await press("Resume", "Tuning.");
-  await press("Stop", "Stopped. The outer loss went from 1.36 to 0.942.");
+  await press("Stop", "Stopped early after 5.6 of 36 trainings in 31 s. Outer loss 1.36 to 1.14.");
   const acts = (await asked(page)).filter((kind) => !["prepare", "window"].includes(kind));
   assert.deepEqual(acts.slice(-4), ["start", "pause", "resume", "stop"]);
 });
@@ -216,7 +216,7 @@ test("a stopped run shows what is known, and says why there are no scores", asyn
   const page = await open(t, { script: { ...plain, stopAfter: 3 } });
   await tune(page).click();
   await page.getByRole("button", { name: "Stop" }).click();
-  await page.getByText("Outer loss 1.36 → 0.942", { exact: true }).waitFor();
+  await page.getByText("Outer loss 1.36 → 1.14", { exact: true }).waitFor();
   await page.getByText("was not scored on the test people").waitFor();
   await page.getByText("What was tuned").waitFor();
   assert.equal(await page.getByRole("button", { name: "Download model.safetensors" }).count(), 1);
@@ -263,11 +263,11 @@ test("settings live in the address, both ways", async (t) => {
   assert.equal(await page.getByLabel("Momentum").isChecked(), false);
   await page.getByLabel("Seed").fill("42");
   await page.getByLabel("Seed").blur();
-  assert.equal(new URL(page.url()).hash, "#network=narrow&steps=7&outer=10&batch=64&seed=42&method=reverse&hyperparameters=lr,l2");
-  await page.getByLabel("Outer iterations").fill("999999");
-  await page.getByLabel("Outer iterations").blur();
-  assert.equal(await page.getByLabel("Outer iterations").inputValue(), "200");
-  await page.getByRole("alert").getByText("Outer iterations: “999999” is out of range; 200 is the most, and is taken.").waitFor();
+  assert.equal(new URL(page.url()).hash, "#network=narrow&steps=7&budget=36&batch=64&seed=42&method=reverse&hyperparameters=lr,l2");
+  await page.getByLabel("Budget").fill("999999");
+  await page.getByLabel("Budget").blur();
+  assert.equal(await page.getByLabel("Budget").inputValue(), "500");
+  await page.getByRole("alert").getByText("Budget: “999999” is out of range; 500 is the most, and is taken.").waitFor();
   await page.getByRole("button", { name: "Back to defaults" }).click();
   assert.equal(new URL(page.url()).hash, "");
 });
@@ -314,7 +314,7 @@ test("a software adapter is named as one, and the processor itself is faster", a
 
 test("the default run is what was found worth its time, until the visitor chooses", async (t) => {
   const page = await open(t, { script: { ...plain, silent: ["prepare"] } });
-  const suggest = (steps) => page.evaluate((steps) => window.double.say({ kind: "first-run", network: "narrow", steps, outer: 10 }), steps);
+  const suggest = (steps) => page.evaluate((steps) => window.double.say({ kind: "first-run", network: "narrow", steps, budget: 36 }), steps);
   await suggest(100);
   await page.waitForTimeout(100);
   assert.equal(await page.getByLabel("Training steps").inputValue(), "100");

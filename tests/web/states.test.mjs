@@ -53,7 +53,7 @@ test("an early click starts nothing, and the start is live once engine and defau
   assert.ok(await tune(page).isDisabled());
   await tune(page).click({ force: true });
   assert.ok(!(await asked(page)).includes("start"));
-  await say(page, { kind: "first-run", network: "narrow", steps: 100, outer: 10 });
+  await say(page, { kind: "first-run", network: "narrow", steps: 100, budget: 36 });
   assert.equal((await asked(page)).filter((kind) => kind === "prepare").length, 2);
   await settle(page, 1);
   assert.ok(await tune(page).isDisabled(), "what was settled is not what is at hand");
@@ -62,12 +62,22 @@ test("an early click starts nothing, and the start is live once engine and defau
   await page.getByRole("heading", { name: "Result" }).waitFor();
 });
 
+test("what a visitor unfolds early stays unfolded", async (t) => {
+  const page = await open(t, { path: "", script: { ...plain, silent: ["prepare"] } });
+  await page.getByText("More hyperparameters").click();
+  await page.getByLabel("Dropout").waitFor();
+  await say(page, { kind: "first-run", network: "narrow", steps: 100, budget: 36 });
+  await settle(page);
+  await tune(page).and(page.locator(":enabled")).waitFor();
+  assert.ok(await page.getByLabel("Dropout").isVisible());
+});
+
 test("changing a field early makes no other jump", async (t) => {
   const page = await open(t, { path: "", script: { ...plain, silent: ["prepare"] } });
   await page.getByLabel("Training steps").waitFor();
   const before = await page.getByLabel("Training steps").inputValue();
   await field(page, "Batch", "32");
-  await say(page, { kind: "first-run", network: "paper", steps: 200, outer: 20 });
+  await say(page, { kind: "first-run", network: "paper", steps: 200, budget: 72 });
   await page.waitForTimeout(100);
   assert.equal(await page.getByLabel("Training steps").inputValue(), before);
   assert.ok(await page.getByRole("radio", { name: /^Narrow/ }).isChecked());
@@ -77,19 +87,19 @@ test("changing a field early makes no other jump", async (t) => {
 
 test("once a run is started its link repeats it, also where other defaults are found", async (t) => {
   const page = await open(t, { path: "", script: { ...plain, silent: ["prepare"] } });
-  await say(page, { kind: "first-run", network: "narrow", steps: 100, outer: 5 });
+  await say(page, { kind: "first-run", network: "narrow", steps: 100, budget: 5 });
   await settle(page);
   assert.equal(hash(page), "");
   await tune(page).click();
   await page.getByRole("heading", { name: "Result" }).waitFor();
   const url = new URL(page.url());
   assert.equal(url.search, "?engine=webgpu");
-  assert.equal(url.hash, "#network=narrow&steps=100&outer=5&batch=64&seed=0&method=reverse&hyperparameters=lr,momentum,l2&data=builtin");
+  assert.equal(url.hash, "#network=narrow&steps=100&budget=5&batch=64&seed=0&method=reverse&hyperparameters=lr,momentum,l2&data=builtin");
 
   const again = await open(t, { path: url.search + url.hash });
-  await say(again, { kind: "first-run", network: "paper", steps: 200, outer: 20 });
+  await say(again, { kind: "first-run", network: "paper", steps: 200, budget: 72 });
   await tune(again).click();
-  await again.getByText("Cost: 5 hypergradients through 100 training steps each").waitFor();
+  await again.getByText("Cost: 4.6 of 5 trainings, for 1 hypergradient and 1 training alone, through 100 training steps each").waitFor();
   assert.equal(new URL(again.url()).hash, url.hash);
 });
 
@@ -98,9 +108,17 @@ test("what an address has wrong is said, and the address then says what is at ha
   const alert = page.getByRole("alert");
   for (const text of ["Training steps: “NaN”", "Batch: “9999” is out of range; 512", "“foo” is no setting", "“seed” is given more than once", "Network: “x”", "Hyperparameters: “y”"])
     await alert.getByText(text).waitFor();
-  assert.equal(hash(page), "#network=narrow&steps=20&outer=10&batch=512&seed=3&method=reverse&hyperparameters=lr");
+  assert.equal(hash(page), "#network=narrow&steps=20&budget=36&batch=512&seed=3&method=reverse&hyperparameters=lr");
   await button(page, "Understood").click();
   assert.equal(await alert.count(), 0);
+});
+
+test("a link of before, which counts outer iterations, opens with them as a budget, and says so", async (t) => {
+  const page = await open(t, { path: "#steps=7&outer=20" });
+  await page.getByRole("alert").getByText("Outer iterations are now a budget in trainings: 20 is taken.").waitFor();
+  assert.equal(await page.getByLabel("Budget").inputValue(), "20");
+  assert.match(hash(page), /&budget=20&/);
+  assert.doesNotMatch(hash(page), /outer/);
 });
 
 test("an address changed in mid-run is set back and said; after the run it counts", async (t) => {
@@ -209,11 +227,11 @@ test("a device lost in a run, and lost again: what was finished stays, and the p
   await bar(page).getByText("The GPU was lost twice; the processor goes on").waitFor();
   assert.ok(await page.getByRole("radio", { name: /^Processor/ }).isChecked());
   await page.evaluate(() => {
-    window.double.iterate({ steps: 20, outer: 10, hyperparameters: ["lr", "momentum", "l2"] }, 2);
+    window.double.iterate({ steps: 20, budget: 36, hyperparameters: ["lr", "momentum", "l2"] }, 2);
     window.double.finish("finished", 3);
   });
   await page.getByText("The GPU was lost twice within a minute, so the processor did the rest of this run.").waitFor();
-  await page.getByText("Finished after 3 outer iterations").waitFor();
+  await bar(page).getByText("Finished after 5.6 of 36 trainings").waitFor();
 });
 
 test("a run that fails says why, keeps what it finished, and another can be started", async (t) => {
@@ -221,7 +239,7 @@ test("a run that fails says why, keeps what it finished, and another can be star
   await start(page);
   await say(page, { kind: "failed", stage: "run", message: "The device ran out of memory: `states` takes 3 GiB." });
   await bar(page).getByText("ran out of memory").waitFor();
-  await bar(page).getByText("2 outer iterations of 10 had been finished; they are below.").waitFor();
+  await bar(page).getByText("2 outer iterations had been finished, 6.6 of 36 trainings spent; they are below.").waitFor();
   await page.getByRole("heading", { name: "How the run went" }).waitFor();
   await page.getByRole("heading", { name: "Outer loss" }).waitFor();
   await page.getByRole("button", { name: "Tune again" }).and(page.locator(":enabled")).waitFor();
@@ -306,7 +324,7 @@ test("a reader who is busy elsewhere is not taken away, and is told", async (t) 
   await start(page);
   await page.getByText("All outer iterations as a table").focus();
   await page.evaluate(() => window.double.finish("finished", 2));
-  await page.getByRole("status").filter({ hasText: "Finished. Test accuracy went from 37.1 to 84.3 percent." }).waitFor({ state: "attached" });
+  await page.getByRole("status").filter({ hasText: "Test accuracy 37.1 % to 84.3 %." }).waitFor({ state: "attached" });
   assert.equal(await focused(page), "All outer iterations as a table");
   await button(page, "See the result").click();
 });
@@ -440,14 +458,14 @@ test("numbers out of range are said, not bent in silence", async (t) => {
     ["Training steps", "5000", "2000", "Training steps: “5000” is out of range; 2000 is the most, and is taken."],
     ["Batch", "0", "1", "Batch: “0” is out of range; 1 is the least, and is taken."],
     ["Seed", "-7", "0", "Seed: “-7” is out of range; 0 is the least, and is taken."],
-    ["Outer iterations", "2.5", "10", "Outer iterations: “2.5” is not a whole number from 1 to 200; 10 is taken."],
-    ["Outer iterations", "", "10", "Outer iterations: nothing is not a whole number from 1 to 200; 10 is taken."],
+    ["Budget", "2.5", "36", "Budget: “2.5” is not a whole number from 2 to 500; 36 is taken."],
+    ["Budget", "", "36", "Budget: nothing is not a whole number from 2 to 500; 36 is taken."],
   ]) {
     await field(page, label, typed);
     assert.equal(await page.getByLabel(label).inputValue(), shown);
     await page.getByRole("alert").getByText(said).waitFor();
   }
-  await field(page, "Outer iterations", "7");
+  await field(page, "Budget", "7");
   assert.equal(await page.getByRole("alert").count(), 0, "a good number ends it");
 });
 
@@ -517,7 +535,9 @@ test("every jump ends beside the bar, not under it", async (t) => {
 
 // What is said of a run.
 
-const record = (hyperparameters, iteration = 1, loss = 1) => ({ kind: "outer", iteration, loss, accepted: true, seconds: 1, hyperparameters });
+const record = (hyperparameters, iteration = 1, loss = 1, pastEdge = false) => ({
+  kind: "outer", iteration, spent: 3.6 * iteration, loss, differentiated: true, pastEdge, accepted: true, seconds: 1, hyperparameters,
+});
 const parameter = (name, group, hypergradient, value = 0.01) => ({ name, group, value, hypergradient });
 
 test("an exploded hypergradient is no ordinary arrow, and one of exactly 0 is explained", async (t) => {
@@ -531,6 +551,41 @@ test("an exploded hypergradient is no ordinary arrow, and one of exactly 0 is ex
   assert.equal(await row(/^L2 conv1/).locator("path.tip").count(), 1);
   await page.getByText(/^Exploded: Learning rate\./).waitFor();
   await page.getByText("Momentum is exactly 0: it acts through the steps before, and a training of one step has none.").waitFor();
+});
+
+test("a hypergradient past the edge is noise and no arrow, and the arrow is labelled with where it was taken", async (t) => {
+  const page = await open(t, { script: { ...plain, stopAfter: 0 } });
+  await tune(page).and(page.locator(":enabled")).click();
+  await button(page, "Pause").waitFor();
+  const alone = (iteration) => ({ ...record([{ name: "learning_rate", group: "lr", value: 0.02 }], iteration), differentiated: false });
+  await say(page, record([parameter("learning_rate", "lr", -0.2)]));
+  await say(page, alone(2));
+  const table = page.locator("table", { hasText: "Hypergradient" });
+  await table.getByRole("columnheader", { name: "Hypergradient at iteration 1" }).waitFor();
+  await page.getByText("The arrow begins where the hypergradient was taken, at outer iteration 1").waitFor();
+  assert.equal(await table.locator("path.tip").count(), 1);
+  await say(page, record([parameter("learning_rate", "lr", -9)], 3, 1, true));
+  await table.getByRole("columnheader", { name: "Hypergradient at iteration 3" }).waitFor();
+  await table.getByText("noise").waitFor();
+  assert.equal(await table.locator("path.tip").count(), 0);
+  await page.getByText(/^Noise: at outer iteration 3 training is past the edge of stability/).waitFor();
+  await page.getByText("All outer iterations as a table").click();
+  const rows = page.getByRole("region", { name: "All outer iterations" }).locator("tbody tr");
+  assert.deepEqual(await rows.locator("td:nth-child(3)").allInnerTexts(), ["∇", "", "∇ noise"]);
+  assert.deepEqual(await rows.locator("td:nth-child(2)").allInnerTexts(), ["3.6", "7.2", "10.8"]);
+});
+
+test("a run that patience ends says so, and one that gains nothing on the test people says that first", async (t) => {
+  const page = await open(t, { script: long });
+  await start(page);
+  await bar(page).getByText("6.6 of 36 trainings spent").waitFor();
+  await page.evaluate(() => window.double.finish("finished", 2, 52, true));
+  const card = page.locator("section", { has: page.getByRole("heading", { name: "Result" }) });
+  await card.getByText("Patience ended the run: its last trainings lowered the outer loss by less than 1 %.").waitFor();
+  assert.equal(await card.locator("p").first().innerText(), "The tuned network is not better than the start on the 2 people the model never saw.");
+  await bar(page).getByText("Test accuracy 37.1 % → 37.1 %: not better than the start").waitFor();
+  await bar(page).getByText("Ended early, as nothing was gained any more, after 4.6 of 36 trainings").waitFor();
+  assert.equal(await page.locator(".up").count(), 0);
 });
 
 test("“now” becomes “tuned” with the values that were kept", async (t) => {
@@ -556,7 +611,7 @@ test("a network that never names an activity right is not praised", async (t) =>
     const [count, right] = [6, 20];
     const confusion = Array.from({ length: 36 }, (_, at) => ((at % 7 === 0 && at < 28) || (at >= 24 && at % 6 === 0) ? right : 0));
     window.double.say({ kind: "evaluation", which: "after", loss: 1, accuracy: 0.51, macroF1: 0.4, f1: [0.6, 0.6, 0.6, 0.6, 0, 0], confusion, count });
-    window.double.say({ kind: "done", ending: "finished", best: 1, seconds: 1, result: "{}", model: undefined });
+    window.double.say({ kind: "done", ending: "finished", best: 1, spent: 3.6, hypergradients: 1, pastEdge: 0, settled: false, method: "probe-descent", reason: "", seconds: 1, result: "{}", model: undefined });
   });
   await page.getByText("Standing and laying are never named right (F1 0), so the accuracy alone says little").waitFor();
   await bar(page).getByText("2 activities never named right").waitFor();
@@ -567,7 +622,7 @@ test("the forecast is corrected while a run is under way", async (t) => {
   const page = await open(t, { script: long });
   await page.getByText("about 4.0 s for this run").waitFor();
   await start(page);
-  await say(page, { kind: "progress", iteration: 3, phase: "training", step: 1, steps: 20, seconds: 100, secondsLeft: 17 });
+  await say(page, { kind: "progress", iteration: 3, phase: "training", step: 1, steps: 20, spent: 4.7, seconds: 100, secondsLeft: 17 });
   await page.getByText("about 1 min 57 s for this run").waitFor();
   assert.equal(await page.getByText("about 4.0 s for this run").count(), 0);
 });

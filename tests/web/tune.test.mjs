@@ -86,7 +86,7 @@ const counting = `{
 for (const [engine, recorded] of Object.entries({ webgpu: "gpu", cpu: "cpu" })) {
   test(`from load to tuned result (${engine}), with no numerical work on the page's own thread`, { timeout }, async (t) => {
     const opened = performance.now();
-    const page = await open(t, engine, "#steps=4&outer=2&seed=3", { prepare: inWorker(counting) });
+    const page = await open(t, engine, "#steps=4&budget=5&seed=3", { prepare: inWorker(counting) });
     await start(page);
     await iterations(page, 1);
     t.diagnostic(`load to first outer iteration: ${((performance.now() - opened) / 1000).toFixed(1)} s`);
@@ -123,7 +123,7 @@ for (const [name, line, page, said] of [
       await opened.addInitScript(page);
       await inWorker(line)(opened);
     };
-    const opened = await openPage(t, { path: "#steps=4&outer=2", prepare });
+    const opened = await openPage(t, { path: "#steps=4&budget=5", prepare });
     opened.setDefaultTimeout(timeout);
     await opened.getByText(said).waitFor();
     await opened.getByText("16 people").waitFor();
@@ -176,7 +176,7 @@ test("as a visitor finds it: the engine is settled before the start, and tunes i
 
 test("the link of a run repeats it, to the same bits", { timeout }, async (t) => {
   const results = [];
-  let path = "#steps=4&outer=2";
+  let path = "#steps=4&budget=5";
   for (let time = 0; time < 2; time++) {
     const page = await openPage(t, { path });
     page.setDefaultTimeout(timeout);
@@ -194,7 +194,7 @@ test("the link of a run repeats it, to the same bits", { timeout }, async (t) =>
 });
 
 test("the hypergradient of the visitor's settings is checked in the worker, and a start ends a check", { timeout }, async (t) => {
-  const page = await open(t, "cpu", "#steps=4&outer=2");
+  const page = await open(t, "cpu", "#steps=4&budget=5");
   const button = page.getByRole("button", { name: "Check the hypergradient" });
   const begun = performance.now();
   await button.click();
@@ -236,7 +236,7 @@ const overhearing = () => {
 };
 
 test("the worker answers a message with a profile of the visitor's settings", { timeout }, async (t) => {
-  const page = await open(t, "cpu", "#steps=4&outer=2", { prepare: (page) => page.addInitScript(overhearing) });
+  const page = await open(t, "cpu", "#steps=4&budget=5", { prepare: (page) => page.addInitScript(overhearing) });
   const answer = await page.evaluate(
     () =>
       new Promise((resolve) => {
@@ -253,7 +253,7 @@ test("the worker answers a message with a profile of the visitor's settings", { 
 });
 
 test("the page advises a way to the hypergradient for these settings on this engine, and it can be taken", { timeout }, async (t) => {
-  const page = await open(t, "cpu", "#steps=40&outer=2");
+  const page = await open(t, "cpu", "#steps=40&budget=5");
   const settings = page.locator("section#settings");
   /** The advice once it is of so many steps: the way, the seconds of a hypergradient, the bytes. */
   const advised = async (steps) => {
@@ -276,7 +276,7 @@ test("the page advises a way to the hypergradient for these settings on this eng
   assert.match(await settings.getByRole("row", { name: /^Implicit/ }).innerText(), /not possible: .*dropout/);
 
   // Of one hyperparameter a tangent is cheaper than a way back.
-  await page.goto(page.url().replace(/#.*/, "#steps=4&outer=2&hyperparameters=lr"));
+  await page.goto(page.url().replace(/#.*/, "#steps=4&budget=5&hyperparameters=lr"));
   assert.equal((await advised(4)).way, "forward mode");
   await settings.getByRole("button", { name: "Take it" }).click();
   assert.match(page.url(), /&method=forward&/);
@@ -289,7 +289,7 @@ test("the page advises a way to the hypergradient for these settings on this eng
 });
 
 test("a run is held, goes on and stops at once", { timeout }, async (t) => {
-  const page = await open(t, "webgpu", "#steps=20&outer=50");
+  const page = await open(t, "webgpu", "#steps=20&budget=60");
   await start(page);
   await page.getByText(/training, step \d/).waitFor();
   await page.getByRole("button", { name: "Pause" }).click();
@@ -317,7 +317,7 @@ test("a run is held, goes on and stops at once", { timeout }, async (t) => {
 
 test("shaders are made before the start, counted, and once for all runs", { timeout }, async (t) => {
   const opened = performance.now();
-  const page = await open(t, "webgpu", "#steps=4&outer=1", { prepare: inWorker(counting), ready: false });
+  const page = await open(t, "webgpu", "#steps=4&budget=4", { prepare: inWorker(counting), ready: false });
   await page.locator("section.bar").getByText(/^Preparing shaders: \d+ of \d+$/).waitFor();
   assert.ok(await page.getByRole("button", { name: /^Tune/ }).isDisabled());
   // A step is measured once all are there.
@@ -373,7 +373,7 @@ test("a lost device is replaced, and the run goes on where it was; also in its l
     };
   }`;
   // Steps enough for the first loss to come before the second, which the last iteration brings.
-  const page = await open(t, "webgpu", "#steps=16&outer=3&seed=3", { prepare: inWorker(losing + last) });
+  const page = await open(t, "webgpu", "#steps=16&budget=6&seed=3", { prepare: inWorker(losing + last) });
   await start(page);
   await iterations(page, 1);
   // As a driver's reset would.
@@ -386,7 +386,7 @@ test("a lost device is replaced, and the run goes on where it was; also in its l
 });
 
 test("a device lost while shaders are made at load is replaced, and one lost before the start too", { timeout }, async (t) => {
-  const page = await open(t, "webgpu", "#steps=3&outer=1", { prepare: inWorker(losing), ready: false });
+  const page = await open(t, "webgpu", "#steps=3&budget=4", { prepare: inWorker(losing), ready: false });
   await page.getByText(/^Preparing shaders: [1-9]\d* of \d+$/).first().waitFor();
   await lose(page);
   await live(page).waitFor();
@@ -402,7 +402,7 @@ test("a device lost while shaders are made at load is replaced, and one lost bef
 });
 
 test("a device lost twice while shaders are made: a sentence, and the processor is a way on", { timeout }, async (t) => {
-  const page = await open(t, "webgpu", "#steps=3&outer=1", { prepare: inWorker(losing), ready: false });
+  const page = await open(t, "webgpu", "#steps=3&budget=4", { prepare: inWorker(losing), ready: false });
   for (const count of [1, 2]) {
     await page.waitForFunction(() => true);
     while ((await devices(page)) < count) await page.waitForTimeout(50);
@@ -418,7 +418,7 @@ test("a device lost twice while shaders are made: a sentence, and the processor 
 });
 
 test("a device lost twice within a minute in a run gives way to the processor, which goes on from what was finished", { timeout }, async (t) => {
-  const page = await open(t, "webgpu", "#steps=3&outer=3", { prepare: inWorker(losing) });
+  const page = await open(t, "webgpu", "#steps=3&budget=6", { prepare: inWorker(losing) });
   await start(page);
   await iterations(page, 1);
   await page.getByRole("button", { name: "Pause" }).click();
@@ -441,7 +441,7 @@ for (const [what, pattern, said] of [
 ])
   test(`the ${what} answered by 404: a sentence, and another try`, { timeout }, async (t) => {
     let missing = true;
-    const page = await open(t, "cpu", "#steps=3&outer=1", {
+    const page = await open(t, "cpu", "#steps=3&budget=4", {
       ready: false,
       expected: [/404/, /net::ERR_(ABORTED|FAILED)/],
       prepare: (page) => page.route(pattern, (route) => (missing ? route.fulfill({ status: 404, body: "" }) : route.continue())),
@@ -473,7 +473,7 @@ test("a module and recordings that are none of ours are said", { timeout }, asyn
 
 test("offline after the first people came: they are enough, and the others can be fetched later", { timeout }, async (t) => {
   const page = await openPage(t, {
-    path: "?engine=cpu#steps=3&outer=1",
+    path: "?engine=cpu#steps=3&budget=4",
     expected: [/rest.*\.bin/, /ERR_INTERNET_DISCONNECTED|ERR_FAILED/],
     prepare: (page) => page.route(/rest.*\.bin/, (route) => route.abort("internetdisconnected")),
   });
@@ -491,7 +491,7 @@ test("offline after the first people came: they are enough, and the others can b
 });
 
 test("a worker that throws in mid-run is said, and another one goes on", { timeout }, async (t) => {
-  const page = await open(t, "cpu", "#steps=20&outer=50", { expected: [/a bug/] });
+  const page = await open(t, "cpu", "#steps=20&budget=200", { expected: [/a bug/] });
   await start(page);
   await iterations(page, 1);
   await page.workers()[0].evaluate(() => setTimeout(() => { throw new Error("a bug"); }));
@@ -504,7 +504,7 @@ test("a worker that throws in mid-run is said, and another one goes on", { timeo
 });
 
 test("momentum has a hypergradient of exactly 0 at one training step, and the page says why", { timeout }, async (t) => {
-  const page = await open(t, "cpu", "#steps=1&outer=1");
+  const page = await open(t, "cpu", "#steps=1&budget=4");
   await start(page);
   await page.getByText("Momentum is exactly 0: it acts through the steps before, and a training of one step has none.").waitFor();
   // The start was live before the ways to the hypergradient were known; what it interrupted goes on.
@@ -512,7 +512,7 @@ test("momentum has a hypergradient of exactly 0 at one training step, and the pa
 });
 
 test("the forecast of an engine is corrected by what a run took", { timeout }, async (t) => {
-  const page = await open(t, "cpu", "#steps=20&outer=3", {
+  const page = await open(t, "cpu", "#steps=20&budget=6", {
     prepare: inWorker(`{
       const now = performance.now.bind(performance);
       self.pace = 1;

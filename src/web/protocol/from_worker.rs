@@ -7,6 +7,7 @@ use super::answers::{Advice, CheckReport};
 use super::to_worker::{Engine, Settings};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::Network;
+use crate::experiment::leader::OuterMethod;
 
 /// What the worker tells the page.
 #[derive(Debug, Serialize, Tsify)]
@@ -127,8 +128,8 @@ pub struct FirstRun {
     pub network: Network,
     /// Training steps T of one inner run.
     pub steps: u32,
-    /// Outer iterations.
-    pub outer: u32,
+    /// What it may cost, in trainings.
+    pub budget: u32,
 }
 
 /// Shaders, of all that a run needs.
@@ -223,6 +224,8 @@ pub struct Progress {
     pub step: u32,
     /// Steps of this phase.
     pub steps: u32,
+    /// What is spent so far, in trainings, the part of this iteration that is done included.
+    pub spent: f64,
     /// Seconds since the start, pauses left out.
     pub seconds: f64,
     /// Seconds to go, as far as one can tell.
@@ -251,9 +254,15 @@ pub enum Phase {
 pub struct OuterIteration {
     /// From 1.
     pub iteration: u32,
+    /// What the run has cost so far, this iteration included, in trainings.
+    pub spent: f64,
     /// Validation loss at `hyperparameters`, nats; none if training diverged.
     pub loss: Option<f64>,
-    /// False if the step here was rejected and undone.
+    /// Whether a hypergradient was taken, or the training alone.
+    pub differentiated: bool,
+    /// Whether that hypergradient is of a training past the edge of stability, and noise.
+    pub past_edge: bool,
+    /// Whether the outer optimiser goes on from here; otherwise from where it was before.
     pub accepted: bool,
     /// The point this loss belongs to.
     pub hyperparameters: Vec<Hyperparameter>,
@@ -272,7 +281,8 @@ pub struct Hyperparameter {
     pub group: Kind,
     /// In its natural unit: a rate, a factor, a penalty.
     pub value: f64,
-    /// dF/dλ in the coordinate that the outer optimiser moves (the logarithm or logit); none for a summary of many.
+    /// dF/dλ in the coordinate that the outer optimiser moves (the logarithm or logit); none for a summary of many, and
+    /// where the hypergradient was not taken.
     pub hypergradient: Option<f64>,
 }
 
@@ -310,8 +320,21 @@ pub enum Which {
 pub struct Done {
     /// Why it ended.
     pub ending: Ending,
-    /// The outer iteration whose hyperparameters were kept, from 1; 0 if none lowered the outer loss.
+    /// The outer iteration whose hyperparameters were kept, from 1; 0 if all diverged.
     pub best: u32,
+    /// What the run has cost, in trainings.
+    pub spent: f64,
+    /// Hypergradients taken.
+    pub hypergradients: u32,
+    /// How many of these were past the edge of stability.
+    pub past_edge: u32,
+    /// Whether the last trainings brought so little that patience was at its end.
+    pub settled: bool,
+    /// What moved the hyperparameters, by its name on the command line.
+    #[tsify(type = "string")]
+    pub method: OuterMethod,
+    /// Why it was this one, in a sentence without its capital and its full stop.
+    pub reason: String,
     /// Seconds it took, pauses left out.
     pub seconds: f64,
     /// The record, as the command line writes it to `result.json`.
@@ -325,7 +348,7 @@ pub struct Done {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Tsify)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ending {
-    /// All outer iterations were done.
+    /// The budget was spent, or the outer loss had settled.
     Finished,
     /// The visitor ended it early.
     Stopped,

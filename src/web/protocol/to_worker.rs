@@ -102,8 +102,8 @@ pub struct Settings {
     pub network: Network,
     /// Training steps T of one inner run.
     pub steps: u32,
-    /// Outer iterations.
-    pub outer: u32,
+    /// What the run may cost, in trainings.
+    pub budget: u32,
     /// Windows in one training batch.
     pub batch: u32,
     /// How the outer loss is differentiated, in the words of the command line: `reverse`, `forward` or `truncated:K`.

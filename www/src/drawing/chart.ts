@@ -1,6 +1,6 @@
-import type uPlot from "uplot";
+import uPlot from "uplot";
 import { tick } from "../model/format.ts";
-import { dot, label, rule, SvgPen, type Pen } from "./pen.ts";
+import { label, mark, nabla, rule, SvgPen, type Pen } from "./pen.ts";
 
 export type Colour = "leader" | "follower" | "good" | "bad" | "muted" | "ink";
 
@@ -15,6 +15,9 @@ export interface Line {
   dash?: number[];
   /** Marks at the points: filled, hollow, or none; "only" leaves the line out. */
   marks?: "filled" | "hollow" | "none";
+  shape?: "dot" | "nabla";
+  /** Each value holds until the next one. */
+  stepped?: boolean;
   only?: boolean;
 }
 
@@ -60,17 +63,41 @@ export function options(lines: Line[], { xLabel, yLabel, log }: Axes, paint: Pai
   };
 }
 
-function series({ colour, width = 2, alpha = 1, dash, marks = "none", only }: Line, paint: Paint): uPlot.Series {
+/** Radius of a mark in px. */
+const MARK = 3.5;
+
+function series({ colour, width = 2, alpha = 1, dash, marks = "none", shape, only, stepped }: Line, paint: Paint): uPlot.Series {
   const stroke = paint[colour];
   return {
     stroke,
     width: only ? 0 : width,
     alpha,
     ...(dash ? { dash } : {}),
+    ...(stepped ? { paths: uPlot.paths.stepped!({ align: 1 }) } : {}),
     spanGaps: true,
-    // A line of a single point would not be seen.
-    points: { show: ({ data: [x] }) => marks !== "none" || x.length === 1, size: 8, width: 2, stroke, fill: marks === "hollow" ? paint.surface : stroke },
+    points: {
+      show: ({ data: [x] }) => isMarked(marks, x.length, stepped),
+      size: 8,
+      width: 2,
+      stroke,
+      fill: marks === "hollow" ? paint.surface : stroke,
+      ...(shape === "nabla" ? { paths: nablas } : {}),
+    },
   };
+}
+
+/** A line of a single point would not be seen, unless marks of other lines are where it steps. */
+function isMarked(marks: Line["marks"], points: number, stepped = false): boolean {
+  return marks !== "none" || (points === 1 && !stepped);
+}
+
+/** A ∇ at every point of a series. */
+function nablas(plot: uPlot, at: number): uPlot.Series.Points.Paths {
+  const path = new Path2D();
+  const [x, values] = [plot.data[0], plot.data[at]!];
+  for (const [point, value] of values.entries())
+    if (value != null) nabla(path, plot.valToPos(x[point]!, "x", true), plot.valToPos(value, "y", true), MARK * devicePixelRatio);
+  return { stroke: path, fill: path };
 }
 
 function spread(low: number, high: number): [number, number] {
@@ -159,18 +186,21 @@ export function chartSvg(title: string, xs: number[], lines: Line[], { xLabel, y
   return pen.svg(width, height, paint.surface);
 }
 
-function stroke(pen: Pen, { colour, alpha = 1, width = 2, dash = [], marks = "none", only }: Line, points: [number, number][], paint: Paint) {
+function stroke(pen: Pen, { colour, alpha = 1, width = 2, dash = [], marks = "none", shape = "dot", only, stepped }: Line, points: [number, number][], paint: Paint) {
   pen.globalAlpha = alpha;
   if (!only && points.length > 0) {
     pen.beginPath();
-    for (const point of points) pen.lineTo(...point);
+    for (const [at, [x, y]] of points.entries()) {
+      if (stepped && at > 0) pen.lineTo(x, points[at - 1]![1]);
+      pen.lineTo(x, y);
+    }
     pen.strokeStyle = paint[colour];
     pen.lineWidth = width;
     pen.setLineDash(dash);
     pen.stroke();
     pen.setLineDash([]);
   }
-  if (marks !== "none" || points.length === 1)
-    for (const [x, y] of points) dot(pen, x, y, 3.5, marks === "hollow" ? paint.surface : paint[colour], paint[colour]);
+  if (isMarked(marks, points.length, stepped))
+    for (const [x, y] of points) mark(pen, shape, x, y, MARK, marks === "hollow" ? paint.surface : paint[colour], paint[colour]);
   pen.globalAlpha = 1;
 }

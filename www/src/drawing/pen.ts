@@ -95,9 +95,21 @@ export function label(draw: Pen, text: string, x: number, y: number, fill: strin
   draw.fillText(text, x, y);
 }
 
-export function dot(draw: Pen, x: number, y: number, radius: number, fill: string, ring: string) {
+/** The outline of a ∇ about a point. */
+export function nabla(path: Pick<Pen, "moveTo" | "lineTo">, x: number, y: number, radius: number) {
+  const [wide, high] = [1.2 * radius, radius];
+  path.moveTo(x - wide, y - high);
+  path.lineTo(x + wide, y - high);
+  path.lineTo(x, y + high);
+  // A little further than to the start, which closes the corner.
+  path.lineTo(x - wide, y - high);
+  path.lineTo(x, y - high);
+}
+
+export function mark(draw: Pen, shape: "dot" | "nabla", x: number, y: number, radius: number, fill: string, ring: string) {
   draw.beginPath();
-  draw.arc(x, y, radius, 0, 2 * Math.PI);
+  if (shape === "dot") draw.arc(x, y, radius, 0, 2 * Math.PI);
+  else nabla(draw, x, y, radius);
   draw.fillStyle = fill;
   draw.strokeStyle = ring;
   draw.lineWidth = 2;

@@ -38,6 +38,21 @@ test("a chart draws its lines in order, skips what is missing, and names them", 
   for (const text of ["Outer loss", "outer iteration", "loss (log)", "kept", "taken back"]) assert.ok(svg.includes(`>${text}</text>`));
 });
 
+test("a chart's steps hold each value until the next, and ∇ marks are drawn beside dots", () => {
+  const lines: Line[] = [
+    { name: "", values: [2, 1], colour: "leader", stepped: true },
+    { name: "", values: [2, null], colour: "good", marks: "filled", shape: "nabla", only: true },
+    { name: "", values: [null, 3], colour: "muted", marks: "hollow", only: true },
+  ];
+  const svg = chartSvg("Outer loss", [3.6, 4.6], lines, { xLabel: "trainings spent", yLabel: "loss", log: false }, paint);
+  sound(svg);
+  const path = svg.match(/<path d="([^"]*)" fill="none" stroke="#leader"/)![1]!;
+  const [start, corner, end] = path.slice(1).split("L").map((point) => point.split(" ").map(Number)) as [number[], number[], number[]];
+  assert.deepEqual(corner, [end[0], start[1]]);
+  assert.match(svg, /<path d="M[^"A-Z]*(L[^"A-Z]*){4}" fill="#good"/);
+  assert.match(svg, /<path d="M[^"]*a3\.5[^"]*" fill="#surface"/);
+});
+
 test("a chart without values, or with one, is still a picture", () => {
   const axes = { xLabel: "x", yLabel: "y", log: true };
   sound(chartSvg("none", [], [{ name: "", values: [], colour: "leader" }], axes, paint));

@@ -1,7 +1,7 @@
 import type { Trace } from "../../pkg/stackelberg.js";
 import { tick } from "../model/format.ts";
 import { linearTicks } from "./chart.ts";
-import { dot, label, rule, SvgPen, type Pen } from "./pen.ts";
+import { label, mark, rule, SvgPen, type Pen } from "./pen.ts";
 
 export type Paint = Record<"ink" | "muted" | "line" | "leader" | "follower" | "good" | "surface", string>;
 
@@ -91,7 +91,7 @@ function paintTrace(draw: Pen, width: number, height: number, parts: Panel[], { 
       const stroke = strokes[line % strokes.length]!;
       curve(draw, values, samples - 1, x, y, stroke, 0.22);
       curve(draw, values, now, x, y, stroke, 1);
-      dot(draw, x(now), y(between(values, now)), 5, stroke, paint.surface);
+      mark(draw, "dot", x(now), y(between(values, now)), 5, stroke, paint.surface);
     });
     const ends = panel.lines.map(({ values }) => y(values[samples - 1]!));
     apart(ends, 13).forEach((at, line) => {

@@ -2,7 +2,7 @@
 export function number(value: number | undefined, digits = 3): string {
   if (value === undefined || !Number.isFinite(value)) return "—";
   if (value === 0) return "0";
-  const size = Math.abs(value);
+  const size = Math.abs(Number(value.toPrecision(digits)));
   if (size < 1e-3 || size >= 1e5) {
     const [mantissa, exponent] = value.toExponential(digits - 1).split("e") as [string, string];
     return `${mantissa.replace("-", "−")}·10${superscript(Number(exponent))}`;
@@ -62,6 +62,12 @@ export function count(value: number): string {
 /** A hyperparameter's name in the record as one reads it: `l2.conv1` is "L2 conv1". */
 export function title(name: string): string {
   return capital(name.replace(/[._]/g, " "));
+}
+
+/** What was spent of a budget: "12.2 of 72 trainings". The first hypergradient may cost more than there is. */
+export function ofBudget(spent: number, budget: number): string {
+  const shown = spent.toFixed(1).replace(/\.0$/, "");
+  return Number(shown) > budget ? `${shown} trainings on a budget of ${budget}` : `${shown} of ${several(budget, "training")}`;
 }
 
 export function capital(text: string): string {

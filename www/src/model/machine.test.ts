@@ -41,14 +41,27 @@ const set = (source: string): DataInfo => ({ name: source, source, subset: sourc
 
 const engines = (...all: EngineState[]): Event => ({ kind: "engines", engines: all, faster: all[0]?.engine });
 const data = (source: string): Event => ({ kind: "data", ...set(source) });
-const outer: OuterIteration = { iteration: 1, loss: 1, accepted: true, hyperparameters: [], seconds: 1 };
+const outer: OuterIteration = { iteration: 1, spent: 3.6, loss: 1, differentiated: true, pastEdge: false, accepted: true, hyperparameters: [], seconds: 1 };
 const point: Event = { kind: "outer", ...outer };
-const progress: Event = { kind: "progress", iteration: 1, phase: "training", step: 1, steps: 4, seconds: 1, secondsLeft: 3 };
-const done: Event = { kind: "done", ending: "finished", best: 1, seconds: 3, result: "{}", model: undefined };
+const progress: Event = { kind: "progress", iteration: 1, phase: "training", step: 1, steps: 4, spent: 0.25, seconds: 1, secondsLeft: 3 };
+const done: Event = {
+  kind: "done",
+  ending: "finished",
+  best: 1,
+  spent: 3.6,
+  hypergradients: 1,
+  pastEdge: 0,
+  settled: false,
+  method: "probe-descent",
+  reason: "the hyperparameters are few",
+  seconds: 3,
+  result: "{}",
+  model: undefined,
+};
 const failed = (stage: "run" | "device" | "data"): Event => ({ kind: "failed", stage, message: `No ${stage}.` });
 const broke: Event = { kind: "broke", message: "It is gone.", again: true };
 const lost = (engine: "webgpu" | "cpu"): Event => ({ kind: "recovering", engine });
-const first = (steps: number): Event => ({ kind: "first-run", network: "narrow", steps, outer: 10 });
+const first = (steps: number): Event => ({ kind: "first-run", network: "narrow", steps, budget: 36 });
 const part = { steps: 4, batch: 8, validationWindows: 8, methods: [], values: [], verdicts: [] };
 const report = { directions: [], exact: part, device: part, edge: undefined, outcome: "passed" as const };
 
@@ -448,6 +461,15 @@ test("the live region speaks of phases, not of steps", () => {
   assert.equal(said(started()), said(started().play(progress)));
   for (const is of stages.filter((is) => !["loading", "looking", "fetching", "settling"].includes(is)))
     assert.ok(said(pages[is]()).length > 0, is);
+});
+
+test("the end of a run is said with what it cost and what came of it, in words", () => {
+  const settled: Event = { ...done, settled: true } as Event;
+  const page = started().play(point, { ...point, iteration: 2, spent: 4.6, loss: 0.5 } as Event, settled).settle();
+  assert.equal(
+    announcement(page.studio),
+    "Ended early, as nothing was gained any more, after 3.6 of 36 trainings in 3.0 s. Outer loss 1.00 to 0.500.",
+  );
 });
 
 test("only a run under way locks what it depends on", () => {

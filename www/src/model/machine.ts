@@ -2,9 +2,10 @@
 // Long because every event has to be answered in every stage, which shows only where all of them stand together.
 import type { CheckReport, DataInfo, Engine, EngineState, FirstRun, FromWorker, Settings, ToWorker, Trace } from "../../pkg/stackelberg.js";
 import { chosen, fromSearch, engines as names, unknown } from "./engine.ts";
-import { duration, number } from "./format.ts";
-import { advance, begin, best, type Run } from "./run.ts";
+import { duration } from "./format.ts";
+import { advance, begin, type Run } from "./run.ts";
 import { defaults, fromHash, same, toHash } from "./settings.ts";
+import { ending, outcome } from "./verdict.ts";
 
 /** What the page asks of its worker: of the module in it, or to fetch the built-in recordings again. */
 export type ToEngine = ToWorker | { kind: "fetch" };
@@ -446,7 +447,7 @@ export function announcement(studio: Studio): string {
     case "settling":
     case "ready": {
       if (run?.failure) return `The run ended early. ${run.failure}`;
-      if (run?.done) return outcome(run);
+      if (run?.done) return `${ending(run, run.done)}. ${outcome(run).replace("→", "to")}.`;
       if (studio.cancelled) return withoutResult;
       return now.is === "ready" ? "Ready to tune." : "";
     }
@@ -469,14 +470,3 @@ export function announcement(studio: Studio): string {
 }
 
 export const silence = "Nothing was heard from the engine for half a minute. It may be at work on something long; if it hangs, start it again.";
-
-function outcome({ scores: { before, after }, outer, done }: Run): string {
-  const least = best(outer);
-  const course =
-    before && after
-      ? ` Test accuracy went from ${(100 * before.accuracy).toFixed(1)} to ${(100 * after.accuracy).toFixed(1)} percent.`
-      : least
-        ? ` The outer loss went from ${number(outer[0]?.loss)} to ${number(least.loss)}.`
-        : "";
-  return `${done?.ending === "stopped" ? "Stopped." : "Finished."}${course}`;
-}

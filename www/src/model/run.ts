@@ -48,6 +48,12 @@ export function advance(run: Run, message: RunMessage): Run {
   }
 }
 
+/** The lowest outer loss after each iteration; none before one that did not diverge. */
+export function lowest(outer: OuterIteration[]): (number | null)[] {
+  let least: number | null = null;
+  return outer.map(({ loss }) => (least = loss === undefined ? least : Math.min(loss, least ?? loss)));
+}
+
 /** The lowest outer loss. */
 export function best(outer: OuterIteration[]): { iteration: number; loss: number } | undefined {
   return outer
@@ -68,24 +74,12 @@ export function foreseen({ progress }: Run): number | undefined {
   return progress?.secondsLeft === undefined ? undefined : progress.seconds + progress.secondsLeft;
 }
 
-/** Share of the whole run that is done, 0 to 1. */
-export function completed({ settings, progress, outer, done }: Run): number {
-  if (done) return 1;
-  const inside = progress && progress.iteration > outer.length ? part(progress) : 0;
-  return Math.min(1, (outer.length + inside) / settings.outer);
+/** What the run has cost so far, in trainings. */
+export function spent({ progress, outer }: Run): number {
+  return Math.max(progress?.spent ?? 0, outer.at(-1)?.spent ?? 0);
 }
 
-/** Share of one outer iteration: training is the first quarter, the way back takes three times as long. */
-function part({ phase, step, steps }: Progress): number {
-  const share = steps > 0 ? step / steps : 0;
-  switch (phase) {
-    case "training":
-      return share / 4;
-    case "backward":
-      return (1 + 3 * share) / 4;
-    case "forward":
-      return share;
-    default:
-      return 1;
-  }
+/** Share of the whole run that is done, 0 to 1. */
+export function completed(run: Run): number {
+  return run.done ? 1 : Math.min(1, spent(run) / run.settings.budget);
 }

@@ -5,8 +5,8 @@ import { command, defaults, entered, fromHash, numbers, toHash } from "./setting
 const start = defaults(null);
 
 test("the defaults are what was found worth its time", () => {
-  const { network, steps, outer, batch } = defaults({ network: "paper", steps: 200, outer: 15 });
-  assert.deepEqual([network, steps, outer, batch], ["paper", 200, 15, start.batch]);
+  const { network, steps, budget, batch } = defaults({ network: "paper", steps: 200, budget: 72 });
+  assert.deepEqual([network, steps, budget, batch], ["paper", 200, 72, start.batch]);
 });
 
 test("an address without settings leaves them open", () => {
@@ -21,7 +21,7 @@ test("an address has every setting, and survives", () => {
     assert.deepEqual(fromHash(toHash(settings, data)), { settings, data, remarks: [] });
   assert.equal(
     toHash(start, "builtin"),
-    "#network=narrow&steps=20&outer=10&batch=64&seed=0&method=reverse&hyperparameters=lr,momentum,l2&data=builtin",
+    "#network=narrow&steps=20&budget=36&batch=64&seed=0&method=reverse&hyperparameters=lr,momentum,l2&data=builtin",
   );
 });
 
@@ -32,7 +32,7 @@ test("what an address leaves out does not come from this device", () => {
 test("what an address has wrong is said, thing by thing", () => {
   const cases: [string, object | null, RegExp[]][] = [
     ["#steps=0", { steps: 1 }, [/Training steps: “0” is out of range; 1 is the least/]],
-    ["#outer=99999", { outer: 200 }, [/Outer iterations: “99999” is out of range; 200 is the most/]],
+    ["#budget=99999", { budget: 500 }, [/Budget: “99999” is out of range; 500 is the most/]],
     ["#seed=-1", { seed: 0 }, [/Seed: “-1” is out of range/]],
     ["#batch=NaN", {}, [/Batch: “NaN” is not a whole number from 1 to 512; 64 is taken/]],
     ["#batch=", {}, [/Batch: nothing is not a whole number/]],
@@ -59,6 +59,19 @@ test("what an address has wrong is said, thing by thing", () => {
   }
 });
 
+test("an address of before, which counts outer iterations, still opens, and what is taken is said", () => {
+  const of = (hash: string) => fromHash(hash);
+  assert.deepEqual(of("#steps=7&outer=20"), {
+    settings: { ...start, steps: 7, budget: 20 },
+    data: null,
+    remarks: ["Outer iterations are now a budget in trainings: 20 is taken."],
+  });
+  assert.equal(of("#outer=1").settings?.budget, 2);
+  assert.deepEqual(of("#outer=1").remarks, ["Outer iterations are now a budget in trainings: “1” is out of range; 2 is the least, and is taken."]);
+  assert.equal(of("#outer=20&budget=50").settings?.budget, 50);
+  assert.deepEqual(of("#outer=20&budget=50").remarks, ["“outer” is no setting."]);
+});
+
 test("a number that was typed is taken, or pulled into its range or left as it was, and then said", () => {
   const [steps] = numbers;
   assert.deepEqual(entered("30", steps, 20), { value: 30, remark: null });
@@ -73,7 +86,7 @@ test("hyperparameters keep the order of the list, whatever the address says", ()
 });
 
 test("the command line names every setting, and the data as a shell takes them", () => {
-  const plain = "stackelberg tune --network narrow --steps 20 --outer 10 --batch 64 --seed 0 --method reverse --hyperparameters lr,momentum,l2";
+  const plain = "stackelberg tune --network narrow --steps 20 --budget 36 --batch 64 --seed 0 --method reverse --hyperparameters lr,momentum,l2";
   assert.equal(command(start), plain);
   assert.equal(command(start, "cpu"), `${plain} --device cpu`);
   assert.equal(command(start, "webgpu", "subset"), `${plain} --data subset`);

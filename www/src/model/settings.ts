@@ -7,7 +7,7 @@ export type Kind = keyof typeof rows;
 /** The whole numbers a visitor can set, with what they mean and how far they go. */
 export const numbers = [
   { name: "steps", label: "Training steps", symbol: "T", min: 1, max: 2000, hint: "in one inner run" },
-  { name: "outer", label: "Outer iterations", symbol: "", min: 1, max: 200, hint: "trainings tried" },
+  { name: "budget", label: "Budget", symbol: "", min: 2, max: 500, hint: "in whole trainings; ∇ counts more" },
   { name: "batch", label: "Batch", symbol: "B", min: 1, max: 512, hint: "windows a step" },
   { name: "seed", label: "Seed", symbol: "", min: 0, max: 4_294_967_295, hint: "same seed, same run" },
 ] as const;
@@ -42,8 +42,8 @@ export function truncation(method: string): number | null {
 
 /** What a first run should be: what was found worth its time on this device, and a short one before that is known. */
 export function defaults(first: FirstRun | null): Settings {
-  const { network, steps, outer } = first ?? { network: "narrow", steps: 20, outer: 10 };
-  return { network, steps, outer, batch: 64, method: "reverse", hyperparameters: ["lr", "momentum", "l2"], seed: 0 };
+  const { network, steps, budget } = first ?? { network: "narrow", steps: 20, budget: 36 };
+  return { network, steps, budget, batch: 64, method: "reverse", hyperparameters: ["lr", "momentum", "l2"], seed: 0 };
 }
 
 /** A number as it was typed, pulled into its range; `remark` says so where it had to be, or that it is none. */
@@ -92,6 +92,13 @@ export function fromHash(hash: string): Address {
       const number = entered(value, row, settings[row.name]);
       settings[row.name] = number.value;
       if (number.remark) remarks.push(number.remark);
+    } else if (name === "outer" && !query.has("budget")) {
+      // What addresses of before count.
+      const budget = numbers.find((row) => row.name === "budget")!;
+      const label = "Outer iterations are now a budget in trainings";
+      const number = entered(value, { ...budget, label }, settings.budget);
+      settings.budget = number.value;
+      remarks.push(number.remark ?? `${label}: ${number.value} is taken.`);
     } else if (name === "network") {
       const network = networks.find((one) => one.value === value);
       if (network) settings.network = network.value;

@@ -6,7 +6,10 @@ import { confusionTable, csv, fileName, innerTable, iterationsTable, outerTable,
 
 const outer = [1, 2].map((iteration) => ({
   iteration,
+  spent: 2.6 + iteration,
   loss: iteration === 1 ? 1.5 : undefined,
+  differentiated: iteration === 1,
+  pastEdge: false,
   accepted: iteration === 1,
   seconds: 0.25,
   hyperparameters: [
@@ -22,8 +25,12 @@ test("fields with commas, quotes and line ends are quoted, and what is missing i
   );
 });
 
-test("the outer loss says which steps were kept, and leaves a divergence empty", () => {
-  assert.equal(csv(outerTable(outer)), "outer iteration,validation loss (nats),step\r\n1,1.5,kept\r\n2,,not kept\r\n");
+test("the outer loss says what was spent and where a hypergradient was taken, and leaves a divergence empty", () => {
+  const [first, second] = outer;
+  const third = { ...first!, iteration: 3, spent: 8.2, loss: 2, pastEdge: true };
+  const [head, ...rows] = csv(outerTable([first!, second!, third])).trimEnd().split("\r\n");
+  assert.equal(head, "outer iteration,trainings spent,validation loss (nats),lowest so far (nats),hypergradient");
+  assert.deepEqual(rows, ["1,3.6,1.5,1.5,taken", "2,4.6,,1.5,not taken", "3,8.2,2,1.5,past the edge of stability"]);
 });
 
 test("inner losses are a column an outer iteration, also where one ended early", () => {
@@ -34,13 +41,13 @@ test("inner losses are a column an outer iteration, also where one ended early",
 
 test("paths keep the full digits of every hyperparameter", () => {
   const [l2] = paths(outer);
-  assert.deepEqual(pathTable(l2!, [1, 2]), { columns: ["outer iteration", "conv1", "conv2"], rows: [[1, 1e-7, 2], [2, 1e-7, 2]] });
+  assert.deepEqual(pathTable(l2!, outer), { columns: ["outer iteration", "trainings spent", "conv1", "conv2"], rows: [[1, 3.6, 1e-7, 2], [2, 4.6, 1e-7, 2]] });
 });
 
 test("a row of all iterations is as long as the header", () => {
   const { columns, rows } = iterationsTable(outer);
   assert.deepEqual(rows.map((row) => row.length), [columns.length, columns.length]);
-  assert.deepEqual(rows[0], [1, 1.5, "kept", 1e-7, 2, -0.5, undefined, 0.25]);
+  assert.deepEqual(rows[0], [1, 3.6, "taken", 1.5, "kept", 1e-7, 2, -0.5, undefined, 0.25]);
 });
 
 test("a confusion matrix and a recording go row by row", () => {

@@ -1,6 +1,7 @@
 import type { Evaluation, OuterIteration, Settings, Trace } from "../../pkg/stackelberg.js";
 import type { Path } from "./paths.ts";
 import { title } from "./format.ts";
+import { lowest } from "./run.ts";
 
 /** What a picture shows, as rows under named columns. */
 export interface Table {
@@ -18,10 +19,16 @@ export function csv({ columns, rows }: Table): string {
   return [columns, ...rows].map((row) => `${row.map(field).join(",")}\r\n`).join("");
 }
 
+/** Whether the hypergradient of an iteration was taken, and is one. */
+function taken({ differentiated, pastEdge }: OuterIteration): string {
+  return !differentiated ? "not taken" : pastEdge ? "past the edge of stability" : "taken";
+}
+
 export function outerTable(outer: OuterIteration[]): Table {
+  const least = lowest(outer);
   return {
-    columns: ["outer iteration", "validation loss (nats)", "step"],
-    rows: outer.map(({ iteration, loss, accepted }) => [iteration, loss, accepted ? "kept" : "not kept"]),
+    columns: ["outer iteration", "trainings spent", "validation loss (nats)", "lowest so far (nats)", "hypergradient"],
+    rows: outer.map((one, at) => [one.iteration, one.spent, one.loss, least[at], taken(one)]),
   };
 }
 
@@ -33,10 +40,10 @@ export function innerTable(inner: number[][], steps: number): Table {
   };
 }
 
-export function pathTable({ lines, title }: Path, iterations: number[]): Table {
+export function pathTable({ lines, title }: Path, outer: OuterIteration[]): Table {
   return {
-    columns: ["outer iteration", ...lines.map(({ name }) => (lines.length > 1 ? name : title.toLowerCase()))],
-    rows: iterations.map((iteration, at) => [iteration, ...lines.map(({ values }) => values[at])]),
+    columns: ["outer iteration", "trainings spent", ...lines.map(({ name }) => (lines.length > 1 ? name : title.toLowerCase()))],
+    rows: outer.map(({ iteration, spent }, at) => [iteration, spent, ...lines.map(({ values }) => values[at])]),
   };
 }
 
@@ -46,19 +53,23 @@ export function iterationsTable(outer: OuterIteration[]): Table {
   return {
     columns: [
       "outer iteration",
+      "trainings spent",
+      "hypergradient",
       "validation loss (nats)",
       "step",
       ...names,
       ...names.map((name) => `hypergradient of ${name}`),
       "seconds",
     ],
-    rows: outer.map(({ iteration, loss, accepted, hyperparameters, seconds }) => [
-      iteration,
-      loss,
-      accepted ? "kept" : "not kept",
-      ...hyperparameters.map(({ value }) => value),
-      ...hyperparameters.map(({ hypergradient }) => hypergradient),
-      seconds,
+    rows: outer.map((one) => [
+      one.iteration,
+      one.spent,
+      taken(one),
+      one.loss,
+      one.accepted ? "kept" : "not kept",
+      ...one.hyperparameters.map(({ value }) => value),
+      ...one.hyperparameters.map(({ hypergradient }) => hypergradient),
+      one.seconds,
     ]),
   };
 }

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Evaluation } from "../../pkg/stackelberg.js";
-import { advance, begin } from "./run.ts";
+import type { Done, Evaluation, OuterIteration } from "../../pkg/stackelberg.js";
+import { advance, begin, type RunMessage } from "./run.ts";
 import { defaults } from "./settings.ts";
-import { unnamed, untaught, verdicts } from "./verdict.ts";
+import { cost, ending, gained, outcome, unnamed, untaught, verdicts } from "./verdict.ts";
 
 const side = { windows: 1, people: [1] };
 const classes = ["walking", "standing", "laying"].map((name) => ({ name, windows: 10, training: 5 }));
@@ -17,12 +17,32 @@ function score(which: "before" | "after", confusion: number[]): Evaluation & { k
   const right = at(0, 0) + at(1, 1) + at(2, 2);
   return { kind: "evaluation", which, loss: 1, accuracy: right / confusion.reduce((a, b) => a + b), macroF1: 0, f1, confusion };
 }
-const run = (before: number[], after: number[], best = 3) =>
-  [
-    score("before", before),
-    score("after", after),
-    { kind: "done", ending: "finished", best, seconds: 1, result: "", model: undefined } as const,
-  ].reduce(advance, begin({ settings: defaults(null), engine: "webgpu", data }));
+const done: Done = {
+  ending: "finished",
+  best: 3,
+  spent: 31.2,
+  hypergradients: 2,
+  pastEdge: 0,
+  settled: false,
+  method: "probe-descent",
+  reason: "the hyperparameters are few",
+  seconds: 12,
+  result: "",
+  model: undefined,
+};
+const play = (...messages: RunMessage[]) => messages.reduce(advance, begin({ settings: defaults(null), engine: "webgpu", data }));
+const run = (before: number[], after: number[], best = 3) => play(score("before", before), score("after", after), { kind: "done", ...done, best });
+const point = (iteration: number, value: number, pastEdge = false): RunMessage & OuterIteration => ({
+  kind: "outer",
+  iteration,
+  spent: iteration,
+  loss: 1 / iteration,
+  differentiated: pastEdge,
+  pastEdge,
+  accepted: true,
+  seconds: 1,
+  hyperparameters: [{ name: "learning_rate", group: "lr", value, hypergradient: pastEdge ? -9 : undefined }],
+});
 
 const poor = [4, 3, 3, 3, 4, 3, 3, 3, 4];
 const good = [9, 1, 0, 1, 9, 0, 0, 0, 10];
@@ -41,8 +61,51 @@ test("activities that are never named right are named before any praise", () => 
 });
 
 test("no gain is said, with what the outer loss did", () => {
-  assert.match(verdicts(run(good, good, 1)).join(), /No outer step lowered/);
+  assert.match(verdicts(run(good, good, 1)).join(), /No point that was tried has a lower validation loss/);
   assert.match(verdicts(run(good, good, 3)).join(), /did not rise/);
+});
+
+test("the first line says what was gained on the test people, or that nothing was", () => {
+  assert.equal(gained(run(poor, good)), "Tuning gained 53.3 points of test accuracy, on 1 person the model never saw.");
+  assert.equal(outcome(run(poor, good)), "Test accuracy 40.0 % → 93.3 %");
+  for (const worse of [good, poor]) {
+    assert.equal(gained(run(good, worse)), "The tuned network is not better than the start on the 1 person the model never saw.");
+    assert.match(outcome(run(good, worse)), /: not better than the start$/);
+  }
+});
+
+test("without scores the outer loss is the outcome, and nothing is said of the test people", () => {
+  const stopped = play(point(1, 0.1), point(2, 0.2), { kind: "done", ...done, ending: "stopped" });
+  assert.equal(gained(stopped), null);
+  assert.equal(outcome(stopped), "Outer loss 1.00 → 0.500");
+  assert.equal(outcome(play({ kind: "done", ...done, ending: "diverged", best: 0 })), "Training diverged from the start values on");
+});
+
+test("a gain in accuracy at a higher test loss is no plain one", () => {
+  const [before, after] = [{ ...score("before", poor), loss: 0.5 }, { ...score("after", good), loss: 0.6 }];
+  assert.match(verdicts(play(before, after)).join(), /^The loss on the test people rose all the same, from 0\.500 to 0\.600/);
+  assert.deepEqual(verdicts(play({ ...before, loss: 0.6 }, after)), []);
+});
+
+test("what a run cost is said in trainings, and whether patience ended it", () => {
+  const whole = play(...[1, 2, 3, 4, 5].map((iteration) => point(iteration, 0.1)));
+  assert.equal(ending(whole, done), "Finished after 31.2 of 36 trainings in 12 s");
+  assert.deepEqual(cost(whole, done), [
+    "Cost: 31.2 of 36 trainings, for 2 hypergradients and 3 trainings alone, through 20 training steps each, 12 s.",
+    "The values of outer iteration 3 were kept.",
+    "Outer optimiser: probe-descent (the hyperparameters are few).",
+  ]);
+  const settled = { ...done, settled: true, pastEdge: 1, best: 0 };
+  assert.match(ending(whole, settled), /^Ended early, as nothing was gained any more, after 31\.2/);
+  assert.match(cost(whole, settled)[0]!, /2 hypergradients \(1 past the edge of stability\) and/);
+  assert.match(cost(whole, settled)[1]!, /^Patience ended the run/);
+  assert.ok(!cost(whole, { ...settled, ending: "stopped" }).join().includes("Patience"), "it was stopped");
+});
+
+test("values that were kept past the edge of stability are said, whenever that was found", () => {
+  const over = (...points: RunMessage[]) => verdicts(play(...points, { kind: "done", ...done, best: 2 })).join();
+  assert.match(over(point(1, 0.1), point(2, 0.2), point(3, 0.2, true)), /values that were kept is so steep/);
+  assert.equal(over(point(1, 0.1), point(2, 0.2), point(3, 0.4, true)), "");
 });
 
 test("a run that changed its engine says so", () => {

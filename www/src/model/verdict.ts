@@ -1,7 +1,7 @@
-import type { Evaluation } from "../../pkg/stackelberg.js";
-import { capital, percent, several } from "./format.ts";
-import { kept, type Run } from "./run.ts";
-import { slope } from "./tracks.ts";
+import type { Done, Evaluation } from "../../pkg/stackelberg.js";
+import { capital, duration, number, ofBudget, percent, points, several } from "./format.ts";
+import { best, kept, type Run } from "./run.ts";
+import { samePoint, useless } from "./tracks.ts";
 
 /** Gains of less than this share of all windows are none. */
 const GAIN = 0.002;
@@ -16,6 +16,53 @@ export function unnamed(score: Evaluation): number {
   return rows(score).filter((windows, at) => windows > 0 && score.f1[at] === 0).length;
 }
 
+/** Whether the tuned network is better than that of the start values, on people that neither has seen. */
+export function better({ scores: { before, after } }: Run): boolean {
+  return before !== undefined && after !== undefined && after.accuracy - before.accuracy > GAIN;
+}
+
+/** What tuning gained on people that neither network has seen; nothing where they were not scored. */
+export function gained(run: Run): string | null {
+  const { scores: { before, after }, data } = run;
+  if (!before || !after) return null;
+  const people = several(data.test.people.length, "person", "people");
+  return better(run)
+    ? `Tuning gained ${points(after.accuracy - before.accuracy).slice(1)} of test accuracy, on ${people} the model never saw.`
+    : `The tuned network is not better than the start on the ${people} the model never saw.`;
+}
+
+/** The outcome of a run that is over, in a line. */
+export function outcome(run: Run): string {
+  const { scores: { before, after }, outer } = run;
+  const least = best(outer);
+  if (before && after)
+    return `Test accuracy ${percent(before.accuracy)} → ${percent(after.accuracy)}${better(run) ? "" : ": not better than the start"}`;
+  return least ? `Outer loss ${number(outer[0]?.loss)} → ${number(least.loss)}` : "Training diverged from the start values on";
+}
+
+/** How a run ended and after what, without its full stop. */
+export function ending({ settings }: Run, done: Done): string {
+  const how = {
+    finished: done.settled ? "Ended early, as nothing was gained any more," : "Finished",
+    stopped: "Stopped early",
+    diverged: "Given up, as training kept diverging,",
+  };
+  return `${how[done.ending]} after ${ofBudget(done.spent, settings.budget)} in ${duration(done.seconds)}`;
+}
+
+/** What a run has cost, what moved the hyperparameters, and whether patience ended it. */
+export function cost({ settings, outer }: Run, { spent, hypergradients, pastEdge, settled, ending, best, method, reason, seconds }: Done): string[] {
+  const noise = pastEdge > 0 ? ` (${pastEdge} past the edge of stability)` : "";
+  const alone = outer.length - hypergradients;
+  const sentences = [
+    `Cost: ${ofBudget(spent, settings.budget)}, for ${several(hypergradients, "hypergradient")}${noise} and ${several(alone, "training")} alone, through ${several(settings.steps, "training step")} each, ${duration(seconds)}.`,
+  ];
+  if (settled && ending === "finished") sentences.push("Patience ended the run: its last trainings lowered the outer loss by less than 1 %.");
+  if (best > 0) sentences.push(`The values of outer iteration ${best} were kept.`);
+  sentences.push(`Outer optimiser: ${method} (${reason}).`);
+  return sentences;
+}
+
 /** What a result is worth, beyond its figures; the first sentence says the most. */
 export function verdicts(run: Run): string[] {
   const { scores: { before, after }, data, done } = run;
@@ -26,22 +73,26 @@ export function verdicts(run: Run): string[] {
     const never = names.filter((_, at) => all[at]! > 0 && after.f1[at] === 0);
     if (never.length > 0)
       sentences.push(
-        `${capital(list(never))} ${never.length === 1 ? "is" : "are"} never named right (F1 0), so the accuracy alone says little: the network has not learnt ${several(never.length, "activity", "activities")} of ${names.length}. More training steps or outer iterations help.`,
+        `${capital(list(never))} ${never.length === 1 ? "is" : "are"} never named right (F1 0), so the accuracy alone says little: the network has not learnt ${several(never.length, "activity", "activities")} of ${names.length}. More training steps or a larger budget help.`,
       );
     const most = Math.max(...all) / all.reduce((sum, one) => sum + one, 0);
     if (after.accuracy <= most)
       sentences.push(`Always naming “${names[all.indexOf(Math.max(...all))]}” would be right in ${percent(most)}, so this network is of no use yet.`);
   }
-  if (before && after && after.accuracy - before.accuracy <= GAIN)
+  if (before && after && !better(run))
     sentences.push(
       done && done.best <= 1
-        ? "No outer step lowered the validation loss, so the start values were kept. A longer inner run or more outer iterations give the hypergradient more to work with."
+        ? "No point that was tried has a lower validation loss than the start, so the start values were kept. More training steps or a larger budget give the tuner more to work with."
         : "The validation loss fell, but the score on the test people did not rise: with so few people the two need not agree. More people, or more training steps, make the score steadier.",
+    );
+  if (before && after && better(run) && after.loss > before.loss)
+    sentences.push(
+      `The loss on the test people rose all the same, from ${number(before.loss)} to ${number(after.loss)}: the network is more often right, and surer of itself where it is wrong.`,
     );
   if (run.on !== run.engine) sentences.push("The GPU was lost twice within a minute, so the processor did the rest of this run.");
   const last = kept(run) ?? run.outer.at(-1);
-  if (last?.hyperparameters.some((one) => slope(one) === "exploded"))
-    sentences.push("The hypergradient of the values that were kept is so steep that training there is at the edge of stability: small changes of them, or another seed, may give another result.");
+  if (last && run.outer.some((one) => samePoint(one, last) && useless(one)))
+    sentences.push("The hypergradient at the values that were kept is so steep that training there is past the edge of stability: small changes of them, or another seed, may give another result.");
   return sentences;
 }
 
