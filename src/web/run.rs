@@ -403,6 +403,7 @@ fn outer_iteration(record: &OuterRecord, tuned: &[Kind]) -> OuterIteration {
         iteration: record.iteration,
         spent: record.spent,
         loss: record.outer_loss,
+        selection: record.selection_loss,
         differentiated: record.differentiated,
         past_edge: record.past_edge,
         accepted: record.accepted,

@@ -258,6 +258,8 @@ pub struct OuterIteration {
     pub spent: f64,
     /// Validation loss at `hyperparameters`, nats; none if training diverged.
     pub loss: Option<f64>,
+    /// Loss on the people who choose the iteration and are kept from that, where there are some.
+    pub selection: Option<f64>,
     /// Whether a hypergradient was taken, or the training alone.
     pub differentiated: bool,
     /// Whether that hypergradient is of a training past the edge of stability, and noise.

@@ -78,6 +78,8 @@ test("the lowest loss so far only falls, and a divergence does not count", () =>
 test("the best iteration is one that was kept", () => {
   assert.equal(best([outer(1, 1), outer(2, 0.2, false), outer(3, 0.5)])?.iteration, 2);
   assert.equal(best([]), undefined);
+  const chosen = [outer(1, 1), outer(2, 0.2), outer(3, 0.5)].map((one, at) => ({ ...one, selection: [1, 0.9, 0.8][at] }));
+  assert.deepEqual(best(chosen), { iteration: 3, loss: 0.5, by: 0.8 }, "people kept from the outer loss choose");
 });
 
 test("paths group the hyperparameters, one line each", () => {

@@ -54,12 +54,12 @@ export function lowest(outer: OuterIteration[]): (number | null)[] {
   return outer.map(({ loss }) => (least = loss === undefined ? least : Math.min(loss, least ?? loss)));
 }
 
-/** The lowest outer loss. */
+/** The iteration with the lowest outer loss, or the lowest loss on the people who choose where there are some. */
 export function best(outer: OuterIteration[]): { iteration: number; loss: number } | undefined {
   return outer
-    .flatMap(({ iteration, loss }) => (loss !== undefined ? [{ iteration, loss }] : []))
-    .reduce<{ iteration: number; loss: number } | undefined>(
-      (least, one) => (least && least.loss <= one.loss ? least : one),
+    .flatMap(({ iteration, loss, selection }) => (loss !== undefined ? [{ iteration, loss, by: selection ?? loss }] : []))
+    .reduce<{ iteration: number; loss: number; by: number } | undefined>(
+      (least, one) => (least && least.by <= one.by ? least : one),
       undefined,
     );
 }

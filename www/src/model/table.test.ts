@@ -48,6 +48,8 @@ test("a row of all iterations is as long as the header", () => {
   const { columns, rows } = iterationsTable(outer);
   assert.deepEqual(rows.map((row) => row.length), [columns.length, columns.length]);
   assert.deepEqual(rows[0], [1, 3.6, "taken", 1.5, "kept", 1e-7, 2, -0.5, undefined, 0.25]);
+  const chosen = iterationsTable(outer.map((one) => ({ ...one, selection: 0.7 })));
+  assert.deepEqual([chosen.columns[4], chosen.rows[0]![4], chosen.rows[0]!.length], ["loss of the people who choose (nats)", 0.7, chosen.columns.length]);
 });
 
 test("a confusion matrix and a recording go row by row", () => {

@@ -50,12 +50,14 @@ export function pathTable({ lines, title }: Path, outer: OuterIteration[]): Tabl
 /** Everything an outer iteration tells. */
 export function iterationsTable(outer: OuterIteration[]): Table {
   const names = (outer[0]?.hyperparameters ?? []).map(({ name }) => title(name));
+  const chosen = outer.some(({ selection }) => selection !== undefined);
   return {
     columns: [
       "outer iteration",
       "trainings spent",
       "hypergradient",
       "validation loss (nats)",
+      ...(chosen ? ["loss of the people who choose (nats)"] : []),
       "step",
       ...names,
       ...names.map((name) => `hypergradient of ${name}`),
@@ -66,6 +68,7 @@ export function iterationsTable(outer: OuterIteration[]): Table {
       one.spent,
       taken(one),
       one.loss,
+      ...(chosen ? [one.selection] : []),
       one.accepted ? "kept" : "not kept",
       ...one.hyperparameters.map(({ value }) => value),
       ...one.hyperparameters.map(({ hypergradient }) => hypergradient),

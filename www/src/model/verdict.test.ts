@@ -51,6 +51,13 @@ test("a good result needs no sentence", () => {
   assert.deepEqual(verdicts(run(poor, good)), []);
 });
 
+test("people who chose the iteration are told of, and those who were fitted by heart", () => {
+  const told = (selection: number) =>
+    verdicts(play({ ...point(1, 0.1), selection }, score("before", poor), score("after", good), { kind: "done", ...done, best: 1 })).join(" ");
+  assert.match(told(1.5), /to choose the iteration: their loss is 1\.5, the outer loss 1\.$/);
+  assert.match(told(2.5), /their loss is 2\.5, the outer loss 1\. The hyperparameters fit the people they were tuned on more than others\.$/);
+});
+
 test("activities that are never named right are named before any praise", () => {
   const after = [10, 0, 0, 10, 0, 0, 0, 0, 10];
   assert.equal(unnamed(score("after", after)), 1);

@@ -93,6 +93,11 @@ export function verdicts(run: Run): string[] {
   const last = kept(run) ?? run.outer.at(-1);
   if (last && run.outer.some((one) => samePoint(one, last) && useless(one)))
     sentences.push("The hypergradient at the values that were kept is so steep that training there is past the edge of stability: small changes of them, or another seed, may give another result.");
+  if (last?.loss !== undefined && last.selection !== undefined)
+    sentences.push(
+      `So many numbers were tuned that some validation people were kept from the outer loss, to choose the iteration: their loss is ${number(last.selection)}, the outer loss ${number(last.loss)}.` +
+        (last.selection > 2 * last.loss ? " The hyperparameters fit the people they were tuned on more than others." : ""),
+    );
   return sentences;
 }
 
