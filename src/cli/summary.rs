@@ -76,7 +76,8 @@ fn headline(result: &RunResult) -> String {
     let ended = match result.ending {
         Ending::Finished if result.settled => {
             let without = several(u64::from(result.configuration.patience), "training");
-            format!("Ended after {iterations}, {time}: the last {without} lowered the outer loss by less than 1 %")
+            let loss = if result.selection_loss.is_some() { "loss of those who choose" } else { "outer loss" };
+            format!("Ended after {iterations}, {time}: the last {without} lowered the {loss} by less than 1 %")
         }
         Ending::Finished | Ending::Running => format!("Tuned in {iterations}, {time}"),
         Ending::Stopped if result.iterations == 0 => "Stopped in the first outer iteration".to_owned(),
