@@ -41,7 +41,7 @@ const set = (source: string): DataInfo => ({ name: source, source, subset: sourc
 
 const engines = (...all: EngineState[]): Event => ({ kind: "engines", engines: all, faster: all[0]?.engine });
 const data = (source: string): Event => ({ kind: "data", ...set(source) });
-const outer: OuterIteration = { iteration: 1, spent: 3.6, loss: 1, differentiated: true, pastEdge: false, accepted: true, hyperparameters: [], seconds: 1 };
+const outer: OuterIteration = { iteration: 1, spent: 3.6, loss: 1, selection: undefined, differentiated: true, pastEdge: false, accepted: true, hyperparameters: [], seconds: 1 };
 const point: Event = { kind: "outer", ...outer };
 const progress: Event = { kind: "progress", iteration: 1, phase: "training", step: 1, steps: 4, spent: 0.25, seconds: 1, secondsLeft: 3 };
 const done: Event = {

@@ -16,6 +16,7 @@ function outer(iteration: number, loss: number, accepted = true): OuterIteration
     iteration,
     spent: 2.6 + iteration,
     loss,
+    selection: undefined,
     differentiated: iteration === 1,
     pastEdge: false,
     accepted,

@@ -8,6 +8,7 @@ const outer = [1, 2].map((iteration) => ({
   iteration,
   spent: 2.6 + iteration,
   loss: iteration === 1 ? 1.5 : undefined,
+  selection: undefined as number | undefined,
   differentiated: iteration === 1,
   pastEdge: false,
   accepted: iteration === 1,

@@ -32,11 +32,12 @@ const done: Done = {
 };
 const play = (...messages: RunMessage[]) => messages.reduce(advance, begin({ settings: defaults(null), engine: "webgpu", data }));
 const run = (before: number[], after: number[], best = 3) => play(score("before", before), score("after", after), { kind: "done", ...done, best });
-const point = (iteration: number, value: number, pastEdge = false): RunMessage & OuterIteration => ({
+const point = (iteration: number, value: number, pastEdge = false, selection?: number): RunMessage & OuterIteration => ({
   kind: "outer",
   iteration,
   spent: iteration,
   loss: 1 / iteration,
+  selection,
   differentiated: pastEdge,
   pastEdge,
   accepted: true,
@@ -53,9 +54,9 @@ test("a good result needs no sentence", () => {
 
 test("people who chose the iteration are told of, and those who were fitted by heart", () => {
   const told = (selection: number) =>
-    verdicts(play({ ...point(1, 0.1), selection }, score("before", poor), score("after", good), { kind: "done", ...done, best: 1 })).join(" ");
-  assert.match(told(1.5), /to choose the iteration: their loss is 1\.5, the outer loss 1\.$/);
-  assert.match(told(2.5), /their loss is 2\.5, the outer loss 1\. The hyperparameters fit the people they were tuned on more than others\.$/);
+    verdicts(play(point(1, 0.1, false, selection), score("before", poor), score("after", good), { kind: "done", ...done, best: 1 })).join(" ");
+  assert.match(told(1.5), /to choose the iteration: their loss is 1\.50, the outer loss 1\.00\.$/);
+  assert.match(told(2.5), /their loss is 2\.50, the outer loss 1\.00\. The hyperparameters fit the people they were tuned on more than others\.$/);
 });
 
 test("activities that are never named right are named before any praise", () => {
