@@ -51,22 +51,26 @@ pub fn text(result: &RunResult, random: Option<&RunResult>, directory: Option<&P
 /// What tuning has brought on people whom nothing was chosen on, and what did better, if anything did.
 fn verdict(result: &RunResult, random: Option<&RunResult>) -> Option<String> {
     let (start, end, outer_loss) = (result.start.as_ref()?, result.end.as_ref()?, result.best_outer_loss?);
+    let what = if end.test.accuracy.is_some() { "accuracy" } else { "loss" };
+    // The larger, the better.
     let on_test = |score: Score| match score.accuracy {
-        Some(accuracy) => Some((accuracy, format!("test accuracy {}", percent(accuracy)))),
-        None => score.loss.map(|loss| (-loss, format!("test loss {}", number(loss)))),
+        Some(accuracy) => Some((accuracy, percent(accuracy))),
+        None => score.loss.map(|loss| (-loss, number(loss))),
     };
     let ((before, first), (after, tuned)) = (on_test(start.test)?, on_test(end.test)?);
     let found = random.and_then(|random| Some((random.best_outer_loss?, on_test(random.end.as_ref()?.test)?.1)));
     if let Some((other, on_test)) = found.filter(|(other, _)| *other < outer_loss) {
         let [other, own] = [other, outer_loss].map(number);
         return Some(format!(
-            "Random search did better at equal cost: outer loss {other} against {own}; {on_test}, here {tuned}."
+            "Random search did better at equal cost: outer loss {other} where tuning has {own} (test {what} {on_test} and {tuned})."
         ));
     }
     Some(match (result.best_iteration, after > before) {
-        (1, _) => format!("Nothing better than the start values was found: {tuned}."),
-        (_, true) => format!("Tuning pays: {tuned}; {first} with the start values."),
-        (_, false) => format!("Tuning did not pay on the test people: {tuned}; {first} with the start values."),
+        (1, _) => format!("Nothing better than the start values was found: test {what} {tuned}."),
+        (_, true) => format!("Tuning pays: test {what} {first} with the start values, {tuned} tuned."),
+        (_, false) => {
+            format!("Tuning did not pay on the test people: test {what} {first} with the start values, {tuned} tuned.")
+        }
     })
 }
 
@@ -202,10 +206,7 @@ mod tests {
             text(result, random, None).lines().find(|line| !line.is_empty()).unwrap().to_owned()
         };
         let tuned = result(3, 0.3, 0.85);
-        assert_eq!(
-            first(&tuned, None),
-            "Tuning pays: test accuracy 85.0 %; test accuracy 80.0 % with the start values."
-        );
+        assert_eq!(first(&tuned, None), "Tuning pays: test accuracy 80.0 % with the start values, 85.0 % tuned.");
         assert!(
             first(&result(3, 0.3, 0.8), None)
                 .starts_with("Tuning did not pay on the test people: test accuracy 80.0 %")
@@ -216,7 +217,7 @@ mod tests {
         assert!(text(&tuned, Some(&worse), None).contains("start       tuned      random"));
         assert_eq!(
             first(&tuned, Some(&result(2, 0.2, 0.9))),
-            "Random search did better at equal cost: outer loss 0.2 against 0.3; test accuracy 90.0 %, here test accuracy 85.0 %."
+            "Random search did better at equal cost: outer loss 0.2 where tuning has 0.3 (test accuracy 90.0 % and 85.0 %)."
         );
         let overfitted = RunResult { selection_loss: Some(0.7), ..tuned.clone() };
         assert!(text(&overfitted, None, None).contains("fit the people they were tuned on more than others"));
