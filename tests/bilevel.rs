@@ -53,7 +53,11 @@ fn setup(optimizer: impl Into<optim::Dynamics>, steps: usize) -> (Problem, Sessi
     let mut lambda = vec![0.0; layout.len()];
     lambda[layout.log_lr].iter_mut().for_each(|l| *l = -2.5 + 0.3 * stream.normal());
     for (place, scalar) in layout.scalars.zip(problem.optimizer.scalars()) {
-        lambda[place] = if scalar.name == "epsilon" { 0.1 } else { 0.8 };
+        lambda[place] = match scalar.name {
+            "epsilon" => 0.1,
+            name if name.ends_with("hypergradient_rate") => 0.01,
+            _ => 0.8,
+        };
     }
     lambda[layout.l2_log].iter_mut().for_each(|l| *l = -3.0 + 0.3 * stream.normal());
     lambda[layout.weights].iter_mut().for_each(|w| *w = 0.2 + stream.uniform());

@@ -30,6 +30,27 @@ fn a_training_is_scored_for_people_and_for_programs() {
 }
 
 #[test]
+fn a_learning_rate_that_moves_is_reported() {
+    let bench = Bench::new();
+    let train = |more: &str| -> Value {
+        let mut command = program("train --json --steps 20 --batch 4 --learning-rate 0.01 --device cpu");
+        command.arg("--data").arg(&bench.data).args(more.split_whitespace());
+        serde_json::from_str(&run(&mut command).exits(0).stdout).unwrap()
+    };
+    let moved = train("--optimizer heavy-ball-hd --hypergradient-rate 1e-3 --momentum-hypergradient-rate 1e-3");
+    assert_eq!((&moved["settings"]["decay"], &moved["settings"]["hypergradient_rate"]), (&"none".into(), &1e-3.into()));
+    let of = |name: &str| moved["metrics"][name].as_f64().unwrap();
+    for (number, start) in [("learning_rate", 0.01), ("momentum", 0.7)] {
+        let [last, mean, min, max] = ["last", "mean", "min", "max"].map(|what| of(&format!("{number}.{what}")));
+        assert!(min <= last.min(start + 1e-6) && mean <= max && last <= max && last != start, "{number}: {last} {mean}");
+    }
+    let stays = train("--optimizer heavy-ball");
+    assert!(stays["metrics"].get("learning_rate.last").is_none() && stays["settings"]["decay"] == "tail");
+    let refused = program("train --optimizer heavy-ball-hd-cosine --momentum 0.5 --device cpu");
+    run(&mut { refused }).exits(2).says(&["`momentum` is 0.5", "above 0.7 and below 0.99"]);
+}
+
+#[test]
 fn what_a_training_does_not_look_at_is_refused() {
     for (option, value) in [("--outer", "3"), ("--method", "forward"), ("--outer-rate", "0.1"), ("--patience", "2")] {
         let told = run(&mut program(&format!("train --quick {option} {value}"))).exits(2);

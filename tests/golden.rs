@@ -186,6 +186,17 @@ fn a_missing_output_has_not_passed() {
     assert!(serde_json::to_value(&comparison).unwrap()["rel_err"].is_null());
 }
 
+/// Momentum that ascends: what was computed with the sign of one equation and the step of another is not what we compute.
+#[test]
+fn the_mistaken_signs_are_recognised() {
+    let case = Case::load(&directories(&bundled())["hd_lr_momentum_mlp_mixed_sign"]).unwrap();
+    assert!(case.is_no_test());
+    let device = Device::new(ReferenceEngine::new());
+    let outputs = pollster::block_on(golden::run(&case, &device, Memory::StoreAll)).unwrap();
+    let gamma = golden::compare(&case, &outputs).into_iter().find(|c| c.name == "gamma").unwrap();
+    assert!(!gamma.passed && gamma.rel_err > 1e-2, "{gamma:?}");
+}
+
 fn run_all(device: &Device, choose: impl Fn(&Case) -> bool, check: impl Fn(&Case, &str, &[f64])) -> usize {
     let mut count = 0;
     for case in cases() {

@@ -252,11 +252,13 @@ impl Optimizer for Halving {
         0.5
     }
 
-    fn direction(&self, g: &mut Graph, slots: &mut Slots, gradient: NodeId, _: &Scalars) -> NodeId {
+    fn descend(&self, g: &mut Graph, slots: &mut Slots, w: NodeId, gradient: NodeId, at: &Scalars) -> NodeId {
         let a = slots.get(g, 0);
         let a = g.scale(a, 0.5);
         slots.set(0, a);
-        g.mul(gradient, a)
+        let direction = g.mul(gradient, a);
+        let change = g.mul(at.eta, direction);
+        g.sub(w, change)
     }
 
     fn stable(&self, _: &[f64]) -> f64 {

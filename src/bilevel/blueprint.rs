@@ -30,6 +30,8 @@ pub struct Blueprint {
     pub state: u64,
     /// The arrays that hold the residuals of one training step, where there is an adjoint that takes them.
     pub residuals: Vec<Array>,
+    /// The arrays of what each step records.
+    pub records: Vec<String>,
     /// Which states are kept.
     pub checkpoints: Plan,
 }
@@ -71,7 +73,8 @@ impl Blueprint {
         functions.push(programs::outer_gradient(inner));
         functions.push(programs::begin(inner));
         let mut programs: Vec<Rc<Program>> = functions.iter().map(|f| compiled.program(f)).collect::<Result<_, _>>()?;
-        let mut arrays = arrays(inner, &functions);
+        let records: Vec<String> = programs::records(&functions[0]).into_iter().map(str::to_owned).collect();
+        let mut arrays = arrays(inner, &functions, &records);
         arrays.extend(method.arrays(inner).into_iter().map(Array::own));
         contract::check_names(&arrays, &functions)?;
         let state = (4 * (inner.state_len() as u64 + 1)).saturating_mul(members as u64);
@@ -106,7 +109,7 @@ impl Blueprint {
                 inner.steps()
             )));
         }
-        Ok(Blueprint { functions, programs, arrays, members, scratch, state, residuals, checkpoints })
+        Ok(Blueprint { functions, programs, arrays, members, scratch, state, residuals, records, checkpoints })
     }
 
     /// Makes the arrays and loads the programs.
@@ -180,7 +183,7 @@ fn shared_scratch_bytes(programs: &[Rc<Program>]) -> u64 {
 }
 
 /// Every array that sweeps need but the training states and a method's own.
-fn arrays(inner: &dyn Inner, functions: &[Function]) -> Vec<Array> {
+fn arrays(inner: &dyn Inner, functions: &[Function], records: &[String]) -> Vec<Array> {
     let (lambda, weights) = (inner.lambda_len(), inner.weights());
     let mut list = vec![
         Array::new("lambda", DType::F32, lambda),
@@ -190,17 +193,9 @@ fn arrays(inner: &dyn Inner, functions: &[Function]) -> Vec<Array> {
         Array::new("value", DType::F32, 1),
         Array::new("chunk", DType::U32, 1),
     ];
-    for function in functions {
-        match function.name {
-            "step" => {
-                let records = programs::records(function).into_iter();
-                list.extend(records.map(|name| Array::new(name, DType::F32, inner.steps())));
-            }
-            "outer_gradient" if programs::sees_lambda(function) => {
-                list.push(Array::new(OUTER_LAMBDA, DType::F32, lambda));
-            }
-            _ => {}
-        }
+    list.extend(records.iter().map(|name| Array::new(name, DType::F32, inner.steps())));
+    if functions.iter().any(|function| function.name == "outer_gradient" && programs::sees_lambda(function)) {
+        list.push(Array::new(OUTER_LAMBDA, DType::F32, lambda));
     }
     let mut list: Vec<Array> = list.into_iter().map(Array::own).collect();
     list.extend(inner.arrays());

@@ -1,5 +1,7 @@
 //! What a hypergradient comes with.
 
+use std::collections::BTreeMap;
+
 /// What a sweep over the training run gives, whatever the method.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
@@ -7,6 +9,8 @@ pub struct Estimate {
     pub outer_loss: f64,
     /// Training loss of each step, before its update.
     pub inner_losses: Vec<f64>,
+    /// What else the steps have recorded, by name: a number each.
+    pub records: BTreeMap<String, Vec<f64>>,
     /// The first training step whose result was not finite; then there is no gradient.
     pub bad_step: Option<usize>,
     /// Derivative of the outer loss along each direction that was asked for.
@@ -25,8 +29,8 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// The estimate of all members of a population that share their hyperparameters: losses and derivatives are added up
-    /// in the members' order, residuals are the largest, and it has diverged where one of them has.
+    /// The estimate of all members of a population that share their hyperparameters: losses, records and derivatives are
+    /// added up in the members' order, residuals are the largest, and it has diverged where one of them has.
     ///
     /// # Panics
     /// If there is none.
@@ -37,6 +41,9 @@ impl Estimate {
                 |sum: &mut Vec<f64>, next: Vec<f64>| sum.iter_mut().zip(next).for_each(|(sum, next)| *sum += next);
             sum.outer_loss += next.outer_loss;
             plus(&mut sum.inner_losses, next.inner_losses);
+            for (sum, next) in sum.records.values_mut().zip(next.records.into_values()) {
+                plus(sum, next);
+            }
             plus(&mut sum.hypergradient, next.hypergradient);
             if let (Some(sum), Some(next)) = (&mut sum.direct, next.direct) {
                 plus(sum, next);
@@ -57,6 +64,7 @@ impl Estimate {
     /// The same of the losses times a factor.
     pub fn scaled(mut self, factor: f64) -> Estimate {
         let vectors = [&mut self.inner_losses, &mut self.hypergradient].into_iter().chain(&mut self.direct);
+        let vectors = vectors.chain(self.records.values_mut());
         vectors.flatten().for_each(|value| *value *= factor);
         self.outer_loss *= factor;
         self

@@ -44,7 +44,8 @@ impl<P: Inner + 'static> Session<P> {
         let blueprint = Blueprint::population(&*inner, members, &*method, compiled)?;
         let predicted_bytes = blueprint.bytes();
         let rig = blueprint.rig(device, compiled).await?;
-        let trajectory = Trajectory::new(inner.clone(), rig, blueprint.checkpoints, &blueprint.residuals)?;
+        let trajectory =
+            Trajectory::new(inner.clone(), rig, blueprint.checkpoints, &blueprint.residuals, blueprint.records)?;
         Ok(Session { trajectory, inner, method, predicted_bytes })
     }
 

@@ -52,6 +52,8 @@ pub struct Trajectory {
     plan: Plan,
     states: Vec<StateBuffers>,
     residuals: Vec<Residuals>,
+    /// The arrays of what each step records.
+    records: Vec<String>,
     recording: Recording<Ran>,
     /// What was run since the last training began.
     counts: Counts,
@@ -64,7 +66,13 @@ pub struct Trajectory {
 
 impl Trajectory {
     /// Makes the states that a plan keeps, and the residuals of steps, beside the programs and arrays that are there.
-    pub(super) fn new(inner: Rc<dyn Inner>, mut rig: Rig, plan: Plan, residuals: &[Array]) -> Result<Self, SolveError> {
+    pub(super) fn new(
+        inner: Rc<dyn Inner>,
+        mut rig: Rig,
+        plan: Plan,
+        residuals: &[Array],
+        records: Vec<String>,
+    ) -> Result<Self, SolveError> {
         let mut states = vec![];
         for place in 0..plan.places {
             let state = rig.create(&format!("state {place}"), DType::F32, inner.state_len())?;
@@ -80,6 +88,7 @@ impl Trajectory {
             plan,
             states,
             residuals,
+            records,
             recording,
             counts,
             origin: Origin::Start,

@@ -278,6 +278,7 @@ mod tests {
 
     fn record(iteration: u32) -> OuterRecord {
         OuterRecord {
+            moved: Default::default(),
             iteration,
             spent: f64::from(iteration),
             differentiated: true,

@@ -9,8 +9,8 @@ use serde::Serialize;
 use stackelberg::bilevel::Decay;
 use stackelberg::bilevel::hyperparameters::Kind;
 use stackelberg::experiment::config::{
-    Budget, Bytes, ConfigError, DataSource, Differentiation, Network, Task, TuneConfig, usual, usual_hyperparameters,
-    words,
+    Budget, Bytes, ConfigError, DataSource, Differentiation, Network, Task, TuneConfig, usual, usual_decay,
+    usual_hyperparameters, words,
 };
 
 use stackelberg::experiment::leader::OuterMethod;
@@ -75,6 +75,12 @@ pub struct Settings {
 
     #[arg(long, value_name = "X", help = about("epsilon", words::EPSILON))]
     epsilon: Option<f64>,
+
+    #[arg(long, value_name = "X", help = about("hypergradient_rate", words::HYPERGRADIENT_RATE))]
+    hypergradient_rate: Option<f64>,
+
+    #[arg(long, value_name = "X", help = about("momentum_hypergradient_rate", words::MOMENTUM_HYPERGRADIENT_RATE))]
+    momentum_hypergradient_rate: Option<f64>,
 
     #[arg(long, value_name = "X", help = about("l2", words::L2))]
     l2: Option<f64>,
@@ -144,7 +150,8 @@ fn kinds() -> impl TypedValueParser<Value = Kind> {
 
 /// Inner optimisers by name.
 fn optimizers() -> impl TypedValueParser<Value = Dynamics> {
-    let values = optim::named().map(|optimizer| PossibleValue::new(optimizer.name()).help(optimizer.formula()));
+    let named = optim::named().into_iter();
+    let values = named.map(|optimizer| PossibleValue::new(optimizer.name()).help(optimizer.formula()));
     PossibleValuesParser::new(values).map(|name| name.parse().expect("a possible value"))
 }
 
@@ -260,6 +267,8 @@ impl Settings {
         let optimizer = pick(&self.optimizer, base.optimizer.clone());
         // What was usual before follows the optimizer.
         let follows = base.hyperparameters == usual_hyperparameters(&*base.optimizer);
+        let falls = base.decay == usual_decay(&*base.optimizer);
+        let decay = if falls { usual_decay(&*optimizer) } else { base.decay };
         let unnamed = if follows { usual_hyperparameters(&*optimizer) } else { base.hyperparameters };
         TuneConfig {
             data: pick(&self.data, base.data),
@@ -274,10 +283,12 @@ impl Settings {
             method: pick(&self.method, base.method),
             hyperparameters: pick(&self.hyperparameters, unnamed),
             learning_rate: self.learning_rate.or(base.learning_rate),
-            decay: pick(&self.decay, base.decay),
+            decay: pick(&self.decay, decay),
             momentum: self.momentum.or(base.momentum),
             betas: self.betas.or(base.betas),
             epsilon: self.epsilon.or(base.epsilon),
+            hypergradient_rate: self.hypergradient_rate.or(base.hypergradient_rate),
+            momentum_hypergradient_rate: self.momentum_hypergradient_rate.or(base.momentum_hypergradient_rate),
             l2: pick(&self.l2, base.l2),
             outer_rate: self.outer_rate.or(base.outer_rate),
             example_weight_rate: self.example_weight_rate.or(base.example_weight_rate),

@@ -1,6 +1,7 @@
 //! What a tuning run leaves behind: one [`OuterRecord`] an outer iteration, one [`RunResult`].
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,8 +12,8 @@ use crate::engine::EngineInfo;
 
 /// A number by name. Entries that are not finite are left out, since JSON cannot write them.
 ///
-/// Names: `learning_rate`, `momentum`, `beta1`, `beta2`, `epsilon`, `dropout`, `jitter`, `scaling`,
-/// `initial_scale`, `l2` or `l2.LAYER`, `lr_layers.LAYER`. What is too many for a line (`example_weights`,
+/// Names: `learning_rate`, `momentum`, `beta1`, `beta2`, `epsilon`, `hypergradient_rate`,
+/// `momentum_hypergradient_rate`, `dropout`, `jitter`, `scaling`, `initial_scale`, `l2` or `l2.LAYER`, `lr_layers.LAYER`. What is too many for a line (`example_weights`,
 /// `lr_schedule`, `initial_weights`) appears as `NAME.mean`, `.min` and `.max`, its hypergradient as
 /// `NAME.norm` (Euclidean).
 pub type Named = BTreeMap<String, f64>;
@@ -44,6 +45,10 @@ pub struct OuterRecord {
     pub inner_gradient: Option<f64>,
     /// The values that were trained with, as they enter the training (not their logs or logits).
     pub hyperparameters: Named,
+    /// What hypergradient descent made of the learning rate and the momentum while the network was trained, as
+    /// `NAME.last`, `.mean`, `.min` and `.max` over the steps.
+    #[serde(default, skip_serializing_if = "Named::is_empty")]
+    pub moved: Named,
     /// Whether the hypergradient was taken, or the training alone.
     #[serde(default = "yes")]
     pub differentiated: bool,
@@ -317,6 +322,26 @@ impl RunResult {
         }
         metrics
     }
+}
+
+/// What steps have recorded of each number that moved, in a line.
+pub(super) fn moved(records: &BTreeMap<String, Vec<f64>>, steps: Range<usize>) -> Named {
+    let mut named = Named::new();
+    for (name, values) in records {
+        let Some(values @ [.., last]) = values.get(steps.clone()) else { continue };
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let ends = [
+            values.iter().copied().fold(f64::INFINITY, f64::min),
+            values.iter().copied().fold(-f64::INFINITY, f64::max),
+        ];
+        let line = [("last", *last), ("mean", mean), ("min", ends[0]), ("max", ends[1])];
+        named.extend(
+            line.map(|(what, value)| (format!("{name}.{what}"), value))
+                .into_iter()
+                .filter(|(_, value)| value.is_finite()),
+        );
+    }
+    named
 }
 
 /// The scores of a network by name.

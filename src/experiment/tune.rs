@@ -15,7 +15,9 @@ use super::error::TuneError;
 use super::event::Watched;
 use super::names;
 use super::prepared::Prepared;
-use super::record::{Classification, DeviceRecord, Ending, Evaluation, Named, OuterRecord, RunResult, Score, Trivial};
+use super::record::{
+    Classification, DeviceRecord, Ending, Evaluation, Named, OuterRecord, RunResult, Score, Trivial, moved,
+};
 use super::setup::{self, set, trivial};
 use super::training::{Report, Training};
 use crate::bilevel::hyperparameters::Hyperparameters;
@@ -190,6 +192,7 @@ impl Tuner {
             residual: estimate.residual,
             inner_gradient: estimate.inner_gradient,
             hyperparameters: self.named(&point),
+            moved: moved(&estimate.records, 0..estimate.bad_step.unwrap_or(self.prepared.problem.steps)),
             differentiated: differentiates,
             hypergradient: names::derivatives(&point, self.session.problem(), &estimate.hypergradient),
             past_edge,

@@ -92,7 +92,7 @@ fn differences(case: &Case, along: &Directions) -> Vec<f64> {
 fn every_method_on_every_problem_with_every_dynamics() {
     for (problem, least_squares) in PROBLEMS {
         for optimizer in optim::every() {
-            let short = least_squares.case(optimizer.clone(), 9, 0.1, scalars(&*optimizer));
+            let short = least_squares.case(optimizer.clone(), 9, 0.1, &scalars(&*optimizer));
             let along = dynamics(&short.problem);
             let unrolled = differences(&short, &along);
             for row in methods() {
@@ -113,11 +113,11 @@ fn every_method_on_every_problem_with_every_dynamics() {
 
 #[test]
 fn methods_for_a_solved_inner_problem_agree_there() {
-    // Adam's second moments settle too slowly.
-    let settling = optim::every().into_iter().filter(|optimizer| !optimizer.name().starts_with("adam"));
+    // Adam's second moments settle too slowly, and a learning rate that has moved stays where it is.
+    let settling = optim::plain().into_iter().filter(|optimizer| !optimizer.name().starts_with("adam"));
     for optimizer in settling {
         for (problem, least_squares) in PROBLEMS {
-            let case = least_squares.case(optimizer.clone(), 300, 0.1, scalars(&*optimizer));
+            let case = least_squares.case(optimizer.clone(), 300, 0.1, &scalars(&*optimizer));
             let along = losses(&case.problem);
             let reverse = estimate(&case, Reverse { memory: Memory::StoreAll }, &along).unwrap();
             for row in methods().into_iter().filter(|row| row.truth == Truth::Settled) {
@@ -140,7 +140,7 @@ fn near(got: &[f64], wanted: &[f64], what: &str) {
 #[test]
 fn exact_methods_agree_to_rounding() {
     for optimizer in optim::every() {
-        let case = SKEWED.case(optimizer.clone(), 12, 0.1, scalars(&*optimizer)).starting();
+        let case = SKEWED.case(optimizer.clone(), 12, 0.1, &scalars(&*optimizer)).starting();
         let layout = case.problem.layout();
         let along = dynamics(&case.problem).each(layout.initial_weights).each(layout.initial_scale_log);
         let exact = methods().into_iter().filter(|row| row.truth == Truth::Unrolled);

@@ -40,7 +40,7 @@ fn two_estimates_are_one_training_of_twice_the_length() {
     for optimizer in optim::every() {
         for steps in [5, 6] {
             let at = |steps| {
-                let mut case = SKEWED.case(optimizer.clone(), steps, 0.1, scalars(&*optimizer));
+                let mut case = SKEWED.case(optimizer.clone(), steps, 0.1, &scalars(&*optimizer));
                 // Minibatches, drawn anew in the second half.
                 case.problem.batch = 2;
                 case

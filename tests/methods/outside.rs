@@ -18,7 +18,7 @@ fn at_one_point_it_is_truncation_to_one_step() {
         for optimizer in optim::every() {
             // After a single step there is nothing that truncation could miss.
             for steps in [1, 6] {
-                let case = least_squares.case(optimizer.clone(), steps, 0.1, scalars(&*optimizer));
+                let case = least_squares.case(optimizer.clone(), steps, 0.1, &scalars(&*optimizer));
                 let along = along(&case.problem);
                 let wanted = estimate(&case, Truncated { last: 1, memory: Memory::StoreAll }, &along).unwrap();
                 let got = estimate(&case, AveragedTruncation { points: 1 }, &along).unwrap();

@@ -122,12 +122,15 @@ pub const CLEANING: LeastSquares = LeastSquares {
 };
 
 /// Usual values of an optimiser's scalars.
-pub fn scalars(optimizer: &dyn optim::Optimizer) -> &'static [f64] {
-    match optimizer.scalars().len() {
-        0 => &[],
-        1 => &[0.6],
-        _ => &[0.8, 0.95, 0.05],
-    }
+pub fn scalars(optimizer: &dyn optim::Optimizer) -> Vec<f64> {
+    let usual = |scalar: &optim::ScalarSpec| match (scalar.name, scalar.domain) {
+        ("momentum", optim::Domain::Unit) => 0.6,
+        ("beta2", _) => 0.95,
+        ("epsilon", _) => 0.05,
+        (name, _) if name.ends_with("hypergradient_rate") => 2e-3,
+        _ => 0.8,
+    };
+    optimizer.scalars().iter().map(usual).collect()
 }
 
 /// What a method answers, in f64.

@@ -21,7 +21,7 @@ fn device() -> Device {
 /// In single precision, which is what files hold.
 fn every(check: impl AsyncFn(&Case)) {
     for optimizer in optim::every() {
-        let case = SKEWED.case(optimizer.clone(), 7, 0.1, scalars(&*optimizer));
+        let case = SKEWED.case(optimizer.clone(), 7, 0.1, &scalars(&*optimizer));
         pollster::block_on(check(&case));
     }
 }
@@ -91,7 +91,7 @@ fn what_it_goes_on_from_is_no_function_of_its_start() {
 
 #[test]
 fn files_of_other_trainings_are_refused_by_name() {
-    let case = |optimizer: Dynamics| RIDGE.case(optimizer.clone(), 5, 0.1, scalars(&*optimizer));
+    let case = |optimizer: Dynamics| RIDGE.case(optimizer.clone(), 5, 0.1, &scalars(&*optimizer));
     let momentum_case = || case(optim::Momentum.into());
     let session = |optimizer: Dynamics| pollster::block_on(open(&device(), &case(optimizer)));
     let (mut momentum, sgd) = (session(optim::Momentum.into()), session(optim::Sgd.into()));

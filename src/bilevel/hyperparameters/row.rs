@@ -21,6 +21,10 @@ pub enum Kind {
     Betas,
     /// Adam's ε.
     Epsilon,
+    /// Step size β of hypergradient descent on the learning rate.
+    HypergradientRate,
+    /// Step size of hypergradient descent on the momentum.
+    MomentumHypergradientRate,
     /// One L2 penalty λ a layer, ½ λ ‖W‖² of its kernel.
     L2,
     /// One L2 penalty λ for all layers, ½ λ ‖W‖² of their kernels.

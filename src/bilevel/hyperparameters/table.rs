@@ -33,7 +33,7 @@ const SCALAR: Row =
 const NOISE: Row = Row { range: [0.005, 0.5], required: true, ..USUAL };
 
 /// Every kind, in the order of their enumeration.
-pub static ROWS: [Row; 15] = [
+pub static ROWS: [Row; 17] = [
     Row {
         kind: Kind::Lr,
         name: "lr",
@@ -123,6 +123,38 @@ pub static ROWS: [Row; 15] = [
         scalars: &["epsilon"],
         count: |problem| Kind::Epsilon.scalars(problem).len(),
         entries: |problem, k| Kind::Epsilon.scalar(problem, k),
+        ..SCALAR
+    },
+    Row {
+        kind: Kind::HypergradientRate,
+        name: "hypergradient-rate",
+        about: "Step size of hypergradient descent on the learning rate; tuned as its logarithm.",
+        record: "hypergradient_rate",
+        title: "Hypergradient rate",
+        symbol: "β",
+        unit: "step of the rate",
+        transform: Transform::Log,
+        start: Start::Setting("hypergradient_rate"),
+        range: [1e-8, 0.1],
+        scalars: &["hypergradient_rate"],
+        count: |problem| Kind::HypergradientRate.scalars(problem).len(),
+        entries: |problem, k| Kind::HypergradientRate.scalar(problem, k),
+        ..SCALAR
+    },
+    Row {
+        kind: Kind::MomentumHypergradientRate,
+        name: "momentum-hypergradient-rate",
+        about: "Step size of hypergradient descent on the momentum; tuned as its logarithm.",
+        record: "momentum_hypergradient_rate",
+        title: "Hypergradient rate of momentum",
+        symbol: "β₂",
+        unit: "step of the momentum",
+        transform: Transform::Log,
+        start: Start::Setting("momentum_hypergradient_rate"),
+        range: [1e-8, 0.1],
+        scalars: &["momentum_hypergradient_rate"],
+        count: |problem| Kind::MomentumHypergradientRate.scalars(problem).len(),
+        entries: |problem, k| Kind::MomentumHypergradientRate.scalar(problem, k),
         ..SCALAR
     },
     Row {

@@ -3,7 +3,7 @@
 use super::kept;
 use super::problem::{CHUNK, Problem, Source};
 use crate::bilevel::SolveError;
-use crate::bilevel::inner::{Acting, At, Inner, Known, LOSSES, NoObjective, Objective, Part, Step, Through};
+use crate::bilevel::inner::{Acting, At, Inner, Known, NoObjective, Objective, Part, Step, Through};
 use crate::ir::{DType, Graph, NodeId, Scalar, numel};
 use crate::rig::Array;
 
@@ -107,8 +107,7 @@ impl Inner for Problem {
     }
 
     fn step(&self, g: &mut Graph, at: &At) -> Step {
-        let (state, loss) = self.advance(g, at);
-        Step { state, records: vec![(LOSSES, loss)] }
+        self.advance(g, at)
     }
 
     fn outer(&self, g: &mut Graph, state: NodeId, _lambda: NodeId, chunk: NodeId) -> NodeId {

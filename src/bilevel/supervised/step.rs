@@ -6,10 +6,11 @@ use super::TrainingLoss;
 use super::noise::{self, Noise};
 use super::problem::{Problem, Source};
 use crate::autodiff::grad;
-use crate::bilevel::inner::At;
+use crate::bilevel::inner::{At, LOSSES, Step};
 use crate::bilevel::programs::row;
 use crate::ir::{DType, Graph, NodeId, Scalar, numel};
 use crate::nn::functions::dropout_factor;
+use crate::nn::optim::Scalars;
 use crate::nn::{Place, reading};
 use crate::rng::Purpose;
 
@@ -29,8 +30,8 @@ impl Side {
 }
 
 impl Problem {
-    /// The new state and the training loss (shape `[1]`) of one step.
-    pub(super) fn advance(&self, g: &mut Graph, at: &At) -> (NodeId, NodeId) {
+    /// One step: the new state, and as records the training loss and what the optimiser keeps of every step.
+    pub(super) fn advance(&self, g: &mut Graph, at: &At) -> Step {
         let (layout, layers) = (self.layout(), self.model.parameter_layers());
         let part = |g: &mut Graph, range: Range<usize>| g.segment(at.lambda, range.start, range.len());
         let theta = g.segment(at.state, 0, self.model.parameter_count());
@@ -65,12 +66,13 @@ impl Problem {
         let scalars: Vec<NodeId> = layout.scalars.clone().map(|k| g.segment(at.lambda, k, 1)).collect();
         let before = g.segment(at.state, 0, self.optimizer_len());
         let state = self.optimizer.step(g, before, gradient, eta, &scalars);
+        let mut records = self.optimizer.records(g, state, &Scalars { eta, own: &scalars });
         let state = match reading.running(g) {
             Some(running) => g.concat(&[state, running]),
             None => state,
         };
-        let loss = g.reshape(loss, &[1]);
-        (state, loss)
+        records.insert(0, (LOSSES, g.reshape(loss, &[1])));
+        Step { state, records }
     }
 
     /// The running statistics in a state; none where the model has none.

@@ -37,7 +37,8 @@ impl Trajectory {
             Ok(binding)
         })
         .await?;
-        let kept = ["value", BAD_STEP, LOSSES, OUTER_LAMBDA].into_iter().filter(|name| self.rig.holds(name));
+        let always = ["value", BAD_STEP, OUTER_LAMBDA].into_iter().filter(|name| self.rig.holds(name));
+        let kept = always.chain(self.records.iter().map(String::as_str));
         let (names, arrays): (Vec<&str>, Vec<BufferId>) =
             kept.map(|name| Ok((name, self.array(name)?))).collect::<Result<Vec<_>, SolveError>>()?.into_iter().unzip();
         let mut values = self.rig.read(&arrays).await?;
@@ -46,7 +47,11 @@ impl Trajectory {
             let all = names.iter().position(|other| *other == name).map(|at| std::mem::take(&mut values[at]));
             all.map(|all| all.chunks(all.len() / members).map(<[f64]>::to_vec).collect::<Vec<_>>())
         };
-        let [value, bad_step, losses, direct] = ["value", BAD_STEP, LOSSES, OUTER_LAMBDA].map(&mut take);
+        let [value, bad_step, direct] = ["value", BAD_STEP, OUTER_LAMBDA].map(&mut take);
+        let losses = take(LOSSES);
+        let records = self.records.iter().filter(|name| *name != LOSSES);
+        let records: Vec<(String, Vec<Vec<f64>>)> =
+            records.filter_map(|name| Some((name.clone(), take(name)?))).collect();
         if place == self.last_place() {
             self.direct = direct;
         }
@@ -57,6 +62,7 @@ impl Trajectory {
             Estimate {
                 outer_loss: number(&value, member),
                 inner_losses: of(&losses, member).unwrap_or_default(),
+                records: records.iter().map(|(name, each)| (name.clone(), each[member].clone())).collect(),
                 bad_step: (bad_step != NO_BAD_STEP).then_some(bad_step as usize),
                 hypergradient: vec![],
                 direct: None,

@@ -7,6 +7,7 @@ use super::{ConfigError, DataSource, TuneConfig};
 use crate::bilevel::hyperparameters::{Kind, Names};
 use crate::experiment::leader::OuterMethod;
 use crate::nn::Model;
+use crate::nn::optim::{Domain, ScalarSpec};
 
 /// Training steps that a plan is made for.
 const MOST_STEPS: u32 = 1_000_000;
@@ -100,6 +101,16 @@ impl TuneConfig {
         self.check_kinds()?;
         positive("learning_rate", self.setting("learning_rate")[0], "Leave it out to start from the usual one.")?;
         let momentum = self.setting("momentum")[0];
+        let own = self.optimizer.scalars().iter().find(|scalar| scalar.name == "momentum");
+        if let Some(&ScalarSpec { domain: Domain::Between { low, high }, usual, .. }) = own {
+            require(
+                momentum > low && momentum < high,
+                "momentum",
+                momentum,
+                &format!("above {low} and below {high} with {}", self.optimizer.name()),
+                &format!("It moves between these; {usual} is usual."),
+            )?;
+        }
         require(
             momentum > 0.0 && momentum < 1.0,
             "momentum",
@@ -117,6 +128,13 @@ impl TuneConfig {
             )?;
         }
         positive("epsilon", self.setting("epsilon")[0], "1e-5 is usual.")?;
+        for key in ["hypergradient_rate", "momentum_hypergradient_rate"] {
+            positive(
+                key,
+                self.setting(key)[0],
+                "Leave it out to take the usual one, or take an optimizer without -hd.",
+            )?;
+        }
         positive("l2", self.l2, "It is tuned on a log scale; start from 0.001, or from 1e-8 for nearly none.")?;
         let rate = |field, value: f64, mend| {
             require(

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bilevel::Loss;
 use crate::bilevel::hyperparameters::Kind;
+use crate::bilevel::{Decay, Loss};
 use crate::data::Dataset;
 use crate::nn::functions;
 use crate::nn::optim::Optimizer;
@@ -57,4 +57,9 @@ impl Task {
 pub fn usual_hyperparameters(optimizer: &dyn Optimizer) -> Vec<Kind> {
     let own = [Kind::Momentum, Kind::Betas].into_iter().filter(|kind| kind.is_of(optimizer));
     [Kind::Lr].into_iter().chain(own).chain([Kind::L2]).collect()
+}
+
+/// How the learning rate falls where nothing else is asked for: one that moves by itself does not fall besides.
+pub fn usual_decay(optimizer: &dyn Optimizer) -> Decay {
+    if Kind::HypergradientRate.is_of(optimizer) { Decay::None } else { Decay::TAIL }
 }

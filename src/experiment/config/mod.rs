@@ -19,7 +19,7 @@ use serde_json::Value;
 
 pub use self::budget::Budget;
 pub use self::bytes::Bytes;
-pub use self::choices::{Task, usual_hyperparameters};
+pub use self::choices::{Task, usual_decay, usual_hyperparameters};
 pub use self::differentiation::Differentiation;
 pub use self::network::Network;
 pub use self::source::DataSource;
@@ -124,6 +124,14 @@ pub struct TuneConfig {
     #[schemars(description = words::EPSILON)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epsilon: Option<f64>,
+    /// See [`words::HYPERGRADIENT_RATE`].
+    #[schemars(description = words::HYPERGRADIENT_RATE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hypergradient_rate: Option<f64>,
+    /// See [`words::MOMENTUM_HYPERGRADIENT_RATE`].
+    #[schemars(description = words::MOMENTUM_HYPERGRADIENT_RATE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub momentum_hypergradient_rate: Option<f64>,
     /// See [`words::L2`].
     #[schemars(description = words::L2)]
     pub l2: f64,
@@ -191,6 +199,8 @@ impl Default for TuneConfig {
             momentum: None,
             betas: None,
             epsilon: None,
+            hypergradient_rate: None,
+            momentum_hypergradient_rate: None,
             l2: 1e-3,
             outer_rate: None,
             example_weight_rate: None,
@@ -243,10 +253,7 @@ impl TuneConfig {
         {
             config = config.of_constant_rate();
         }
-        if !given.contains_key("hyperparameters") {
-            config.hyperparameters = usual_hyperparameters(&*config.optimizer);
-        }
-        Ok(config.of_before())
+        Ok(config.following(|key| given.contains_key(key)).of_before())
     }
 
     /// Reads settings from an object of JSON, as trials have them; those not named keep their defaults. What is wrong is
@@ -260,12 +267,20 @@ impl TuneConfig {
             let alone = Value::Object([(key.clone(), value.clone())].into_iter().collect());
             serde_json::from_value::<Self>(alone).map_err(|error| wrong(key, error.to_string()))?;
         }
-        let mut config: Self =
+        let config: Self =
             serde_json::from_value(settings.clone()).map_err(|error| wrong("settings", error.to_string()))?;
-        if !given.contains_key("hyperparameters") {
-            config.hyperparameters = usual_hyperparameters(&*config.optimizer);
+        Ok(config.following(|key| given.contains_key(key)))
+    }
+
+    /// With what is usual of its optimiser where that is not given.
+    fn following(mut self, given: impl Fn(&str) -> bool) -> Self {
+        if !given("hyperparameters") {
+            self.hyperparameters = usual_hyperparameters(&*self.optimizer);
         }
-        Ok(config)
+        if !given("decay") && self.decay == Decay::TAIL {
+            self.decay = usual_decay(&*self.optimizer);
+        }
+        self
     }
 
     /// All settings as JSON, which [`TuneConfig::from_json`] reads back as they are.

@@ -6,7 +6,7 @@ use super::{Budget, ConfigError, Network, TuneConfig, usual_hyperparameters};
 use crate::bilevel::Decay;
 use crate::bilevel::hyperparameters::{Kind, ROWS, Rate, Row, Start};
 use crate::experiment::leader::OuterMethod;
-use crate::nn::optim;
+use crate::nn::optim::{self, Dynamics};
 
 /// The power of the batch size that usual learning rates grow with up to batches of 64, beyond which they stay
 /// (docs/choosing.md).
@@ -39,8 +39,10 @@ impl TuneConfig {
             Start::Setting("dropout") => Some(vec![0.5]),
             Start::Setting("learning_rate") => Some(vec![self.usual_rate()]),
             _ => {
+                // Its own, or those of the first that has them.
                 let named = optim::named();
-                let specs: Vec<_> = named.iter().flat_map(|optimizer| optimizer.scalars()).collect();
+                let all = [&self.optimizer].into_iter().chain(&named);
+                let specs: Vec<_> = all.flat_map(|optimizer| optimizer.scalars()).collect();
                 let usual = |name: &&str| specs.iter().find(|spec| spec.name == *name).map(|spec| spec.usual);
                 row.scalars.iter().map(usual).collect()
             }
@@ -91,6 +93,8 @@ impl TuneConfig {
             momentum: one("momentum"),
             betas: self.uses("betas").then(|| self.setting("betas").try_into().ok()).flatten(),
             epsilon: one("epsilon"),
+            hypergradient_rate: one("hypergradient_rate"),
+            momentum_hypergradient_rate: one("momentum_hypergradient_rate"),
             outer_rate: one("outer_rate"),
             example_weight_rate: one("example_weight_rate"),
             dropout: one("dropout"),
@@ -176,9 +180,13 @@ impl TuneConfig {
     }
 }
 
-/// How to get a training that has a kind, such as `take optimizer adam`.
+/// How to get a training that has a kind, such as `take optimizer adam`; of those with hypergradient descent only where no
+/// other has it.
 fn having(kind: Kind) -> String {
-    let names: Vec<&str> = optim::named().iter().filter(|o| kind.is_of(&***o)).map(|o| o.name()).collect();
+    let of = |optimizers: &[Dynamics]| -> Vec<&str> {
+        optimizers.iter().filter(|o| kind.is_of(&***o)).map(|o| o.name()).collect()
+    };
+    let names = Some(of(&optim::plain())).filter(|names| !names.is_empty()).unwrap_or_else(|| of(&optim::named()));
     let names = names.join(", ");
     format!(
         "take optimizer {}",

@@ -42,19 +42,23 @@ pub const METHOD: &str = "How the outer loss is differentiated: `reverse` throug
                           point (`fixed-point:K`)";
 pub const HYPERPARAMETERS: &str = "What to tune, on the command line separated by commas; the rest keeps its start \
                                    value. Where nothing is named: of sgd lr,l2, of adam lr,betas,l2, of the others \
-                                   lr,momentum,l2. Example weights and factors (lr-layers, lr-schedule, initial-scale) \
+                                   lr,momentum,l2; of those with -hd the same as without. Example weights and factors (lr-layers, lr-schedule, initial-scale) \
                                    start from 1";
 pub const LEARNING_RATE: &str = "Learning rate η to start from; the usual one depends on optimizer and batch: 0.04 is \
                                  that of momentum on batches of 64";
 pub const DECAY: &str = "How the learning rate falls to nothing towards the last step: `tail` in a straight line over \
                          the last quarter of the steps (`tail:S` over the share S), `linear` over all of them, `cosine` \
-                         along half a cosine over all of them (`cosine:S`), or not at all (`none`). The learning rate \
-                         that is set, tuned and recorded is the one before";
+                         along half a cosine over all of them (`cosine:S`), or not at all (`none`, usual with \
+                         optimizers -hd). The learning rate that is set, tuned and recorded is the one before";
 pub const MOMENTUM: &str = "Momentum μ to start from, above 0 and below 1";
 pub const BETAS: &str = "Adam's decay rates to start from, β₁ of the mean of the gradient and β₂ of that of its \
                          square, above 0 and at most 0.999999";
 pub const EPSILON: &str = "Adam's ε to start from: a step divides by √(v̂ + ε²), v̂ being the bias-corrected mean \
                            square of the gradient (published Adam divides by √v̂ + ε)";
+pub const HYPERGRADIENT_RATE: &str = "Step size β of hypergradient descent on the learning rate, with optimizers -hd; the \
+                                      usual one depends on the optimizer";
+pub const MOMENTUM_HYPERGRADIENT_RATE: &str = "Step size β₂ of hypergradient descent on the momentum, with optimizers -hd \
+                                               whose momentum moves; the usual one depends on the optimizer";
 pub const L2: &str = "L2 penalty λ of each layer to start from: ½ λ ‖W‖² is added to the training loss, W being the \
                       layer's kernel (biases are not penalised), so the gradient gets λ W";
 pub const OUTER_RATE: &str = "Rate of the outer optimiser: about how far the log of a hyperparameter (the logit where it \
@@ -126,7 +130,7 @@ mod tests {
     use crate::experiment::config::{TuneConfig, usual_hyperparameters};
     use crate::interp::eval;
     use crate::ir::{DType, Graph};
-    use crate::nn::optim::{self, Adam, Optimizer, named};
+    use crate::nn::optim::{self, Adam, Optimizer, named, plain};
     use crate::nn::{Layer, Model};
 
     /// The states of one weight after each of some steps along gradients of that size.
@@ -153,7 +157,7 @@ mod tests {
         const ETA: f64 = 0.25;
         let gradients = [1.0, -0.5, 2.0];
         let mu = 0.75;
-        for optimizer in named().into_iter().filter(|optimizer| optimizer.scalars().len() < 2) {
+        for optimizer in plain().into_iter().filter(|optimizer| optimizer.scalars().len() < 2) {
             let (text, scalars) = (optimizer.formula(), &[mu][..optimizer.scalars().len()]);
             let (mut w, mut before, mut v) = (0.5, 0.5, 0.0);
             for (state, g) in path(&*optimizer, &gradients, scalars)[1..].iter().zip(gradients) {
@@ -216,8 +220,12 @@ mod tests {
             usual_hyperparameters(optimizer).iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",")
         };
         let (sgd, adam, other) = (usual(&optim::Sgd), usual(&Adam(optim::Epsilon::Inside)), usual(&optim::Nesterov));
-        let text = format!("of sgd {sgd}, of adam {adam}, of the others {other}.");
+        let text = format!("of sgd {sgd}, of adam {adam}, of the others {other}; of those with -hd the same as without.");
         assert!(HYPERPARAMETERS.contains(&text), "{text}");
+        for hd in named() {
+            let without: optim::Dynamics = hd.name().split("-hd").next().unwrap().parse().unwrap();
+            assert_eq!(usual(&*hd), usual(&*without), "{hd:?}");
+        }
         let with_training = crate::experiment::setup::with_training;
         for (kind, start) in [(Kind::ExampleWeights, 1.0), (Kind::LrLayers, 1.0), (Kind::InitialScale, 1.0)] {
             let config = TuneConfig { hyperparameters: vec![kind], ..TuneConfig::default() };
@@ -264,7 +272,7 @@ mod tests {
     #[test]
     fn the_documentation_has_the_same_formulas() {
         let texts = [EPSILON, L2, DROPOUT, INNER_LOSS, DECAY, OUTER_RATE];
-        let formulas = named().map(|optimizer| optimizer.formula()).into_iter().chain(texts);
+        let formulas = named().into_iter().map(|optimizer| optimizer.formula()).chain(texts);
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/choosing.md");
         let text = std::fs::read_to_string(path).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
         for formula in formulas {

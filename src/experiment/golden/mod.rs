@@ -29,10 +29,11 @@ use crate::ir::{DType, numel};
 use crate::rig::Device;
 
 /// The kinds of case that can be run.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 11] = [
     "op",
     "loss_grad_hvp",
     "train",
+    setup::HYPERGRADIENT_DESCENT,
     "hypergrad",
     "hypergrad_truncated",
     "implicit",

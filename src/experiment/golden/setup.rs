@@ -4,7 +4,7 @@ use super::{Case, CaseError, RunError};
 use crate::bilevel::{Loss, Problem, SessionData, Set, Source, Targets};
 use crate::ir::DType;
 use crate::nn::Model;
-use crate::nn::optim::{Adam, Dynamics, Epsilon, Momentum, Sgd};
+use crate::nn::optim::{Adam, Dynamics, Epsilon, HeavyBall, HypergradientDescent, Momentum, Nesterov, Rule, Sgd};
 
 /// A case's bilevel problem at its point.
 pub(super) struct Setup {
@@ -16,12 +16,33 @@ pub(super) struct Setup {
 
 /// The inner optimiser of a case.
 fn optimizer(case: &Case) -> Result<Dynamics, CaseError> {
-    let inner = &case.meta["inner"];
-    match inner["optimizer"].as_str().unwrap_or_default() {
+    if case.kind == HYPERGRADIENT_DESCENT {
+        return hypergradient_descent(case).map(Dynamics::from);
+    }
+    match case.meta["inner"]["optimizer"].as_str().unwrap_or_default() {
         "sgd" => Ok(Sgd.into()),
         "momentum" => Ok(Momentum.into()),
         "adam" => Ok(Adam(Epsilon::Outside).into()),
         other => Err(case.inconsistent(format!("unknown inner optimiser `{other}`"))),
+    }
+}
+
+/// The kind of cases whose learning rate moves while the weights are trained.
+pub(super) const HYPERGRADIENT_DESCENT: &str = "hypergradient_descent";
+
+fn hypergradient_descent(case: &Case) -> Result<HypergradientDescent, CaseError> {
+    let of = |base: Dynamics, rule, rates| Ok(HypergradientDescent::new(base, rule, rates));
+    const ONE: &[f64] = &[1.0];
+    const TWO: &[f64] = &[1.0, 1.0];
+    match case.meta["algorithm"].as_str().unwrap_or_default() {
+        "sgd_hd" => of(Sgd.into(), Rule::Additive, ONE),
+        "sgd_hd_multiplicative" => of(Sgd.into(), Rule::Multiplicative, ONE),
+        "sgdn_hd" => of(Nesterov.into(), Rule::Additive, ONE),
+        "adam_hd" => of(Adam(Epsilon::Outside).into(), Rule::Additive, ONE),
+        // The second is a mistake that is to be recognised: we compute what it should have been.
+        "hd_lr_momentum" | "hd_lr_momentum_mixed_sign" => of(HeavyBall.into(), Rule::Additive, TWO),
+        "hd_lr_momentum_paper_literal" => of(HeavyBall.into(), Rule::Additive, TWO).map(HypergradientDescent::printed),
+        other => Err(case.inconsistent(format!("unknown algorithm `{other}`"))),
     }
 }
 
@@ -60,7 +81,7 @@ impl Setup {
             masks: has("masks").then_some(Source::Table),
             l2: has("l2_log"),
             weights: has("ex_w"),
-            initial_weights: !["train", "outer_loop"].contains(&case.kind.as_str()),
+            initial_weights: !["train", "outer_loop", HYPERGRADIENT_DESCENT].contains(&case.kind.as_str()),
             ..Problem::new(model, loss, optimizer(case)?, steps, train)
         };
         if problem.steps == 0 || problem.batch == 0 {
@@ -108,12 +129,13 @@ pub(super) fn model(case: &Case) -> Result<(Model, Loss), CaseError> {
 fn hyperparameters(case: &Case, problem: &Problem) -> Result<Vec<f64>, CaseError> {
     let layout = problem.layout();
     let mut lambda = vec![0.0; layout.len()];
-    let inner = &case.meta["inner"];
+    let [inner, settings] = ["inner", "settings"].map(|key| &case.meta[key]);
     match case.inputs.get("log_lr_full") {
         Some(_) => fill(case, "log_lr_full", &mut lambda[layout.log_lr.clone()])?,
         None => {
             let shared = case.inputs.get("log_lr").and_then(|array| array.data.first().copied());
-            let log_lr = shared.or_else(|| inner["log_lr"].as_f64());
+            let log_lr =
+                shared.or_else(|| inner["log_lr"].as_f64()).or_else(|| settings["alpha0"].as_f64().map(f64::ln));
             let log_lr = log_lr.ok_or_else(|| case.inconsistent("no learning rate".to_owned()))?;
             lambda[layout.log_lr.clone()].fill(log_lr);
         }
@@ -121,14 +143,17 @@ fn hyperparameters(case: &Case, problem: &Problem) -> Result<Vec<f64>, CaseError
     let scalars = layout.scalars.clone().zip(problem.optimizer.scalars());
     for (position, scalar) in scalars {
         let short = match scalar.name {
+            "momentum" if settings["gamma0"].is_number() => "gamma0",
             "momentum" => "mu",
             "beta1" => "b1",
             "beta2" => "b2",
+            "hypergradient_rate" => "beta",
+            "momentum_hypergradient_rate" => "eta",
             _ => "eps",
         };
         let given = match case.inputs.get(short) {
             Some(array) => array.data.first().copied(),
-            None => inner[short].as_f64(),
+            None => inner[short].as_f64().or_else(|| settings[short].as_f64()),
         };
         lambda[position] = given.ok_or_else(|| case.inconsistent(format!("no value for `{short}`")))?;
     }

@@ -1,9 +1,9 @@
-//! Cases that train: `train`, `hypergrad`, `hypergrad_truncated` and `outer_loop`.
+//! Cases that train: `train`, `hypergradient_descent`, `hypergrad`, `hypergrad_truncated` and `outer_loop`.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::setup::Setup;
+use super::setup::{HYPERGRADIENT_DESCENT, Setup};
 use super::{Case, RunError};
 use crate::bilevel::outer::{Descent, OuterOptimizer, Rule};
 use crate::bilevel::{Adam, Directions, Estimate, Memory, Problem, Reverse, Session, Truncated, Unattended};
@@ -18,7 +18,7 @@ pub(super) async fn run(case: &Case, device: &Device, memory: Memory) -> Result<
     let mut session = Session::new(device, problem, &data, Reverse { memory }).await?;
     let mut outputs = Outputs::new();
     let estimate = match case.kind.as_str() {
-        "train" => session.train(&lambda, &mut Unattended).await?,
+        "train" | HYPERGRADIENT_DESCENT => session.train(&lambda, &mut Unattended).await?,
         _ => session.estimate(&lambda, &along, &mut Unattended).await?,
     };
     let weights = session.final_weights().await?;
@@ -28,6 +28,9 @@ pub(super) async fn run(case: &Case, device: &Device, memory: Memory) -> Result<
     gradients("", session.problem(), &lambda, 0, &estimate.hypergradient, &mut outputs);
     outputs.insert("val_loss".to_owned(), vec![estimate.outer_loss]);
     outputs.insert("losses".to_owned(), estimate.inner_losses);
+    for (name, values) in estimate.records {
+        outputs.insert(if name == "momentum" { "gamma" } else { "alpha" }.to_owned(), values);
+    }
     Ok(outputs)
 }
 

@@ -7,6 +7,7 @@
 mod baselines;
 mod best;
 mod folds;
+mod hd_mnist;
 mod horizon;
 mod hyper_cleaning;
 mod images;
@@ -20,7 +21,7 @@ mod trial;
 pub use trial::{Budget, Labels, Outcome, Study, Trial, id};
 
 /// All studies, in the order in which `experiment all` runs them.
-pub const STUDIES: [Study; 10] = [
+pub const STUDIES: [Study; 11] = [
     start::STUDY,
     horizon::STUDY,
     prediction::STUDY,
@@ -31,6 +32,7 @@ pub const STUDIES: [Study; 10] = [
     pays::STUDY,
     hyper_cleaning::STUDY,
     images::STUDY,
+    hd_mnist::STUDY,
 ];
 
 /// The study of that name.

@@ -25,7 +25,7 @@ fn trials(budget: Budget) -> Vec<Trial> {
         Budget::Full => (TuneConfig::default(), &[16, 32, 64, 128, 256], 8),
     };
     let mut trials = vec![];
-    for optimizer in optim::named() {
+    for optimizer in optim::plain() {
         for &batch in batches {
             for rate in RATES {
                 for seed in 0..seeds {

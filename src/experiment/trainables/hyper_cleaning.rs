@@ -357,10 +357,9 @@ fn found(weights: &[f64], wrong: &[bool]) -> Named {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
-
     use crate::cpu::CpuEngine;
     use crate::experiment::event::Nobody;
+    use crate::experiment::trainables::digits::{PIXELS, easy_digits};
 
     const SMALL: Settings = Settings {
         examples: 200,
@@ -371,28 +370,6 @@ mod tests {
         weights: Weights::Equal,
         seed: 3,
     };
-
-    const PIXELS: usize = 28 * 28;
-
-    /// Writes images of ten classes: two bright rows each, among noise.
-    fn easy_digits(directory: &Path) {
-        let folder = MNIST.folder(directory);
-        std::fs::create_dir_all(&folder).unwrap();
-        let mut stream = Stream::new(1, Purpose::Search, 0);
-        for (files, count) in MNIST.files.chunks(2).zip([600u32, 200]) {
-            let header = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
-            let mut images = header(&[2051, count, 28, 28]);
-            let mut labels = header(&[2049, count]);
-            for k in 0..count {
-                let label = (k % 10) as usize;
-                labels.push(label as u8);
-                let bright = |at: usize| if at / 56 == label { 128.0 } else { 0.0 };
-                images.extend((0..PIXELS).map(|at| (bright(at) + 127.0 * stream.uniform()) as u8));
-            }
-            std::fs::write(folder.join(files[0].name), images).unwrap();
-            std::fs::write(folder.join(files[1].name), labels).unwrap();
-        }
-    }
 
     #[test]
     fn wrong_labels_are_found_and_their_harm_undone() {

@@ -1,6 +1,9 @@
 //! The registry: what trials can do, each in a file with its line in [`TRAINABLES`].
 
+#[cfg(test)]
+mod digits;
 pub mod hyper_cleaning;
+pub mod hypergradient_descent;
 pub mod images;
 pub mod mislabelled;
 pub mod retrain;
@@ -27,6 +30,7 @@ pub const TRAINABLES: &[&dyn Trainable] = &[
     &statistics::Statistics,
     &hyper_cleaning::HyperCleaning,
     &images::TuneImages,
+    &hypergradient_descent::Descend,
 ];
 
 /// The one of that name.

@@ -1,5 +1,7 @@
 //! One plain training with given hyperparameters.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use async_trait::async_trait;
@@ -17,7 +19,7 @@ use crate::experiment::error::TuneError;
 use crate::experiment::event::{Observer, Watched};
 use crate::experiment::library::Library;
 use crate::experiment::prepared::Prepared;
-use crate::experiment::record::{Ending, Named};
+use crate::experiment::record::{Ending, Named, moved};
 use crate::experiment::scored::scored;
 use crate::experiment::trainable::{Job, Trainable};
 use crate::experiment::training::{Report, Training};
@@ -87,7 +89,15 @@ impl Job for TrainJob {
         Blueprint::with(&self.0.problem, &Plain, &self.0.compiled)?.within(self.0.config.memory_budget.0)?;
         let session = self.0.session(device, Plain).await?;
         let point = self.0.start.clone();
-        Ok(Box::new(PlainTraining { session, prepared: self.0.clone(), point, done: 0, diverged: false }))
+        Ok(Box::new(PlainTraining {
+            session,
+            prepared: self.0.clone(),
+            point,
+            done: 0,
+            recorded: 0..0,
+            records: BTreeMap::new(),
+            diverged: false,
+        }))
     }
 }
 
@@ -98,6 +108,9 @@ struct PlainTraining {
     point: Hyperparameters,
     /// Training steps done.
     done: u64,
+    /// Those of them that were recorded here, and what of them.
+    recorded: Range<usize>,
+    records: BTreeMap<String, Vec<f64>>,
     /// Whether it has ended that way: there is nothing to go on from.
     diverged: bool,
 }
@@ -146,6 +159,7 @@ impl Training for PlainTraining {
             return Ok(Report { done: self.done, outer_loss: None, ending: Ending::Stopped });
         };
         self.diverged = estimate.bad_step.is_some() || !estimate.outer_loss.is_finite();
+        (self.recorded.end, self.records) = (self.done as usize, estimate.records);
         let ending = match self.done {
             _ if self.diverged => Ending::Diverged,
             done if done == all => Ending::Finished,
@@ -160,6 +174,7 @@ impl Training for PlainTraining {
         let split = &self.prepared.data.split;
         let sets = [Set::from(&split.validation), Set::from(&split.test)];
         let mut metrics = scored(&mut self.session, &sets, observer).await?;
+        metrics.extend(moved(&self.records, self.recorded.clone()));
         metrics.extend(outer_loss.map(|loss| ("outer_loss".to_owned(), loss)));
         Ok(metrics)
     }
@@ -207,6 +222,7 @@ impl Training for PlainTraining {
         }
         self.session.load(&Snapshot { parts, state, steps })?;
         (self.point, self.done, self.diverged) = (hyperparameters, steps.into(), false);
+        self.recorded = steps as usize..steps as usize;
         Ok(())
     }
 

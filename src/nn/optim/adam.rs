@@ -1,6 +1,6 @@
 //! Adam (Kingma and Ba 2015).
 
-use super::{Domain, Optimizer, ScalarSpec, Scalars, Slot, Slots, average};
+use super::{Domain, Optimizer, ScalarSpec, Scalars, Slot, Slots, along, average};
 use crate::ir::{Graph, NodeId, Scalar};
 
 /// w ← w − η m̂ / δ. The bias corrections c ← β c + (1 − β) equal 1 − βᵗ without cancellation.
@@ -51,7 +51,7 @@ impl Optimizer for Adam {
         0.006
     }
 
-    fn direction(&self, g: &mut Graph, slots: &mut Slots, gradient: NodeId, at: &Scalars) -> NodeId {
+    fn descend(&self, g: &mut Graph, slots: &mut Slots, w: NodeId, gradient: NodeId, at: &Scalars) -> NodeId {
         let square = g.mul(gradient, gradient);
         let one = g.full(&[1], 1.0);
         let [m, v, c1, c2] = [(0, 0, gradient), (1, 1, square), (2, 0, one), (3, 1, one)].map(|(k, beta, x)| {
@@ -62,7 +62,8 @@ impl Optimizer for Adam {
         let m_hat = g.div(m, c1);
         let v_hat = g.div(v, c2);
         let spread = self.0.spread(g, v_hat, at.own[2]);
-        g.div(m_hat, spread)
+        let direction = g.div(m_hat, spread);
+        along(g, w, at.eta, direction)
     }
 
     /// Its steps are as long as η, whatever the curvature.

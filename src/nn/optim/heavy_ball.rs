@@ -29,17 +29,21 @@ impl Optimizer for HeavyBall {
         0.04
     }
 
-    fn direction(&self, g: &mut Graph, slots: &mut Slots, gradient: NodeId, at: &Scalars) -> NodeId {
+    fn descend(&self, g: &mut Graph, slots: &mut Slots, w: NodeId, gradient: NodeId, at: &Scalars) -> NodeId {
         let u = slots.get(g, 0);
         let change = g.mul(at.eta, gradient);
         let change = g.neg(change);
         let u = decayed(g, at.own[0], u, change);
-        slots.set(0, u)
+        slots.set(0, u);
+        g.add(w, u)
     }
 
-    /// w + u: the direction is as long as the step.
-    fn descend(&self, g: &mut Graph, w: NodeId, direction: NodeId, _: &Scalars) -> NodeId {
-        g.add(w, direction)
+    /// −g, and u⁻ = (u + η g) / μ, which was there before.
+    fn slopes(&self, g: &mut Graph, slots: &Slots, gradient: NodeId, at: &Scalars) -> Option<[NodeId; 2]> {
+        let u = slots.get(g, 0);
+        let change = g.mul(at.eta, gradient);
+        let sum = g.add(u, change);
+        Some([g.neg(gradient), g.div(sum, at.own[0])])
     }
 
     fn stable(&self, scalars: &[f64]) -> f64 {

@@ -2,7 +2,9 @@
 
 mod adam;
 mod heavy_ball;
+mod hypergradient_descent;
 mod momentum;
+mod named;
 mod nesterov;
 mod sgd;
 
@@ -17,14 +19,20 @@ use serde::{Deserialize, Serialize};
 
 pub use self::adam::{Adam, Epsilon};
 pub use self::heavy_ball::HeavyBall;
+pub use self::hypergradient_descent::{Bounds, HypergradientDescent, Rule};
 pub use self::momentum::Momentum;
 pub use self::nesterov::Nesterov;
 pub use self::sgd::Sgd;
 use crate::ir::{Graph, NodeId};
 
-/// The optimisers that configurations name.
-pub fn named() -> [Dynamics; 5] {
+/// The optimisers that move weights alone.
+pub fn plain() -> [Dynamics; 5] {
     [Sgd.into(), Momentum.into(), HeavyBall.into(), Nesterov.into(), Adam(Epsilon::Inside).into()]
+}
+
+/// The optimisers that configurations name.
+pub fn named() -> Vec<Dynamics> {
+    plain().into_iter().chain(named::hypergradient_descents()).collect()
 }
 
 /// Every one, for tests that go through all.
@@ -76,10 +84,17 @@ impl Slot {
 }
 
 /// Where a scalar may lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Domain {
     /// Above 0 and below 1.
     Unit,
+    /// Above one number and below another.
+    Between {
+        /// The lower.
+        low: f64,
+        /// The upper.
+        high: f64,
+    },
     /// Above 0.
     Positive,
 }
@@ -106,7 +121,13 @@ pub struct Slots<'a> {
     new: Vec<Option<NodeId>>,
 }
 
-impl Slots<'_> {
+impl<'a> Slots<'a> {
+    /// Those of an optimiser in a state of `d` weights.
+    pub fn new(optimizer: &'a (impl Optimizer + ?Sized), state: NodeId, d: usize) -> Self {
+        let specs = optimizer.slots();
+        Slots { state, d, specs, new: vec![None; specs.len()] }
+    }
+
     /// A slot by its place among [`Optimizer::slots`].
     pub fn get(&self, g: &mut Graph, k: usize) -> NodeId {
         let before: usize = self.specs[..k].iter().map(|slot| slot.len(self.d)).sum();
@@ -146,13 +167,19 @@ pub trait Optimizer: fmt::Debug + Send + Sync {
     /// values of its scalars (docs/choosing.md says on what this was measured).
     fn usual_rate(&self) -> f64;
 
-    /// The direction u `[d]` of a step along the gradient `[d]`; sets the slots.
-    fn direction(&self, g: &mut Graph, slots: &mut Slots, gradient: NodeId, at: &Scalars) -> NodeId;
+    /// The weights after a step from `w` along the gradient, `[d]` each; sets the slots.
+    fn descend(&self, g: &mut Graph, slots: &mut Slots, w: NodeId, gradient: NodeId, at: &Scalars) -> NodeId;
 
-    /// The weights after a step in a direction: w − η u, unless the direction says how far to go.
-    fn descend(&self, g: &mut Graph, w: NodeId, direction: NodeId, at: &Scalars) -> NodeId {
-        let change = g.mul(at.eta, direction);
-        g.sub(w, change)
+    /// How the weights that the last step has left move with that step's learning rate, each weight's with its own, and
+    /// with its momentum: two vectors `[d]` in closed form, of the slots after the step and the gradient `[d]` and the
+    /// scalars that it was taken with. None where there is no momentum.
+    fn slopes(&self, _g: &mut Graph, _slots: &Slots, _gradient: NodeId, _at: &Scalars) -> Option<[NodeId; 2]> {
+        None
+    }
+
+    /// Numbers (`[1]`) by name to keep of every step, from the state after it and what it was given.
+    fn records(&self, _g: &mut Graph, _state: NodeId, _at: &Scalars) -> Vec<(&'static str, NodeId)> {
+        vec![]
     }
 
     /// The weights that a state is judged by, for `d` of them: those it trains, unless it keeps others, such as their
@@ -188,13 +215,10 @@ pub trait Optimizer: fmt::Debug + Send + Sync {
     /// The new state, for a gradient and learning rates (both `[d]`) and the scalars, each `[1]`.
     fn step(&self, g: &mut Graph, state: NodeId, gradient: NodeId, eta: NodeId, scalars: &[NodeId]) -> NodeId {
         let d = g.shape(gradient)[0];
-        let specs = self.slots();
-        let mut slots = Slots { state, d, specs, new: vec![None; specs.len()] };
-        let at = Scalars { eta, own: scalars };
+        let mut slots = Slots::new(self, state, d);
         let w = g.segment(state, 0, d);
-        let direction = self.direction(g, &mut slots, gradient, &at);
-        let w = self.descend(g, w, direction, &at);
-        let parts: Vec<NodeId> = [w].into_iter().chain((0..specs.len()).map(|k| slots.get(g, k))).collect();
+        let w = self.descend(g, &mut slots, w, gradient, &Scalars { eta, own: scalars });
+        let parts: Vec<NodeId> = [w].into_iter().chain((0..self.slots().len()).map(|k| slots.get(g, k))).collect();
         if parts.len() == 1 { w } else { g.concat(&parts) }
     }
 }
@@ -228,7 +252,7 @@ impl FromStr for Dynamics {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let names = || named().map(|optimizer| format!("`{}`", optimizer.name())).join(", ");
+        let names = || named().iter().map(|optimizer| format!("`{}`", optimizer.name())).collect::<Vec<_>>().join(", ");
         let found = every().into_iter().find(|optimizer| optimizer.name() == name);
         found.ok_or_else(|| format!("unknown optimizer `{name}`, expected one of {}", names()))
     }
@@ -258,6 +282,12 @@ impl JsonSchema for Dynamics {
         let rows = rows.iter().map(|row| json_schema!({ "const": row.name(), "description": row.formula() }));
         json_schema!({ "oneOf": rows.collect::<Vec<_>>() })
     }
+}
+
+/// w − η u.
+fn along(g: &mut Graph, w: NodeId, eta: NodeId, direction: NodeId) -> NodeId {
+    let change = g.mul(eta, direction);
+    g.sub(w, change)
 }
 
 /// μ a + x.
@@ -294,9 +324,7 @@ mod tests {
             assert_eq!(optimizer.name().parse::<Dynamics>().unwrap(), optimizer);
         }
         let error = "rmsprop".parse::<Dynamics>().unwrap_err();
-        assert_eq!(
-            error,
-            "unknown optimizer `rmsprop`, expected one of `sgd`, `momentum`, `heavy-ball`, `nesterov`, `adam`"
-        );
+        let names = "unknown optimizer `rmsprop`, expected one of `sgd`, `momentum`, `heavy-ball`, `nesterov`, `adam`, `sgd-hd`";
+        assert!(error.starts_with(names), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! Nesterov's momentum.
 
-use super::{MOMENTUM, Optimizer, ScalarSpec, Scalars, Slot, Slots, decayed};
+use super::{MOMENTUM, Optimizer, ScalarSpec, Scalars, Slot, Slots, along, decayed};
 use crate::ir::{Graph, NodeId};
 
 /// v ← μ v + g, w ← w − η (g + μ v).
@@ -28,11 +28,12 @@ impl Optimizer for Nesterov {
         0.04
     }
 
-    fn direction(&self, g: &mut Graph, slots: &mut Slots, gradient: NodeId, at: &Scalars) -> NodeId {
+    fn descend(&self, g: &mut Graph, slots: &mut Slots, w: NodeId, gradient: NodeId, at: &Scalars) -> NodeId {
         let v = slots.get(g, 0);
         let v = decayed(g, at.own[0], v, gradient);
         slots.set(0, v);
-        decayed(g, at.own[0], v, gradient)
+        let direction = decayed(g, at.own[0], v, gradient);
+        along(g, w, at.eta, direction)
     }
 
     fn stable(&self, scalars: &[f64]) -> f64 {

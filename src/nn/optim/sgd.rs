@@ -1,6 +1,6 @@
 //! Gradient descent.
 
-use super::{Optimizer, ScalarSpec, Scalars, Slot, Slots};
+use super::{Optimizer, ScalarSpec, Scalars, Slot, Slots, along};
 use crate::ir::{Graph, NodeId};
 
 /// w ← w − η g: gradient descent where a batch holds all examples, else stochastic.
@@ -28,8 +28,8 @@ impl Optimizer for Sgd {
         0.1
     }
 
-    fn direction(&self, _: &mut Graph, _: &mut Slots, gradient: NodeId, _: &Scalars) -> NodeId {
-        gradient
+    fn descend(&self, g: &mut Graph, _: &mut Slots, w: NodeId, gradient: NodeId, at: &Scalars) -> NodeId {
+        along(g, w, at.eta, gradient)
     }
 
     fn stable(&self, _: &[f64]) -> f64 {
