@@ -10,6 +10,7 @@ mod implicit;
 mod meta;
 mod ops;
 mod population;
+mod selftune;
 mod setup;
 mod training;
 
@@ -29,7 +30,7 @@ use crate::ir::{DType, numel};
 use crate::rig::Device;
 
 /// The kinds of case that can be run.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 11] = [
     "op",
     "loss_grad_hvp",
     "train",
@@ -40,6 +41,7 @@ const KINDS: [&str; 10] = [
     "outer_direct",
     "meta",
     "population",
+    "selftune",
 ];
 
 /// Whether a case can be run. Decided by its kind alone.
@@ -60,6 +62,7 @@ pub async fn run(case: &Case, device: &Device, memory: Memory) -> Result<BTreeMa
         "outer_direct" => direct::run(case, device, memory).await,
         "meta" => meta::run(case, device, memory).await,
         "population" => population::run(case, device, memory).await,
+        "selftune" => selftune::run(case, device).await,
         "outer_loop" => training::run_outer(case, device, memory).await,
         _ => training::run(case, device, memory).await,
     }

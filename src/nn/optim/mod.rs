@@ -4,6 +4,7 @@ mod adam;
 mod heavy_ball;
 mod momentum;
 mod nesterov;
+mod rmsprop;
 mod sgd;
 
 use std::borrow::Cow;
@@ -19,6 +20,7 @@ pub use self::adam::{Adam, Epsilon};
 pub use self::heavy_ball::HeavyBall;
 pub use self::momentum::Momentum;
 pub use self::nesterov::Nesterov;
+pub use self::rmsprop::RmsProp;
 pub use self::sgd::Sgd;
 use crate::ir::{Graph, NodeId};
 
