@@ -19,6 +19,7 @@ mod pace;
 pub mod programs;
 pub mod projection;
 mod quadratic;
+pub mod selftune;
 mod session;
 mod snapshot;
 mod states;

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::ir::{Graph, NodeId, Scalar};
+
 /// From the unconstrained real numbers onto a hyperparameter's domain.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -36,6 +38,23 @@ impl Transform {
             Transform::Log => u.exp(),
             Transform::Above { low } => low + u.max(0.0) + (-u.abs()).exp().ln_1p(),
             Transform::Within { low, high } => low + (high - low) * sigmoid(u),
+        }
+    }
+
+    /// θ for every element of u.
+    pub fn apply(self, g: &mut Graph, u: NodeId) -> NodeId {
+        match self {
+            Transform::Identity => u,
+            Transform::Log => g.scalar(Scalar::Exp, &[u]),
+            Transform::Above { low } => {
+                let above = g.scalar(Scalar::Softplus, &[u]);
+                g.offset(above, low)
+            }
+            Transform::Within { low, high } => {
+                let share = g.scalar(Scalar::Sigmoid, &[u]);
+                let above = g.scale(share, high - low);
+                g.offset(above, low)
+            }
         }
     }
 
@@ -73,6 +92,8 @@ fn sigmoid(u: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::interp::eval;
+    use crate::ir::DType;
 
     const ALL: [Transform; 5] = [
         Transform::Identity,
@@ -94,6 +115,21 @@ mod tests {
                 let difference = (transform.constrain(u + h) - transform.constrain(u - h)) / (2.0 * h);
                 let slope = transform.slope(u);
                 assert!((difference - slope).abs() < 1e-8 * slope.abs().max(1.0), "{transform:?} {u}: {slope}");
+            }
+        }
+    }
+
+    #[test]
+    fn graphs_constrain_alike() {
+        let points = [-3.0, -0.1, 0.0, 0.7, 4.0];
+        for transform in ALL {
+            let mut g = Graph::new();
+            let u = g.input("u", &[points.len()], DType::F32);
+            let theta = transform.apply(&mut g, u);
+            let ours = eval(&g, &[theta], &[points.to_vec()]).remove(0);
+            for (u, ours) in points.into_iter().zip(ours) {
+                let wanted = transform.constrain(u);
+                assert!((ours - wanted).abs() < 1e-12 * wanted.abs().max(1.0), "{transform:?} {u}: {ours}");
             }
         }
     }

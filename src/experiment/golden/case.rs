@@ -77,7 +77,8 @@ pub struct Case {
 const KEYS: &str = "schema name kind about inputs outputs tolerance_rule verification loss l2 layers op attrs \
     differentiable_inputs ct T batch schedule example_weights inner outer masks parametrisation notes outputs_about \
     algorithm steps settings constant_inputs truncation K mode body head tasks init neumann cg hypergradient outer_loop \
-    large_outputs conventions mode members";
+    large_outputs conventions mode members \
+    n hyperparameters valid_batch made_from";
 
 impl Case {
     /// Refuses a key that says something of the case which nobody here reads.

@@ -1,8 +1,8 @@
-//! Graphs of the cases that are single functions: `op` and `loss_grad_hvp`.
+//! Graphs of the cases that are single functions: `op`, `loss_grad_hvp` and single steps of `selftune`.
 
 use super::builder::{Builder, CaseGraph, push_forward};
 use super::ops::op_case;
-use super::{Case, CaseError};
+use super::{Case, CaseError, selftune};
 use crate::autodiff::grad;
 use crate::bilevel::{Loss, TrainingLoss};
 use crate::ir::{Graph, NodeId};
@@ -14,6 +14,7 @@ pub fn case_graph(case: &Case) -> Result<Option<CaseGraph>, CaseError> {
     match case.kind.as_str() {
         "op" => op_case(case).map(Some),
         "loss_grad_hvp" => model_case(case).map(Some),
+        "selftune" => selftune::graph(case),
         _ => Ok(None),
     }
 }

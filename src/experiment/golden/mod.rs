@@ -10,6 +10,7 @@ mod implicit;
 mod meta;
 mod ops;
 mod population;
+mod selftune;
 mod setup;
 mod training;
 
@@ -41,6 +42,7 @@ const KINDS: [&str; 11] = [
     "outer_direct",
     "meta",
     "population",
+    "selftune",
 ];
 
 /// Whether a case can be run. Decided by its kind alone.
@@ -61,6 +63,7 @@ pub async fn run(case: &Case, device: &Device, memory: Memory) -> Result<BTreeMa
         "outer_direct" => direct::run(case, device, memory).await,
         "meta" => meta::run(case, device, memory).await,
         "population" => population::run(case, device, memory).await,
+        "selftune" => selftune::run(case, device).await,
         "outer_loop" => training::run_outer(case, device, memory).await,
         _ => training::run(case, device, memory).await,
     }

@@ -6,6 +6,7 @@ mod hypergradient_descent;
 mod momentum;
 mod named;
 mod nesterov;
+mod rmsprop;
 mod sgd;
 
 use std::borrow::Cow;
@@ -22,6 +23,7 @@ pub use self::heavy_ball::HeavyBall;
 pub use self::hypergradient_descent::{Bounds, HypergradientDescent, Rule};
 pub use self::momentum::Momentum;
 pub use self::nesterov::Nesterov;
+pub use self::rmsprop::RmsProp;
 pub use self::sgd::Sgd;
 use crate::ir::{Graph, NodeId};
 
