@@ -30,7 +30,7 @@ use crate::ir::{DType, numel};
 use crate::rig::Device;
 
 /// The kinds of case that can be run.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 12] = [
     "op",
     "loss_grad_hvp",
     "train",

@@ -1,6 +1,6 @@
 //! RMSprop (Tieleman and Hinton 2012). Self-tuning networks move their hyperparameters by it.
 
-use super::{Domain, Optimizer, ScalarSpec, Scalars, Slot, Slots, average};
+use super::{Domain, Optimizer, ScalarSpec, Scalars, Slot, Slots, along, average};
 use crate::ir::{Graph, NodeId, Scalar};
 
 /// r ← β r + (1 − β) g², w ← w − η g / (√r + ε).
@@ -31,14 +31,15 @@ impl Optimizer for RmsProp {
         0.01
     }
 
-    fn direction(&self, g: &mut Graph, slots: &mut Slots, gradient: NodeId, at: &Scalars) -> NodeId {
+    fn descend(&self, g: &mut Graph, slots: &mut Slots, w: NodeId, gradient: NodeId, at: &Scalars) -> NodeId {
         let square = g.mul(gradient, gradient);
         let old = slots.get(g, 0);
         let mean = average(g, at.own[0], old, square);
         slots.set(0, mean);
         let root = g.scalar(Scalar::Sqrt, &[mean]);
         let spread = g.offset(root, EPSILON);
-        g.div(gradient, spread)
+        let direction = g.div(gradient, spread);
+        along(g, w, at.eta, direction)
     }
 
     /// Its steps are as long as η, whatever the curvature.
