@@ -42,7 +42,10 @@ fn a_learning_rate_that_moves_is_reported() {
     let of = |name: &str| moved["metrics"][name].as_f64().unwrap();
     for (number, start) in [("learning_rate", 0.01), ("momentum", 0.7)] {
         let [last, mean, min, max] = ["last", "mean", "min", "max"].map(|what| of(&format!("{number}.{what}")));
-        assert!(min <= last.min(start + 1e-6) && mean <= max && last <= max && last != start, "{number}: {last} {mean}");
+        assert!(
+            min <= last.min(start + 1e-6) && mean <= max && last <= max && last != start,
+            "{number}: {last} {mean}"
+        );
     }
     let stays = train("--optimizer heavy-ball");
     assert!(stays["metrics"].get("learning_rate.last").is_none() && stays["settings"]["decay"] == "tail");

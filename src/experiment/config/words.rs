@@ -220,7 +220,8 @@ mod tests {
             usual_hyperparameters(optimizer).iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",")
         };
         let (sgd, adam, other) = (usual(&optim::Sgd), usual(&Adam(optim::Epsilon::Inside)), usual(&optim::Nesterov));
-        let text = format!("of sgd {sgd}, of adam {adam}, of the others {other}; of those with -hd the same as without.");
+        let text =
+            format!("of sgd {sgd}, of adam {adam}, of the others {other}; of those with -hd the same as without.");
         assert!(HYPERPARAMETERS.contains(&text), "{text}");
         for hd in named() {
             let without: optim::Dynamics = hd.name().split("-hd").next().unwrap().parse().unwrap();

@@ -359,7 +359,7 @@ mod tests {
     use super::*;
     use crate::cpu::CpuEngine;
     use crate::experiment::event::Nobody;
-    use crate::experiment::trainables::digits::{PIXELS, easy_digits};
+    use crate::experiment::trainables::digits::easy_digits;
 
     const SMALL: Settings = Settings {
         examples: 200,
