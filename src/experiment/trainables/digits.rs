@@ -6,7 +6,7 @@ use crate::data::catalog::MNIST;
 use crate::rng::{Purpose, Stream};
 
 /// Values of an image.
-pub const PIXELS: usize = 28 * 28;
+const PIXELS: usize = 28 * 28;
 
 /// Writes images of ten classes: two bright rows each, among noise.
 pub fn easy_digits(directory: &Path) {
