@@ -8,6 +8,7 @@ mod gates;
 mod network;
 mod perturbation;
 mod planes;
+mod schedule;
 mod session;
 mod step;
 
@@ -16,7 +17,8 @@ pub use gates::{Gates, Weights};
 pub use network::{Augmented, Judged, SelfTuned};
 pub use perturbation::Leader;
 pub use planes::{Constraint, Multiplier, Planes, Tie};
-pub use session::{Act, Counts, Session};
+pub use schedule::{Act, Schedule};
+pub use session::{Counts, Session};
 pub use step::{Batch, Follower, Linear, Rates, Trained, TrainingBatch, Tuned, Tuning, Variant};
 
 #[cfg(test)]

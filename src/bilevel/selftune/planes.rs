@@ -59,7 +59,7 @@ impl Planes<'_> {
     }
 
     /// Length of the vector of planes; zeros are no planes.
-    pub fn len(&self) -> usize {
+    pub fn state_len(&self) -> usize {
         self.constraint.planes * self.plane_len()
     }
 
@@ -77,7 +77,7 @@ impl Planes<'_> {
         let rest = g.select(below, minus, zero);
         let signs = g.select(above, one, rest);
         let start = g.full(&[1], self.constraint.start);
-        let kept = self.len() - self.plane_len();
+        let kept = self.state_len() - self.plane_len();
         let older = (kept > 0).then(|| g.segment(planes, 0, kept));
         let parts: Vec<NodeId> = [signs, lambda, start].into_iter().chain(older).collect();
         g.concat(&parts)

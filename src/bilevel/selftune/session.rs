@@ -1,22 +1,12 @@
 //! A self-tuning training on a device.
 
 use super::perturbation::Leader;
+use super::schedule::Act;
 use super::step::{Batch, Follower, Rates, TrainingBatch, Tuning, Variant};
 use crate::bilevel::SolveError;
 use crate::engine::Values;
 use crate::ir::{DType, Graph, NodeId};
 use crate::rig::{Device, Function, Rig};
-
-/// A step of the training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
-    /// The weights train.
-    Train,
-    /// The hyperparameters move.
-    Tune,
-    /// A cutting plane is laid where the training is.
-    Cut,
-}
 
 /// How much there is of what a session is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +37,7 @@ pub struct Counts {
 /// After a step, `loss`, `outer_loss` and `values` (of the planes) hold what it found.
 pub struct Session {
     counts: Counts,
+    classes: Option<usize>,
     rig: Rig,
 }
 
@@ -64,6 +55,10 @@ impl Session {
     /// If the training has no rule for something, or the device fails.
     pub async fn open(device: &Device, tuning: Tuning, counts: Counts) -> Result<Session, SolveError> {
         tuning.check()?;
+        let (given, wanted) = (counts.draws.len(), tuning.network.augmentations.len());
+        if given != wanted {
+            return Err(SolveError::Length { what: "shapes of draws, one an augmentation".to_owned(), given, wanted });
+        }
         let mut rig = Rig::new(device);
         let reader = |name| Reader { tuning: &tuning, counts: &counts, function: Function::new(name) };
         let mut functions = vec![reader(TRAIN).train(), reader(TUNE).tune()];
@@ -79,24 +74,27 @@ impl Session {
             }
             rig.load(&function, &function.compile()?).await?;
         }
-        Ok(Session { counts, rig })
+        let network = &tuning.network;
+        let classes = network.loss.has_classes().then(|| network.model.output()[0]);
+        Ok(Session { counts, classes, rig })
     }
 
-    /// Writes an array whole. Rows must be rows that there are.
+    /// Writes an array whole.
     ///
     /// # Errors
-    /// If there is no such array, or it takes another number of values.
+    /// If there is no such array, it takes another number of values, or a row or label is none.
     pub fn fill(&self, name: &str, values: Values) -> Result<(), SolveError> {
-        if let Values::U32(words) = values {
-            let below = match name {
-                "rows" | "rows_other" => self.counts.training,
-                "rows_validation" => self.counts.validation,
-                _ => usize::MAX,
-            };
-            if let Some(row) = words.iter().find(|&&row| row as usize >= below) {
-                let what = format!("row {row}, counted from 0, of {below} examples");
-                return Err(SolveError::Data { set: name.to_owned(), what });
-            }
+        let below = match name {
+            "rows" | "rows_other" => Some(self.counts.training),
+            "rows_validation" => Some(self.counts.validation),
+            "y" | "y_validation" => self.classes,
+            _ => None,
+        };
+        if let (Values::U32(words), Some(below)) = (values, below)
+            && let Some(word) = words.iter().find(|&&word| word as usize >= below)
+        {
+            let what = format!("holds {word}, counted from 0, but there are {below}");
+            return Err(SolveError::Data { set: name.to_owned(), what });
         }
         Ok(self.rig.fill(name, values)?)
     }
@@ -109,7 +107,8 @@ impl Session {
         let program = match act {
             Act::Train => TRAIN,
             Act::Tune => TUNE,
-            Act::Cut => CUT,
+            Act::Cut if self.rig.is_loaded(CUT) => CUT,
+            Act::Cut => return Err(SolveError::Problem("only CPMLHO has cutting planes".to_owned())),
         };
         let binding = self.rig.bind(program, &[])?;
         Ok(self.rig.submit(&[binding])?)
@@ -159,7 +158,7 @@ impl Reader<'_> {
         let gates = self.tuning.network.gates();
         let [general, response] = [gates.model.parameter_count(), gates.response_len()];
         let lengths = [general, response].map(|len| self.tuning.inner.state_len(len));
-        let planes = self.tuning.planes().map(|planes| planes.len());
+        let planes = self.tuning.planes().map(|planes| planes.state_len());
         Follower {
             general: self.input("general", &[lengths[0]]),
             response: self.input("response", &[lengths[1]]),

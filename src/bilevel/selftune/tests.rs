@@ -76,7 +76,9 @@ impl Draws {
         Follower {
             general: self.drawn("general", &[general]),
             response: self.drawn("response", &[response]),
-            planes: tuning.planes().map(|planes| self.given("planes", &[planes.len()], vec![0.0; planes.len()])),
+            planes: tuning
+                .planes()
+                .map(|planes| self.given("planes", &[planes.state_len()], vec![0.0; planes.state_len()])),
         }
     }
 

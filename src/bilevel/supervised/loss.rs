@@ -43,7 +43,7 @@ impl Loss {
     }
 
     /// Whether its labels name outputs of the model.
-    pub(super) fn has_classes(self) -> bool {
+    pub(in crate::bilevel) fn has_classes(self) -> bool {
         matches!(self, Loss::CrossEntropy)
     }
 
