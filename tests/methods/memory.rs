@@ -72,7 +72,7 @@ fn counters_of_iterations(device: &Device, case: &Case, method: Box<dyn Method>,
 
 /// What could grow is what is counted: arrays, their bytes, bindings.
 fn nothing_is_added(device: &Device) {
-    let case = RIDGE.case(optim::Momentum, 5, 0.1, scalars(&optim::Momentum));
+    let case = RIDGE.case(optim::Momentum, 5, 0.1, &scalars(&optim::Momentum));
     let layout = case.problem.layout();
     for (name, method) in methods(layout.l2_log.len() + layout.weights.len()) {
         let counters = counters_of_iterations(device, &case, method, 100);
@@ -99,7 +99,7 @@ fn a_hundred_outer_iterations_add_nothing_on_the_gpu() {
 /// The bytes of every method are foreseen, which is what choosing one goes by.
 #[test]
 fn the_plan_foresees_the_bytes_of_every_method() {
-    let case = RIDGE.case(optim::Momentum, 5, 0.1, scalars(&optim::Momentum));
+    let case = RIDGE.case(optim::Momentum, 5, 0.1, &scalars(&optim::Momentum));
     let layout = case.problem.layout();
     let along = Directions::new(&case.problem).each(layout.l2_log.clone()).each(layout.weights.clone());
     for (name, method) in methods(along.len()) {
