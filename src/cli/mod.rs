@@ -34,6 +34,7 @@ mod table;
 mod train;
 mod tune;
 mod verify;
+mod watch;
 mod worker;
 
 use error::{CliError, FAILED};

@@ -1,22 +1,20 @@
 //! `stackelberg tune`.
 
-use std::future::ready;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use pollster::block_on;
-use stackelberg::bilevel::{Flow, SolveError};
-use stackelberg::engine::{LocalFuture, several};
-use stackelberg::experiment::archive;
+use stackelberg::bilevel::SolveError;
+use stackelberg::engine::several;
 use stackelberg::experiment::config::{Budget, TuneConfig};
 use stackelberg::experiment::error::TuneError;
 use stackelberg::experiment::leader::OuterMethod;
 use stackelberg::experiment::model_file::Exported;
 use stackelberg::experiment::prepared::Prepared;
-use stackelberg::experiment::record::{DataRecord, DeviceRecord, Ending, OuterRecord, RunResult};
+use stackelberg::experiment::record::{DataRecord, DeviceRecord, Ending, RunResult};
 use stackelberg::experiment::training::{Report, Training};
-use stackelberg::experiment::tune::{Event, Observed, Observer, Tuner, TunerState};
+use stackelberg::experiment::tune::Tuner;
 use stackelberg::rig::Device;
 
 use super::device::CPU;
@@ -25,6 +23,7 @@ use super::progress::Progress;
 use super::run_dir::{self, RunDir, RunDirError};
 use super::settings::{self, Base, Settings};
 use super::start::{Saved, Start, load, resumed};
+use super::watch::Watch;
 use super::{CliError, device, summary};
 
 /// Tune the hyperparameters of a network that recognises activities from a phone's motion
@@ -259,91 +258,6 @@ fn settings_file(config: &TuneConfig, device: &DeviceRecord) -> String {
     )
 }
 
-/// What is to be said of hyperparameters that do not act in a training.
-fn idle(record: &OuterRecord) -> Option<String> {
-    let zeros = record.hypergradient.iter().filter(|(name, value)| **value == 0.0 && !name.contains('.'));
-    let names: Vec<&str> = zeros.map(|(name, _)| name.as_str()).collect();
-    (!names.is_empty()).then(|| {
-        format!(
-            "Note: the derivative by {} is exactly 0: the training does not depend on it here (momentum first acts in \
-             the second training step)",
-            names.join(", ")
-        )
-    })
-}
-
-/// Shows what happens and saves it.
-struct Watch {
-    progress: Progress,
-    interrupt: Interrupt,
-    header: Saved<()>,
-    model: Exported,
-    directory: Option<RunDir>,
-    records: Vec<OuterRecord>,
-    /// Outer iterations that a resumed run need not run again.
-    saved: u32,
-}
-
-impl Observer for Watch {
-    fn event(&mut self, event: Event) -> Observed {
-        match event {
-            Event::Progress { iteration, share, .. } => self.progress.advance(iteration, share),
-            Event::Outer { record, state, result, weights } => {
-                if self.records.is_empty() {
-                    idle(record).into_iter().for_each(|note| self.progress.say(&note));
-                }
-                let config = &self.header.configuration;
-                self.progress.outer(record, state.share(config, 0.0), state.ending(config).is_some());
-                self.records.push(record.clone());
-                self.save(state, result, weights)?;
-                self.saved = state.iteration;
-            }
-            Event::InnerLosses { .. } | Event::Start(_) => {}
-        }
-        Ok(())
-    }
-
-    fn breathe(&mut self) -> LocalFuture<'_, Flow> {
-        let flow = if self.interrupt.is_raised() { Flow::Stop } else { Flow::Continue };
-        Box::pin(ready(flow))
-    }
-}
-
-impl Watch {
-    /// Saves an iteration. The state comes last: it is what a resumed run goes on from, so whatever
-    /// a killed process leaves half done belongs to an iteration that will be repeated.
-    fn save(&self, state: &TunerState, result: &RunResult, weights: Option<&[f32]>) -> Result<(), RunDirError> {
-        let Some(directory) = &self.directory else { return Ok(()) };
-        directory.write_records(&self.records)?;
-        self.save_result(directory, result, weights)?;
-        directory.write(run_dir::STATE, &archive::pack_value(&self.header.with(state)))
-    }
-
-    /// Saves what the run has come to.
-    fn conclude(&self, result: &RunResult, weights: Option<&[f32]>) -> Result<(), RunDirError> {
-        let Some(directory) = &self.directory else { return Ok(()) };
-        self.save_result(directory, result, weights.filter(|_| result.best_outer_loss.is_some()))
-    }
-
-    fn save_result(&self, directory: &RunDir, result: &RunResult, weights: Option<&[f32]>) -> Result<(), RunDirError> {
-        if let Some(weights) = weights {
-            let named = &self.records[result.best_iteration as usize - 1].hyperparameters;
-            directory.write(run_dir::MODEL, &self.model.pack(weights, named))?;
-        }
-        let json = serde_json::to_string_pretty(result).expect("results are plain values");
-        directory.write(run_dir::RESULT, format!("{json}\n").as_bytes())
-    }
-
-    /// How to go on with an interrupted run.
-    fn way_on(&self) -> Option<String> {
-        let saved = match self.saved {
-            0 => "the settings alone".to_owned(),
-            saved => several(u64::from(saved), "outer iteration"),
-        };
-        Some(run_dir::way_on(self.directory.as_ref()?.path(), &format!("saved: {saved}")))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -354,9 +268,10 @@ mod tests {
     use stackelberg::data::Dataset;
     use stackelberg::data::har::{self, builtin};
     use stackelberg::engine::{
-        BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, Holdings, ProgramId,
+        BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, Holdings, LocalFuture, ProgramId,
         Result as EngineResult, Timing, Values,
     };
+    use stackelberg::experiment::record::OuterRecord;
     use stackelberg::ir::DType;
     use stackelberg::reference::ReferenceEngine;
 

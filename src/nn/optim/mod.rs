@@ -9,38 +9,21 @@ mod nesterov;
 mod rmsprop;
 mod sgd;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 pub use self::adam::{Adam, Epsilon};
 pub use self::heavy_ball::HeavyBall;
 pub use self::hypergradient_descent::{Bounds, HypergradientDescent, Rule};
 pub use self::momentum::Momentum;
+pub use self::named::{every, named, plain};
 pub use self::nesterov::Nesterov;
 pub use self::rmsprop::RmsProp;
 pub use self::sgd::Sgd;
 use crate::ir::{Graph, NodeId};
-
-/// The optimisers that move weights alone.
-pub fn plain() -> [Dynamics; 5] {
-    [Sgd.into(), Momentum.into(), HeavyBall.into(), Nesterov.into(), Adam(Epsilon::Inside).into()]
-}
-
-/// The optimisers that configurations name.
-pub fn named() -> Vec<Dynamics> {
-    plain().into_iter().chain(named::hypergradient_descents()).collect()
-}
-
-/// Every one, for tests that go through all.
-pub fn every() -> Vec<Dynamics> {
-    named().into_iter().chain([Adam(Epsilon::Outside).into()]).collect()
-}
 
 /// A part of the training state that is the optimiser's own.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -250,16 +233,6 @@ impl PartialEq for Dynamics {
     }
 }
 
-impl FromStr for Dynamics {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let names = || named().iter().map(|optimizer| format!("`{}`", optimizer.name())).collect::<Vec<_>>().join(", ");
-        let found = every().into_iter().find(|optimizer| optimizer.name() == name);
-        found.ok_or_else(|| format!("unknown optimizer `{name}`, expected one of {}", names()))
-    }
-}
-
 impl TryFrom<String> for Dynamics {
     type Error = String;
 
@@ -271,18 +244,6 @@ impl TryFrom<String> for Dynamics {
 impl From<Dynamics> for String {
     fn from(optimizer: Dynamics) -> Self {
         optimizer.name().to_owned()
-    }
-}
-
-impl JsonSchema for Dynamics {
-    fn schema_name() -> Cow<'static, str> {
-        "Dynamics".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let rows = every();
-        let rows = rows.iter().map(|row| json_schema!({ "const": row.name(), "description": row.formula() }));
-        json_schema!({ "oneOf": rows.collect::<Vec<_>>() })
     }
 }
 
@@ -318,15 +279,5 @@ mod tests {
         assert_eq!((adam.state_len(4), adam.corrections(4)), (14, vec![(0, 12), (1, 13)]));
         assert!(Nesterov.corrections(4).is_empty());
         assert_eq!(adam.start(4), [(4, 0.0), (4, 0.0), (1, 0.0), (1, 0.0)]);
-    }
-
-    #[test]
-    fn configurations_name_each_once() {
-        for optimizer in named() {
-            assert_eq!(optimizer.name().parse::<Dynamics>().unwrap(), optimizer);
-        }
-        let error = "rmsprop".parse::<Dynamics>().unwrap_err();
-        let names = "unknown optimizer `rmsprop`, expected one of `sgd`, `momentum`, `heavy-ball`, `nesterov`, `adam`, `sgd-hd`";
-        assert!(error.starts_with(names), "{error}");
     }
 }

@@ -1,9 +1,51 @@
-//! The optimisers with hypergradient descent that have a name.
+//! The optimisers that have a name.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{Adam, Bounds, Dynamics, Epsilon, HeavyBall, HypergradientDescent, Momentum, Nesterov, Rule, Sgd};
 
+/// The optimisers that move weights alone.
+pub fn plain() -> [Dynamics; 5] {
+    [Sgd.into(), Momentum.into(), HeavyBall.into(), Nesterov.into(), Adam(Epsilon::Inside).into()]
+}
+
+/// The optimisers that configurations name.
+pub fn named() -> Vec<Dynamics> {
+    plain().into_iter().chain(hypergradient_descents()).collect()
+}
+
+/// Every one, for tests that go through all.
+pub fn every() -> Vec<Dynamics> {
+    named().into_iter().chain([Adam(Epsilon::Outside).into()]).collect()
+}
+
+impl FromStr for Dynamics {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let names = || named().iter().map(|optimizer| format!("`{}`", optimizer.name())).collect::<Vec<_>>().join(", ");
+        let found = every().into_iter().find(|optimizer| optimizer.name() == name);
+        found.ok_or_else(|| format!("unknown optimizer `{name}`, expected one of {}", names()))
+    }
+}
+
+impl JsonSchema for Dynamics {
+    fn schema_name() -> Cow<'static, str> {
+        "Dynamics".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let rows = every();
+        let rows = rows.iter().map(|row| json_schema!({ "const": row.name(), "description": row.formula() }));
+        json_schema!({ "oneOf": rows.collect::<Vec<_>>() })
+    }
+}
+
 /// Those with hypergradient descent that configurations name.
-pub(super) fn hypergradient_descents() -> Vec<Dynamics> {
+fn hypergradient_descents() -> Vec<Dynamics> {
     let moved = |name, formula, base: Dynamics, rule, rates: &[f64]| {
         HypergradientDescent::new(base, rule, rates).named(name, formula)
     };
@@ -118,4 +160,19 @@ pub(super) fn hypergradient_descents() -> Vec<Dynamics> {
         .printed(),
     ];
     rows.into_iter().map(Dynamics::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configurations_name_each_once() {
+        for optimizer in named() {
+            assert_eq!(optimizer.name().parse::<Dynamics>().unwrap(), optimizer);
+        }
+        let error = "rmsprop".parse::<Dynamics>().unwrap_err();
+        let names = "unknown optimizer `rmsprop`, expected one of `sgd`, `momentum`, `heavy-ball`, `nesterov`, `adam`, `sgd-hd`";
+        assert!(error.starts_with(names), "{error}");
+    }
 }
