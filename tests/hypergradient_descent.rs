@@ -49,7 +49,9 @@ fn additive(base: impl Into<Dynamics>, moving: usize) -> HypergradientDescent {
 #[test]
 fn trajectories_are_those_of_the_specification() {
     let pair = || additive(HeavyBall, 2);
-    let ours: &[(&str, HypergradientDescent, &[f64], &[&[f64]])] = &[
+    /// Name, optimiser, step sizes, and what is to be found at each step.
+    type Trajectory = (&'static str, HypergradientDescent, &'static [f64], &'static [&'static [f64]]);
+    let ours: &[Trajectory] = &[
         (
             "SGD-HD",
             additive(Sgd, 1),
@@ -231,8 +233,8 @@ fn it_is_truncated_reverse_mode_with_one_step() {
             let last = Truncated { last: 1, memory: Memory::StoreAll };
             let mut session = Session::new(&device, problem.clone(), &data, last).await.unwrap();
             let (mut alpha, mut own) = (rate, start.clone());
-            for t in 0..steps {
-                assert!((recorded["learning_rate"][t] - alpha).abs() < 1e-7, "{base:?}, step {t}: {alpha}");
+            for (t, recorded_rate) in recorded["learning_rate"].iter().enumerate().take(steps) {
+                assert!((recorded_rate - alpha).abs() < 1e-7, "{base:?}, step {t}: {alpha}");
                 if moving == 2 {
                     assert!((recorded["momentum"][t] - own[0]).abs() < 1e-7, "{base:?}, step {t}: {own:?}");
                 }
