@@ -103,10 +103,7 @@ fn every_method_on_every_problem_with_every_dynamics() {
                 match row.truth {
                     Truth::Unrolled => {
                         let answer = answer.unwrap();
-                        // Step sizes of a few thousandths leave little room for differences.
-                        let enough = if optimizer.name().contains("-hd") { 1e-6 } else { 1e-7 };
-                        let error = relative_error(&answer.hypergradient, &unrolled);
-                        assert!(error < enough, "{what}: {error:e} off");
+                        near(&answer.hypergradient, &unrolled, &what);
                         assert_eq!(answer.counts, foreseen(&row, &short, &along), "{what}");
                     }
                     Truth::Settled => assert!(matches!(answer, Err(SolveError::Refused(_))), "{what} must refuse"),
