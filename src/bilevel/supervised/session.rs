@@ -131,8 +131,8 @@ impl Session<Problem> {
         self.begin_anew()
     }
 
-    /// The network that the last sweep ended with: weights, then running statistics, all that it predicts by. Of a
-    /// population, that of its first member.
+    /// The network that the last sweep ended with: the weights that it is judged by, then running statistics, all that it
+    /// predicts by. Of a population, that of its first member.
     pub async fn final_network(&mut self) -> Result<Vec<f64>, SolveError> {
         Ok(self.final_networks().await?.remove(0))
     }
@@ -142,8 +142,8 @@ impl Session<Problem> {
         let last = [self.trajectory.final_state()];
         let states = self.trajectory.read(&last).await?.remove(0);
         let problem = self.problem();
-        let slots = problem.model.parameter_count()..problem.optimizer_len();
-        let network = |state: &[f64]| [&state[..slots.start], &state[slots.end..]].concat();
+        let (count, slots) = (problem.model.parameter_count(), problem.optimizer_len());
+        let network = |state: &[f64]| [&problem.optimizer.judged(state, count), &state[slots..]].concat();
         Ok(states.chunks(problem.state_len()).map(network).collect())
     }
 

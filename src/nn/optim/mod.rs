@@ -1,6 +1,7 @@
 //! Inner optimisers as maps on one state vector (algorithms.md A.2): one file each, and a line in [`named`].
 
 mod adam;
+mod averaged;
 mod heavy_ball;
 mod hypergradient_descent;
 mod momentum;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::adam::{Adam, Epsilon};
+pub use self::averaged::Averaged;
 pub use self::heavy_ball::HeavyBall;
 pub use self::hypergradient_descent::{Bounds, HypergradientDescent, Rule};
 pub use self::momentum::Momentum;
@@ -167,10 +169,24 @@ pub trait Optimizer: fmt::Debug + Send + Sync {
         vec![]
     }
 
-    /// The weights that a state is judged by, for `d` of them: those it trains, unless it keeps others, such as their
-    /// average.
+    /// The slot, by its place among [`slots`](Optimizer::slots), that the weights lack to those that a state is judged by,
+    /// such as their average; None where it is judged by those that it trains.
+    fn judged_by(&self) -> Option<usize> {
+        None
+    }
+
+    /// The weights that a state is judged by, `[d]`.
     fn readout(&self, g: &mut Graph, state: NodeId, d: usize) -> NodeId {
-        g.segment(state, 0, d)
+        let weights = g.segment(state, 0, d);
+        let Some(slot) = self.judged_by() else { return weights };
+        let lacking = Slots::new(self, state, d).get(g, slot);
+        g.add(weights, lacking)
+    }
+
+    /// The same of a state that has been read, `d` numbers.
+    fn judged(&self, state: &[f64], d: usize) -> Vec<f64> {
+        let place = self.judged_by().map(|slot| d + self.slots()[..slot].iter().map(|slot| slot.len(d)).sum::<usize>());
+        (0..d).map(|k| state[k] + place.map_or(0.0, |place| state[place + k])).collect()
     }
 
     /// Largest η · curvature at which a step does not overshoot a quadratic for good, for these scalars.

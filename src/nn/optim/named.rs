@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{Adam, Bounds, Dynamics, Epsilon, HeavyBall, HypergradientDescent, Momentum, Nesterov, Rule, Sgd};
+use super::{
+    Adam, Averaged, Bounds, Dynamics, Epsilon, HeavyBall, HypergradientDescent, Momentum, Nesterov, Rule, Sgd,
+};
 
 /// The optimisers that move weights alone.
 pub fn plain() -> [Dynamics; 5] {
@@ -14,7 +16,7 @@ pub fn plain() -> [Dynamics; 5] {
 
 /// The optimisers that configurations name.
 pub fn named() -> Vec<Dynamics> {
-    plain().into_iter().chain(hypergradient_descents()).collect()
+    plain().into_iter().chain(averaged()).chain(hypergradient_descents()).collect()
 }
 
 /// Every one, for tests that go through all.
@@ -42,6 +44,14 @@ impl JsonSchema for Dynamics {
         let rows = rows.iter().map(|row| json_schema!({ "const": row.name(), "description": row.formula() }));
         json_schema!({ "oneOf": rows.collect::<Vec<_>>() })
     }
+}
+
+/// Those judged by an average of their weights.
+fn averaged() -> [Dynamics; 2] {
+    let formula = "momentum, judged by w̄ ← w̄ + 7 / (t + 6) (w − w̄) of its weights after step t";
+    let momentum = Averaged::new("momentum-averaged", formula, Momentum);
+    let formula = "adam, judged by w̄ ← w̄ + 7 / (t + 6) (w − w̄) of its weights after step t";
+    [momentum, Averaged::new("adam-averaged", formula, Adam(Epsilon::Inside))].map(Dynamics::from)
 }
 
 /// Those with hypergradient descent that configurations name.
@@ -172,7 +182,7 @@ mod tests {
             assert_eq!(optimizer.name().parse::<Dynamics>().unwrap(), optimizer);
         }
         let error = "rmsprop".parse::<Dynamics>().unwrap_err();
-        let names = "unknown optimizer `rmsprop`, expected one of `sgd`, `momentum`, `heavy-ball`, `nesterov`, `adam`, `sgd-hd`";
+        let names = "unknown optimizer `rmsprop`, expected one of `sgd`, `momentum`, `heavy-ball`, `nesterov`, `adam`, `momentum-averaged`";
         assert!(error.starts_with(names), "{error}");
     }
 }
