@@ -67,7 +67,7 @@ fn bombs_are_refused() {
 fn other_folders_are_described() {
     let folder = tempfile::tempdir().unwrap();
     let message = |path: &Path| uci_har::from_path(path).unwrap_err().to_string();
-    assert_says(&message(folder.path()), &["does not hold the UCI HAR data set", "found nothing"]);
+    assert_says(&message(folder.path()), &["holds neither tables of recordings", "found nothing"]);
     std::fs::write(folder.path().join("notes.txt"), "hello").unwrap();
     assert_says(&message(folder.path()), &["`notes.txt`"]);
     assert_says(&message(&folder.path().join("notes.txt")), &["notes.txt is neither a folder nor a zip"]);
@@ -220,7 +220,7 @@ fn a_zip_in_the_given_folder_is_taken_or_named() {
     };
     assert_says(&alone(repacked(9, 0)), &["data.zip/UCI HAR Dataset/", "Deflate64"]);
     assert_says(&alone(official[..official.len() / 2].to_vec()), &["data.zip is damaged", "download it again"]);
-    assert_says(&alone(pictures), &["data.zip does not hold the UCI HAR data set", "`a.jpg`"]);
+    assert_says(&alone(pictures), &["data.zip holds neither tables of recordings", "`a.jpg`"]);
     let root = tempfile::tempdir().unwrap();
     lay(root.path(), &Files::from([("a.zip".into(), official.clone()), ("b.zip".into(), official)]));
     let message = uci_har::from_path(root.path()).unwrap_err().to_string();

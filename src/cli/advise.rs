@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let config = args.settings.over(args.base.load()?);
     config.check()?;
     let config = device::within_memory(config);
-    let source = start::load(&config.data)?;
+    let source = start::load(&config)?;
     let run = Prepared::new(&config, &source)?;
     let ways = block_on(Ways::of(&config, &run.data.split.sizes(), &run.compiled, &mut Unattended))?;
     let (engine, pace) = device::choose(&run)?;

@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
             config.method
         ));
     }
-    let source = start::load(&config.data)?;
+    let source = start::load(&config)?;
     let in_full = config.device == device::REFERENCE;
     let run = Rc::new(Prepared::new(&config, &source)?);
     let subject = Subject::new(run.clone(), point, Along::EACH, in_full)?;

@@ -1,9 +1,12 @@
 //! `stackelberg data`: which data sets there are, where they lie, and whether they are what they should be.
 
+mod inspect;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Subcommand;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use stackelberg::data::catalog::{DATA_SETS, DataSet, OfficialFile};
@@ -17,7 +20,11 @@ use super::{CliError, files};
 /// UCI HAR comes with the program. The others are looked for in a folder of their name and up to two folders
 /// below it, packed with gzip or not, and compared with their official checksums. Nothing is downloaded.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// Data sets that must be there and right; without a name all are listed, and only damaged ones are a failure
     #[arg(value_name = "NAME", value_parser = names())]
     names: Vec<&'static str>,
@@ -28,6 +35,11 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Inspect(inspect::Args),
 }
 
 /// Where data sets lie.
@@ -100,6 +112,9 @@ impl State {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
+    if let Some(Command::Inspect(args)) = &args.command {
+        return inspect::run(args);
+    }
     let wanted = |name: &&str| args.names.is_empty() || args.names.contains(name);
     let built_in = wanted(&HAR).then(har);
     let others = DATA_SETS.iter().filter(|set| wanted(&set.name)).map(|set| check(set, &args.place.directory));

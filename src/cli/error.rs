@@ -198,6 +198,7 @@ fn does_not_fit(error: &DataError) -> bool {
         | DataError::UnknownFormat { .. }
         | DataError::SeveralSets { .. }
         | DataError::WrongFolders { .. }
+        | DataError::NoTable { .. }
         | DataError::UnknownSubjects { .. }
         | DataError::OverlappingSubjects { .. }
         | DataError::EmptySplit { .. }

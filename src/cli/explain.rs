@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let config = args.settings.over(args.base.load()?);
     config.check()?;
     let config = device::within_memory(config);
-    let source = start::load(&config.data)?;
+    let source = start::load(&config)?;
     super::print(&text(Prepared::new(&config, &source)?.blueprint()?, args.part))?;
     Ok(ExitCode::SUCCESS)
 }

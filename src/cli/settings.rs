@@ -8,6 +8,7 @@ use miette::NamedSource;
 use serde::Serialize;
 use stackelberg::bilevel::Decay;
 use stackelberg::bilevel::hyperparameters::Kind;
+use stackelberg::data::recordings::Columns;
 use stackelberg::experiment::config::{
     Budget, Bytes, ConfigError, DataSource, Differentiation, Network, Task, TuneConfig, usual, usual_decay,
     usual_hyperparameters, words,
@@ -30,6 +31,18 @@ use super::{CliError, shell};
 pub struct Settings {
     #[arg(long, value_name = "PATH", value_parser = |text: &str| Ok::<_, String>(located(text.to_owned().into())), help = about("data", words::DATA))]
     data: Option<DataSource>,
+
+    #[arg(long, value_name = "LIST", value_parser = Columns::of_line, help = about("columns", words::COLUMNS))]
+    columns: Option<Columns>,
+
+    #[arg(long, value_name = "HZ", help = about("rate", words::RATE))]
+    rate: Option<f64>,
+
+    #[arg(long, value_name = "N", help = about("window", words::WINDOW))]
+    window: Option<u32>,
+
+    #[arg(long, value_name = "X", help = about("overlap", words::OVERLAP))]
+    overlap: Option<f64>,
 
     #[arg(long, help = about("task", words::TASK))]
     task: Option<Task>,
@@ -272,6 +285,9 @@ impl Settings {
         let unnamed = if follows { usual_hyperparameters(&*optimizer) } else { base.hyperparameters };
         TuneConfig {
             data: pick(&self.data, base.data),
+            rate: self.rate.or(base.rate),
+            window: self.window.or(base.window),
+            overlap: self.overlap.or(base.overlap),
             task: pick(&self.task, base.task),
             network: pick(&self.network, base.network),
             steps: pick(&self.steps, base.steps),
@@ -303,6 +319,7 @@ impl Settings {
             seed: pick(&self.seed, base.seed),
             device: pick(&self.device, base.device),
             split,
+            columns: self.columns.clone().or(base.columns),
         }
     }
 }
@@ -347,6 +364,7 @@ mod tests {
     fn every_option_is_refused_or_free() {
         let other = [
             ("data", "elsewhere"),
+            ("columns", "label=folder"),
             ("task", "prediction"),
             ("network", "paper"),
             ("optimizer", "sgd"),
@@ -366,6 +384,7 @@ mod tests {
             let value = other.iter().find(|(name, _)| *name == option).map_or("0.75", |(_, value)| value);
             let whole = [
                 "steps",
+                "window",
                 "outer",
                 "budget",
                 "batch",

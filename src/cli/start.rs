@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use stackelberg::bilevel::hyperparameters::Hyperparameters;
 use stackelberg::data::Dataset;
 use stackelberg::experiment::archive;
-use stackelberg::experiment::config::{ConfigError, DataSource, TuneConfig};
+use stackelberg::experiment::config::{ConfigError, TuneConfig};
 use stackelberg::experiment::library;
 use stackelberg::experiment::record::{DeviceRecord, OuterRecord};
 use stackelberg::experiment::tune::TunerState;
@@ -92,7 +92,11 @@ fn changed(before: &TuneConfig, after: &TuneConfig) -> Option<String> {
     before.keys().chain(after.keys()).find(differs).cloned()
 }
 
-/// The windows that a configuration names.
-pub fn load(source: &DataSource) -> Result<Dataset, CliError> {
-    Ok(library::windows(source)?)
+/// The windows that a configuration names. What should be known of recordings that they were cut from is said.
+pub fn load(config: &TuneConfig) -> Result<Dataset, CliError> {
+    let (data, report) = library::windows(&config.data, &config.mapping())?;
+    for sentence in report.iter().flat_map(|report| &report.notes) {
+        super::note(format_args!("Note: {sentence}"));
+    }
+    Ok(data)
 }

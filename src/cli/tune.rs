@@ -78,7 +78,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         super::note(left);
     }
     start.config = device::within_memory(start.config);
-    let source = load(&start.config.data)?;
+    let source = load(&start.config)?;
     // Settings that do not fit the data leave no directory behind and wake no device.
     let run = Prepared::new(&start.config, &source)?;
     run.blueprint()?;

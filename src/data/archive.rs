@@ -3,6 +3,7 @@
 use std::io::{Read, Seek};
 
 use zip::ZipArchive;
+use zip::read::ZipFile;
 use zip::result::ZipError;
 
 use super::DataError;
@@ -26,11 +27,19 @@ pub fn unpack<R: Read + Seek>(
     name: &str,
     limit_mib: u64,
 ) -> Result<Vec<u8>, DataError> {
-    let entry = zip.by_index(index).map_err(|error| unreadable(name, &error))?;
-    read_limited(entry, name, limit_mib, |error| match error.downcast::<ZipError>() {
+    read_limited(entry(zip, index, name)?, name, limit_mib, |error| match error.downcast::<ZipError>() {
         Ok(error) => unreadable(name, &error),
         Err(error) => damaged(name, &error),
     })
+}
+
+/// An entry, which errors call `name`, to be read.
+pub fn entry<'a, R: Read + Seek>(
+    zip: &'a mut ZipArchive<R>,
+    index: usize,
+    name: &str,
+) -> Result<ZipFile<'a, R>, DataError> {
+    zip.by_index(index).map_err(|error| unreadable(name, &error))
 }
 
 /// What is wrong with a zip: it is damaged, or it is packed in a way that others can unpack.

@@ -25,14 +25,23 @@ pub enum DataError {
 
     /// A path or upload that is neither a folder nor a zip.
     #[error(
-        "{place} is neither a folder nor a zip file; {kind}give the folder `UCI HAR Dataset`, \
-         `UCI HAR Dataset.zip`, or the zip that the UCI repository hands out"
+        "{place} is neither a table of recordings, a folder nor a zip file; {kind}give a CSV file, a folder or zip of them, \
+         or the UCI HAR data set as the UCI repository hands it out"
     )]
     UnknownFormat {
         /// What was given.
         place: String,
         /// What it is instead, as the beginning of a sentence, where its first bytes tell.
         kind: &'static str,
+    },
+
+    /// Files of which none is a table of recordings.
+    #[error("{place} holds no table of recordings, such as a CSV file; found {found}")]
+    NoTable {
+        /// What was searched.
+        place: String,
+        /// Some of what is there.
+        found: String,
     },
 
     /// A zip that others can unpack.
@@ -82,8 +91,8 @@ pub enum DataError {
 
     /// A folder or zip that holds some other data.
     #[error(
-        "{place} does not hold the UCI HAR data set: expected `train/` and `test/`, each with \
-         `subject_*.txt`, `y_*.txt` and the nine files of `Inertial Signals/`, in it or up to two \
+        "{place} holds neither tables of recordings, such as CSV files, nor the UCI HAR data set: that has `train/` and \
+         `test/`, each with `subject_*.txt`, `y_*.txt` and the nine files of `Inertial Signals/`, in it or up to two \
          folders below; found {found}"
     )]
     WrongFolders {

@@ -27,6 +27,7 @@ pub mod omniglot;
 mod partition;
 mod parts;
 mod picture;
+pub mod recordings;
 mod scale;
 mod text;
 

@@ -8,14 +8,26 @@ use super::config::{DataSource, TuneConfig};
 use super::setup::Scaled;
 use crate::data::catalog::DataSet;
 use crate::data::har::{builtin, uci_har};
+use crate::data::recordings::{self, Files, Mapping, Report};
 use crate::data::{DataError, Dataset, SubjectSplit};
 
-/// The windows that a configuration names.
-pub fn windows(source: &DataSource) -> Result<Dataset, DataError> {
-    match source {
-        DataSource::Builtin => builtin::full(),
-        DataSource::Subset => builtin::subset(),
-        DataSource::Path(path) => uci_har::from_path(Path::new(path)),
+/// The windows that a configuration names, and where they were cut from recordings of one's own, what was seen there.
+pub fn windows(source: &DataSource, mapping: &Mapping) -> Result<(Dataset, Option<Report>), DataError> {
+    let path = match source {
+        DataSource::Builtin => return Ok((builtin::full()?, None)),
+        DataSource::Subset => return Ok((builtin::subset()?, None)),
+        DataSource::Path(path) => Path::new(path),
+    };
+    let own = || recordings::read(&mut Files::of_path(path)?, mapping).map(|(data, report)| (data, Some(report)));
+    if *mapping != Mapping::default() {
+        return own();
+    }
+    match uci_har::from_path(path) {
+        Ok(data) => Ok((data, None)),
+        Err(published @ (DataError::WrongFolders { .. } | DataError::UnknownFormat { kind: "", .. })) => {
+            own().map_err(|error| if matches!(error, DataError::NoTable { .. }) { published } else { error })
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -29,8 +41,8 @@ const KEPT: usize = 4;
 pub struct Library {
     /// The directory with a folder for each data set.
     directory: PathBuf,
-    windows: Kept<DataSource, Dataset>,
-    scaled: Kept<(DataSource, SubjectSplit, bool), Scaled>,
+    windows: Kept<(DataSource, Mapping), Dataset>,
+    scaled: Kept<(DataSource, Mapping, SubjectSplit, bool), Scaled>,
     images: Kept<&'static str, [Dataset; 2]>,
 }
 
@@ -41,14 +53,15 @@ impl Library {
     }
 
     /// The windows that a configuration names.
-    pub fn windows(&self, source: &DataSource) -> Result<Rc<Dataset>, DataError> {
-        kept(&self.windows, source.clone(), || windows(source))
+    pub fn windows(&self, source: &DataSource, mapping: &Mapping) -> Result<Rc<Dataset>, DataError> {
+        let key = (source.clone(), mapping.clone());
+        kept(&self.windows, key, || windows(source, mapping).map(|(data, _)| data))
     }
 
     /// The same divided and scaled as the configuration says.
     pub fn scaled(&self, config: &TuneConfig) -> Result<Rc<Scaled>, DataError> {
-        let windows = self.windows(&config.data)?;
-        let key = (config.data.clone(), config.split.clone(), config.task.classifies());
+        let windows = self.windows(&config.data, &config.mapping())?;
+        let key = (config.data.clone(), config.mapping(), config.split.clone(), config.task.classifies());
         kept(&self.scaled, key, || Scaled::new(config, &windows))
     }
 
@@ -86,8 +99,11 @@ mod tests {
             let split = SubjectSplit { validation: Some(vec![person]), test: None };
             library.scaled(&TuneConfig { split, ..TuneConfig::quick() }).unwrap()
         };
-        let people = library.windows(&DataSource::Subset).unwrap().people().to_vec();
-        let test = SubjectSplit::default().resolve(&library.windows(&DataSource::Subset).unwrap()).unwrap().1;
+        let people = library.windows(&DataSource::Subset, &Mapping::default()).unwrap().people().to_vec();
+        let test = SubjectSplit::default()
+            .resolve(&library.windows(&DataSource::Subset, &Mapping::default()).unwrap())
+            .unwrap()
+            .1;
         let mut others: Vec<u32> = people.into_iter().filter(|person| !test.contains(person)).collect();
         others.sort_unstable();
         others.dedup();

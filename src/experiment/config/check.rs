@@ -46,6 +46,20 @@ impl TuneConfig {
             "builtin, subset, or the path of a folder or zip",
             "Was it taken from a variable that is not set? Leave it out for the built-in data.",
         )?;
+        let own = [
+            ("columns", self.columns.is_some()),
+            ("rate", self.rate.is_some()),
+            ("window", self.window.is_some()),
+            ("overlap", self.overlap.is_some()),
+        ];
+        let given = own.into_iter().find(|&(_, given)| given && !matches!(self.data, DataSource::Path(_)));
+        require(
+            given.is_none(),
+            given.map_or("columns", |(field, _)| field),
+            "given",
+            "left out with built-in data, whose windows are cut already",
+            "Name your own recordings with `data`.",
+        )?;
         let positive = |field, value: f64, mend| {
             let must = "above 0 and finite in single precision: from 1e-30 to 1e30";
             require(SINGLE.contains(&value), field, plain(value), must, mend)

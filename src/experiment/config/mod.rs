@@ -27,6 +27,7 @@ use super::leader::OuterMethod;
 use crate::bilevel::hyperparameters::{Kind, ROWS, Row, Start};
 use crate::bilevel::{Decay, Noise};
 use crate::data::SubjectSplit;
+use crate::data::recordings::{Columns, Mapping};
 use crate::nn::optim::{Dynamics, Momentum};
 
 /// Settings that cannot be used.
@@ -74,6 +75,18 @@ pub struct TuneConfig {
     /// See [`words::DATA`].
     #[schemars(description = words::DATA)]
     pub data: DataSource,
+    /// See [`words::RATE`].
+    #[schemars(description = words::RATE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// See [`words::WINDOW`].
+    #[schemars(description = words::WINDOW)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<u32>,
+    /// See [`words::OVERLAP`].
+    #[schemars(description = words::OVERLAP)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<f64>,
     /// See [`words::TASK`].
     #[schemars(description = words::TASK)]
     pub task: Task,
@@ -178,12 +191,19 @@ pub struct TuneConfig {
     pub device: String,
     /// Who is validated and tested on.
     pub split: SubjectSplit,
+    /// See [`words::COLUMNS`].
+    #[schemars(description = words::COLUMNS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Columns>,
 }
 
 impl Default for TuneConfig {
     fn default() -> Self {
         TuneConfig {
             data: DataSource::Builtin,
+            rate: None,
+            window: None,
+            overlap: None,
             task: Task::Classification,
             network: Network::NARROW,
             steps: 200,
@@ -215,11 +235,18 @@ impl Default for TuneConfig {
             seed: 0,
             device: "auto".to_owned(),
             split: SubjectSplit::default(),
+            columns: None,
         }
     }
 }
 
 impl TuneConfig {
+    /// How recordings of one's own become windows, as far as that is said.
+    pub fn mapping(&self) -> Mapping {
+        let columns = self.columns.clone().unwrap_or_default();
+        Mapping { rate: self.rate, window: self.window, overlap: self.overlap, columns }
+    }
+
     /// A first look: few steps on the small piece of data.
     pub fn quick() -> Self {
         TuneConfig {

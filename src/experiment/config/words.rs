@@ -57,6 +57,16 @@ pub const EPSILON: &str = "Adam's ε to start from: a step divides by √(v̂ + 
                            square of the gradient (published Adam divides by √v̂ + ε)";
 pub const HYPERGRADIENT_RATE: &str = "Step size β of hypergradient descent on the learning rate, with optimizers -hd; the \
                                       usual one depends on the optimizer";
+pub const RATE: &str = "Samples a second to which recordings of your own are resampled; measured on their times where it \
+                        is not given";
+pub const WINDOW: &str = "Samples of a window of recordings of your own; 2.56 seconds where it is not given";
+pub const OVERLAP: &str = "Share of a window of recordings of your own that the next one repeats, from 0 to below 1; half \
+                           where it is not given";
+pub const COLUMNS: &str = "What is where in recordings of your own, guessed where it is not said (`stackelberg data inspect \
+                           PATH` shows it), such as \"time=t; label=activity; person=folder; channels=ax, ay, az; \
+                           unlabelled=0\". Columns go by name or number; label and person may also be `folder`, `folder 2`, \
+                           `file`, `file word 2` or `none`; beside these time_unit (s, ms, us, ns, iso, count), label_rule \
+                           (majority, pure) and, where each row is a window, row_signals";
 pub const MOMENTUM_HYPERGRADIENT_RATE: &str = "Step size β₂ of hypergradient descent on the momentum, with optimizers -hd \
                                                whose momentum moves; the usual one depends on the optimizer";
 pub const L2: &str = "L2 penalty λ of each layer to start from: ½ λ ‖W‖² is added to the training loss, W being the \

@@ -105,7 +105,7 @@ impl Trainable for TuneMislabelled {
         let Settings { config, mislabelled } = settings::read(settings)?;
         config.check()?;
         config.without_folds()?;
-        let (data, wrong) = mislabelled.of(&config, &*library.windows(&config.data)?)?;
+        let (data, wrong) = mislabelled.of(&config, &*library.windows(&config.data, &config.mapping())?)?;
         let wrong: Rc<[bool]> = wrong.into();
         let within = move |tuner| -> Box<dyn Training> { Box::new(Weighing { tuner, wrong: wrong.clone() }) };
         Ok(Box::new(TuneJob::new(Rc::new(Prepared::new(&config, &data)?), 0, within)?))

@@ -83,7 +83,10 @@ impl Trainable for Search {
         let Settings { config, space, sampler, trainings, mislabelled } = settings;
         config.without_folds()?;
         let run = match &mislabelled {
-            Some(mislabelled) => Prepared::new(&config, &mislabelled.of(&config, &*library.windows(&config.data)?)?.0)?,
+            Some(mislabelled) => Prepared::new(
+                &config,
+                &mislabelled.of(&config, &*library.windows(&config.data, &config.mapping())?)?.0,
+            )?,
             None => Prepared::of(&config, library.scaled(&config)?)?,
         };
         let split = &run.data.split;

@@ -9,6 +9,7 @@ use super::settings;
 use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Loss, Memory, Problem, SessionData, Set, Targets};
 use crate::data::har::statistics;
+use crate::data::recordings::Mapping;
 use crate::data::{Dataset, Split, SubjectSplit};
 use crate::experiment::config::DataSource;
 use crate::experiment::error::TuneError;
@@ -52,7 +53,7 @@ impl Trainable for Statistics {
 
     fn job(&self, settings: &Value, library: &Library) -> Result<Box<dyn Job>, TuneError> {
         let Settings { data, split, seed } = settings::read(settings)?;
-        let split = Split::by_people(&*library.windows(&data)?, &split)?;
+        let split = Split::by_people(&*library.windows(&data, &Mapping::default())?, &split)?;
         let parts = [&split.train, &split.validation, &split.test];
         let mut features = parts.map(statistics::features);
         statistics::standardize(&mut features);

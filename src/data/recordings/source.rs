@@ -1,0 +1,169 @@
+//! Files as people hand them over: one, a folder, a zip, zips within zips, or what was dropped onto a page.
+
+use std::io::{Cursor, Read};
+use std::rc::Rc;
+
+use zip::ZipArchive;
+
+use crate::data::files::is_shadow;
+use crate::data::{DataError, archive};
+
+/// Zips within zips are opened so deep.
+const NESTED: usize = 3;
+/// A zip within a zip is unpacked to memory.
+const INNER_LIMIT_MIB: u64 = 1024;
+/// A file unpacks to no more; larger ones are read from a folder.
+const UNPACKED_LIMIT_MIB: u64 = 4096;
+
+/// Something that can be read and gone back in.
+trait Seekable: Read + std::io::Seek {}
+impl<T: Read + std::io::Seek> Seekable for T {}
+
+/// Where a file's bytes are.
+enum Place {
+    #[cfg(not(target_arch = "wasm32"))]
+    Disk(std::path::PathBuf),
+    Bytes(Rc<[u8]>),
+    Zip {
+        zip: usize,
+        entry: usize,
+    },
+}
+
+/// Files by their paths, in order of these; folders are separated by `/`.
+pub struct Files {
+    /// What was given, for people.
+    name: String,
+    files: Vec<(String, Place)>,
+    zips: Vec<ZipArchive<Box<dyn Seekable>>>,
+}
+
+impl Files {
+    /// Files that are in memory, by their paths; zips among them are opened.
+    pub fn of_bytes(name: &str, given: Vec<(String, Vec<u8>)>) -> Result<Files, DataError> {
+        let mut files = Files { name: name.to_owned(), files: vec![], zips: vec![] };
+        for (path, bytes) in given {
+            let bytes: Rc<[u8]> = bytes.into();
+            if is_zip(&path) || bytes.starts_with(b"PK\x03\x04") {
+                files.open_zip(&path, Box::new(Cursor::new(bytes)), 0)?;
+            } else {
+                files.add(path, Place::Bytes(bytes));
+            }
+        }
+        files.sorted()
+    }
+
+    /// A file, a zip, or a folder with either, in it and below.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn of_path(path: &std::path::Path) -> Result<Files, DataError> {
+        let name = path.display().to_string();
+        let mut files = Files { name: name.clone(), files: vec![], zips: vec![] };
+        let failed = |reason| DataError::Read { path: name.clone(), reason };
+        if std::fs::metadata(path).map_err(failed)?.is_dir() {
+            files.walk(path, "")?;
+        } else {
+            files.take(path, crate::data::files::name(path))?;
+        }
+        files.sorted()
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn walk(&mut self, folder: &std::path::Path, below: &str) -> Result<(), DataError> {
+        /// Links could go in a circle.
+        const DEEPEST: usize = 12;
+        if below.matches('/').count() > DEEPEST {
+            return Ok(());
+        }
+        let (folders, others) = crate::data::files::entries(folder);
+        let inside = |path: &std::path::Path| format!("{below}{}", crate::data::files::name(path));
+        for file in others {
+            self.take(&file, inside(&file))?;
+        }
+        folders.iter().try_for_each(|folder| self.walk(folder, &format!("{}/", inside(folder))))
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn take(&mut self, path: &std::path::Path, name: String) -> Result<(), DataError> {
+        if !is_zip(&name) {
+            self.add(name, Place::Disk(path.to_owned()));
+            return Ok(());
+        }
+        match crate::data::files::open(path)? {
+            Some(file) => self.open_zip(&name, Box::new(std::io::BufReader::new(file)), 0),
+            None => Ok(()),
+        }
+    }
+
+    fn add(&mut self, path: String, place: Place) {
+        if !is_shadow(&path) && !path.split('/').any(|part| part.starts_with('.')) {
+            self.files.push((path, place));
+        }
+    }
+
+    fn open_zip(&mut self, path: &str, file: Box<dyn Seekable>, depth: usize) -> Result<(), DataError> {
+        let zip = archive::open(path, file)?;
+        let names = archive::names(path, &zip)?;
+        let at = self.zips.len();
+        self.zips.push(zip);
+        let within = path.get(..path.len().saturating_sub(4)).filter(|_| is_zip(path)).unwrap_or(path).to_owned();
+        for (entry, name) in names.into_iter().enumerate() {
+            if name.ends_with('/') || is_shadow(&name) {
+                continue;
+            }
+            let inside = format!("{within}/{name}");
+            if is_zip(&name) && depth < NESTED {
+                let bytes = archive::unpack(&mut self.zips[at], entry, &inside, INNER_LIMIT_MIB)?;
+                self.open_zip(&inside, Box::new(Cursor::new(bytes)), depth + 1)?;
+            } else {
+                self.add(inside, Place::Zip { zip: at, entry });
+            }
+        }
+        Ok(())
+    }
+
+    fn sorted(mut self) -> Result<Files, DataError> {
+        self.files.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(self)
+    }
+
+    /// What was given, for people.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The paths.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|(path, _)| &**path)
+    }
+
+    /// A file by its place among the paths.
+    pub fn open(&mut self, at: usize) -> Result<Box<dyn Read + '_>, DataError> {
+        let (path, place) = &self.files[at];
+        match place {
+            #[cfg(not(target_arch = "wasm32"))]
+            Place::Disk(file) => match crate::data::files::open(file)? {
+                Some(file) => Ok(Box::new(file)),
+                None => Err(DataError::Read { path: path.clone(), reason: std::io::ErrorKind::NotFound.into() }),
+            },
+            Place::Bytes(bytes) => Ok(Box::new(Cursor::new(bytes.clone()))),
+            &Place::Zip { zip, entry } => {
+                let entry = archive::entry(&mut self.zips[zip], entry, path)?;
+                Ok(Box::new(entry.take(UNPACKED_LIMIT_MIB << 20)))
+            }
+        }
+    }
+
+    /// The whole of a small text file.
+    pub fn text(&mut self, at: usize, limit_mib: u64) -> Result<String, DataError> {
+        let path = self.files[at].0.clone();
+        let failed = |reason| DataError::Read { path: path.clone(), reason };
+        let bytes = crate::data::files::read_limited(self.open(at)?, &path, limit_mib, failed)?;
+        let bytes =
+            crate::data::text::plain(bytes).map_err(|problem| DataError::NoText { file: path.clone(), problem })?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+fn is_zip(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(".zip")
+}

@@ -1,0 +1,337 @@
+use super::*;
+
+/// Samples of each recording; labels change half-way.
+const SAMPLES: usize = 300;
+const PEOPLE: [&str; 4] = ["s1", "s2", "s3", "s4"];
+
+fn value(person: usize, sample: usize, channel: usize) -> f64 {
+    // Four decimals are written as they are.
+    (((person * 131 + sample * 37 + channel * 71) % 2001) as f64 - 1000.0) / 1000.0
+}
+
+/// How a table may be written.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    separator: &'static str,
+    comma: bool,
+    header: bool,
+    quoted: bool,
+    end: &'static str,
+    unit: &'static str,
+    mark: bool,
+}
+
+const USUAL: Form =
+    Form { separator: ",", comma: false, header: true, quoted: false, end: "\n", unit: "ms", mark: false };
+
+fn time(unit: &str, sample: usize) -> String {
+    match unit {
+        "s" => format!("{:.2}", sample as f64 * 0.02),
+        "ms" => (sample * 20).to_string(),
+        "us" => (1_600_000_000_000_000 + sample * 20_000).to_string(),
+        "ns" => (sample * 20_000_000).to_string(),
+        _ => format!("2024-05-01T10:{:02}:{:06.3}Z", sample / 3000, (sample % 3000) as f64 * 0.02),
+    }
+}
+
+fn label(sample: usize) -> &'static str {
+    if sample < SAMPLES / 2 { "walk" } else { "sit" }
+}
+
+/// The rows of some people, with the columns before and behind the signals that are asked for.
+fn table(form: Form, people: std::ops::Range<usize>, person: bool, labelled: bool) -> String {
+    let mut text = if form.mark { "\u{feff}".to_owned() } else { String::new() };
+    let number = |text: String| if form.comma { text.replace('.', ",") } else { text };
+    let quoted = |text: String| if form.quoted { format!("\"{text}\"") } else { text };
+    let mut line = |fields: Vec<String>| {
+        text.push_str(&fields.into_iter().map(quoted).collect::<Vec<_>>().join(form.separator));
+        text.push_str(form.end);
+    };
+    if form.header {
+        let names =
+            [person.then_some("subject"), Some("timestamp"), Some("ax"), Some("ay"), labelled.then_some("activity")];
+        line(names.into_iter().flatten().map(str::to_owned).collect());
+    }
+    for p in people {
+        for sample in 0..SAMPLES {
+            let time = time(form.unit, sample);
+            let time = if form.unit == "s" { number(time) } else { time };
+            let signals = (0..2).map(|c| number(format!("{:.4}", value(p, sample, c))));
+            let mut fields: Vec<String> = person.then(|| PEOPLE[p].to_owned()).into_iter().collect();
+            fields.push(time);
+            fields.extend(signals);
+            fields.extend(labelled.then(|| label(sample).to_owned()));
+            line(fields);
+        }
+    }
+    text
+}
+
+fn read_files(given: Vec<(String, String)>, mapping: &Mapping) -> Result<(Dataset, Report), DataError> {
+    let bytes = given.into_iter().map(|(path, text)| (path, text.into_bytes())).collect();
+    read(&mut Files::of_bytes("given", bytes)?, mapping)
+}
+
+fn columns(line: &str) -> Mapping {
+    Mapping { columns: Columns::of_line(line).unwrap(), ..Mapping::default() }
+}
+
+fn wanted() -> u64 {
+    read_files(vec![("all.csv".to_owned(), table(USUAL, 0..4, true, true))], &Mapping::default())
+        .unwrap()
+        .0
+        .fingerprint()
+}
+
+#[test]
+fn a_table_is_the_same_data_however_it_is_written() {
+    let (data, report) =
+        read_files(vec![("all.csv".to_owned(), table(USUAL, 0..4, true, true))], &Mapping::default()).unwrap();
+    assert_eq!(data.about().shape, [128, 2]);
+    assert_eq!(data.about().outputs, ["sit", "walk"]);
+    assert_eq!(data.present_people(), [1, 2, 3, 4]);
+    assert_eq!(report.measured_hz, Some(50.0));
+    // Of each person 300 samples: windows begin at 0, 64, 128.
+    assert_eq!(data.len(), 4 * 3);
+    assert_eq!(data.example(0)[..4], [0, 1].map(|s| [0, 1].map(|c| value(0, s, c) as f32)).concat());
+    let wanted = data.fingerprint();
+    let mut seen = 0;
+    for separator in [",", ";", "\t", "|", " "] {
+        for comma in [false, true] {
+            for header in [false, true] {
+                for quoted in [false, true] {
+                    for end in ["\n", "\r\n", "\r"] {
+                        // A decimal comma between commas is quoted, or it is no table; blanks leave no quotes.
+                        if separator == "," && comma && !quoted || separator == " " && quoted {
+                            continue;
+                        }
+                        // Every unit meets every way to separate and to end lines.
+                        for unit in [["s", "ms", "us", "ns", "iso"][seen % 5], ["us", "ns", "iso", "s", "ms"][seen % 5]]
+                        {
+                            let mark = seen % 3 == 0;
+                            let form = Form { separator, comma, header, quoted, end, unit, mark };
+                            let given = vec![("all.csv".to_owned(), table(form, 0..4, true, true))];
+                            // Without names, people by words stand beside labels by words.
+                            let said = columns("person=1; label=5");
+                            let said = if header { Mapping::default() } else { said };
+                            let (data, report) = read_files(given, &said).unwrap_or_else(|e| panic!("{form:?}: {e}"));
+                            assert_eq!(data.fingerprint(), wanted, "{form:?}: {report:?}");
+                        }
+                        seen += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(seen, (3 * 2 + 3 * 4 * 2 + 2 * 2) * 3, "with commas three ways to write numbers, with blanks two");
+}
+
+#[test]
+fn layouts_of_files_and_folders_are_the_same_data() {
+    let one_each = |name: &dyn Fn(usize, &str) -> String| {
+        let mut files = vec![];
+        for p in 0..4 {
+            for (half, activity) in ["walk", "sit"].into_iter().enumerate() {
+                let text = table(USUAL, p..p + 1, false, false);
+                let mut lines = text.lines();
+                let header = lines.next().unwrap();
+                let rows: Vec<&str> = lines.skip(half * SAMPLES / 2).take(SAMPLES / 2).collect();
+                files.push((name(p, activity), format!("{header}\n{}\n", rows.join("\n"))));
+            }
+        }
+        files
+    };
+    let counts = |files| {
+        let (data, report) = read_files(files, &Mapping::default()).unwrap();
+        assert_eq!(data.about().outputs, ["sit", "walk"], "{report:?}");
+        assert_eq!(data.present_people(), [1, 2, 3, 4], "{report:?}");
+        // Of each half 150 samples: one window.
+        assert_eq!(data.len(), 4 * 2);
+        data.fingerprint()
+    };
+    let by_class = counts(one_each(&|p, activity| format!("data/{activity}/{}.csv", PEOPLE[p])));
+    counts(one_each(&|p, activity| format!("data/{}/{activity}.csv", PEOPLE[p])));
+    counts(one_each(&|p, activity| format!("{activity}_{}.csv", PEOPLE[p])));
+    counts(one_each(&|p, activity| format!("rec-{}-{activity}-01.csv", PEOPLE[p])));
+    // The same in a zip in a zip.
+    let zipped = |files: Vec<(String, Vec<u8>)>| {
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(vec![]));
+        for (path, bytes) in files {
+            zip.start_file(path, zip::write::SimpleFileOptions::default()).unwrap();
+            std::io::Write::write_all(&mut zip, &bytes).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    };
+    let files = one_each(&|p, activity| format!("data/{activity}/{}.csv", PEOPLE[p]));
+    let inner = zipped(files.into_iter().map(|(path, text)| (path, text.into_bytes())).collect());
+    let outer = zipped(vec![("inner.zip".to_owned(), inner), ("__MACOSX/._x.csv".to_owned(), b"1,2\n".to_vec())]);
+    let (data, _) =
+        read(&mut Files::of_bytes("given", vec![("outer.zip".to_owned(), outer)]).unwrap(), &Mapping::default())
+            .unwrap();
+    assert_eq!(data.fingerprint(), by_class);
+}
+
+#[test]
+fn gaps_missing_values_and_doubled_rows_are_counted_and_cut_nothing_else() {
+    let text = table(USUAL, 0..4, true, true);
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    // A missing value within, a row twice, and of the second person ten rows that were never recorded.
+    lines[20] = lines[20]
+        .rsplit_once(",")
+        .map(|(rest, label)| format!("{},,{label}", rest.rsplit_once(',').unwrap().0))
+        .unwrap();
+    lines.insert(40, lines[40].clone());
+    lines.drain(1 + SAMPLES + 150..1 + SAMPLES + 160);
+    let (data, report) = read_files(vec![("all.csv".to_owned(), lines.join("\n"))], &Mapping::default()).unwrap();
+    assert_eq!((report.missing, report.duplicates, report.gaps, report.damaged), (1, 1, 1, 0));
+    // Of the second person there is one window before the gap and one behind it.
+    assert_eq!(data.len(), 3 * 3 + 2, "{report:?}");
+    // The missing value lies between its neighbours.
+    let row = 19;
+    let wanted = (value(0, row - 1, 1) + value(0, row + 1, 1)) / 2.0;
+    assert!((f64::from(data.example(0)[row * 2 + 1]) - wanted).abs() < 1e-6);
+}
+
+#[test]
+fn other_rates_are_interpolated_on_times() {
+    let mapping = Mapping { rate: Some(25.0), ..Mapping::default() };
+    let (data, report) = read_files(vec![("all.csv".to_owned(), table(USUAL, 0..4, true, true))], &mapping).unwrap();
+    assert_eq!(data.about().shape, [64, 2]);
+    assert!(report.resampled > 0 && data.about().recording.unwrap().rate_hz == 25.0);
+    for t in 0..10 {
+        assert!((f64::from(data.example(0)[2 * t]) - value(0, 2 * t, 0)).abs() < 1e-6, "every second sample");
+    }
+}
+
+#[test]
+fn without_people_blocks_of_time_stand_in_and_do_not_touch() {
+    let long: String = (0..4000)
+        .map(|s| {
+            let [a, b] = [0, 1].map(|c| value(s / 97, s, c));
+            format!("{},{a},{b},{}\n", s * 20, if s % 400 < 200 { "a" } else { "b" })
+        })
+        .collect();
+    let columns = Columns { label_rule: Some(LabelRule::Pure), ..Columns::default() };
+    let mapping = Mapping { window: Some(50), columns, ..Mapping::default() };
+    let (data, report) = read_files(vec![("one.csv".to_owned(), format!("t,x,y,label\n{long}"))], &mapping).unwrap();
+    assert!(!report.by_people && report.between > 0);
+    assert!(report.notes.iter().any(|note| note.contains("blocks of time")));
+    assert_eq!(data.present_people().len(), 10);
+    let split = crate::data::Split::by_people(&data, &crate::data::SubjectSplit::default()).unwrap();
+    for part in [&split.train, &split.validation, &split.test] {
+        assert!([0, 1].iter().all(|class| part.labels().contains(class)), "each part has all classes");
+    }
+}
+
+#[test]
+fn wisdm_lines_are_read_as_they_are() {
+    let mut text = String::new();
+    for (person, activity, from) in [(33, "Jogging", 0), (33, "Walking", 1), (17, "Jogging", 0), (20, "Walking", 3)] {
+        for s in 0..300 {
+            let [x, y, z] = [0, 1, 2].map(|c| value(person, s + from, c));
+            text += &format!(
+                "{person},{activity},{},{x},{y},{z};\n",
+                49_105_962_326_000u64 + (s + 300 * from) as u64 * 50_000_000
+            );
+        }
+    }
+    text += "33,Walking,;\n";
+    let (data, report) = read_files(vec![("WISDM_ar_v1.1_raw.txt".to_owned(), text)], &Mapping::default()).unwrap();
+    assert_eq!(data.about().outputs, ["Jogging", "Walking"]);
+    assert_eq!(data.present_people(), [17, 20, 33]);
+    assert_eq!((data.about().channels.len(), report.measured_hz, report.damaged), (3, Some(20.0), 1), "{report:?}");
+    assert_eq!(data.about().shape, [51, 3]);
+}
+
+#[test]
+fn a_file_for_each_sensor_is_joined_on_time() {
+    let mut files = vec![];
+    for (p, activity) in [(0, "walk"), (0, "sit"), (1, "walk"), (1, "sit"), (2, "walk"), (2, "sit")] {
+        let sensor = |rate: f64, start: f64| {
+            let rows = (0..400).map(|s| {
+                let t = start + s as f64 / rate;
+                format!("{},{t:.5},{:.5},{:.5}\n", (t * 1e9) as u64, t, 2.0 * t)
+            });
+            format!("time,seconds_elapsed,x,y\n{}", rows.collect::<String>())
+        };
+        files.push((format!("rec/{}/{activity}/Accelerometer.csv", PEOPLE[p]), sensor(50.0, 0.0)));
+        files.push((format!("rec/{}/{activity}/Gyroscope.csv", PEOPLE[p]), sensor(40.0, 0.3)));
+        files.push((format!("rec/{}/{activity}/Metadata.csv", PEOPLE[p]), "device,version\nphone,1\n".to_owned()));
+    }
+    let (data, report) = read_files(files, &Mapping::default()).unwrap();
+    let names: Vec<&str> = data.about().channels.iter().map(|channel| &*channel.name).collect();
+    assert_eq!(names, ["Accelerometer x", "Accelerometer y", "Gyroscope x", "Gyroscope y"], "{report:?}");
+    assert_eq!(
+        (data.about().outputs.clone(), data.present_people()),
+        (vec!["sit".to_owned(), "walk".to_owned()], vec![1, 2, 3])
+    );
+    let first = data.example(0);
+    for row in first.chunks(4) {
+        assert!(
+            (row[0] - row[2]).abs() < 1e-4 && (row[1] - 2.0 * row[2]).abs() < 1e-3,
+            "both at the same time: {row:?}"
+        );
+    }
+}
+
+#[test]
+fn rows_that_are_windows_are_taken_as_such() {
+    let mut text = (0..2).flat_map(|c| (0..40).map(move |t| format!("{}_{t},", ["ax", "ay"][c]))).collect::<String>();
+    text += "subject,activity\n";
+    for row in 0..60 {
+        let values = (0..80).map(|k| format!("{},", value(row, k % 40, k / 40))).collect::<String>();
+        text += &format!("{values}{},{}\n", 1 + row / 15, ["run", "rest"][row % 2]);
+    }
+    let (data, _) = read_files(vec![("wide.csv".to_owned(), text)], &Mapping::default()).unwrap();
+    assert_eq!((data.about().shape.clone(), data.len()), (vec![40, 2], 60));
+    let row = data.example(7);
+    assert_eq!(row[2 * 5..2 * 5 + 2], [0, 1].map(|c| value(7, 5, c) as f32));
+    assert_eq!(data.about().channels[1].name, "ay");
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place_and_what_mends_it() {
+    let error = |path: &str, text: &str, line: &str| {
+        read_files(vec![(path.to_owned(), text.to_owned())], &columns(line)).unwrap_err().to_string()
+    };
+    let text = table(USUAL, 0..4, true, true);
+    let says =
+        |error: String, parts: &[&str]| parts.iter().for_each(|part| assert!(error.contains(part), "{part}: {error}"));
+    says(
+        error("a.csv", &text, "label=activty"),
+        &["a.csv", "no column `activty` (for labels)", "`activity`", "number from 1"],
+    );
+    says(error("a.csv", &text, "label=none"), &["nothing says what is done", "label=folder"]);
+    says(error("a.csv", "", ""), &["a.csv is empty"]);
+    says(error("a.csv", "hello\nworld\n", ""), &["no table of recordings", "a.csv (one column)"]);
+    says(error("readme.md", "x", ""), &["no table of recordings", "readme.md (no table)"]);
+    let mut damaged: Vec<String> = text.lines().map(str::to_owned).collect();
+    damaged[3] = "s1,40,zero,0.1,walk".to_owned();
+    for line in damaged.iter_mut().skip(100).step_by(20) {
+        *line = line.replace("0.", "O.");
+    }
+    says(
+        error("a.csv", &damaged.join("\n"), "channels=ax,ay"),
+        &["a.csv, line 4", "`zero` in column `ax` is not a number", "rows are like that"],
+    );
+    let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let wide =
+        read(&mut Files::of_bytes("g", vec![("a.csv".to_owned(), utf16)]).unwrap(), &Mapping::default()).unwrap_err();
+    says(wide.to_string(), &["UTF-16", "save it as UTF-8"]);
+    let short: String = text.lines().take(100).map(|line| format!("{line}\n")).collect();
+    says(error("a.csv", &short, ""), &["no window of 128 samples", "99 samples", "`--window`"]);
+    let line = |text: &str| Columns::of_line(text).unwrap_err();
+    assert!(line("label").contains("KEY=VALUE") && line("lable=x").contains("there are time,"));
+    assert!(line("label=file word x").contains("needs a number") && line("time_unit=min").contains("`ms`"));
+}
+
+#[test]
+fn a_mapping_is_written_as_it_is_read() {
+    let mapping = columns("time=t; label=file word 2; person=folder 2; channels=ax, ay; unlabelled=0, none");
+    let text = toml::to_string(&mapping).unwrap();
+    assert_eq!(toml::from_str::<Mapping>(&text).unwrap(), mapping, "{text}");
+    for origin in ["none", "folder", "folder 3", "file", "file word 1", "column none", "a b"] {
+        assert_eq!(origin.parse::<Origin>().unwrap().to_string(), origin);
+    }
+    assert_eq!(wanted(), wanted());
+}
