@@ -90,6 +90,10 @@ pub enum CliError {
     #[diagnostic(help("a case is a directory with case.json and tensors.safetensors"))]
     NoCase { path: PathBuf },
 
+    #[error("{}: {problem}", path.display())]
+    #[diagnostic(help("{mend}"))]
+    NoFit { path: PathBuf, problem: String, mend: &'static str },
+
     #[error("nothing to report in {}", listed(directories))]
     #[diagnostic(help("name directories that `stackelberg experiment` or `stackelberg tune --out` wrote to"))]
     NothingToReport { directories: Vec<PathBuf> },
@@ -177,7 +181,8 @@ impl CliError {
             | CliError::NotTuned { .. }
             | CliError::NothingToReport { .. }
             | CliError::NotOurs { .. }
-            | CliError::NoCase { .. } => true,
+            | CliError::NoCase { .. }
+            | CliError::NoFit { .. } => true,
             CliError::RunDir(error) => error.is_usage(),
             CliError::Data(error) => does_not_fit(error),
             CliError::Tune(TuneError::Solve(error)) => {

@@ -20,6 +20,7 @@ mod folder;
 mod interrupt;
 mod journal;
 mod output;
+mod predict;
 mod profile;
 mod progress;
 mod report;
@@ -66,6 +67,7 @@ enum Command {
     Verify(verify::Args),
     Worker(worker::Args),
     Experiment(experiment::Args),
+    Predict(predict::Args),
     Data(data::Args),
     Report(report::Args),
     Profile(Box<profile::Args>),
@@ -99,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Worker(args) => worker::run(&args),
         Command::Experiment(args) => experiment::run(&args),
+        Command::Predict(args) => predict::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Profile(args) => profile::run(&args),

@@ -3,6 +3,7 @@
 pub mod advise;
 pub mod archive;
 pub mod check;
+pub mod classifier;
 pub mod config;
 pub mod error;
 mod event;

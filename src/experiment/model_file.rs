@@ -26,6 +26,8 @@ impl Exported {
             "channels": channels,
             "outputs": about.outputs,
             "scale": run.data.scale,
+            "rate_hz": about.recording.map(|recording| recording.rate_hz),
+            "task": run.config.task,
         });
         Exported { model: problem.model.clone(), description }
     }

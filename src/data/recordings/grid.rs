@@ -11,6 +11,8 @@ const EVEN: f64 = 0.1;
 /// Samples without a gap, evenly spaced.
 #[derive(Debug, PartialEq)]
 pub struct Piece {
+    /// Seconds from the beginning of its recording to its own; samples where nothing is known of time.
+    pub begins: f64,
     /// `[samples, channels]`.
     pub signals: Vec<f32>,
     /// Of each sample.
@@ -44,7 +46,7 @@ pub fn pieces(recording: &Recording, channels: usize, rate: f64, report: &mut Re
     let count = recording.labels.len();
     if recording.times.is_empty() {
         let times: Vec<f64> = (0..count).map(|k| k as f64).collect();
-        return on_grid(recording, &times, &times, channels, GAP);
+        return on_grid(recording, &times, &times, channels, GAP, 0.0);
     }
     let steps = steps(recording);
     let Some(&usual) = steps.get(steps.len() / 2) else {
@@ -69,13 +71,13 @@ pub fn pieces(recording: &Recording, channels: usize, rate: f64, report: &mut Re
         let even = (usual * rate - 1.0).abs() <= 0.02
             && times.windows(2).all(|pair| (pair[1] - pair[0] - usual).abs() <= EVEN * usual);
         if even {
-            all.extend(on_grid(&own, times, times, channels, gap));
+            all.extend(on_grid(&own, times, times, channels, gap, recording.times[0]));
         } else {
             let span = times[times.len() - 1] - times[0];
             let samples = (span * rate + 1e-6).floor() as usize + 1;
             let grid: Vec<f64> = (0..samples).map(|k| times[0] + k as f64 * step).collect();
             report.resampled += samples as u64;
-            all.extend(on_grid(&own, times, &grid, channels, gap));
+            all.extend(on_grid(&own, times, &grid, channels, gap, recording.times[0]));
         }
         from = to;
     }
@@ -83,7 +85,7 @@ pub fn pieces(recording: &Recording, channels: usize, rate: f64, report: &mut Re
 }
 
 /// The samples of a recording at the times of a grid, in pieces that every channel has values for.
-fn on_grid(recording: &Recording, times: &[f64], grid: &[f64], channels: usize, gap: f64) -> Vec<Piece> {
+fn on_grid(recording: &Recording, times: &[f64], grid: &[f64], channels: usize, gap: f64, origin: f64) -> Vec<Piece> {
     let mut signals = vec![f32::NAN; grid.len() * channels];
     for c in 0..channels {
         let value = |at: usize| recording.signals[at * channels + c];
@@ -134,6 +136,7 @@ fn on_grid(recording: &Recording, times: &[f64], grid: &[f64], channels: usize, 
         let Some(start) = (from..grid.len()).find(|&k| whole(k)) else { break };
         let end = (start..grid.len()).find(|&k| !whole(k)).unwrap_or(grid.len());
         pieces.push(Piece {
+            begins: grid[start] - origin,
             signals: signals[start * channels..end * channels].to_vec(),
             labels: labels[start..end].to_vec(),
         });

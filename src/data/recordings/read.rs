@@ -39,7 +39,8 @@ pub struct Labels {
 }
 
 impl Labels {
-    fn of(&mut self, name: &str, unlabelled: &[String]) -> u32 {
+    /// The number of a name, a new one if it has none; none of those that mean no label.
+    pub fn of(&mut self, name: &str, unlabelled: &[String]) -> u32 {
         if name.is_empty() || unlabelled.iter().any(|none| none == name) {
             return NONE;
         }
@@ -68,7 +69,8 @@ impl Labels {
 /// A column of a table by its name or its number from 1.
 pub fn column(columns: &[String], wanted: &str, file: &str, what: &str) -> Result<usize, DataError> {
     let by_number = || wanted.parse::<usize>().ok().filter(|&at| (1..=columns.len()).contains(&at)).map(|at| at - 1);
-    let alike = || columns.iter().position(|name| name.eq_ignore_ascii_case(wanted));
+    let without_unit = |name: &String| super::channel(name).name.eq_ignore_ascii_case(wanted);
+    let alike = || columns.iter().position(|name| name.eq_ignore_ascii_case(wanted) || without_unit(name));
     columns.iter().position(|name| name == wanted).or_else(alike).or_else(by_number).ok_or_else(|| {
         let shown = columns.iter().take(30).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let problem = format!("there is no column `{wanted}` (for {what}); there are {shown}");

@@ -316,10 +316,14 @@ pub fn guess(columns: &[String], seen: &[Seen], paths: &[&str], header: bool) ->
     }
 }
 
+/// What a column is called that holds one of a window's samples, without its number.
+pub fn signal(name: &str) -> &str {
+    name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_' || c == '.')
+}
+
 /// How many signals rows of these columns hold: one for each name without its number, where all have as many.
 fn row_signals(columns: &[String]) -> u32 {
-    let signal = |name: &String| name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_' || c == '.').to_owned();
-    let signals: BTreeSet<String> = columns.iter().map(signal).collect();
+    let signals: BTreeSet<&str> = columns.iter().map(|name| signal(name)).collect();
     let alike = columns.len().is_multiple_of(signals.len()) && columns.len() / signals.len() > 1;
     if alike && !signals.contains("") { signals.len() as u32 } else { 1 }
 }

@@ -335,3 +335,114 @@ fn a_mapping_is_written_as_it_is_read() {
     }
     assert_eq!(wanted(), wanted());
 }
+
+#[test]
+fn files_of_the_archive_are_series_with_a_published_test_part() {
+    let body = |from: usize| {
+        let row = |k: usize| {
+            let signal = |c: usize| (0..8).map(|t| value(k, t, c).to_string()).collect::<Vec<_>>().join(",");
+            format!("{}:{}:{}\n", signal(0), signal(1), ["up", "down"][k % 2])
+        };
+        (from..from + 30).map(row).collect::<String>()
+    };
+    let head = "#Basic\n@problemName Basic\n@timeStamps false\n@classLabel true up down\n@data\n";
+    let ts = |part: &str, from| (format!("Basic_{part}.ts"), format!("{head}{}", body(from)));
+    let (data, report) = read_files(vec![ts("TRAIN", 0), ts("TEST", 30)], &Mapping::default()).unwrap();
+    assert_eq!((data.about().shape.clone(), data.len()), (vec![8, 2], 60));
+    assert_eq!(data.about().held_out.test, [11]);
+    assert_eq!(report.people.last().unwrap().windows, 30);
+    // Paths are in order: TEST comes before TRAIN.
+    assert_eq!(data.example(0)[..2], [0, 1].map(|c| value(30, 0, c) as f32));
+    let arff = |text: &str| {
+        text.lines()
+            .map(|line| {
+                let (series, label) = line.rsplit_once(':').unwrap();
+                format!("'{}',{label}\n", series.replace(':', "\\n"))
+            })
+            .collect::<String>()
+    };
+    let arff = |part: &str, from| (format!("Basic_{part}.arff"), format!("@relation b\n@data\n{}", arff(&body(from))));
+    let (same, _) = read_files(vec![arff("TRAIN", 0), arff("TEST", 30)], &Mapping::default()).unwrap();
+    assert_eq!(same.fingerprint(), data.fingerprint());
+    let short = read_files(vec![("a.ts".to_owned(), format!("{head}1,2:3,4:up\n1,2:3:up\n"))], &Mapping::default());
+    let error = short.unwrap_err().to_string();
+    assert!(error.contains("a.ts, line 7") && error.contains("its signal 2 has 1 values"), "{error}");
+}
+
+#[test]
+fn the_raw_recordings_of_hapt_have_their_labels_in_a_file_of_their_own() {
+    let mut files = vec![
+        ("labels.txt".to_owned(), String::new()),
+        ("activity_labels.txt".to_owned(), "1 WALKING\n4 SIT_DOWN\n".to_owned()),
+    ];
+    for user in 1..=3 {
+        for (sensor, c) in [("acc", 0), ("gyro", 3)] {
+            let row = |s: usize| format!("{} {} {}\n", value(user, s, c), value(user, s, c + 1), value(user, s, c + 2));
+            files.push((format!("RawData/{sensor}_exp{user:02}_user{user:02}.txt"), (0..600).map(row).collect()));
+        }
+        files[0].1 += &format!("{user} {user} 1 1 300\n{user} {user} 4 301 580\n");
+    }
+    let (data, _) = read_files(files.clone(), &Mapping::default()).unwrap();
+    assert_eq!(
+        (data.about().outputs.clone(), data.present_people()),
+        (vec!["sit down".to_owned(), "walking".to_owned()], vec![1, 2, 3])
+    );
+    assert_eq!((data.about().shape.clone(), data.about().channels[3].unit.as_str()), (vec![128, 6], "rad/s"));
+    assert_eq!(data.example(0)[..6], [0, 1, 2, 3, 4, 5].map(|c| value(1, 0, c) as f32));
+    files.retain(|(path, _)| !path.contains("gyro_exp02"));
+    let error = read_files(files, &Mapping::default()).unwrap_err().to_string();
+    assert!(error.contains("gyro_exp02_user02.txt"), "{error}");
+}
+
+mod bytes {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Bytes that are near enough to a table to get deep into its reading.
+    fn nearly_tables() -> impl Strategy<Value = Vec<u8>> {
+        let pieces = [
+            "time,x,y,label\n",
+            "t;x\n",
+            "1,",
+            "0.5;",
+            "\"",
+            "walk",
+            "\n",
+            "\r",
+            "\t",
+            " ",
+            "nan",
+            "1e999",
+            "-1,5",
+            ":",
+            "'",
+            "@data\n",
+            "#",
+            "sep=;\n",
+            "2024-05-01T10:00:00Z",
+            "\u{feff}",
+            "99999999999999999999",
+            ",,,,",
+            "é",
+        ];
+        let text = prop::collection::vec(prop::sample::select(&pieces[..]), 0..200)
+            .prop_map(|parts| parts.concat().into_bytes());
+        prop_oneof![3 => text, 1 => prop::collection::vec(any::<u8>(), 0..400)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in nearly_tables(), more in nearly_tables(), path in 0usize..5) {
+            let path = ["a/b.csv", "labels.txt", "x.ts", "y.arff", "z.zip"][path];
+            let given = vec![(path.to_owned(), bytes), ("acc_exp01_user01.txt".to_owned(), more)];
+            for labelled in [true, false] {
+                let Ok(mut files) = Files::of_bytes("given", given.clone()) else { continue };
+                let mapping = Mapping { window: Some(4), ..Mapping::default() };
+                let _ = if labelled { read(&mut files, &mapping).map(drop) } else { read_unlabelled(&mut files, &mapping).map(drop) };
+            }
+        }
+    }
+}

@@ -21,6 +21,8 @@ pub struct Cut {
     pub hop: usize,
     /// Which label it has.
     pub rule: LabelRule,
+    /// Whether it must have one.
+    pub labelled: bool,
 }
 
 /// A window: of which piece, from which sample on, its label.
@@ -34,14 +36,15 @@ pub struct Window {
     pub label: u32,
 }
 
-/// The windows of a piece that have a label.
+/// The windows of a piece, of those that must have a label those that have.
 pub fn cut(piece: &Piece, at: usize, cut: Cut, report: &mut Report) -> Vec<Window> {
     let mut windows = vec![];
     let mut start = 0;
     while start + cut.window <= piece.labels.len() {
         match label(&piece.labels[start..start + cut.window], cut.rule) {
             Some(label) => windows.push(Window { piece: at, start, label }),
-            None => report.unlabelled += 1,
+            None if cut.labelled => report.unlabelled += 1,
+            None => windows.push(Window { piece: at, start, label: NONE }),
         }
         start += cut.hop;
     }
@@ -149,4 +152,25 @@ pub fn people(
     let order: Vec<u32> = present.into_iter().collect();
     let test = order[order.len() - order.len().div_ceil(5)..].to_vec();
     (people, test)
+}
+
+/// Blocks that stand in for people where a test part was published: that part is one behind ten of the others.
+pub fn published(test: &[bool], report: &mut Report) -> (Vec<u32>, Vec<u32>) {
+    let last = BLOCKS as u32 + 1;
+    let all = test.iter().filter(|&&test| !test).count();
+    let mut at = 0;
+    let mut block = |&test: &bool| {
+        if test {
+            return last;
+        }
+        at += 1;
+        ((at - 1) * BLOCKS / all) as u32 + 1
+    };
+    let blocks: Vec<u32> = test.iter().map(&mut block).collect();
+    let given = |number: u32| blocks.iter().filter(|&&block| block == number).count() as u64;
+    let name = |number: u32| if number == last { "the published test part" } else { "a tenth of the training part" };
+    let person = |number| Person { number, name: name(number).to_owned(), windows: given(number) };
+    report.people = (1..=last).map(person).filter(|person| person.windows > 0).collect();
+    report.note("The published test part is tested on; tenths of the training part stand in for people".to_owned());
+    (blocks, vec![last])
 }
