@@ -80,6 +80,19 @@ fn what_is_seen_is_what_is_trained_on_and_told_of() {
 }
 
 #[test]
+fn real_recordings_are_the_same_data_as_in_the_browser() {
+    let seen =
+        run(program("data inspect --json tests/recordings/volunteers.csv").current_dir(env!("CARGO_MANIFEST_DIR")));
+    let seen: Value = serde_json::from_str(&seen.exits(0).stdout).unwrap();
+    // tests/web/tune.test.mjs has the same.
+    assert_eq!((&seen["fingerprint"], &seen["windows"]), (&"3a1d5ec144794a17".into(), &16.into()));
+    assert_eq!(
+        seen["channels"][0],
+        serde_json::json!({ "name": "acc x", "unit": "g", "least": 0.456, "greatest": 1.746 })
+    );
+}
+
+#[test]
 fn what_does_not_fit_is_refused_with_what_would() {
     let root = tempfile::tempdir().unwrap();
     let (data, out) = (recordings(root.path()), root.path().join("run"));

@@ -18,17 +18,11 @@ pub fn windows(source: &DataSource, mapping: &Mapping) -> Result<(Dataset, Optio
         DataSource::Subset => return Ok((builtin::subset()?, None)),
         DataSource::Path(path) => Path::new(path),
     };
-    let own = || recordings::read(&mut Files::of_path(path)?, mapping).map(|(data, report)| (data, Some(report)));
+    let own = || recordings::read(&mut Files::of_path(path)?, mapping);
     if *mapping != Mapping::default() {
-        return own();
+        return own().map(|(data, report)| (data, Some(report)));
     }
-    match uci_har::from_path(path) {
-        Ok(data) => Ok((data, None)),
-        Err(published @ (DataError::WrongFolders { .. } | DataError::UnknownFormat { kind: "", .. })) => {
-            own().map_err(|error| if matches!(error, DataError::NoTable { .. }) { published } else { error })
-        }
-        Err(error) => Err(error),
-    }
+    recordings::or_own(uci_har::from_path(path), own)
 }
 
 /// What came from somewhere, with where that was.

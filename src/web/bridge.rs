@@ -16,6 +16,7 @@ use super::protocol::*;
 use super::run::{Control, Job};
 use crate::bilevel::Flow;
 use crate::data::har::{builtin, uci_har};
+use crate::data::recordings::{self, Files, Mapping};
 use crate::data::{self, DataError, Dataset};
 use crate::experiment::config::{DataSource, TuneConfig};
 use crate::experiment::setup::Scaled;
@@ -120,7 +121,12 @@ impl Studio {
             ToWorker::Open => self.tasks.borrow_mut().push_back(Task::Open),
             ToWorker::Builtin { first, rest } => self.load_builtin(&first, rest.as_deref())?,
             ToWorker::LoadZip { name, bytes } => {
-                let own = Loaded::new(uci_har::from_zip(&name, &bytes)?, DataSource::Path(name))?;
+                let published = uci_har::from_zip(&name, &bytes);
+                let own =
+                    || recordings::read(&mut Files::of_bytes(&name, vec![(name.clone(), bytes)])?, &Mapping::default());
+                let (data, report) = recordings::or_own(published, own)?;
+                let mut own = Loaded::new(data, DataSource::Path(name))?;
+                own.info.notes = report.map(|report| report.said()).unwrap_or_default();
                 self.choice.set(Choice::Own);
                 self.take(own);
             }
@@ -318,5 +324,6 @@ fn describe(source: &Dataset, split: &data::Split, origin: &DataSource) -> DataI
         validation: side(&split.validation),
         test: side(&split.test),
         classes: source.about().outputs.iter().enumerate().map(class).collect(),
+        notes: vec![],
     }
 }

@@ -57,6 +57,7 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
         validation: { windows: 712, people: people(14, 2) },
         test: { windows: 588, people: [2, 4] },
         classes: names.map((name, at) => ({ name, windows: 640 + 37 * ((at * 5) % 6), training: 400 })),
+        notes: [],
         ...more,
       };
       this.say(this.data);

@@ -252,7 +252,7 @@ test("every control can be reached by Tab, shows its focus and is at least 44 pi
     assert.ok(focused.ring, `${focused.name} shows no focus`);
     reached.add(focused.name.replace(/\s+/g, " "));
   }
-  const wanted = ["Auto", "Tune a model on this GPU", "GPU", "Another", "Open UCI HAR Dataset.zip", "Narrow", "Training steps", "Learning rate", "Example weights", "The same run"];
+  const wanted = ["Auto", "Tune a model on this GPU", "GPU", "Another", "Open your recordings", "Narrow", "Training steps", "Learning rate", "Example weights", "The same run"];
   for (const name of wanted)
     assert.ok([...reached].some((one) => one.startsWith(name)), `${name} is not reached; ${[...reached].join(" | ")}`);
 });
@@ -328,7 +328,7 @@ test("the default run is what was found worth its time, until the visitor choose
 
 test("a bad file is named with what to do, and the data stays", async (t) => {
   const page = await open(t);
-  await page.getByLabel("Open UCI HAR Dataset.zip").setInputFiles({
+  await page.getByLabel("Open your recordings").setInputFiles({
     name: "broken.zip",
     mimeType: "application/zip",
     buffer: Buffer.from("no zip"),
@@ -340,7 +340,7 @@ test("a bad file is named with what to do, and the data stays", async (t) => {
   const alert = page.getByRole("alert");
   assert.equal((await alert.textContent()).trim(), "y_train.txt, line 3: `7` is not a label; labels are whole numbers from 1 to 6");
   assert.ok(await tune(page).isEnabled());
-  await page.getByText("Open UCI HAR Dataset.zip").waitFor();
+  await page.getByText("Open your recordings").waitFor();
 });
 
 test("the theme switch wins over the system and is remembered", async (t) => {

@@ -180,7 +180,7 @@ test("recordings that do not come: a sentence, another try, and one's own file i
   await bar(page).getByText("did not arrive (the server answered 404)").waitFor();
   assert.equal(await page.getByText(/Unpacking|Looking/).count(), 0);
   assert.ok(await tune(page).isDisabled());
-  assert.ok(await page.getByLabel("Open UCI HAR Dataset.zip").isEnabled());
+  assert.ok(await page.getByLabel("Open your recordings").isEnabled());
   await bar(page).getByRole("button", { name: "Fetch them again" }).click();
   await tune(page).and(page.locator(":enabled")).waitFor();
   assert.ok((await asked(page)).includes("fetch"));
@@ -404,7 +404,7 @@ test("files that are none are refused with what to do: two, an empty one, one in
   await page.getByRole("alert").getByText("2 files were given, and none was opened.").waitFor();
   await drop(page, "h1", [["a.zip", ""]]);
   await page.getByRole("alert").getByText("a.zip is empty, or a folder.").waitFor();
-  await page.getByLabel("Open UCI HAR Dataset.zip").setInputFiles({ name: "empty.zip", mimeType: "application/zip", buffer: Buffer.alloc(0) });
+  await page.getByLabel("Open your recordings").setInputFiles({ name: "empty.zip", mimeType: "application/zip", buffer: Buffer.alloc(0) });
   await page.getByRole("alert").getByText("empty.zip is empty, or a folder.").waitFor();
   await start(page);
   await drop(page, "h1", [["a.zip", "x"]]);
@@ -417,7 +417,7 @@ test("a file that cannot be read ends the reading", async (t) => {
   await tune(page).and(page.locator(":enabled")).waitFor();
   await drop(page, "h1", [["a.zip", "x"]]);
   await page.getByRole("alert").getByText("a.zip cannot be read (it went away)").waitFor();
-  await page.getByText("Open UCI HAR Dataset.zip").waitFor();
+  await page.getByText("Open your recordings").waitFor();
 });
 
 test("one's own data are on the command line, quoted, and in the address; the built-in ones come back", async (t) => {

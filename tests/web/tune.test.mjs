@@ -344,7 +344,7 @@ test("shaders are made before the start, counted, and once for all runs", { time
 test("a file that is no data set is refused with a reason, and the data stay", { timeout }, async (t) => {
   const page = await open(t, "cpu");
   const name = "holiday.zip";
-  await page.getByLabel("Open UCI HAR Dataset.zip").setInputFiles({ name, mimeType: "application/zip", buffer: Buffer.from("PK no zip") });
+  await page.getByLabel("Open your recordings").setInputFiles({ name, mimeType: "application/zip", buffer: Buffer.from("PK no zip") });
   await page.getByRole("alert").filter({ hasText: name }).waitFor();
   await page.getByText("12 of 30 people").waitFor();
 });
@@ -356,9 +356,23 @@ const mini = ["../../../shared", "../../../../shared"]
 
 test("the user's own zip replaces the data", { timeout, skip: mini ? false : "the shared data are not here" }, async (t) => {
   const page = await open(t, "cpu");
-  await page.getByLabel("Open UCI HAR Dataset.zip").setInputFiles(mini);
+  await page.getByLabel("Open your recordings").setInputFiles(mini);
   await page.getByText("UCI_HAR_Dataset_mini.zip", { exact: true }).waitFor();
   assert.equal(await page.getByRole("alert").count(), 0);
+});
+
+test("recordings of one's own are read as natively, and a run is on them", { timeout }, async (t) => {
+  const page = await open(t, "cpu", "#steps=3&budget=4");
+  await page.getByLabel("Open your recordings").setInputFiles(fileURLToPath(new URL("../recordings/volunteers.csv", import.meta.url)));
+  await page.getByText("volunteers.csv", { exact: true }).waitFor();
+  await page.getByText("Labels: activity; people: person").waitFor();
+  await page.getByText("Windows of 128 samples at 50 a second").waitFor();
+  await start(page);
+  await page.getByRole("heading", { name: /^Result/ }).waitFor();
+  const { data, end } = JSON.parse(await saved(page, "result.json"));
+  // tests/cli_own_data.rs has the same.
+  assert.deepEqual([data.fingerprint, data.training_windows, data.test_windows], ["3a1d5ec144794a17", 8, 4]);
+  assert.deepEqual(end.test_classes.classes.map(({ name }) => name), ["sitting", "walking"]);
 });
 
 test("a lost device is replaced, and the run goes on where it was; also in its last part", { timeout }, async (t) => {

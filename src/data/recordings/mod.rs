@@ -54,7 +54,24 @@ pub fn read(files: &mut Files, given: &Mapping) -> Result<(Dataset, Report), Dat
     windows(files, given, true)?.dataset()
 }
 
-/// The same for windows of which nothing need be known: all of them, in order, with where they come from.
+/// A published data set where it is one; else one's own recordings, with what was seen.
+pub fn or_own(
+    published: Result<Dataset, DataError>,
+    own: impl FnOnce() -> Result<(Dataset, Report), DataError>,
+) -> Result<(Dataset, Option<Report>), DataError> {
+    match published {
+        Ok(data) => Ok((data, None)),
+        Err(published @ (DataError::WrongFolders { .. } | DataError::UnknownFormat { kind: "", .. })) => match own() {
+            Ok((data, report)) => Ok((data, Some(report))),
+            // What it is that is no table either is told better by who looked for the set.
+            Err(DataError::NoTable { .. }) => Err(published),
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// The same as [`read`] for windows of which nothing need be known: all of them, in order, with where they come from.
 pub fn read_unlabelled(files: &mut Files, given: &Mapping) -> Result<(Unlabelled, Report), DataError> {
     Ok(windows(files, given, false)?.unlabelled())
 }

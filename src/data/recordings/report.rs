@@ -80,6 +80,21 @@ pub struct ChannelReport {
 }
 
 impl Report {
+    /// How it was read and what should be known of it, in sentences.
+    pub fn said(&self) -> Vec<String> {
+        let Mapping { rate, window, columns, .. } = &self.mapping;
+        let mut said = vec![format!("{} files, {}", self.files.len(), self.written)];
+        if let (Some(rate), Some(window)) = (rate, window) {
+            said.push(format!("Windows of {window} samples at {rate} a second"));
+        }
+        if let Some(label) = &columns.label {
+            let person = columns.person.as_ref().map_or("none".to_owned(), ToString::to_string);
+            said.push(format!("Labels: {label}; people: {person}"));
+        }
+        said.extend(self.notes.iter().cloned());
+        said
+    }
+
     /// Adds a sentence, once; of many, the first ten.
     pub(super) fn note(&mut self, sentence: String) {
         const MOST: usize = 10;

@@ -401,7 +401,7 @@ mod bytes {
 
     /// Bytes that are near enough to a table to get deep into its reading.
     fn nearly_tables() -> impl Strategy<Value = Vec<u8>> {
-        let pieces = [
+        const PIECES: &[&str] = &[
             "time,x,y,label\n",
             "t;x\n",
             "1,",
@@ -426,8 +426,8 @@ mod bytes {
             ",,,,",
             "é",
         ];
-        let text = prop::collection::vec(prop::sample::select(&pieces[..]), 0..200)
-            .prop_map(|parts| parts.concat().into_bytes());
+        let text =
+            prop::collection::vec(prop::sample::select(PIECES), 0..200).prop_map(|parts| parts.concat().into_bytes());
         prop_oneof![3 => text, 1 => prop::collection::vec(any::<u8>(), 0..400)]
     }
 

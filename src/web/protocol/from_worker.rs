@@ -160,6 +160,8 @@ pub struct DataInfo {
     pub test: Split,
     /// The activities, in label order.
     pub classes: Vec<Class>,
+    /// How recordings of one's own were read, and what should be known of them, in sentences.
+    pub notes: Vec<String>,
 }
 
 /// One side of the split.

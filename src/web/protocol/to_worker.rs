@@ -23,11 +23,11 @@ pub enum ToWorker {
         #[tsify(optional, type = "Uint8Array")]
         rest: Option<Vec<u8>>,
     },
-    /// The user's own copy of the UCI HAR data set.
+    /// The user's own recordings, or own copy of the UCI HAR data set.
     LoadZip {
         /// File name, for messages.
         name: String,
-        /// The zip archive.
+        /// A table or a zip archive.
         #[serde(with = "serde_bytes")]
         #[tsify(type = "Uint8Array")]
         bytes: Vec<u8>,

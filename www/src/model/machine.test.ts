@@ -37,7 +37,7 @@ const engineState = (engine: "webgpu" | "cpu", more: Partial<EngineState> = {}):
 const cpu = engineState("cpu");
 const gpu = engineState("webgpu", { run: 10 });
 const side = { windows: 1, people: [1] };
-const set = (source: string): DataInfo => ({ name: source, source, subset: source === "subset", train: side, validation: side, test: side, classes: [] });
+const set = (source: string): DataInfo => ({ name: source, source, subset: source === "subset", train: side, validation: side, test: side, classes: [], notes: [] });
 
 const engines = (...all: EngineState[]): Event => ({ kind: "engines", engines: all, faster: all[0]?.engine });
 const data = (source: string): Event => ({ kind: "data", ...set(source) });
