@@ -15,6 +15,7 @@ mod devices;
 mod error;
 mod experiment;
 mod explain;
+mod export;
 mod files;
 mod folder;
 mod interrupt;
@@ -68,6 +69,7 @@ enum Command {
     Worker(worker::Args),
     Experiment(experiment::Args),
     Predict(predict::Args),
+    Export(export::Args),
     Data(data::Args),
     Report(report::Args),
     Profile(Box<profile::Args>),
@@ -102,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Worker(args) => worker::run(&args),
         Command::Experiment(args) => experiment::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Profile(args) => profile::run(&args),

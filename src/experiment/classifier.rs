@@ -90,6 +90,27 @@ impl Classifier {
         &self.about.scale
     }
 
+    /// Its layers.
+    pub(super) fn layers(&self) -> &[Layer] {
+        self.model.layers()
+    }
+
+    /// Whether the outputs are above 0 and their shares are the probabilities; else softmax makes them.
+    pub(super) fn is_of_shares(&self) -> bool {
+        self.about.task == Task::ClassificationMse
+    }
+
+    /// The values and the shape of an array by its name in the file.
+    pub(super) fn array(&self, name: &str) -> (&[f32], Vec<usize>) {
+        let parameter = self.model.parameters().iter().find(|p| p.name == name).map(|p| (p.offset, p.shape.clone()));
+        let statistic = || {
+            let statistics = self.model.statistics().iter().find(|s| s.name == name);
+            statistics.map(|s| (self.model.parameter_count() + s.offset, vec![s.len]))
+        };
+        let (offset, shape) = parameter.or_else(statistic).expect("layers name arrays of their model");
+        (&self.network[offset..][..numel(&shape)], shape)
+    }
+
     /// The probability of each class for each window (`[n, samples, channels]`, as recorded).
     pub async fn classify(&self, device: &Device, mut x: Vec<f32>) -> Result<Vec<Vec<f32>>, RigError> {
         self.about.scale.apply(&mut x);
@@ -126,13 +147,13 @@ impl Classifier {
         let statistics = self.model.statistic_count();
         let running = (statistics > 0).then(|| g.segment(network, count, statistics));
         let output = self.model.apply(g, x, &mut Predicting { weights, running });
-        let probabilities = match self.about.task {
-            Task::ClassificationMse => {
+        let probabilities = match self.is_of_shares() {
+            true => {
                 let all = g.sum(output, &[1]);
                 let all = g.broadcast(all, &[CHUNK, classes], &[0]);
                 g.div(output, all)
             }
-            _ => {
+            false => {
                 let logs = functions::log_softmax(g, output, 1);
                 g.scalar(crate::ir::Scalar::Exp, &[logs])
             }

@@ -15,6 +15,7 @@ pub mod leader;
 pub mod library;
 pub mod model_file;
 pub mod names;
+pub mod onnx;
 pub mod predict;
 pub mod prepared;
 pub mod profile;

@@ -306,7 +306,7 @@ impl Layer {
     }
 
     /// Shape of what it makes of an example's activations of shape `input`, or why it takes none such.
-    pub(super) fn output(&self, input: &[usize]) -> Result<Vec<usize>, String> {
+    pub(crate) fn output(&self, input: &[usize]) -> Result<Vec<usize>, String> {
         let given = |takes: String| Err(format!("takes {takes}, but is given activations of shape {input:?}"));
         let about = |problem: String| format!("{problem}; it is given activations of shape {input:?}");
         match self {
