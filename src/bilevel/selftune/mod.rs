@@ -5,21 +5,28 @@
 
 mod augmentation;
 mod gates;
+mod keyed;
 mod network;
 mod perturbation;
 mod planes;
+mod reader;
 mod schedule;
 mod session;
 mod step;
 
-pub use augmentation::Augmentation;
+pub use augmentation::{Augmentation, Draws};
 pub use gates::{Gates, Weights};
+pub use keyed::{Keyed, epoch};
 pub use network::{Augmented, Judged, SelfTuned};
 pub use perturbation::Leader;
 pub use planes::{Constraint, Multiplier, Planes, Tie};
 pub use schedule::{Act, Schedule};
-pub use session::{Counts, Session};
+pub use session::{Counts, Examined, Judgement, Record, Saved, Session, Supply, Work};
 pub use step::{Batch, Follower, Linear, Rates, Trained, TrainingBatch, Tuned, Tuning, Variant};
 
+#[cfg(test)]
+mod augmentation_tests;
+#[cfg(test)]
+mod response_tests;
 #[cfg(test)]
 mod tests;
