@@ -132,7 +132,7 @@ impl Tuning {
                 let problem = format!("a multiplier of {start} makes a cutting plane none; take one above 0");
                 Err(SolveError::Problem(problem))
             }
-            Variant::Cpmlho { validation, .. } if !(validation >= 0.0) => {
+            Variant::Cpmlho { validation, .. } if validation.is_nan() || validation < 0.0 => {
                 Err(SolveError::Problem(format!("the validation loss counts {validation} times; take 0 or more")))
             }
             _ => self.network.check(),

@@ -65,6 +65,14 @@ const METHODS: [(&str, Method); 6] = [
     ("CPMLHO, validation loss alone", Method::Cpmlho { multiplier: Some(MULTIPLIER), validation: None }),
 ];
 
+/// What tells tuning from training: the methods train different weights at one learning rate, so one that trains faster
+/// would seem to tune better. A method with another learning rate, or with another rate of dropout that it starts from.
+const CONTROLS: [(&str, Method, Option<f64>, f64); 3] = [
+    ("plain, learning rate 0.002", Method::Plain, None, 2e-3),
+    ("Δ-STN, learning rate 0.002", Method::DeltaStn, None, 2e-3),
+    ("plain, dropout 0.006", Method::Plain, Some(0.006), 1e-3),
+];
+
 /// What one seed runs: θ and μ.
 const SWEEP: [(&str, Method); 6] = [
     ("CPMLHO, θ = 0", Method::Cpmlho { multiplier: Some(MULTIPLIER), validation: Some(0.0) }),
@@ -74,6 +82,9 @@ const SWEEP: [(&str, Method); 6] = [
     ("CPMLHO, μ = 0.01", Method::Cpmlho { multiplier: Some(1e-2), validation: Some(VALIDATION) }),
     ("CPMLHO, μ = 1", Method::Cpmlho { multiplier: Some(1.0), validation: Some(VALIDATION) }),
 ];
+
+/// Rates of dropout of the network for MNIST.
+const RATES: usize = 3;
 
 const SAMPLERS: [(&str, Sampler); 2] = [("random search", Sampler::Random), ("Gaussian process", Sampler::Gp)];
 
@@ -96,6 +107,16 @@ impl Plan {
             Trial::new(&[("method", name)], self.seed, "self-tuning", self.settings(method))
         };
         methods.iter().map(trial).collect()
+    }
+
+    fn controlled(&self) -> Vec<Trial> {
+        let trial = |&(name, method, dropout, learning_rate): &(&str, Method, Option<f64>, f64)| {
+            let protocol = Protocol { learning_rate, ..self.protocol };
+            let start = dropout.map(|rate| vec![rate; RATES]);
+            let settings = Settings { protocol, start, ..self.settings(method) };
+            Trial::new(&[("method", name)], self.seed, "self-tuning", settings)
+        };
+        CONTROLS.iter().map(trial).collect()
     }
 
     /// Searches by so many plain trainings; none where there are to be none.
@@ -122,7 +143,7 @@ fn digits(budget: Budget) -> Vec<Trial> {
         let plan = Plan { task: Task::Digits { hidden: vec![width; 2] }, protocol, images, seed };
         match budget {
             Budget::Quick => trials.extend(plan.tuned(&METHODS[1..4])),
-            _ => trials.extend(plan.tuned(&METHODS)),
+            _ => trials.extend([plan.tuned(&METHODS), plan.controlled()].concat()),
         }
         trials.extend(plan.searched(if seed < 3 || budget == Budget::Full { trainings } else { 0 }));
     }
@@ -144,7 +165,8 @@ fn starts(budget: Budget) -> Vec<Trial> {
     let mut trials = vec![];
     for &(name, method) in &METHODS[2..4] {
         for &start in from {
-            let settings = Settings { start: Some(vec![start, 0.05, 0.05]), ..plan.settings(method) };
+            let settings =
+                Settings { start: Some([&[start][..], &[0.05; RATES - 1]].concat()), ..plan.settings(method) };
             let labels = [("method", name), ("start", &*start.to_string())];
             trials.push(Trial::new(&labels, plan.seed, "self-tuning", settings));
         }
