@@ -21,7 +21,7 @@ use stackelberg::rig::{Compiled, Device};
 use stackelberg::rng::{Purpose, Stream};
 
 const PIXELS: usize = 28 * 28;
-const CLASSES: usize = 10;
+const OUTPUTS: usize = 10;
 const EXAMPLES: usize = 1024;
 const BATCH: usize = 128;
 
@@ -75,7 +75,7 @@ async fn run(arguments: &[String]) {
 }
 
 async fn open(width: usize, variant: Variant) -> Session {
-    let widths = [PIXELS, width, width, CLASSES];
+    let widths = [PIXELS, width, width, OUTPUTS];
     let mut layers = vec![];
     for (k, pair) in widths.windows(2).enumerate() {
         layers.extend((k > 0).then_some(Layer::Relu));
@@ -108,7 +108,7 @@ async fn open(width: usize, variant: Variant) -> Session {
     let mut stream = Stream::new(0, Purpose::Search, 0);
     let set = Set {
         x: (0..EXAMPLES * PIXELS).map(|_| stream.uniform() as f32).collect::<Vec<_>>().into(),
-        targets: Targets::Labels((0..EXAMPLES).map(|k| (k % CLASSES) as u32).collect()),
+        targets: Targets::Labels((0..EXAMPLES).map(|k| (k % OUTPUTS) as u32).collect()),
         count: EXAMPLES,
     };
     let padded = |mut values: Vec<f32>, len: usize| {

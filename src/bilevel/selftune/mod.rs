@@ -4,6 +4,7 @@
 //! STN (MacKay et al. 2019), Δ-STN (Bae and Grosse 2020) and STN with cutting planes and a mixed outer loss (CPMLHO).
 
 mod augmentation;
+mod counts;
 mod gates;
 mod keyed;
 mod network;
@@ -15,13 +16,14 @@ mod session;
 mod step;
 
 pub use augmentation::{Augmentation, Draws};
+pub use counts::{Counts, Supply};
 pub use gates::{Gates, Weights};
 pub use keyed::{Keyed, epoch};
 pub use network::{Augmented, Judged, SelfTuned};
 pub use perturbation::Leader;
 pub use planes::{Constraint, Multiplier, Planes, Tie};
 pub use schedule::{Act, Schedule};
-pub use session::{Counts, Examined, Judgement, Record, Saved, Session, Supply, Work};
+pub use session::{Examined, Judgement, Record, Saved, Session, Work};
 pub use step::{Batch, Follower, Linear, Rates, Trained, TrainingBatch, Tuned, Tuning, Variant};
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The programs of a session: graphs that read what they are given by name.
 
 use super::augmentation::Draws;
+use super::counts::{Counts, Supply};
 use super::keyed::Keyed;
 use super::perturbation::Leader;
-use super::session::{Counts, Supply};
 use super::step::{Batch, Follower, Rates, TrainingBatch, Tuning, Variant};
 use crate::bilevel::CHUNK;
 use crate::bilevel::supervised::kept::{self, SCALE};

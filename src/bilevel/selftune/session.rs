@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::keyed::epoch;
+use super::counts::{Counts, Supply};
 use super::reader::{CUT, HISTORY, JUDGED, Reader, TRAIN, TRAINED, TUNE, TUNED};
 use super::schedule::Act;
 use super::step::{Tuning, Variant};
@@ -13,39 +13,6 @@ use crate::engine::Values;
 use crate::ir::numel;
 use crate::rig::{Compiled, Device, Monitor, Progress, Quiet, Rig};
 use crate::rng::split_seed;
-
-/// How much there is of what a session is given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counts {
-    /// Training examples.
-    pub training: usize,
-    /// Validation examples.
-    pub validation: usize,
-    /// Test examples; 0 where there are none.
-    pub test: usize,
-    /// Training examples in a batch.
-    pub batch: usize,
-    /// Validation examples in a batch.
-    pub validation_batch: usize,
-    /// Shape of the draw of each augmentation, the batch first.
-    pub draws: Vec<Vec<usize>>,
-    /// Where examples are bytes, of how many channels.
-    pub bytes: Option<usize>,
-    /// Where rows and draws come from.
-    pub supply: Supply,
-}
-
-/// Where the rows of batches and the draws of a step come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Supply {
-    /// They are filled in before each step.
-    Given,
-    /// They are functions of (seed, purpose, step, index), and nothing is written or read between steps.
-    Keyed {
-        /// Tuning steps that are recorded, from the first on.
-        records: usize,
-    },
-}
 
 /// A training whose state stays on the device. Its arrays are filled by name before a step reads them:
 ///
@@ -148,7 +115,7 @@ impl Session {
             functions.push(reader(CUT).cut());
         }
         for examined in [Examined::Validation, Examined::Test] {
-            let count = counts.of(examined);
+            let count = examined.count(&counts);
             if count > 0 {
                 functions.push(reader(examined.program()).judge(examined.suffix(), count));
             }
@@ -293,7 +260,7 @@ impl Session {
     /// # Errors
     /// If there are none, the device fails, or the monitor asks to stop.
     pub async fn judge(&mut self, examined: Examined, monitor: &mut dyn Monitor) -> Result<Judgement, SolveError> {
-        let (program, count) = (examined.program(), self.counts.of(examined));
+        let (program, count) = (examined.program(), examined.count(&self.counts));
         if !self.rig.is_loaded(program) {
             return Err(SolveError::Problem("there are no test examples".to_owned()));
         }
@@ -371,42 +338,18 @@ impl Session {
     }
 }
 
-impl Counts {
-    fn of(&self, examined: Examined) -> usize {
-        match examined {
-            Examined::Validation => self.validation,
-            Examined::Test => self.test,
-        }
-    }
-
-    /// Training steps in an epoch.
-    pub fn epoch(&self) -> usize {
-        epoch(self.training, self.batch)
-    }
-
-    fn check(&self, tuning: &Tuning) -> Result<(), SolveError> {
-        let (given, wanted) = (self.draws.len(), tuning.network.augmentations.len());
-        if given != wanted {
-            return Err(SolveError::Length { what: "shapes of draws, one an augmentation".to_owned(), given, wanted });
-        }
-        let counts = [
-            ("training examples", self.training),
-            ("validation examples", self.validation),
-            ("training examples in a batch", self.batch),
-            ("validation examples in a batch", self.validation_batch),
-        ];
-        match counts.into_iter().find(|(_, count)| *count == 0) {
-            Some((what, _)) => Err(SolveError::Problem(format!("there are no {what}; give at least 1"))),
-            None => Ok(()),
-        }
-    }
-}
-
 impl Examined {
     fn program(self) -> &'static str {
         match self {
             Examined::Validation => "selftune_validation",
             Examined::Test => "selftune_test",
+        }
+    }
+
+    fn count(self, counts: &Counts) -> usize {
+        match self {
+            Examined::Validation => counts.validation,
+            Examined::Test => counts.test,
         }
     }
 
