@@ -368,8 +368,7 @@ fn ridge((x, y): &(Vec<f64>, Vec<f64>), factor: f64, n: usize) -> Vec<f64> {
         let scale = rows[pivot][pivot];
         rows[pivot].iter_mut().for_each(|value| *value /= scale);
         let of_pivot = rows[pivot].clone();
-        for (at, row) in rows.iter_mut().enumerate().filter(|(at, _)| *at != pivot) {
-            let _ = at;
+        for (_, row) in rows.iter_mut().enumerate().filter(|(at, _)| *at != pivot) {
             let factor = row[pivot];
             row.iter_mut().zip(&of_pivot).for_each(|(value, other)| *value -= factor * other);
         }

@@ -15,7 +15,7 @@ pub struct Keyed {
 }
 
 /// Steps that go through so many examples once.
-pub fn epoch(count: usize, batch: usize) -> usize {
+pub(super) fn epoch(count: usize, batch: usize) -> usize {
     count.div_ceil(batch)
 }
 

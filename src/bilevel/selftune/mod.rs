@@ -18,7 +18,7 @@ mod step;
 pub use augmentation::{Augmentation, Draws};
 pub use counts::{Counts, Supply};
 pub use gates::{Gates, Weights};
-pub use keyed::{Keyed, epoch};
+pub use keyed::Keyed;
 pub use network::{Augmented, Judged, SelfTuned};
 pub use perturbation::Leader;
 pub use planes::{Constraint, Multiplier, Planes, Tie};

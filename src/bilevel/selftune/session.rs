@@ -331,11 +331,6 @@ impl Session {
         let array = self.rig.array(name)?;
         Ok(self.rig.read(&[array]).await?.remove(0))
     }
-
-    /// How much there is of what it is given.
-    pub fn counts(&self) -> &Counts {
-        &self.counts
-    }
 }
 
 impl Examined {

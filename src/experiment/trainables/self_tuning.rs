@@ -268,19 +268,16 @@ impl Training for Running {
         metrics.extend(named_points(&self.points));
         let ground = &self.trial.ground;
         let history = self.session.history().await?;
-        let free = |record: &crate::bilevel::selftune::Record| ground.constrained(&record.lambda);
         let mut values = vec![ground.constrained(&self.trial.start)];
-        values.extend(history.iter().map(free));
+        values.extend(history.iter().map(|record| ground.constrained(&record.lambda)));
         for (k, hyperparameter) in ground.hyperparameters().iter().enumerate() {
             let values: Vec<f64> = values.iter().map(|at| at[k]).collect();
             metrics.extend(course(hyperparameter.name, &values, ground.protocol.every as usize));
         }
-        let flops = |acts: &dyn Fn(&Act) -> bool| {
-            let taken = (0..self.done).flat_map(|part| self.trial.acts(part)).filter(acts);
-            taken.filter_map(|act| self.session.work(act)).map(|work| work.flops as f64).sum::<f64>()
-        };
+        let taken = (0..self.done).flat_map(|part| self.trial.acts(part));
+        let flops: f64 = taken.filter_map(|act| self.session.work(act)).map(|work| work.flops as f64).sum();
         let plain = ground.plain()?.flops as f64 / BATCH as f64;
-        metrics.insert("gradients".to_owned(), flops(&|_| true) / plain);
+        metrics.insert("gradients".to_owned(), flops / plain);
         Ok(metrics)
     }
 
