@@ -30,6 +30,10 @@ pub enum Purpose {
     Partition = 10,
     /// Random steps of outer optimisers.
     Outer = 11,
+    /// Hyperparameters of each example, about those of a self-tuning network.
+    Perturbation = 12,
+    /// Augmentations of a self-tuning network.
+    Augmentation = 13,
 }
 
 const ROTATIONS: [u32; 8] = [13, 15, 26, 6, 17, 29, 16, 24];

@@ -8,6 +8,7 @@ mod blueprint;
 pub mod checkpoint;
 mod contract;
 mod directions;
+mod draws;
 mod error;
 mod estimate;
 pub mod hyperparameters;

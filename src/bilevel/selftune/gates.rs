@@ -73,21 +73,27 @@ impl Gates<'_> {
         g.add(y, gated)
     }
 
-    /// The parameter vector (G z) ∘ w_h `[P]` of one network input z `[n]`.
+    /// The parameter vector (G z) ∘ w_h `[P]` of one network input z `[n]`. All gates lie behind one another, so that they are
+    /// opened at once.
     pub fn response_at(&self, g: &mut Graph, response: NodeId, z: NodeId) -> NodeId {
+        let parameters = self.model.parameters();
+        let (count, all) = (self.model.parameter_count(), parameters.iter().map(channels).sum::<usize>());
+        let gates = g.segment(response, count, all * self.inputs);
+        let gates = g.reshape(gates, &[all, self.inputs]);
         let z = g.reshape(z, &[1, self.inputs]);
-        let parts: Vec<NodeId> = self
-            .model
-            .parameters()
-            .iter()
-            .map(|p| {
-                let (gate, array) = (self.open(g, response, p, z), p.read(g, response));
-                let gate = g.reshape(gate, &[channels(p)]);
-                let gated = g.mul(gate, array);
-                g.reshape(gated, &[p.len()])
-            })
-            .collect();
-        g.concat(&parts)
+        let open = matmul(g, z, gates, [false, true]);
+        let open = g.reshape(open, &[all]);
+        let mut before = 0;
+        let each = parameters.iter().map(|p| {
+            let gate = g.segment(open, before, channels(p));
+            before += channels(p);
+            let gate = g.broadcast_to(gate, &p.shape);
+            g.reshape(gate, &[p.len()])
+        });
+        let each: Vec<NodeId> = each.collect();
+        let each = g.concat(&each);
+        let arrays = g.segment(response, 0, count);
+        g.mul(each, arrays)
     }
 }
 

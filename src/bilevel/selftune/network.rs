@@ -1,6 +1,6 @@
 //! A self-tuning network: what it makes of a batch, and its losses.
 
-use super::augmentation::Augmentation;
+use super::augmentation::{Augmentation, Change, Draws, Strengths};
 use super::gates::{Gated, Gates, Linearized, Weights};
 use super::perturbation::Leader;
 use crate::autodiff::jvp;
@@ -40,6 +40,13 @@ pub struct Augmented {
     factors: Vec<Option<NodeId>>,
 }
 
+impl Augmented {
+    /// The examples `[batch, …]`.
+    pub fn x(&self) -> NodeId {
+        self.x
+    }
+}
+
 impl SelfTuned {
     /// Refuses what has no rule.
     ///
@@ -50,17 +57,18 @@ impl SelfTuned {
             let problem = "batch norm does not answer to hyperparameters; take a model without it";
             return Err(SolveError::Problem(problem.to_owned()));
         }
-        let (count, places) = (self.domains.len(), self.model.places().len());
-        for (augmentation, by) in &self.augmentations {
-            let placed = !matches!(augmentation, Augmentation::Dropout(place) if *place >= places);
-            if *by >= count || !placed {
-                return Err(SolveError::Problem(format!(
-                    "{augmentation:?} by hyperparameter {by}, both counted from 0, of {count} hyperparameters and a model \
-                     with {places} places of dropout"
-                )));
-            }
+        let wrong = |(augmentation, by): &(Augmentation, usize)| augmentation.wrong(&self.model, *by, &self.domains);
+        match self.augmentations.iter().find_map(wrong) {
+            Some(wrong) => Err(SolveError::Problem(wrong)),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The shapes of the draws of a batch, one for each augmentation.
+    pub fn draw_shapes(&self, batch: usize) -> Vec<Vec<usize>> {
+        let shape =
+            |&(augmentation, by): &(Augmentation, usize)| augmentation.draw_shape(&self.model, batch, self.domains[by]);
+        self.augmentations.iter().map(shape).collect()
     }
 
     /// Where the gates lie.
@@ -79,19 +87,29 @@ impl SelfTuned {
         self.domains.iter().enumerate().map(column).collect()
     }
 
-    /// A batch with the augmentations of unconstrained hyperparameters `[batch, n]`, each with its draw.
-    pub fn augment(&self, g: &mut Graph, x: NodeId, unconstrained: NodeId, draws: &[NodeId]) -> Augmented {
-        let constrained = self.constrained(g, unconstrained);
+    /// A batch with the augmentations of unconstrained hyperparameters `[batch, n]`.
+    pub fn augment(&self, g: &mut Graph, x: NodeId, unconstrained: NodeId, draws: Draws) -> Augmented {
+        let all = self.constrained(g, unconstrained);
         let mut augmented = Augmented { x, factors: vec![None; self.model.places().len()] };
-        for (&(augmentation, by), &draw) in self.augmentations.iter().zip(draws) {
-            let rank = match augmentation {
-                Augmentation::InputScale => self.model.input().len() + 1,
-                Augmentation::Dropout(place) => self.model.places()[place].shape.len() + 1,
+        for (k, &(augmentation, by)) in self.augmentations.iter().enumerate() {
+            let strengths = Strengths { all: &all, domains: &self.domains, by };
+            let draw = match draws {
+                Draws::Given(draws) => draws[k],
+                Draws::Keyed { keyed, shapes, set } => {
+                    let stream = set * shapes.len() as u32 + k as u32;
+                    augmentation.draw(g, &strengths, keyed, stream, (&shapes[k], self.model.input()))
+                }
             };
-            let factor = augmentation.factor(g, constrained[by], draw, rank);
-            match augmentation {
-                Augmentation::InputScale => augmented.x = g.mul(augmented.x, factor),
-                Augmentation::Dropout(place) => {
+            let place = match augmentation {
+                Augmentation::Dropout(place) => Some(place),
+                _ => None,
+            };
+            let of = place.map_or(self.model.input(), |place| &self.model.places()[place].shape);
+            let shape = [&g.shape(x)[..1], of].concat();
+            match (augmentation.change(g, &strengths, draw, &shape), place) {
+                (Change::Times(factor), None) => augmented.x = g.mul(augmented.x, factor),
+                (Change::Plus(term), None) => augmented.x = g.add(augmented.x, term),
+                (Change::Times(factor) | Change::Plus(factor), Some(place)) => {
                     let other = augmented.factors[place];
                     augmented.factors[place] = Some(other.map_or(factor, |other| g.mul(other, factor)));
                 }
@@ -135,9 +153,9 @@ impl SelfTuned {
         (output, tangent)
     }
 
-    /// Outputs with their mean loss.
-    pub fn judge(&self, g: &mut Graph, output: NodeId, target: NodeId) -> Judged {
-        let loss = TrainingLoss { model: &self.model, loss: self.loss, l2_log: None, weights: None };
+    /// Outputs with their mean loss, in which each counts as much as its weight says, of `[batch]`, where there are some.
+    pub fn judge(&self, g: &mut Graph, output: NodeId, target: NodeId, weights: Option<NodeId>) -> Judged {
+        let loss = TrainingLoss { model: &self.model, loss: self.loss, l2_log: None, weights };
         Judged { output, loss: loss.of_output(g, output, output, target) }
     }
 

@@ -1,27 +1,18 @@
 //! A self-tuning training on a device.
 
-use super::perturbation::Leader;
-use super::schedule::Act;
-use super::step::{Batch, Follower, Rates, TrainingBatch, Tuning, Variant};
-use crate::bilevel::SolveError;
-use crate::engine::Values;
-use crate::ir::{DType, Graph, NodeId};
-use crate::rig::{Device, Function, Rig};
+use std::collections::BTreeMap;
 
-/// How much there is of what a session is given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counts {
-    /// Training examples.
-    pub training: usize,
-    /// Validation examples.
-    pub validation: usize,
-    /// Training examples in a batch.
-    pub batch: usize,
-    /// Validation examples in a batch.
-    pub validation_batch: usize,
-    /// Shape of the draw of each augmentation, the batch first.
-    pub draws: Vec<Vec<usize>>,
-}
+use super::counts::{Counts, Supply};
+use super::reader::{CUT, HISTORY, JUDGED, Reader, TRAIN, TRAINED, TUNE, TUNED};
+use super::schedule::Act;
+use super::step::{Tuning, Variant};
+use crate::bilevel::supervised::kept::{self, SCALE};
+use crate::bilevel::{CHUNK, Examples, Set, SolveError, Targets};
+use crate::compile::Program;
+use crate::engine::Values;
+use crate::ir::numel;
+use crate::rig::{Compiled, Device, Monitor, Progress, Quiet, Rig};
+use crate::rng::split_seed;
 
 /// A training whose state stays on the device. Its arrays are filled by name before a step reads them:
 ///
@@ -29,23 +20,76 @@ pub struct Counts {
 /// |---|---|
 /// | `general`, `response`, `leader`, `planes` | the states, at first |
 /// | `inner_rates`, `outer_rates` | learning rate and scalars of the optimisers |
-/// | `x`, `y`, `x_validation`, `y_validation` | all examples |
+/// | `x`, `y`, `x_validation`, `y_validation`, `x_test`, `y_test` | all examples: see [`put`](Self::put) |
 /// | `rows`, `rows_validation`, `rows_other` | which of them are in the batch of training, validation, and the training batch that CPMLHO's hyperparameters see |
 /// | `xi`, `xi_validation`, `xi_other` | ξ, standard normal draws `[batch, n]` |
-/// | `draw0`, …; `central0`, … | draws of the augmentations: see [`TrainingBatch`]; `central` for Δ-STN |
+/// | `draw0`, …; `central0`, … | draws of the augmentations: see [`TrainingBatch`](super::TrainingBatch); `central` for Δ-STN |
 ///
-/// After a step, `loss`, `outer_loss` and `values` (of the planes) hold what it found.
+/// The last three rows are of [`Supply::Given`]; else there is a seed instead. After a step, `loss`, `outer_loss` and
+/// `values` (of the planes) hold what it found.
 pub struct Session {
+    tuning: Tuning,
     counts: Counts,
-    classes: Option<usize>,
     rig: Rig,
+    work: BTreeMap<&'static str, Work>,
 }
 
-/// A graph that reads what it is given by name.
-struct Reader<'a> {
-    tuning: &'a Tuning,
-    counts: &'a Counts,
-    function: Function,
+/// What a step has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Operations on floats.
+    pub flops: u64,
+    /// Dispatches.
+    pub dispatches: usize,
+}
+
+impl Work {
+    /// What a training step has to do, without a device.
+    ///
+    /// # Errors
+    /// If the training has no rule for something.
+    pub fn of_training(tuning: &Tuning, counts: &Counts, compiled: &Compiled) -> Result<Work, SolveError> {
+        tuning.check()?;
+        counts.check(tuning)?;
+        Ok(Work::of(&*compiled.program(&Reader::new(tuning, counts, TRAIN).train())?))
+    }
+
+    fn of(program: &Program) -> Work {
+        let flops = program.costs().iter().map(|cost| cost.flops).sum();
+        Work { flops, dispatches: program.dispatches.len() }
+    }
+}
+
+/// Examples that a network is judged on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Examined {
+    /// Those that the hyperparameters descend on.
+    Validation,
+    /// Those that nothing else sees.
+    Test,
+}
+
+/// What a network at its hyperparameters makes of examples, as they are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judgement {
+    /// Mean loss.
+    pub loss: f64,
+    /// Share whose class is predicted; 0 where they have none.
+    pub accuracy: f64,
+}
+
+/// All that changes in a training: what goes on from it goes on to the same bits.
+pub type Saved = BTreeMap<String, Vec<f64>>;
+
+/// λ, s and the outer loss of a tuning step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// λ `[n]` after it, unconstrained.
+    pub lambda: Vec<f64>,
+    /// s `[n]` after it.
+    pub widths: Vec<f64>,
+    /// The outer loss before it.
+    pub outer_loss: f64,
 }
 
 impl Session {
@@ -53,30 +97,43 @@ impl Session {
     ///
     /// # Errors
     /// If the training has no rule for something, or the device fails.
-    pub async fn open(device: &Device, tuning: Tuning, counts: Counts) -> Result<Session, SolveError> {
+    pub async fn open(
+        device: &Device,
+        tuning: Tuning,
+        counts: Counts,
+        compiled: &Compiled,
+    ) -> Result<Session, SolveError> {
         tuning.check()?;
-        let (given, wanted) = (counts.draws.len(), tuning.network.augmentations.len());
-        if given != wanted {
-            return Err(SolveError::Length { what: "shapes of draws, one an augmentation".to_owned(), given, wanted });
-        }
+        counts.check(&tuning)?;
         let mut rig = Rig::new(device);
-        let reader = |name| Reader { tuning: &tuning, counts: &counts, function: Function::new(name) };
-        let mut functions = vec![reader(TRAIN).train(), reader(TUNE).tune()];
+        let reader = |name| Reader::new(&tuning, &counts, name);
+        let mut functions = vec![reader(TRAIN).train()];
+        if tuning.variant != Variant::Plain {
+            functions.push(reader(TUNE).tune());
+        }
         if tuning.planes().is_some() {
             functions.push(reader(CUT).cut());
         }
-        for function in functions {
-            for (name, node) in function.graph.inputs() {
-                declare(&mut rig, &function.graph, name, *node)?;
+        for examined in [Examined::Validation, Examined::Test] {
+            let count = examined.count(&counts);
+            if count > 0 {
+                functions.push(reader(examined.program()).judge(examined.suffix(), count));
             }
-            for output in &function.outputs {
-                declare(&mut rig, &function.graph, &output.name, output.node)?;
-            }
-            rig.load(&function, &function.compile()?).await?;
         }
-        let network = &tuning.network;
-        let classes = network.loss.has_classes().then(|| network.model.output()[0]);
-        Ok(Session { counts, classes, rig })
+        let mut work = BTreeMap::new();
+        for function in functions {
+            let inputs = function.graph.inputs().iter().map(|(name, node)| (name, *node));
+            let outputs = function.outputs.iter().map(|output| (&output.name, output.node));
+            for (name, node) in inputs.chain(outputs) {
+                if !rig.holds(name) {
+                    rig.create(name, function.graph.dtype(node), numel(function.graph.shape(node)))?;
+                }
+            }
+            let program = compiled.program(&function)?;
+            work.insert(function.name, Work::of(&program));
+            rig.load(&function, &program).await?;
+        }
+        Ok(Session { tuning, counts, rig, work })
     }
 
     /// Writes an array whole.
@@ -84,10 +141,11 @@ impl Session {
     /// # Errors
     /// If there is no such array, it takes another number of values, or a row or label is none.
     pub fn fill(&self, name: &str, values: Values) -> Result<(), SolveError> {
+        let network = &self.tuning.network;
         let below = match name {
             "rows" | "rows_other" => Some(self.counts.training),
             "rows_validation" => Some(self.counts.validation),
-            "y" | "y_validation" => self.classes,
+            "y" | "y_validation" | "y_test" => network.loss.has_classes().then(|| network.model.output()[0]),
             _ => None,
         };
         if let (Values::U32(words), Some(below)) = (values, below)
@@ -99,19 +157,170 @@ impl Session {
         Ok(self.rig.fill(name, values)?)
     }
 
+    /// Writes all examples of training (no suffix), `_validation` or `_test`.
+    ///
+    /// # Errors
+    /// If there are more or fewer, or they are bytes where numbers are wanted, or the other way round.
+    pub fn put(&self, suffix: &str, set: &Set) -> Result<(), SolveError> {
+        let x = format!("x{suffix}");
+        match (&set.x, self.counts.bytes) {
+            (Examples::Floats(values), None) => self.fill(&x, Values::F32(values))?,
+            (Examples::Bytes { bytes, scale }, Some(channels)) if scale.mean.len() == channels => {
+                self.fill(SCALE, Values::F32(&kept::scale_array(scale)))?;
+                let each = numel(self.tuning.network.model.input());
+                self.fill(&x, Values::U32(&kept::packed(bytes, each)))?;
+            }
+            _ => {
+                let what = "examples are bytes of the channels that the session was opened for, or else numbers";
+                return Err(SolveError::Data { set: x, what: what.to_owned() });
+            }
+        }
+        let y = format!("y{suffix}");
+        match &set.targets {
+            Targets::Labels(labels) => self.fill(&y, Values::U32(labels)),
+            Targets::Values(values) => self.fill(&y, Values::F32(values)),
+        }
+    }
+
+    /// Begins with the first step of this seed, without planes; the other states are filled.
+    ///
+    /// # Errors
+    /// If rows and draws are given.
+    pub fn begin(&self, seed: u64) -> Result<(), SolveError> {
+        self.fill("seed", Values::U32(&split_seed(seed)))?;
+        for name in [TRAINED, TUNED].into_iter().filter(|name| self.rig.holds(name)) {
+            self.fill(name, Values::U32(&[0]))?;
+        }
+        for name in ["planes", HISTORY].into_iter().filter(|name| self.rig.holds(name)) {
+            self.rig.clear(name)?;
+        }
+        Ok(())
+    }
+
+    fn program(&self, act: Act) -> Result<&'static str, SolveError> {
+        let (program, problem) = match act {
+            Act::Train => (TRAIN, "it does not train"),
+            Act::Tune => (TUNE, "plain training moves no hyperparameter"),
+            Act::Cut => (CUT, "only CPMLHO has cutting planes"),
+        };
+        match self.rig.is_loaded(program) {
+            true => Ok(program),
+            false => Err(SolveError::Problem(problem.to_owned())),
+        }
+    }
+
+    /// What a step has to do; none where there is no such step.
+    pub fn work(&self, act: Act) -> Option<Work> {
+        self.program(act).ok().map(|program| self.work[program])
+    }
+
     /// Takes a step.
     ///
     /// # Errors
-    /// If the device fails, or a plane is to be cut where there are none.
+    /// If the device fails, or there is no such step: a plane is cut where there are none.
     pub fn act(&mut self, act: Act) -> Result<(), SolveError> {
-        let program = match act {
-            Act::Train => TRAIN,
-            Act::Tune => TUNE,
-            Act::Cut if self.rig.is_loaded(CUT) => CUT,
-            Act::Cut => return Err(SolveError::Problem("only CPMLHO has cutting planes".to_owned())),
-        };
-        let binding = self.rig.bind(program, &[])?;
+        let binding = self.rig.bind(self.program(act)?, &[])?;
         Ok(self.rig.submit(&[binding])?)
+    }
+
+    /// Takes steps one after another, many in a submission, without reading or writing anything between them.
+    ///
+    /// # Errors
+    /// As [`act`](Self::act); if the monitor asks to stop; if rows and draws are given, which would be the same in all.
+    pub async fn run(
+        &mut self,
+        acts: impl IntoIterator<Item = Act>,
+        progress: &mut Progress,
+        monitor: &mut dyn Monitor,
+    ) -> Result<(), SolveError> {
+        if self.counts.supply == Supply::Given {
+            let problem = "rows and draws are given for each step; take the steps one by one";
+            return Err(SolveError::Problem(problem.to_owned()));
+        }
+        let programs = acts.into_iter().map(|act| self.program(act)).collect::<Result<Vec<_>, _>>()?;
+        let mut programs = programs.into_iter();
+        let next = |rig: &mut Rig| programs.next().map(|program| rig.bind(program, &[])).transpose();
+        Ok(self.rig.replay("selftune", next, progress, monitor).await?)
+    }
+
+    /// Seconds that a step takes now, alone in a submission. The step is taken.
+    ///
+    /// # Errors
+    /// As [`act`](Self::act).
+    pub async fn time(&mut self, act: Act) -> Result<f64, SolveError> {
+        let binding = self.rig.bind(self.program(act)?, &[])?;
+        let start = web_time::Instant::now();
+        self.rig.submit(&[binding])?;
+        self.rig.device().finish().await?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// How the network predicts examples at the hyperparameters themselves.
+    ///
+    /// # Errors
+    /// If there are none, the device fails, or the monitor asks to stop.
+    pub async fn judge(&mut self, examined: Examined, monitor: &mut dyn Monitor) -> Result<Judgement, SolveError> {
+        let (program, count) = (examined.program(), examined.count(&self.counts));
+        if !self.rig.is_loaded(program) {
+            return Err(SolveError::Problem("there are no test examples".to_owned()));
+        }
+        self.rig.clear(JUDGED)?;
+        self.rig.fill("chunk", Values::U32(&[0]))?;
+        let mut chunks = 0..count.div_ceil(CHUNK);
+        let next = |rig: &mut Rig| chunks.next().map(|_| rig.bind(program, &[])).transpose();
+        self.rig.replay("selftune_judge", next, &mut Progress::default(), &mut Quiet(monitor)).await?;
+        let sums = self.read(JUDGED).await?;
+        let [loss, accuracy] = [0, 1].map(|k| sums[k] / count as f64);
+        Ok(Judgement { loss, accuracy })
+    }
+
+    /// The tuning steps so far, as far as they are recorded.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn history(&self) -> Result<Vec<Record>, SolveError> {
+        let n = self.tuning.network.domains.len();
+        let Supply::Keyed { records } = self.counts.supply else { return Ok(vec![]) };
+        if !self.rig.holds(HISTORY) {
+            return Ok(vec![]);
+        }
+        let taken = self.read(TUNED).await?[0] as usize;
+        let all = self.read(HISTORY).await?;
+        let record =
+            |row: &[f64]| Record { lambda: row[..n].to_vec(), widths: row[n..2 * n].to_vec(), outer_loss: row[2 * n] };
+        Ok(all.chunks(2 * n + 1).take(taken.min(records)).map(record).collect())
+    }
+
+    /// The arrays that steps change.
+    fn changing(&self) -> impl Iterator<Item = &'static str> + '_ {
+        let all = ["general", "response", "leader", "planes", TRAINED, TUNED, HISTORY];
+        all.into_iter().filter(|name| self.rig.holds(name))
+    }
+
+    /// All that changes in the training.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn save(&self) -> Result<Saved, SolveError> {
+        let names: Vec<&str> = self.changing().collect();
+        let arrays = names.iter().map(|name| self.rig.array(name)).collect::<Result<Vec<_>, _>>()?;
+        let values = self.rig.read(&arrays).await?;
+        Ok(names.into_iter().map(str::to_owned).zip(values).collect())
+    }
+
+    /// Goes on from what was saved of a training of the same shape.
+    ///
+    /// # Errors
+    /// If it is of another.
+    pub fn load(&self, saved: &Saved) -> Result<(), SolveError> {
+        for name in self.changing() {
+            let values = saved.get(name).ok_or_else(|| SolveError::Data {
+                set: name.to_owned(),
+                what: "is not among what was saved: it is of another training".to_owned(),
+            })?;
+            self.fill(name, Values::F64(values))?;
+        }
+        Ok(())
     }
 
     /// What an array holds.
@@ -124,113 +333,25 @@ impl Session {
     }
 }
 
-const TRAIN: &str = "selftune_train";
-const TUNE: &str = "selftune_tune";
-const CUT: &str = "selftune_cut";
-
-fn declare(rig: &mut Rig, graph: &Graph, name: &str, node: NodeId) -> Result<(), SolveError> {
-    if !rig.holds(name) {
-        rig.create(name, graph.dtype(node), graph.shape(node).iter().product())?;
-    }
-    Ok(())
-}
-
-impl Reader<'_> {
-    fn input(&mut self, name: &str, shape: &[usize]) -> NodeId {
-        self.function.graph.input(name, shape, DType::F32)
-    }
-
-    /// Rows of the examples called `of`, chosen by those called `at`.
-    fn batch(&mut self, of: &str, at: &str, counts: [usize; 2]) -> Batch {
-        let [all, batch] = counts;
-        let network = &self.tuning.network;
-        let loss = network.loss;
-        let targets = if loss.takes_labels() { vec![all] } else { [&[all], network.model.output()].concat() };
-        let x = self.input(&format!("x{of}"), &[&[all], network.model.input()].concat());
-        let y = self.function.graph.input(&format!("y{of}"), &targets, loss.target_type());
-        let rows = self.function.graph.input(&format!("rows{at}"), &[batch], DType::U32);
-        let draws = self.input(&format!("xi{at}"), &[batch, network.domains.len()]);
-        let g = &mut self.function.graph;
-        Batch { x: g.take_rows(x, rows), y: g.take_rows(y, rows), draws }
-    }
-
-    fn follower(&mut self) -> Follower {
-        let gates = self.tuning.network.gates();
-        let [general, response] = [gates.model.parameter_count(), gates.response_len()];
-        let lengths = [general, response].map(|len| self.tuning.inner.state_len(len));
-        let planes = self.tuning.planes().map(|planes| planes.state_len());
-        Follower {
-            general: self.input("general", &[lengths[0]]),
-            response: self.input("response", &[lengths[1]]),
-            planes: planes.map(|len| self.input("planes", &[len])),
+impl Examined {
+    fn program(self) -> &'static str {
+        match self {
+            Examined::Validation => "selftune_validation",
+            Examined::Test => "selftune_test",
         }
     }
 
-    fn leader_state(&mut self) -> NodeId {
-        let len = self.tuning.outer.state_len(2 * self.tuning.network.domains.len());
-        self.input("leader", &[len])
-    }
-
-    fn leader(&mut self) -> Leader {
-        let state = self.leader_state();
-        self.tuning.leader(&mut self.function.graph, state)
-    }
-
-    /// The learning rate and the scalars of an optimiser.
-    fn rates(&mut self, name: &str, scalars: usize) -> Vec<NodeId> {
-        let all = self.input(name, &[1 + scalars]);
-        (0..=scalars).map(|k| self.function.graph.segment(all, k, 1)).collect()
-    }
-
-    fn result(&mut self, name: &str, scalar: NodeId) {
-        let number = self.function.graph.reshape(scalar, &[1]);
-        self.function.output(name, number);
-    }
-
-    fn train(mut self) -> Function {
-        let (follower, leader) = (self.follower(), self.leader());
-        let examples = self.batch("", "", [self.counts.training, self.counts.batch]);
-        let shapes = self.counts.draws.clone();
-        let centred = self.tuning.variant == Variant::DeltaStn;
-        let mut draws = |name: &str| -> Vec<NodeId> {
-            shapes.iter().enumerate().map(|(k, shape)| self.input(&format!("{name}{k}"), shape)).collect()
-        };
-        let perturbed = draws("draw");
-        let central = if centred { draws("central") } else { vec![] };
-        let rates = self.rates("inner_rates", self.tuning.inner.scalars().len());
-        let batch = TrainingBatch { examples, perturbed: &perturbed, central: &central };
-        let rates = Rates { rate: rates[0], scalars: &rates[1..] };
-        let trained = self.tuning.train(&mut self.function.graph, follower, leader, batch, rates);
-        self.function.update(follower.general, trained.follower.general);
-        self.function.update(follower.response, trained.follower.response);
-        if let (Some(before), Some(after), Some(values)) = (follower.planes, trained.follower.planes, trained.values) {
-            self.function.update(before, after);
-            self.function.output("values", values);
+    fn count(self, counts: &Counts) -> usize {
+        match self {
+            Examined::Validation => counts.validation,
+            Examined::Test => counts.test,
         }
-        self.result("loss", trained.loss);
-        self.function
     }
 
-    fn tune(mut self) -> Function {
-        let (follower, state) = (self.follower(), self.leader_state());
-        let validation =
-            self.batch("_validation", "_validation", [self.counts.validation, self.counts.validation_batch]);
-        let mixed = matches!(self.tuning.variant, Variant::Cpmlho { .. });
-        let other = mixed.then(|| self.batch("", "_other", [self.counts.training, self.counts.batch]));
-        let rates = self.rates("outer_rates", self.tuning.outer.scalars().len());
-        let rates = Rates { rate: rates[0], scalars: &rates[1..] };
-        let tuned = self.tuning.tune(&mut self.function.graph, follower, state, validation, other, rates);
-        self.function.update(state, tuned.leader);
-        self.result("outer_loss", tuned.loss);
-        self.function
-    }
-
-    fn cut(mut self) -> Function {
-        let (follower, leader) = (self.follower(), self.leader());
-        let cut = self.tuning.cut(&mut self.function.graph, follower, leader);
-        if let (Some(before), Some(after)) = (follower.planes, cut.planes) {
-            self.function.update(before, after);
+    fn suffix(self) -> &'static str {
+        match self {
+            Examined::Validation => "_validation",
+            Examined::Test => "_test",
         }
-        self.function
     }
 }

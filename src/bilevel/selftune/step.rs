@@ -1,5 +1,6 @@
 //! The steps of a self-tuning training, each from state to state: the follower trains, the leader tunes, planes are cut.
 
+use super::augmentation::Draws;
 use super::gates::Weights;
 use super::network::{Judged, SelfTuned};
 use super::perturbation::Leader;
@@ -12,15 +13,17 @@ use crate::nn::optim::Dynamics;
 /// How the answer of the weights is learned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Variant {
+    /// The general weights alone, at hyperparameters that stay.
+    Plain,
     /// All weights on one loss, z = λ + σ ∘ ξ.
     Stn,
     /// The general weights on the loss at λ, the answer on that of the network linearised there, z = σ ∘ ξ.
     DeltaStn,
     /// As STN, the answer tied to the general weights by planes; the leader sees the training loss, too.
     Cpmlho {
-        /// The planes.
-        constraint: Constraint,
-        /// What the validation loss counts beside the training loss, θ.
+        /// The planes; without them, only the leader is another.
+        constraint: Option<Constraint>,
+        /// What the validation loss counts beside the training loss, θ; infinite, it is all that counts.
         validation: f64,
     },
 }
@@ -47,6 +50,8 @@ pub struct Batch {
     pub y: NodeId,
     /// `[batch, n]`
     pub draws: NodeId,
+    /// What each counts in the mean, `[batch]`; none where all count alike.
+    pub weights: Option<NodeId>,
 }
 
 /// A batch to train on, with the draws of the augmentations.
@@ -55,9 +60,9 @@ pub struct TrainingBatch<'a> {
     /// The examples.
     pub examples: Batch,
     /// The draws of each augmentation at the perturbed hyperparameters.
-    pub perturbed: &'a [NodeId],
-    /// The same at the hyperparameters themselves, which Δ-STN trains its general weights with; else unused.
-    pub central: &'a [NodeId],
+    pub perturbed: Draws<'a>,
+    /// The same at the hyperparameters themselves, which Δ-STN and plain training train general weights with; else unused.
+    pub central: Draws<'a>,
 }
 
 /// The state of the follower.
@@ -118,12 +123,18 @@ impl Tuning {
     /// If the network has none, or there are no planes or planes that count nothing.
     pub fn check(&self) -> Result<(), SolveError> {
         match self.variant {
-            Variant::Cpmlho { constraint: Constraint { planes: 0, .. }, .. } => {
+            Variant::Cpmlho { constraint: Some(Constraint { planes: 0, .. }), .. } => {
                 Err(SolveError::Problem("there must be at least one cutting plane".to_owned()))
             }
-            Variant::Cpmlho { constraint: Constraint { start, .. }, .. } if !(start > 0.0 && start.is_finite()) => Err(
-                SolveError::Problem(format!("a multiplier of {start} makes a cutting plane none; take one above 0")),
-            ),
+            Variant::Cpmlho { constraint: Some(Constraint { start, .. }), .. }
+                if !(start > 0.0 && start.is_finite()) =>
+            {
+                let problem = format!("a multiplier of {start} makes a cutting plane none; take one above 0");
+                Err(SolveError::Problem(problem))
+            }
+            Variant::Cpmlho { validation, .. } if validation.is_nan() || validation < 0.0 => {
+                Err(SolveError::Problem(format!("the validation loss counts {validation} times; take 0 or more")))
+            }
             _ => self.network.check(),
         }
     }
@@ -131,7 +142,9 @@ impl Tuning {
     /// The planes, where there are any.
     pub fn planes(&self) -> Option<Planes<'_>> {
         match self.variant {
-            Variant::Cpmlho { constraint, .. } => Some(Planes { gates: self.network.gates(), constraint }),
+            Variant::Cpmlho { constraint: Some(constraint), .. } => {
+                Some(Planes { gates: self.network.gates(), constraint })
+            }
             _ => None,
         }
     }
@@ -165,52 +178,57 @@ impl Tuning {
 
     /// The training loss of all weights together.
     pub fn joint_loss(&self, g: &mut Graph, weights: Weights, leader: Leader, batch: TrainingBatch) -> Judged {
-        let Batch { x, y, draws } = batch.examples;
+        let Batch { x, y, draws, weights: counted } = batch.examples;
         let perturbed = leader.perturbed(g, draws);
         let augmented = self.network.augment(g, x, perturbed, batch.perturbed);
         let output = self.network.gated(g, weights, &augmented, perturbed);
-        self.network.judge(g, output, y)
+        self.network.judge(g, output, y, counted)
     }
 
     /// The training loss of the general weights at the hyperparameters themselves.
     pub fn general_loss(&self, g: &mut Graph, general: NodeId, leader: Leader, batch: TrainingBatch) -> Judged {
-        let Batch { x, y, draws } = batch.examples;
+        let Batch { x, y, draws, weights: counted } = batch.examples;
         let shape = g.shape(draws).to_vec();
         let central = g.broadcast_to(leader.lambda, &shape);
         let augmented = self.network.augment(g, x, central, batch.central);
         let output = self.network.general(g, general, &augmented);
-        self.network.judge(g, output, y)
+        self.network.judge(g, output, y, counted)
     }
 
     /// The training loss of the answer, of the network linearised at the hyperparameters.
     pub fn response_loss(&self, g: &mut Graph, weights: Weights, leader: Leader, batch: TrainingBatch) -> Linear {
-        let Batch { x, y, draws } = batch.examples;
+        let Batch { x, y, draws, weights: counted } = batch.examples;
         let perturbed = leader.perturbed(g, draws);
         let augmented = self.network.augment(g, x, perturbed, batch.perturbed);
         let direction = leader.deviations(g, draws);
         let (primal, tangent) = self.network.linearized(g, weights, &augmented, direction);
         let output = g.add(primal, tangent);
-        Linear { primal, tangent, judged: self.network.judge(g, output, y) }
+        Linear { primal, tangent, judged: self.network.judge(g, output, y, counted) }
     }
 
     /// The loss on a batch as it is, with network inputs z `[batch, n]`.
     pub fn loss(&self, g: &mut Graph, weights: Weights, batch: Batch, z: NodeId) -> Judged {
         let plain = self.network.plain(batch.x);
         let output = self.network.gated(g, weights, &plain, z);
-        self.network.judge(g, output, batch.y)
+        self.network.judge(g, output, batch.y, batch.weights)
     }
 
     /// What the network predicts of examples `[batch, …]` at the hyperparameters themselves.
     pub fn predict(&self, g: &mut Graph, weights: Weights, leader: Leader, x: NodeId) -> NodeId {
         let plain = self.network.plain(x);
         match self.variant {
-            Variant::DeltaStn => self.network.general(g, weights.general, &plain),
+            Variant::Plain | Variant::DeltaStn => self.network.general(g, weights.general, &plain),
             _ => {
                 let shape = [g.shape(x)[0], self.network.domains.len()];
                 let z = g.broadcast_to(leader.lambda, &shape);
                 self.network.gated(g, weights, &plain, z)
             }
         }
+    }
+
+    /// Whether the leader sees the training loss.
+    pub fn is_mixed(&self) -> bool {
+        matches!(self.variant, Variant::Cpmlho { validation, .. } if validation.is_finite())
     }
 
     /// The outer loss: that on the validation batch, and for CPMLHO that on a training batch besides, unless it has none
@@ -247,6 +265,11 @@ impl Tuning {
     ) -> Trained {
         let weights = self.weights(g, follower);
         let (general, response, loss) = match self.variant {
+            Variant::Plain => {
+                let loss = self.general_loss(g, weights.general, leader, batch).loss;
+                let gradient = grad(g, loss, &[weights.general])[0];
+                (descend(g, &self.inner, follower.general, gradient, rates), follower.response, loss)
+            }
             Variant::DeltaStn => {
                 let loss = self.general_loss(g, weights.general, leader, batch).loss;
                 let by_general = grad(g, loss, &[weights.general])[0];

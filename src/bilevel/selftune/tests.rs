@@ -1,8 +1,8 @@
 //! What cutting planes, gates and refusals do. Reference cases hold the values.
 
 use super::{
-    Augmentation, Batch, Constraint, Follower, Leader, Multiplier, Planes, Rates, SelfTuned, Tie, TrainingBatch,
-    Tuning, Variant, Weights,
+    Augmentation, Batch, Constraint, Draws as Drawn, Follower, Leader, Multiplier, Planes, Rates, SelfTuned, Tie,
+    TrainingBatch, Tuning, Variant, Weights,
 };
 use crate::bilevel::{Loss, Transform};
 use crate::interp::eval;
@@ -35,7 +35,7 @@ fn tuning(variant: Variant) -> Tuning {
 }
 
 fn cpmlho(constraint: Constraint) -> Tuning {
-    tuning(Variant::Cpmlho { constraint, validation: 1.0 })
+    tuning(Variant::Cpmlho { constraint: Some(constraint), validation: 1.0 })
 }
 
 /// A graph with inputs that are drawn, but for what starts as zero.
@@ -67,7 +67,7 @@ impl Draws {
     fn batch(&mut self) -> Batch {
         let (x, draws) = (self.drawn("x", &[BATCH, 4, 2]), self.drawn("draws", &[BATCH, N]));
         self.values.push(vec![0.0, 1.0, 1.0]);
-        Batch { x, y: self.g.input("y", &[BATCH], DType::U32), draws }
+        Batch { x, y: self.g.input("y", &[BATCH], DType::U32), draws, weights: None }
     }
 
     fn follower(&mut self, tuning: &Tuning) -> Follower {
@@ -95,7 +95,7 @@ fn without_a_plane_cpmlho_is_stn() {
         let draws = [of.drawn("noise", &[BATCH]), of.drawn("mask", &[BATCH, 1, 2])];
         let rates = [of.given("rate", &[1], vec![0.1]), of.given("momentum", &[1], vec![0.9])];
         let follower = of.follower(&tuning);
-        let batch = TrainingBatch { examples: batch, perturbed: &draws, central: &[] };
+        let batch = TrainingBatch { examples: batch, perturbed: Drawn::Given(&draws), central: Drawn::Given(&[]) };
         let rates = Rates { rate: rates[0], scalars: &rates[1..] };
         let trained = tuning.train(&mut of.g, follower, leader, batch, rates);
         let weights = tuning.weights(&mut of.g, trained.follower);

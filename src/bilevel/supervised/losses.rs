@@ -12,7 +12,7 @@ impl Problem {
     pub(super) fn outer_share(&self, g: &mut Graph, state: NodeId, chunk: NodeId) -> NodeId {
         let count = self.validation;
         let set = self.side(g, "validation", count);
-        let (places, valid) = chunk_rows(g, chunk, count);
+        let (places, valid) = chunk_rows(g, chunk, count, CHUNK);
         let rows = set.rows(g, places);
         let (x, target) = self.taken(g, &set, rows);
         let (_, sum) = self.chunk_loss(g, state, x, target, valid);
@@ -86,7 +86,7 @@ impl Problem {
 impl Objective for Problem {
     fn share(&self, g: &mut Graph, weights: NodeId, lambda: NodeId, chunk: NodeId) -> NodeId {
         let set = self.side(g, "train", self.train);
-        let (places, valid) = chunk_rows(g, chunk, self.train);
+        let (places, valid) = chunk_rows(g, chunk, self.train, CHUNK);
         let rows = set.rows(g, places);
         let (x, y) = self.taken(g, &set, rows);
         let output = self.model.apply(g, x, &mut reading::Training::new(weights, None, vec![]));
@@ -114,15 +114,15 @@ impl Objective for Problem {
     }
 }
 
-/// The rows of a chunk of a set with so many examples, and which of them exist; the others are row 0.
-fn chunk_rows(g: &mut Graph, chunk: NodeId, count: usize) -> (NodeId, NodeId) {
-    let size = g.full_u(&[1], CHUNK as u32);
-    let first = g.scalar(Scalar::MulU, &[chunk, size]);
-    let first = g.broadcast_to(first, &[CHUNK]);
-    let offset = g.iota(&[CHUNK], 0);
+/// The rows of a chunk, of `size` each, of a set with so many examples, and which of them exist; the others are row 0.
+pub(in crate::bilevel) fn chunk_rows(g: &mut Graph, chunk: NodeId, count: usize, size: usize) -> (NodeId, NodeId) {
+    let first = g.full_u(&[1], size as u32);
+    let first = g.scalar(Scalar::MulU, &[chunk, first]);
+    let first = g.broadcast_to(first, &[size]);
+    let offset = g.iota(&[size], 0);
     let row = g.scalar(Scalar::AddU, &[first, offset]);
-    let limit = g.full_u(&[CHUNK], count as u32);
+    let limit = g.full_u(&[size], count as u32);
     let valid = g.scalar(Scalar::LtU, &[row, limit]);
-    let zero = g.full_u(&[CHUNK], 0);
+    let zero = g.full_u(&[size], 0);
     (g.select(valid, row, zero), valid)
 }

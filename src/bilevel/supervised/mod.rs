@@ -2,9 +2,9 @@
 
 mod decay;
 mod inner;
-mod kept;
+pub(super) mod kept;
 mod loss;
-mod losses;
+pub(super) mod losses;
 mod members;
 mod noise;
 mod problem;

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::TrainingLoss;
-use super::noise::{self, Noise};
+use super::noise::Noise;
 use super::problem::{Problem, Source};
 use crate::autodiff::grad;
+use crate::bilevel::draws;
 use crate::bilevel::inner::{At, LOSSES, Step};
 use crate::bilevel::programs::row;
 use crate::ir::{DType, Graph, NodeId, Scalar, numel};
@@ -190,7 +191,7 @@ impl Problem {
         let count = numel(shape);
         let key = self.stream_key(g, kind.purpose(), at.time, count);
         let index = g.iota(&[count], 0);
-        let xi = noise::normal(g, key, index, stream);
+        let xi = draws::normal(g, key, index, stream);
         let noise = g.mul(deviation, xi);
         Some(g.reshape(noise, shape))
     }
@@ -217,9 +218,8 @@ impl Problem {
             Source::Keyed if *rate == 0.0 => return None,
             Source::Keyed => {
                 let index = g.iota(&[count], 0);
-                let stream = g.full_u(&[count], k as u32);
-                let [k0, k1] = self.stream_key(g, Purpose::Dropout, time, count);
-                let bits = g.scalar(Scalar::Threefry0, &[k0, k1, index, stream]);
+                let key = self.stream_key(g, Purpose::Dropout, time, count);
+                let bits = draws::words(g, key, index, k as u32);
                 let threshold = g.full_u(&[count], ((1.0 - rate) * 2f64.powi(32)) as u32);
                 let kept = g.scalar(Scalar::LtU, &[bits, threshold]);
                 let kept = g.scalar(Scalar::ToFloat, &[kept]);
@@ -235,14 +235,9 @@ impl Problem {
         known.unwrap_or_else(|| g.input(name, shape, dtype))
     }
 
-    /// The two key words of a stream at a step, stretched to `count`; see [`crate::rng::stream_key`].
+    /// The two key words of a stream at a step, stretched to `count`.
     fn stream_key(&self, g: &mut Graph, purpose: Purpose, time: NodeId, count: usize) -> [NodeId; 2] {
         let seed = self.input(g, "seed", &[2], DType::U32);
-        let seed = [0, 1].map(|k| g.segment(seed, k, 1));
-        let purpose = g.full_u(&[1], purpose as u32);
-        [Scalar::Threefry0, Scalar::Threefry1].map(|word| {
-            let key = g.scalar(word, &[seed[0], seed[1], purpose, time]);
-            g.broadcast_to(key, &[count])
-        })
+        draws::stream_key(g, seed, purpose, time, count)
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use serde::Serialize;
 use stackelberg::data::recordings::{Columns, Files, Mapping, Report, read};
 use stackelberg::data::{Dataset, SubjectSplit, visible};
 use stackelberg::experiment::config::words;
@@ -36,14 +37,22 @@ pub struct Args {
     json: bool,
 }
 
+/// All that was seen.
+#[derive(Serialize)]
+struct Seen<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    windows: usize,
+    fingerprint: String,
+}
+
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let columns = args.columns.clone().unwrap_or_default();
     let mapping = Mapping { rate: args.rate, window: args.window, overlap: args.overlap, columns };
     let (data, report) = read(&mut Files::of_path(&args.path)?, &mapping)?;
     let text = if args.json {
-        let mut all = serde_json::to_value(&report).expect("reports are plain values");
-        all["windows"] = data.len().into();
-        all["fingerprint"] = format!("{:016x}", data.fingerprint()).into();
+        let fingerprint = format!("{:016x}", data.fingerprint());
+        let all = Seen { report: &report, windows: data.len(), fingerprint };
         serde_json::to_string_pretty(&all).expect("reports are plain values") + "\n"
     } else {
         shown(&data, &report)?

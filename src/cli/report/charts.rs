@@ -30,28 +30,24 @@ impl StudyReport {
             }
         }
         let metrics = self.study.charts.iter();
-        metrics
-            .flat_map(|metric| settings.iter().map(move |setting| (*metric, setting)))
-            .filter(|(metric, setting)| {
-                self.summary.rows.iter().any(|row| apart(row) == **setting && row.metrics.contains_key(*metric))
-            })
-            .map(|(metric, setting)| {
-                let rows = self.summary.rows.iter().filter(|row| apart(row) == *setting);
-                let words: Vec<&str> = [metric].into_iter().chain(setting.iter().map(|s| &**s)).collect();
-                let name = format!("{} {}", self.name, words.join(" "));
-                let name = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-                let name = name.collect::<Vec<_>>().join("-").chars().take(LONGEST_NAME).collect();
-                Chart { name, svg: self.chart(&visible(&words.join(", ").replace('_', " ")), metric, rows) }
-            })
-            .filter(|chart: &Chart| !chart.svg.is_empty())
-            .collect()
+        let pairs = metrics.flat_map(|metric| settings.iter().map(move |setting| (*metric, setting)));
+        let drawn = pairs.flat_map(|(metric, setting)| {
+            let rows: Vec<&summary::Row> = self.summary.rows.iter().filter(|row| apart(row) == *setting).collect();
+            let words: Vec<&str> = [metric].into_iter().chain(setting.iter().map(|s| &**s)).collect();
+            let title = visible(&words.join(", ").replace('_', " "));
+            let last = self.chart(&title, metric, &rows);
+            let course = self.course(&format!("{title}, as it went"), metric, &rows);
+            let name = format!("{} {}", self.name, words.join(" "));
+            [(file_name(&name), last), (file_name(&format!("{name} course")), course)]
+        });
+        drawn.map(|(name, svg)| Chart { name, svg }).filter(|chart| !chart.svg.is_empty()).collect()
     }
 
     /// A metric along the study's label: a series for each setting of the labels that are not kept apart.
-    fn chart<'r>(&self, title: &str, metric: &str, rows: impl Iterator<Item = &'r summary::Row>) -> String {
+    fn chart(&self, title: &str, metric: &str, rows: &[&summary::Row]) -> String {
         let Study { along, apart, .. } = self.study;
         let mut rows: Vec<(&summary::Row, &summary::Statistic)> =
-            rows.filter_map(|row| Some((row, row.metrics.get(metric)?))).collect();
+            rows.iter().filter_map(|row| Some((*row, row.metrics.get(metric)?))).collect();
         let number = |row: &summary::Row| row.labels[*along].parse::<f64>().unwrap_or(0.0);
         rows.sort_by(|(a, _), (b, _)| number(a).total_cmp(&number(b)));
         let mut series: BTreeMap<String, Vec<chart::Point>> = BTreeMap::new();
@@ -73,6 +69,28 @@ impl StudyReport {
         }
         chart::draw(title, along, chart::Axis::Named(&places), &series)
     }
+
+    /// A metric in the course of trainings, for rows that have it with numbers behind its name, such as those of steps: a
+    /// series for each row.
+    fn course(&self, title: &str, metric: &str, rows: &[&summary::Row]) -> String {
+        let mut series: BTreeMap<String, Vec<chart::Point>> = BTreeMap::new();
+        for row in rows {
+            let of_others = row.labels.iter().filter(|(label, _)| !self.study.apart.contains(&&***label));
+            let name = visible(&of_others.map(|(_, value)| &**value).collect::<Vec<_>>().join(", "));
+            let numbered = row.metrics.iter().filter_map(|(name, value)| {
+                let at = name.strip_prefix(metric)?.strip_prefix('.')?.parse::<u32>().ok()?;
+                Some(chart::Point { at: at.into(), value: value.mean, spread: value.deviation })
+            });
+            series.entry(name).or_default().extend(numbered);
+        }
+        chart::draw(title, "step", chart::Axis::Number, &series)
+    }
+}
+
+/// Words as a file's name.
+fn file_name(words: &str) -> String {
+    let words = words.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-").chars().take(LONGEST_NAME).collect()
 }
 
 impl Report {

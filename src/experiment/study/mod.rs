@@ -14,6 +14,7 @@ mod images;
 mod label_noise;
 mod pays;
 mod prediction;
+mod self_tuning;
 mod start;
 pub mod summary;
 mod trial;
@@ -21,7 +22,7 @@ mod trial;
 pub use trial::{Budget, Labels, Outcome, Study, Trial, id};
 
 /// All studies, in the order in which `experiment all` runs them.
-pub const STUDIES: [Study; 11] = [
+pub const STUDIES: [Study; 15] = [
     start::STUDY,
     horizon::STUDY,
     prediction::STUDY,
@@ -33,6 +34,10 @@ pub const STUDIES: [Study; 11] = [
     hyper_cleaning::STUDY,
     images::STUDY,
     hd_mnist::STUDY,
+    self_tuning::STARTS,
+    self_tuning::DIGITS,
+    self_tuning::CLOTHES,
+    self_tuning::WINDOWS,
 ];
 
 /// The study of that name.

@@ -8,10 +8,12 @@ pub mod images;
 pub mod mislabelled;
 pub mod retrain;
 pub mod search;
+pub mod self_tuning;
 mod settings;
 pub mod statistics;
 mod train;
 mod tune;
+mod weights;
 
 use serde_json::Value;
 
@@ -31,6 +33,8 @@ pub const TRAINABLES: &[&dyn Trainable] = &[
     &hyper_cleaning::HyperCleaning,
     &images::TuneImages,
     &hypergradient_descent::Descend,
+    &self_tuning::SelfTuning,
+    &self_tuning::search::PlainSearch,
 ];
 
 /// The one of that name.

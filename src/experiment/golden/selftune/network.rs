@@ -95,14 +95,10 @@ impl Network {
 
     /// Axes of a draw for so many examples, of which those of `given` that are 1 stay so.
     pub fn draw_shape(&self, k: usize, batch: usize, given: &[usize]) -> Vec<usize> {
-        match self.tuned.augmentations[k].0 {
-            Augmentation::InputScale => vec![batch],
-            Augmentation::Dropout(place) => {
-                let whole = [&[batch], &self.tuned.model.places()[place].shape[..]].concat();
-                let keep = |(axis, &n): (usize, &usize)| if axis > 0 && given.get(axis) == Some(&1) { 1 } else { n };
-                whole.iter().enumerate().map(keep).collect()
-            }
-        }
+        let (augmentation, by) = self.tuned.augmentations[k];
+        let whole = augmentation.draw_shape(&self.tuned.model, batch, self.tuned.domains[by]);
+        let keep = |(axis, &n): (usize, &usize)| if axis > 0 && given.get(axis) == Some(&1) { 1 } else { n };
+        whole.iter().enumerate().map(keep).collect()
     }
 }
 

@@ -5,8 +5,8 @@ use super::super::{Case, CaseError};
 use super::network::{Network, number, shaped};
 use crate::autodiff::grad;
 use crate::bilevel::selftune::{
-    Batch, Constraint, Follower, Leader, Multiplier, Planes, Rates, Tie, Trained, TrainingBatch, Tuning, Variant,
-    Weights,
+    Batch, Constraint, Draws, Follower, Leader, Multiplier, Planes, Rates, Tie, Trained, TrainingBatch, Tuning,
+    Variant, Weights,
 };
 use crate::ir::{Graph, NodeId};
 use crate::nn::optim::{RmsProp, Sgd};
@@ -90,7 +90,8 @@ impl<'a> Step<'a> {
         let perturbed = leader.perturbed(g, self.training.draws);
         let constrained = self.network.tuned.constrained(g, perturbed);
         let constrained = as_columns(g, &constrained);
-        let batch = TrainingBatch { examples: self.training, perturbed: &self.draws, central: &[] };
+        let batch =
+            TrainingBatch { examples: self.training, perturbed: Draws::Given(&self.draws), central: Draws::Given(&[]) };
         let judged = tuning.joint_loss(g, weights, leader, batch);
         let mut outputs = named(
             "train",
@@ -106,7 +107,11 @@ impl<'a> Step<'a> {
         let central = self.draws("a.")?;
         let rate = shaped(&mut self.b, "lr", &[1])?;
         let (tuning, weights, leader) = (self.tuning(Variant::DeltaStn), self.weights, self.leader);
-        let batch = TrainingBatch { examples: self.training, perturbed: &self.draws, central: &central };
+        let batch = TrainingBatch {
+            examples: self.training,
+            perturbed: Draws::Given(&self.draws),
+            central: Draws::Given(&central),
+        };
         let follower = self.follower();
         let g = &mut self.b.graph;
         let row = g.reshape(leader.lambda, &[1, self.network.count()]);
@@ -164,7 +169,7 @@ impl<'a> Step<'a> {
             ],
         );
         let predicted = tuning.predict(g, weights, leader, batch.x);
-        let predicted = tuning.network.judge(g, predicted, batch.y);
+        let predicted = tuning.network.judge(g, predicted, batch.y, None);
         outputs.extend(named("eval", [("logits", predicted.output), ("loss", predicted.loss)]));
         outputs
     }
@@ -175,7 +180,8 @@ impl<'a> Step<'a> {
         let rate = shaped(&mut self.b, "lr", &[1])?;
         let (weights, leader, follower) = (self.weights, self.leader, self.follower());
         let (signs, lambda) = self.plane()?;
-        let given = TrainingBatch { examples: self.training, perturbed: &self.draws, central: &[] };
+        let given =
+            TrainingBatch { examples: self.training, perturbed: Draws::Given(&self.draws), central: Draws::Given(&[]) };
         let stn = self.tuning(Variant::Stn);
         let g = &mut self.b.graph;
         let judged = stn.joint_loss(g, weights, leader, given);
@@ -187,7 +193,7 @@ impl<'a> Step<'a> {
         for (form, tie, start) in [("mean", Tie::Mean, "mu"), ("sum", Tie::Sum, "mu_sum")] {
             let multiplier = Multiplier::Dual(number(case, "rho_mu")?);
             let constraint = Constraint { tie, slack, start: number(case, start)?, multiplier, planes: 1 };
-            let tuning = self.tuning(Variant::Cpmlho { constraint, validation: 1.0 });
+            let tuning = self.tuning(Variant::Cpmlho { constraint: Some(constraint), validation: 1.0 });
             tuning.check().map_err(|e| case.inconsistent(e.to_string()))?;
             let planes = Planes { gates: self.network.tuned.gates(), constraint };
             let g = &mut self.b.graph;
@@ -238,7 +244,7 @@ impl<'a> Step<'a> {
             Constraint { tie: Tie::Mean, slack: 0.0, start: 1.0, multiplier: Multiplier::Fixed, planes: 1 };
         let mut outputs = vec![];
         for counted in [0.0, 1.0, 10.0] {
-            let tuning = self.tuning(Variant::Cpmlho { constraint, validation: counted });
+            let tuning = self.tuning(Variant::Cpmlho { constraint: Some(constraint), validation: counted });
             let g = &mut self.b.graph;
             let outer = tuning.outer_loss(g, weights, leader, validation, Some(other));
             let by_leader = grad(g, outer, &[leader.lambda, leader.widths]);
@@ -286,7 +292,7 @@ fn batch(b: &mut Builder, network: &Network, names: [&str; 3]) -> Result<Batch, 
     let draws = shaped(b, draws, &[count, network.count()])?;
     let y = b.words(y, model.output()[0])?;
     b.require(b.shape(y) == [count])?;
-    Ok(Batch { x, y, draws })
+    Ok(Batch { x, y, draws, weights: None })
 }
 
 /// Vectors `[batch]` as the columns of a matrix.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::super::{Case, CaseError, RunError};
 use super::network::{Network, number, values};
-use crate::bilevel::selftune::{Act, Constraint, Counts, Multiplier, Session, Tie, Tuning, Variant};
+use crate::bilevel::selftune::{Act, Constraint, Counts, Multiplier, Session, Supply, Tie, Tuning, Variant};
 use crate::engine::Values;
 use crate::ir::{DType, numel};
 use crate::nn::optim::{Momentum, RmsProp};
-use crate::rig::Device;
+use crate::rig::{Compiled, Device};
 
 type Outputs = BTreeMap<String, Vec<f64>>;
 
@@ -32,7 +32,7 @@ pub async fn run(case: &Case, device: &Device) -> Result<Outputs, RunError> {
 
     let n = network.count();
     let tuned = Tuning { network: network.tuned.clone(), variant, inner: Momentum.into(), outer: RmsProp.into() };
-    let mut session = Session::open(device, tuned, counts.clone()).await?;
+    let mut session = Session::open(device, tuned, counts.clone(), &Compiled::default()).await?;
     start(case, &network, &counts, &session)?;
     let mut outputs = Outputs::new();
     let mut record = |name: &str, values: &[f64]| outputs.entry(name.to_owned()).or_default().extend(values);
@@ -102,7 +102,7 @@ fn cpmlho(case: &Case) -> Result<Variant, CaseError> {
     };
     let (slack, start) = (number(case, "eps2")?, number(case, "mu0")?);
     let constraint = Constraint { tie, slack, start, multiplier, planes: 1 };
-    Ok(Variant::Cpmlho { constraint, validation: number(case, "theta")? })
+    Ok(Variant::Cpmlho { constraint: Some(constraint), validation: number(case, "theta")? })
 }
 
 /// How much there is of what the session is given.
@@ -121,9 +121,12 @@ fn counts(case: &Case, network: &Network, steps: usize) -> Result<Counts, CaseEr
     Ok(Counts {
         training: axis("x", 0)?,
         validation: axis("xv", 0)?,
+        test: 0,
         batch,
         validation_batch: axis("idxv", 1)?,
         draws: network.draws.iter().enumerate().map(draw).collect::<Result<_, CaseError>>()?,
+        bytes: None,
+        supply: Supply::Given,
     })
 }
 

@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::experiment::config::ConfigError;
 use crate::experiment::error::TuneError;
+use crate::experiment::trainables::weights;
 use crate::ir::{Graph, NodeId, Scalar};
 use crate::nn::optim::{Adam, Dynamics, Epsilon, HypergradientDescent, Nesterov, Rule, Sgd};
 use crate::nn::{Layer, Model};
-use crate::rng::{Purpose, Stream, permute_index, split_seed, stream_key};
+use crate::rng::{Purpose, permute_index, split_seed, stream_key};
 
 /// Images in a batch.
 pub(super) const BATCH: usize = 128;
@@ -120,18 +121,7 @@ impl Settings {
 
     /// Weights and biases, uniform between ∓ 1 / √(inputs of the layer).
     pub(super) fn initial(&self, model: &Model) -> Vec<f32> {
-        let mut stream = Stream::new(self.seed.into(), Purpose::Init, 0);
-        let mut inputs = 0;
-        let mut weights = vec![];
-        for parameter in model.parameters() {
-            // A layer's kernel comes before its bias.
-            if parameter.is_kernel() {
-                inputs = parameter.shape[0];
-            }
-            let bound = 1.0 / (inputs as f64).sqrt();
-            weights.extend((0..parameter.len()).map(|_| ((2.0 * stream.uniform() - 1.0) * bound) as f32));
-        }
-        weights
+        weights::uniform(model, self.seed.into(), 0)
     }
 
     /// The order of the training images in an epoch.
