@@ -12,8 +12,8 @@
 //! of the expected improvement. Everything is a function of what was observed and of the draws.
 
 mod acquisition;
-mod bfgs;
-mod cholesky;
+pub(crate) mod bfgs;
+pub(crate) mod cholesky;
 mod fit;
 mod kernel;
 mod model;

@@ -1,0 +1,11 @@
+//! The searchers: formulas and decisions against reference vectors, strength on cheap functions, and studies that are
+//! interrupted.
+
+mod densities;
+mod functions;
+mod fidelity;
+mod plain;
+mod population;
+mod resume;
+mod strength;
+mod vectors;
