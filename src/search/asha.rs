@@ -50,7 +50,8 @@ impl Asha {
             }
             Promotion::Quantile => {
                 let values: Vec<f64> = there.iter().map(|(value, _)| *value).collect();
-                let threshold = if values.len() > 1 { quantile(&values, 1.0 / self.factor as f64)? } else { return None };
+                let threshold =
+                    if values.len() > 1 { quantile(&values, 1.0 / self.factor as f64)? } else { return None };
                 (there.partition_point(|(value, _)| *value <= threshold), threshold)
             }
         };

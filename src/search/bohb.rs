@@ -120,8 +120,7 @@ impl Bohb {
             return None;
         }
         let [good, bad] = [rows(&order[..good]), rows(&order[good..bad])];
-        let [good, bad] = [good, bad]
-            .map(|rows| Density::new(filled(space, rows, draws), &categorical, self.clip));
+        let [good, bad] = [good, bad].map(|rows| Density::new(filled(space, rows, draws), &categorical, self.clip));
         Some(Model { good, bad })
     }
 
@@ -204,7 +203,8 @@ impl Sampler for Bohb {
         };
         let Some(model) = model else { return random_point(space, &mut draws).into() };
         let chosen = self.propose(space, &model, &mut draws);
-        let value = |j: usize, domain: &Domain| if domain.is_categorical() { chosen[j] } else { domain.value(chosen[j]) };
+        let value =
+            |j: usize, domain: &Domain| if domain.is_categorical() { chosen[j] } else { domain.value(chosen[j]) };
         space.point(value).into()
     }
 }

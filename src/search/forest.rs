@@ -3,15 +3,6 @@
 
 use super::draws::Draws;
 
-/// Where a node is divided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Splits {
-    /// At the best threshold of any feature.
-    Exact,
-    /// At one drawn threshold of each feature that is tried, the best of them.
-    Random,
-}
-
 /// What a leaf holds of the targets in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaves {
@@ -24,15 +15,13 @@ pub enum Leaves {
 /// Constants of trees.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    /// Where nodes are divided.
-    pub splits: Splits,
     /// What leaves hold.
     pub leaves: Leaves,
-    /// Features that are tried at a node.
+    /// Features that are tried at a node, drawn among all.
     pub features: usize,
-    /// A node with fewer targets is not divided.
+    /// A node with fewer different examples is not divided.
     pub to_split: usize,
-    /// No leaf has fewer.
+    /// No leaf has fewer different ones.
     pub in_leaf: usize,
     /// Divisions above a leaf, at most.
     pub depth: usize,
@@ -41,10 +30,10 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// SMAC's, for so many features.
+    /// SMAC's, for so many features. Its option of random thresholds does not reach the trees of 2.4.1, which look for the
+    /// best ones.
     pub fn smac(features: usize) -> Self {
         Shape {
-            splits: Splits::Random,
             leaves: Leaves::LogMeanExp,
             features: (5 * features / 6).max(1),
             to_split: 3,
@@ -73,17 +62,16 @@ struct Growth<'a> {
     shape: Shape,
     inputs: &'a [Vec<f64>],
     targets: &'a [f64],
-    /// Examples of the whole tree.
-    count: f64,
+    /// How often each example counts.
+    weights: &'a [f64],
     nodes: Vec<Node>,
 }
 
 impl Tree {
-    /// Of some examples, which may stand there several times. Random splits draw, at each node, features without putting them
-    /// back until enough of them vary, and for each of these a threshold.
-    pub fn new(shape: Shape, inputs: &[Vec<f64>], targets: &[f64], examples: &[usize], draws: &mut dyn Draws) -> Self {
-        let mut growth = Growth { shape, inputs, targets, count: examples.len() as f64, nodes: vec![] };
-        growth.grow(examples.to_vec(), 0, draws);
+    /// Of examples that count so often each. At each node, features are drawn without putting them back.
+    pub fn new(shape: Shape, inputs: &[Vec<f64>], targets: &[f64], weights: &[f64], draws: &mut dyn Draws) -> Self {
+        let mut growth = Growth { shape, inputs, targets, weights, nodes: vec![] };
+        growth.grow((0..targets.len()).filter(|&i| weights[i] > 0.0).collect(), 0, draws);
         Tree { nodes: growth.nodes }
     }
 
@@ -114,24 +102,20 @@ impl Tree {
     }
 }
 
+/// A division: by how much it lowers the sum of squared errors, its feature and its threshold.
+type Division = (f64, usize, f64);
+
 impl Growth<'_> {
     /// Grows a node of these examples, and tells its place.
     fn grow(&mut self, examples: Vec<usize>, depth: usize, draws: &mut dyn Draws) -> usize {
         let place = self.nodes.len();
         self.nodes.push(Node::Leaf(self.leaf(&examples)));
         let shape = self.shape;
-        if depth >= shape.depth || examples.len() < shape.to_split || examples.len() < 2 * shape.in_leaf {
+        if depth >= shape.depth || examples.len() < shape.to_split.max(2 * shape.in_leaf) {
             return place;
         }
-        let found = match shape.splits {
-            Splits::Exact => {
-                let all = (0..self.inputs[0].len()).filter_map(|feature| self.exact(&examples, feature));
-                all.reduce(|best, other| if other.0 > best.0 { other } else { best })
-            }
-            Splits::Random => self.random(&examples, draws),
-        };
-        let Some((gain, feature, threshold)) = found else { return place };
-        if gain / self.count < shape.gain {
+        let Some((gain, feature, threshold)) = self.division(&examples, draws) else { return place };
+        if gain / self.weights.iter().sum::<f64>() < shape.gain {
             return place;
         }
         let (low, high) = examples.into_iter().partition(|&i| self.inputs[i][feature] <= threshold);
@@ -141,66 +125,59 @@ impl Growth<'_> {
         place
     }
 
+    /// Weight and weighted sum of the targets of some examples.
+    fn sums(&self, examples: &[usize]) -> (f64, f64) {
+        let sum =
+            |(weight, sum): (f64, f64), &i: &usize| (weight + self.weights[i], sum + self.weights[i] * self.targets[i]);
+        examples.iter().fold((0.0, 0.0), sum)
+    }
+
     fn leaf(&self, examples: &[usize]) -> f64 {
-        let count = examples.len() as f64;
-        let targets = examples.iter().map(|&i| self.targets[i]);
+        let (weight, sum) = self.sums(examples);
         match self.shape.leaves {
-            Leaves::Mean => targets.sum::<f64>() / count,
-            Leaves::LogMeanExp => (targets.map(f64::exp).sum::<f64>() / count).ln(),
+            Leaves::Mean => sum / weight,
+            Leaves::LogMeanExp => {
+                let sum: f64 = examples.iter().map(|&i| self.weights[i] * self.targets[i].exp()).sum();
+                (sum / weight).ln()
+            }
         }
     }
 
-    /// By how much a division lowers the sum of squared errors, for examples that are sorted by side.
-    fn gain(&self, below: (f64, f64), all: (f64, f64)) -> f64 {
-        let above = (all.0 - below.0, all.1 - below.1);
-        let part = |(count, sum): (f64, f64)| sum * sum / count;
-        part(below) + part(above) - part(all)
-    }
-
-    /// The best threshold of a feature, halfway between two examples, with its gain.
-    fn exact(&self, examples: &[usize], feature: usize) -> Option<(f64, usize, f64)> {
-        let mut sorted: Vec<usize> = examples.to_vec();
-        sorted.sort_by(|&a, &b| self.inputs[a][feature].total_cmp(&self.inputs[b][feature]));
-        let all = (sorted.len() as f64, sorted.iter().map(|&i| self.targets[i]).sum::<f64>());
-        let (mut below, mut best) = (0.0, None::<(f64, usize, f64)>);
-        for (k, pair) in sorted.windows(2).enumerate() {
-            below += self.targets[pair[0]];
-            let [low, high] = [pair[0], pair[1]].map(|i| self.inputs[i][feature]);
-            let count = k + 1;
-            if low == high || count < self.shape.in_leaf || sorted.len() - count < self.shape.in_leaf {
-                continue;
-            }
-            let gain = self.gain((count as f64, below), all);
-            if best.is_none_or(|best| gain > best.0) {
-                best = Some((gain, feature, 0.5 * (low + high)));
+    /// The best division by one of the features that are tried; more are, as long as all of them have one value only.
+    fn division(&self, examples: &[usize], draws: &mut dyn Draws) -> Option<Division> {
+        let mut left: Vec<usize> = (0..self.inputs[0].len()).collect();
+        let (mut tried, mut constant, mut best) = (0, 0, None::<Division>);
+        while !left.is_empty() && (tried < self.shape.features || tried == constant) {
+            let all = left.len() == 1 || self.shape.features >= self.inputs[0].len();
+            let feature = if all { left.remove(0) } else { left.swap_remove(draws.below(left.len())) };
+            tried += 1;
+            let mut sorted: Vec<usize> = examples.to_vec();
+            sorted.sort_by(|&a, &b| self.inputs[a][feature].total_cmp(&self.inputs[b][feature]));
+            let [least, greatest] = [sorted[0], sorted[sorted.len() - 1]].map(|i| self.inputs[i][feature]);
+            constant += usize::from(least == greatest);
+            let found = self.threshold(&sorted, feature);
+            if found.is_some_and(|found| best.is_none_or(|best| found.0 > best.0)) {
+                best = found;
             }
         }
         best
     }
 
-    /// The best of one drawn threshold of each of some features that vary.
-    fn random(&self, examples: &[usize], draws: &mut dyn Draws) -> Option<(f64, usize, f64)> {
-        let mut left: Vec<usize> = (0..self.inputs[0].len()).collect();
-        let (mut tried, mut best) = (0, None::<(f64, usize, f64)>);
-        let all = (examples.len() as f64, examples.iter().map(|&i| self.targets[i]).sum::<f64>());
-        while tried < self.shape.features && !left.is_empty() {
-            let feature = left.swap_remove(draws.below(left.len()));
-            let values = examples.iter().map(|&i| self.inputs[i][feature]);
-            let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
-            if low == high {
+    /// The best threshold of a feature, halfway between two examples of a list that it sorts.
+    fn threshold(&self, sorted: &[usize], feature: usize) -> Option<Division> {
+        let part = |(weight, sum): (f64, f64)| sum * sum / weight;
+        let all = self.sums(sorted);
+        let (mut below, mut best) = ((0.0, 0.0), None::<Division>);
+        for (k, pair) in sorted.windows(2).enumerate() {
+            let weight = self.weights[pair[0]];
+            below = (below.0 + weight, below.1 + weight * self.targets[pair[0]]);
+            let [low, high] = [pair[0], pair[1]].map(|i| self.inputs[i][feature]);
+            if low == high || (k + 1).min(sorted.len() - k - 1) < self.shape.in_leaf {
                 continue;
             }
-            tried += 1;
-            let threshold = low + (high - low) * draws.uniform();
-            let below = examples.iter().filter(|&&i| self.inputs[i][feature] <= threshold);
-            let below = below.fold((0.0, 0.0), |(count, sum), &i| (count + 1.0, sum + self.targets[i]));
-            let least = self.shape.in_leaf as f64;
-            if below.0 < least || all.0 - below.0 < least {
-                continue;
-            }
-            let gain = self.gain(below, all);
+            let gain = part(below) + part((all.0 - below.0, all.1 - below.1)) - part(all);
             if best.is_none_or(|best| gain > best.0) {
-                best = Some((gain, feature, threshold));
+                best = Some((gain, feature, 0.5 * (low + high)));
             }
         }
         best
@@ -217,8 +194,9 @@ impl Forest {
     /// So many trees, each of as many examples as there are, drawn with putting back.
     pub fn new(trees: usize, shape: Shape, inputs: &[Vec<f64>], targets: &[f64], draws: &mut dyn Draws) -> Self {
         let tree = |_| {
-            let examples: Vec<usize> = (0..targets.len()).map(|_| draws.below(targets.len())).collect();
-            Tree::new(shape, inputs, targets, &examples, draws)
+            let mut weights = vec![0.0; targets.len()];
+            targets.iter().for_each(|_| weights[draws.below(targets.len())] += 1.0);
+            Tree::new(shape, inputs, targets, &weights, draws)
         };
         Forest { trees: (0..trees).map(tree).collect() }
     }

@@ -122,7 +122,8 @@ impl Sampler for Genetic {
         let (older, newest) = trials.split_at(before as usize);
         let elite = older.iter().reduce(|best, other| if other.score() < best.score() { other } else { best });
         let population: Vec<&Trial> = elite.into_iter().chain(newest).collect();
-        let genes = |trial: &&Trial| (0..space.len()).map(|j| Some(gene(space.domain(j), trial.point.get(j)?))).collect();
+        let genes =
+            |trial: &&Trial| (0..space.len()).map(|j| Some(gene(space.domain(j), trial.point.get(j)?))).collect();
         let parents: Vec<Genes> = population.iter().map(genes).collect();
         let losses: Vec<f64> = population.iter().map(|trial| trial.score()).collect();
 

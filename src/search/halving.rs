@@ -27,10 +27,8 @@ impl Hyperband {
     /// With a table's brackets, gone through so often.
     pub fn new(table: Table, least: u64, most: u64, factor: u64, rounds: Option<u64>) -> Self {
         let brackets = brackets(table, least, most, factor).into_iter().filter(|rungs| !rungs.is_empty());
-        let bracket = |rungs: Vec<_>| Bracket {
-            budgets: whole(&rungs),
-            trials: rungs.iter().map(|rung| rung.trials).collect(),
-        };
+        let bracket =
+            |rungs: Vec<_>| Bracket { budgets: whole(&rungs), trials: rungs.iter().map(|rung| rung.trials).collect() };
         Hyperband { brackets: brackets.map(bracket).collect(), rounds }
     }
 

@@ -101,7 +101,10 @@ impl<'a> Parzen<'a> {
                     let mixture = |log: &dyn Fn(usize) -> f64| {
                         log_sum(self.weights.iter().enumerate().map(|(i, weight)| weight.ln() + log(i)))
                     };
-                    mixture(&|i| self.log_kernel(i, j, *x)) - mixture(&|i| self.log_kept(i, j))
+                    // hyperopt leaves the density of a logarithm as it is beyond the ends, which changes no choice.
+                    let whole = self.domains[j].is_log() && self.domains[j].step().is_none();
+                    let kept = if whole { 0.0 } else { mixture(&|i| self.log_kept(i, j)) };
+                    mixture(&|i| self.log_kernel(i, j, *x)) - kept
                 };
                 point.iter().enumerate().map(along).sum()
             }
@@ -116,9 +119,11 @@ impl<'a> Parzen<'a> {
             Kernels::Numeric { centres, deviations } => {
                 let (centre, deviation) = (centres[kernel], deviations[kernel]);
                 let Some(step) = domain.step() else {
-                    let log = domain.modelled(x);
-                    let jacobian = if domain.is_log() { log } else { 0.0 };
-                    return log_density((log - centre) / deviation) - deviation.ln() - jacobian;
+                    let x = domain.modelled(x);
+                    // Optuna's density of a logarithm is one over logarithms, hyperopt's over the values.
+                    let per_value = self.rules == Rules::Hyperopt && domain.is_log();
+                    let scale = if per_value { x } else { 0.0 };
+                    return log_density((x - centre) / deviation) - deviation.ln() - scale;
                 };
                 let (low, high) = ends(self.rules, domain);
                 let end = |x: f64| (domain.modelled(x).clamp(low, high) - centre) / deviation;

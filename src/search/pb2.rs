@@ -71,6 +71,13 @@ pub fn kernel(parameters: &Parameters, a: &[f64], b: &[f64]) -> (f64, [f64; 3]) 
     (value, [value, value * square / length, -value * time * forgetting / (1.0 - forgetting)])
 }
 
+/// The logarithm of the length's prior, and its derivative by the logarithm of the length: ln ℓ has mean 0 and deviation 1.5,
+/// so that noise is not taken for a function of no smoothness. The reference has none.
+fn log_prior(form: Form, parameters: &Parameters) -> (f64, f64) {
+    let z = parameters.length.ln() / 1.5;
+    if form == Form::Noisy { (-0.5 * z * z, -z / 1.5) } else { (0.0, 0.0) }
+}
+
 impl Model {
     /// With parameters as they are given; none where they make no covariance.
     pub fn new(inputs: &[Vec<f64>], targets: &[f64], parameters: Parameters) -> Option<Self> {
@@ -86,7 +93,7 @@ impl Model {
         Some(Model { inputs: inputs.to_vec(), parameters, factor, weights, log_likelihood })
     }
 
-    /// With the likeliest parameters that a search from (1, 1, 0.1) finds; none where there are none.
+    /// With the most probable parameters that a search from (1, 1, 0.1) finds; none where there are none.
     pub fn fit(inputs: &[Vec<f64>], targets: &[f64], form: Form) -> Option<Self> {
         let start = Parameters { variance: 1.0, length: 1.0, forgetting: 0.1, noise: 1e-2 };
         let fitted = if form == Form::Noisy { 4 } else { 3 };
@@ -103,8 +110,10 @@ impl Model {
         let improbability = |shares: &[f64]| match Self::new(inputs, targets, parameters(shares)) {
             None => (f64::INFINITY, vec![0.0; fitted]),
             Some(model) => {
-                let gradient = model.likelihood_slopes();
-                (-model.log_likelihood, (0..fitted).map(|k| -gradient[k] * scale(k)).collect())
+                let mut gradient = model.likelihood_slopes();
+                let (prior, slope) = log_prior(form, &model.parameters);
+                gradient[1] += slope;
+                (-model.log_likelihood - prior, (0..fitted).map(|k| -gradient[k] * scale(k)).collect())
             }
         };
         let (found, _) = search.minimize(improbability, &shares);
@@ -144,7 +153,8 @@ impl Model {
         let variance = (self.parameters.variance - dot(&explained, &explained)).max(0.0);
         let shares = self.factor.backward(explained);
         let along = |j: usize| {
-            let slope = |(covariance, seen): (&f64, &Vec<f64>)| -2.0 * covariance * (x[j] - seen[j]) / self.parameters.length;
+            let slope =
+                |(covariance, seen): (&f64, &Vec<f64>)| -2.0 * covariance * (x[j] - seen[j]) / self.parameters.length;
             let slopes: Vec<f64> = covariances.iter().zip(&self.inputs).map(slope).collect();
             [dot(&slopes, &self.weights), -2.0 * dot(&slopes, &shares)]
         };
@@ -176,20 +186,19 @@ pub fn bound(form: Form, seen: &Model, pending: &Model, fixed: &[f64], x: &[f64]
 const STARTS: usize = 10;
 
 /// Values with a high bound, in shares of their ranges: the best of searches from ten uniform starts, of equal ones the
-/// first. Inputs and targets are those of [`scaled`].
-pub fn choose(form: Form, data: &Scaled, pending: &[Vec<f64>], draws: &mut dyn Draws) -> Vec<f64> {
-    let dimensions = data.inputs.first().map_or(0, |row| row.len() - data.fixed.len());
+/// first. `pending` are the values that others were sent to and that nothing is known of yet.
+pub fn choose(form: Form, seen: &Observations, pending: &[Vec<f64>], draws: &mut dyn Draws) -> Vec<f64> {
+    let dimensions = seen.ends.len();
     let random = |draws: &mut dyn Draws| (0..dimensions).map(|_| draws.uniform()).collect::<Vec<f64>>();
-    let Some(seen) = windowed(form, data) else { return random(draws) };
-    let mut inputs = seen.inputs.clone();
-    let mut targets = data.targets[data.targets.len() - inputs.len()..].to_vec();
-    inputs.extend(pending.iter().map(|values| data.fixed.iter().chain(values).copied().collect()));
+    let Some((model, data)) = seen.model(form) else { return random(draws) };
+    let Scaled { mut inputs, mut targets, fixed } = data;
+    inputs.extend(pending.iter().map(|values| fixed.iter().chain(values).copied().collect()));
     targets.resize(inputs.len(), 0.0);
     let with_pending = if pending.is_empty() { None } else { Model::fit(&inputs, &targets, form) };
-    let with_pending = with_pending.as_ref().unwrap_or(&seen);
+    let with_pending = with_pending.as_ref().unwrap_or(&model);
     let search = Search { bounds: (0.0, 1.0), metric: &vec![1.0; dimensions], tolerance: 1e-7, steps: 200 };
     let negated = |x: &[f64]| {
-        let (value, slopes) = bound(form, &seen, with_pending, &data.fixed, x);
+        let (value, slopes) = bound(form, &model, with_pending, &fixed, x);
         (-value, slopes.iter().map(|slope| -slope).collect())
     };
     let found = (0..STARTS).map(|_| search.minimize(negated, &random(draws)));
@@ -197,15 +206,17 @@ pub fn choose(form: Form, data: &Scaled, pending: &[Vec<f64>], draws: &mut dyn D
     best.map_or(vec![0.5; dimensions], |(x, _)| x)
 }
 
-/// The model of the latest observations; of many, over the window in which they are likeliest.
-fn windowed(form: Form, data: &Scaled) -> Option<Model> {
-    let count = data.targets.len();
-    let fit = |length: usize| Model::fit(&data.inputs[count - length..], &data.targets[count - length..], form);
-    if count < WINDOW {
-        return fit(count);
-    }
-    let fits = (WINDOW..=count).step_by(WINDOW_STEP).filter_map(fit);
-    fits.reduce(|best, other| if other.log_likelihood > best.log_likelihood { other } else { best })
+/// What rewards changed by.
+#[derive(Clone, Debug)]
+pub struct Observations {
+    /// Rows of time, the reward before, and values.
+    pub rows: Vec<Vec<f64>>,
+    /// By how much the reward changed in a unit of time.
+    pub changes: Vec<f64>,
+    /// The ends of the values.
+    pub ends: Vec<(f64, f64)>,
+    /// Time and reward of the member that goes on.
+    pub now: Vec<f64>,
 }
 
 /// Observations in scaled units.
@@ -213,29 +224,44 @@ fn windowed(form: Form, data: &Scaled) -> Option<Model> {
 pub struct Scaled {
     /// Time and the reward before as shares of what was seen, values as shares of their ranges.
     pub inputs: Vec<Vec<f64>>,
-    /// Changes of the reward in a unit of time, standardised, and cut off at two deviations.
+    /// Changes of the reward, standardised, and cut off at two deviations.
     pub targets: Vec<f64>,
     /// Time and reward of the member that goes on.
     pub fixed: Vec<f64>,
 }
 
-/// Scales observations: rows of time, the reward before and values, the ends of the values, the changes of the reward; and
-/// time and reward of the member that goes on.
-pub fn scaled(rows: &[Vec<f64>], changes: &[f64], ends: &[(f64, f64)], now: &[f64]) -> Scaled {
-    let from = rows.len().saturating_sub(MOST);
-    let (rows, changes) = (&rows[from..], &changes[from..]);
-    let extent = |j: usize| {
-        let column = rows.iter().map(|row| row[j]);
-        column.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)))
-    };
-    let all: Vec<(f64, f64)> = (0..now.len()).map(extent).chain(ends.iter().copied()).collect();
-    let share = |(x, (low, high)): (&f64, &(f64, f64))| (x - low) / (high - low + 1e-8);
-    let inputs = rows.iter().map(|row| row.iter().zip(&all).map(share).collect()).collect();
-    let count = changes.len() as f64;
-    let mean = changes.iter().sum::<f64>() / count;
-    let deviation = (changes.iter().map(|y| (y - mean) * (y - mean)).sum::<f64>() / count).sqrt();
-    let targets = changes.iter().map(|y| ((y - mean) / (deviation + 1e-8)).clamp(-2.0, 2.0)).collect();
-    Scaled { inputs, targets, fixed: now.iter().zip(&all).map(share).collect() }
+impl Observations {
+    /// The latest of them, scaled.
+    pub fn scaled(&self, latest: usize) -> Scaled {
+        let from = self.rows.len().saturating_sub(latest);
+        let (rows, changes) = (&self.rows[from..], &self.changes[from..]);
+        let extent = |j: usize| {
+            let column = rows.iter().map(|row| row[j]);
+            column.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)))
+        };
+        let all: Vec<(f64, f64)> = (0..self.now.len()).map(extent).chain(self.ends.iter().copied()).collect();
+        let share = |(x, (low, high)): (&f64, &(f64, f64))| (x - low) / (high - low + 1e-8);
+        let inputs = rows.iter().map(|row| row.iter().zip(&all).map(share).collect()).collect();
+        let count = changes.len() as f64;
+        let mean = changes.iter().sum::<f64>() / count;
+        let deviation = (changes.iter().map(|y| (y - mean) * (y - mean)).sum::<f64>() / count).sqrt();
+        let targets = changes.iter().map(|y| ((y - mean) / (deviation + 1e-8)).clamp(-2.0, 2.0)).collect();
+        Scaled { inputs, targets, fixed: self.now.iter().zip(&all).map(share).collect() }
+    }
+
+    /// The model of the latest, and these; of many, over the window in which they are likeliest.
+    fn model(&self, form: Form) -> Option<(Model, Scaled)> {
+        let fit = |latest: usize| {
+            let data = self.scaled(latest);
+            Some((Model::fit(&data.inputs, &data.targets, form)?, data))
+        };
+        let count = self.rows.len().min(MOST);
+        if count < WINDOW {
+            return fit(count);
+        }
+        let fits = (WINDOW..=count).step_by(WINDOW_STEP).filter_map(fit);
+        fits.reduce(|best, other| if other.0.log_likelihood > best.0.log_likelihood { other } else { best })
+    }
 }
 
 impl Pb2 {
@@ -248,9 +274,9 @@ impl Pb2 {
         (0..space.len()).filter(moves).collect()
     }
 
-    /// What members' rewards changed by from one comparison to the next: rows of time, the reward before and the units of
-    /// what is searched, in the order in which they became known.
-    fn observations(&self, space: &Space, history: &History, moved: &[usize]) -> (Vec<Vec<f64>>, Vec<f64>) {
+    /// What members' rewards changed by from one comparison to the next, in the order in which they became known; values
+    /// are shares of the ranges of what is searched.
+    fn observations(&self, space: &Space, history: &History, moved: &[usize], now: Vec<f64>) -> Observations {
         let mut known: Vec<(u64, Vec<f64>, f64)> = vec![];
         for trial in history.trials() {
             let compared = trial.reports.iter().filter(|report| report.step % self.population.interval == 0);
@@ -272,7 +298,8 @@ impl Pb2 {
             }
         }
         known.sort_by_key(|(order, ..)| *order);
-        known.into_iter().map(|(_, row, rate)| (row, rate)).unzip()
+        let (rows, changes) = known.into_iter().map(|(_, row, rate)| (row, rate)).unzip();
+        Observations { rows, changes, ends: vec![(0.0, 1.0); moved.len()], now }
     }
 }
 
@@ -302,9 +329,9 @@ impl Searcher for Pb2 {
             let mut draws = stream(seed, trial.number, Occasion::Step(trial.step()));
             let donor = self.population.donor(history, trial, &mut draws)?;
             let moved = Self::moved(space, &donor.point);
-            let (rows, changes) = self.observations(space, history, &moved);
+            let seen = self.observations(space, history, &moved, vec![trial.step() as f64, -donor.score()]);
             let exploit = |point| Some(Verdict::Exploit { from: donor.number, point });
-            if rows.is_empty() || moved.is_empty() {
+            if seen.rows.is_empty() || moved.is_empty() {
                 return exploit(donor.point.clone());
             }
             // What others of this round were sent to, and have not been compared with since.
@@ -312,11 +339,12 @@ impl Searcher for Pb2 {
                 .trials()
                 .iter()
                 .filter(|other| other.number != trial.number && other.state == State::Running)
-                .filter(|other| other.changes.last().is_some_and(|change| other.step() < change.step + self.population.interval))
+                .filter(|other| {
+                    other.changes.last().is_some_and(|change| other.step() < change.step + self.population.interval)
+                })
                 .filter_map(|other| moved.iter().map(|&j| Some(space.domain(j).unit(other.point.get(j)?))).collect())
                 .collect();
-            let data = scaled(&rows, &changes, &vec![(0.0, 1.0); moved.len()], &[trial.step() as f64, -donor.score()]);
-            let chosen = choose(self.form, &data, &pending, &mut draws);
+            let chosen = choose(self.form, &seen, &pending, &mut draws);
             let units = space.point(|j, domain| {
                 let place = moved.iter().position(|&k| k == j);
                 place.map_or_else(|| donor.point.get(j).unwrap_or(domain.level(0)), |at| domain.value(chosen[at]))

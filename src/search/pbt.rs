@@ -116,7 +116,11 @@ impl Explore {
         }
         let (low, high) = domain.ends();
         // With a step, the nearest of its values.
-        if domain.step().is_some() { domain.nearest(domain.modelled(whole.clamp(low, high))) } else { whole.clamp(low, high) }
+        if domain.step().is_some() {
+            domain.nearest(domain.modelled(whole.clamp(low, high)))
+        } else {
+            whole.clamp(low, high)
+        }
     }
 }
 

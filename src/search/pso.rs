@@ -47,7 +47,8 @@ impl Pso {
                 let (x, draw) = (particle.position[j], i * best.len() + j);
                 let cognitive = self.pull * own[draw] * (particle.best[j] - x);
                 let social = self.pull * common[draw] * (best[j] - x);
-                let velocity = (self.inertia * particle.velocity[j] + cognitive + social).clamp(-self.fastest, self.fastest);
+                let velocity =
+                    (self.inertia * particle.velocity[j] + cognitive + social).clamp(-self.fastest, self.fastest);
                 match x + velocity {
                     next if next < 0.0 => (-next, -velocity),
                     next if next > 1.0 => (2.0 - next, -velocity),
@@ -89,7 +90,10 @@ impl Sampler for Pso {
             self.moved(&swarm, &best(&mut trials.iter()), &mut draws).swap_remove(particle as usize)
         };
         let point = space.at(&position);
-        Sample::Point(point, Attributes::from([(POSITION.to_owned(), position.into()), (VELOCITY.to_owned(), velocity.into())]))
+        Sample::Point(
+            point,
+            Attributes::from([(POSITION.to_owned(), position.into()), (VELOCITY.to_owned(), velocity.into())]),
+        )
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Smac {
     pub trees: usize,
     /// Points drawn at random that the acquisition is looked at for.
     pub candidates: usize,
-    /// Local searches.
+    /// Searches that begin at points that were tried, and as many at points that were drawn.
     pub searches: usize,
 }
 
@@ -71,19 +71,21 @@ fn features(space: &Space, point: &Point) -> Vec<f64> {
     (0..space.len()).map(feature).collect()
 }
 
-/// The deviation of a number's neighbours, as a share of its range: where it begins, and its ends. It grows where they lead
-/// on, and shrinks where they do not.
+/// The deviation of a number's neighbours, as a share of its range: where it begins, and its ends.
 const DEVIATION: f64 = 0.05;
 const DEVIATION_ENDS: (f64, f64) = (0.005, 0.4);
+
+/// After so many moves in a row it doubles, and after so many neighbourhoods without a better point it halves.
+const PATIENCE: u32 = 3;
 
 /// Neighbours of a point that differ in one number.
 const NEIGHBOURS: usize = 4;
 
-/// Moves to equally good neighbours that a search makes.
-const PLATEAU: usize = 10;
+/// Neighbourhoods without a better point, after which a search ends.
+const PLATEAU: u32 = 10;
 
-/// Moves of a search.
-const MOVES: usize = 200;
+/// Neighbourhoods of a search.
+const MOVES: u32 = 1000;
 
 /// What is searched for a point.
 struct Acquisition<'a> {
@@ -111,42 +113,50 @@ impl Acquisition<'_> {
             };
             for other in values.into_iter().filter(|other| *other != value) {
                 // What counts now and did not before takes the middle of its range.
-                neighbours.push(self.space.point(|k, domain| {
-                    if k == j { other } else { point.get(k).unwrap_or_else(|| domain.value(0.5)) }
-                }));
+                neighbours.push(
+                    self.space.point(
+                        |k, domain| {
+                            if k == j { other } else { point.get(k).unwrap_or_else(|| domain.value(0.5)) }
+                        },
+                    ),
+                );
             }
         }
         neighbours
     }
 
-    /// The end of a walk to the first better neighbour each time.
+    /// The end of a walk to the first better neighbour each time, and from a plateau to one that is as good.
     fn search(&self, mut point: Point, draws: &mut dyn Draws) -> (f64, Point) {
-        let (mut value, mut deviation, mut plateau) = (self.at(&point), DEVIATION, 0);
+        let (mut value, mut deviation) = (self.at(&point), DEVIATION);
+        let (mut moves, mut idle) = (0, 0);
         for _ in 0..MOVES {
-            let neighbours = self.neighbours(&point, deviation, draws).into_iter().map(|next| (self.at(&next), next));
-            let mut level = None;
-            let better = neighbours.into_iter().find_map(|(there, next)| {
-                if there > value {
-                    return Some((there, next));
+            let mut neighbours = self.neighbours(&point, deviation, draws);
+            let (mut better, mut level) = (None, None);
+            while better.is_none() && !neighbours.is_empty() {
+                let next = neighbours.swap_remove(draws.below(neighbours.len()));
+                match self.at(&next) {
+                    there if there > value => better = Some((there, next)),
+                    there if there == value && level.is_none() => level = Some(next),
+                    _ => {}
                 }
-                if there == value && level.is_none() {
-                    level = Some(next);
-                }
-                None
-            });
+            }
             let (least, most) = DEVIATION_ENDS;
-            match (better, level) {
-                (Some((there, next)), _) => {
-                    (value, point) = (there, next);
+            if let Some(better) = better {
+                (value, point) = better;
+                moves += 1;
+                if moves >= PATIENCE && idle == 0 {
                     deviation = (2.0 * deviation).min(most);
-                    plateau = 0;
+                    moves = 0;
                 }
-                (None, Some(next)) if plateau < PLATEAU => {
-                    point = next;
-                    plateau += 1;
-                }
-                _ if deviation > least => deviation = (0.5 * deviation).max(least),
-                _ => break,
+                continue;
+            }
+            point = level.unwrap_or(point);
+            (moves, idle) = (0, idle + 1);
+            if idle % PATIENCE == 0 {
+                deviation = (0.5 * deviation).max(least);
+            }
+            if idle == PLATEAU {
+                break;
             }
         }
         (value, point)
@@ -156,7 +166,7 @@ impl Acquisition<'_> {
 impl Sampler for Smac {
     fn sample(&self, space: &Space, history: &History, seed: u64, trial: u64) -> Sample {
         let mut draws = stream(seed, trial, Occasion::Point);
-        let mut scored: Vec<&Trial> = history.trials().iter().filter(|trial| trial.is_scored()).collect();
+        let scored: Vec<&Trial> = history.trials().iter().filter(|trial| trial.is_scored()).collect();
         if trial < self.beginning as u64 || scored.len() < 2 {
             return sobol_point(space, seed, trial).into();
         }
@@ -170,17 +180,19 @@ impl Sampler for Smac {
         let best = targets.iter().copied().fold(f64::INFINITY, f64::min);
         let acquisition = Acquisition { space, forest, best };
 
-        let mut found: Vec<(f64, Point)> = (0..self.candidates)
+        let mut drawn: Vec<(f64, Point)> = (0..self.candidates)
             .map(|_| random_point(space, &mut draws))
             .map(|point| (acquisition.at(&point), point))
             .collect();
-        // Half of the searches begin at the best points that were tried, half at the best that were drawn.
-        scored.sort_by(|a, b| a.score().total_cmp(&b.score()).then(a.number.cmp(&b.number)));
-        found.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let tried = scored.iter().take(self.searches.div_ceil(2)).map(|trial| trial.point.clone());
-        let drawn = found.iter().take(self.searches / 2).map(|(_, point)| point.clone());
-        let starts: Vec<Point> = tried.chain(drawn).collect();
-        found.extend(starts.into_iter().map(|start| acquisition.search(start, &mut draws)));
+        drawn.sort_by(|a, b| b.0.total_cmp(&a.0));
+        // Searches begin at the points that were tried and are believed the best, and at the best that were drawn.
+        let mut tried: Vec<(f64, usize)> =
+            inputs.iter().enumerate().map(|(i, x)| (acquisition.forest.belief(x).0, i)).collect();
+        tried.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let tried = tried.iter().take(self.searches).map(|(_, i)| scored[*i].point.clone());
+        let starts: Vec<Point> = tried.chain(drawn.into_iter().take(self.searches).map(|(_, point)| point)).collect();
+        let ends = starts.into_iter().map(|start| acquisition.search(start, &mut draws));
+        let mut found: Vec<(f64, Point)> = ends.collect();
         found.sort_by(|a, b| b.0.total_cmp(&a.0));
         let new = |point: &Point| history.trials().iter().all(|trial| trial.point != *point);
         match found.into_iter().map(|(_, point)| point).find(new) {

@@ -125,7 +125,9 @@ impl Sampler for Tabu {
             }
             let mut chosen: Option<(f64, usize, Place)> = None;
             for (j, place) in neighbours {
-                let Some(value) = known.get(&key(&self.point(space, &place))).map(|trial| trial.score()) else { continue };
+                let Some(value) = known.get(&key(&self.point(space, &place))).map(|trial| trial.score()) else {
+                    continue;
+                };
                 let tabu = walk.forbidden.get(&(j, place[j])).is_some_and(|until| walk.moves < *until);
                 let better = chosen.as_ref().is_none_or(|(least, ..)| value < *least);
                 if better && (!tabu || value < walk.best) {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use stackelberg::search::bohb::Bohb;
 use stackelberg::search::draws::{Occasion, Tape, stream};
-use stackelberg::search::forest::{Forest, Leaves, Shape, Splits, Tree};
+use stackelberg::search::forest::{Forest, Leaves, Shape, Tree};
 use stackelberg::search::history::{Event, History};
 use stackelberg::search::parzen::{Kernels, Parzen, Rules, weights};
 use stackelberg::search::smac::{encoded, log_expected_improvement};
@@ -65,8 +65,7 @@ fn hyperopts_densities_are_the_references() {
 #[test]
 fn optunas_densities_are_the_references() {
     let Some(v) = vectors("tpe.json") else { return };
-    let domains =
-        [float(0.0, 1.0, false), float(1e-4, 0.1, true), int(1, 8, false), int(4, 512, true), categories(3)];
+    let domains = [float(0.0, 1.0, false), float(1e-4, 0.1, true), int(1, 8, false), int(4, 512, true), categories(3)];
     let domains: Vec<&Domain> = domains.iter().collect();
     let names = ["x", "lr", "n", "b", "c"];
     let case = &v["optuna_multivariate"];
@@ -256,10 +255,9 @@ fn smacs_targets_trees_and_acquisition_are_the_references() {
         rows.into_iter().map(|row| row.into_iter().map(|x| f64::from(x as f32)).collect()).collect()
     };
     let (inputs, test) = (single(rows(&case["X"])), single(rows(&case["test"])));
-    let all: Vec<usize> = (0..inputs.len()).collect();
     for (leaves, name) in [(Leaves::Mean, "mean_leaf"), (Leaves::LogMeanExp, "log_mean_exp_leaf")] {
-        let shape = Shape { splits: Splits::Exact, leaves, ..Shape::smac(3) };
-        let tree = Tree::new(shape, &inputs, &targets, &all, &mut Tape::default());
+        let shape = Shape { features: 3, leaves, ..Shape::smac(3) };
+        let tree = Tree::new(shape, &inputs, &targets, &vec![1.0; targets.len()], &mut Tape::default());
         assert_eq!(tree.leaves(), index(&case["n_leaves"]));
         let (feature, threshold) = tree.root().unwrap();
         assert_eq!(feature, index(&case["root"][0]));

@@ -173,10 +173,13 @@ fn halving_keeps_the_best_whoever_waits_for_whom() {
         let mut ranked: Vec<_> = history.trials().iter().collect();
         ranked.sort_by(|a, b| a.point.get(0).unwrap().total_cmp(&b.point.get(0).unwrap()));
         for (rank, trial) in ranked.iter().enumerate() {
-            let steps = [(0, 81), (2, 27), (8, 9), (26, 3), (80, 1)].into_iter().find(|(last, _)| rank <= *last).unwrap().1;
+            let steps =
+                [(0, 81), (2, 27), (8, 9), (26, 3), (80, 1)].into_iter().find(|(last, _)| rank <= *last).unwrap().1;
             assert_eq!(trial.step(), steps, "rank {rank}, {workers} workers");
             assert_eq!(trial.state, if rank == 0 { State::Complete } else { State::Pruned });
-            assert!(trial.pruning.is_none_or(|decision| decision.rung == steps && decision.value >= decision.threshold));
+            assert!(
+                trial.pruning.is_none_or(|decision| decision.rung == steps && decision.value >= decision.threshold)
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Cheap functions for measuring how strong searchers are.
 
-use stackelberg::search::{Limits, Point, Sampler, Search, Simulation, Space};
 use stackelberg::search::Full;
+use stackelberg::search::{Limits, Point, Sampler, Search, Simulation, Space};
 
 use crate::vectors::{float, int, space};
 

@@ -2,8 +2,8 @@
 //! interrupted.
 
 mod densities;
-mod functions;
 mod fidelity;
+mod functions;
 mod plain;
 mod population;
 mod resume;

@@ -5,21 +5,23 @@ use std::collections::BTreeSet;
 use stackelberg::search::draws::{Occasion, stream};
 use stackelberg::search::random::random_point;
 use stackelberg::search::{
-    Condition, Dimension, Domain, Full, Grid, History, Limits, Point, Sample, Sampler, Search, Simulation, Sobol, Space,
-    Value,
+    Condition, Dimension, Domain, Full, Grid, History, Limits, Point, Sample, Sampler, Search, Simulation, Sobol,
+    Space, Value,
 };
 
 use crate::vectors::{categories, float, int, space};
 
 fn points(sampler: impl Sampler, space: &Space, trials: u64) -> Vec<Point> {
     let searcher = Search { sampler, schedule: Full { budget: 1 } };
-    let (history, _) = Simulation::new(&searcher, space, &|_: &Point, _: u64| 0.0, 1, 1, Limits::trials(trials)).run().unwrap();
+    let (history, _) =
+        Simulation::new(&searcher, space, &|_: &Point, _: u64| 0.0, 1, 1, Limits::trials(trials)).run().unwrap();
     history.trials().iter().map(|trial| trial.point.clone()).collect()
 }
 
 #[test]
 fn random_points_have_the_distributions_of_their_domains() {
-    let space = space([float(-2.0, 3.0, false), float(1e-4, 1.0, true), int(1, 6, false), int(1, 20, true), categories(5)]);
+    let space =
+        space([float(-2.0, 3.0, false), float(1e-4, 1.0, true), int(1, 6, false), int(1, 20, true), categories(5)]);
     let n = 2000;
     let drawn: Vec<Point> = (0..n).map(|trial| random_point(&space, &mut stream(11, trial, Occasion::Point))).collect();
     let column = |j: usize| drawn.iter().map(|point| point.get(j).unwrap()).collect::<Vec<f64>>();

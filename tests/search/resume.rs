@@ -5,15 +5,16 @@ use stackelberg::search::brackets::Table;
 use stackelberg::search::pb2::Form;
 use stackelberg::search::{
     Bohb, Condition, CurveStopping, Dimension, Domain, Explore, Full, Genetic, Grid, Hyperband, Limits, Median, Pb2,
-    Pbt, Point, Population, Pso, Random, Record, Schedule, Search, Searcher, Simulation, Smac, Sobol, Space, Tabu, Task,
-    Tpe, Value,
+    Pbt, Point, Population, Pso, Random, Record, Schedule, Search, Searcher, Simulation, Smac, Sobol, Space, Tabu,
+    Task, Tpe, Value,
 };
 
 use crate::vectors::{categories, float, int};
 
 /// A float, a whole number, a category and one that counts with one of its values only.
 fn mixed() -> Space {
-    let dimension = |name: &str, domain: Domain| Dimension { name: name.to_owned(), domain, when: None, structural: false };
+    let dimension =
+        |name: &str, domain: Domain| Dimension { name: name.to_owned(), domain, when: None, structural: false };
     let when = Some(Condition { parent: "kind".to_owned(), values: vec![Value::Int(1)] });
     Space::new(vec![
         dimension("rate", float(1e-4, 1.0, true)),
@@ -56,7 +57,7 @@ fn same(name: &str, searcher: &dyn Searcher, trials: u64) {
         let start = || Simulation::new(searcher, &space, &Training, 17, workers, limits);
         let (history, records) = start().run().unwrap();
         let lines: Vec<String> = records.iter().map(|record| serde_json::to_string(record).unwrap()).collect();
-        assert!(lines.len() > trials as usize / 2, "{name}: {} events", lines.len());
+        assert!(lines.len() > 100, "{name}: {} events", lines.len());
         // At the beginning, the end, and at places that have nothing to do with the study.
         let cuts = (0..6).map(|k| (k * 2_654_435_761usize) % lines.len()).chain([lines.len()]);
         for cut in cuts {

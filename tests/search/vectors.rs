@@ -15,7 +15,9 @@ pub fn vectors(file: &str) -> Option<Value> {
     let mut places = given.into_iter().chain(shared.map(|place| place.join("golden/search")));
     let text = places.find_map(|place| std::fs::read_to_string(place.join(file)).ok());
     if text.is_none() {
-        println!("skipped: no {file} at ../shared/golden/search (set STACKELBERG_SHARED or STACKELBERG_SEARCH_VECTORS)");
+        println!(
+            "skipped: no {file} at ../shared/golden/search (set STACKELBERG_SHARED or STACKELBERG_SEARCH_VECTORS)"
+        );
     }
     text.map(|text| serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}")))
 }
