@@ -21,7 +21,7 @@ mod observations;
 mod sobol;
 
 pub use acquisition::standard_log_ei;
-pub use kernel::Parameters;
+pub use kernel::{Coordinate, Parameters};
 pub use model::Gp;
 pub use observations::Observation;
 pub use sobol::Points;

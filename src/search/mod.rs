@@ -8,7 +8,7 @@
 //! | samplers | schedules | both at once |
 //! |---|---|---|
 //! | [`Random`], [`Grid`], [`Sobol`] | [`Full`] | [`Pbt`], [`Pb2`] |
-//! | [`Tpe`], [`Smac`], [`Bohb`] | [`Hyperband`] and successive halving | |
+//! | [`Tpe`], [`GpSampler`], [`Smac`], [`Bohb`] | [`Hyperband`] and successive halving | |
 //! | [`Genetic`], [`Pso`], [`Tabu`] | [`Asha`] by promotion, [`AshaStopping`] | |
 //! | | [`Median`], [`CurveStopping`] | |
 //!
@@ -21,6 +21,7 @@ pub mod brackets;
 pub mod draws;
 pub mod forest;
 pub mod genetic;
+pub mod gp;
 pub mod grid;
 pub mod halving;
 pub mod history;
@@ -43,6 +44,7 @@ pub mod tpe;
 pub use asha::{Asha, AshaStopping};
 pub use bohb::Bohb;
 pub use genetic::Genetic;
+pub use gp::GpSampler;
 pub use grid::Grid;
 pub use halving::Hyperband;
 pub use history::{Attributes, Decision, Event, History, State, Trial};

@@ -177,7 +177,8 @@ impl Sampler for Smac {
         let targets = encoded(&values);
         let inputs: Vec<Vec<f64>> = scored.iter().map(|trial| features(space, &trial.point)).collect();
         let forest = Forest::new(self.trees, Shape::smac(space.len()), &inputs, &targets, &mut draws);
-        let best = targets.iter().copied().fold(f64::INFINITY, f64::min);
+        // The least value that the forest believes in where something is known.
+        let best = inputs.iter().map(|x| forest.belief(x).0).fold(f64::INFINITY, f64::min);
         let acquisition = Acquisition { space, forest, best };
 
         let mut drawn: Vec<(f64, Point)> = (0..self.candidates)

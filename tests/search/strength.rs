@@ -1,7 +1,7 @@
 //! How good searchers are on cheap functions, beside the references named in `docs/search.md`. The seeds are not those on
 //! which anything was chosen.
 
-use stackelberg::search::{Genetic, Pso, Random, Sampler, Smac, Space, Tabu, Tpe};
+use stackelberg::search::{Genetic, GpSampler, Pso, Random, Sampler, Smac, Space, Tabu, Tpe};
 
 use crate::functions::{branin, ladder, ladder_space, least, regrets, square};
 
@@ -37,9 +37,15 @@ fn tpe_as_in_hyperopt() {
 }
 
 #[test]
+fn gaussian_processes() {
+    measured("gp, branin", GpSampler::default, 10, branin_40());
+    measured("gp, ladder", GpSampler::default, 10, ladder_60());
+}
+
+#[test]
 fn forests() {
-    measured("branin", || Smac::new(2, 40), 5, branin_40());
-    measured("ladder", || Smac::new(6, 60), 5, ladder_60());
+    measured("smac, branin", || Smac::new(2, 40), 30, branin_40());
+    measured("smac, ladder", || Smac::new(6, 60), 30, ladder_60());
 }
 
 #[test]
