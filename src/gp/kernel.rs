@@ -36,6 +36,11 @@ impl Parameters {
         Self { inverse_squares: vec![1.0; dimensions], signal: 1.0, noise: 1.0 }
     }
 
+    /// The covariance of the function's values at two points.
+    pub fn covariance(&self, coordinates: &[Coordinate], x: &[f64], other: &[f64]) -> f64 {
+        self.pair(coordinates, x, other).covariance()
+    }
+
     /// Two points seen together.
     pub(super) fn pair<'a>(&'a self, coordinates: &'a [Coordinate], x: &'a [f64], other: &'a [f64]) -> Pair<'a> {
         let distances = x.iter().zip(other).enumerate().map(|(j, (x, y))| distance(coordinates, j, *x, *y));

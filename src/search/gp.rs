@@ -26,6 +26,11 @@ impl Default for GpSampler {
     }
 }
 
+/// What the dimensions of a space can be in the unit cube.
+pub(super) fn coordinates(space: &Space) -> Vec<Coordinate> {
+    (0..space.len()).map(|j| coordinate(space.domain(j), space.is_conditional(j))).collect()
+}
+
 /// What a dimension can be in the unit cube.
 fn coordinate(domain: &Domain, conditional: bool) -> Coordinate {
     match domain.count() {
@@ -39,7 +44,7 @@ fn coordinate(domain: &Domain, conditional: bool) -> Coordinate {
 }
 
 /// A point in the unit cube.
-fn place(space: &Space, point: &Point) -> Vec<f64> {
+pub(super) fn place(space: &Space, point: &Point) -> Vec<f64> {
     let coordinate = |j: usize| {
         let domain = space.domain(j);
         match (point.get(j), domain.is_categorical()) {
@@ -61,8 +66,7 @@ impl Sampler for GpSampler {
         if observed.len() < self.beginning.max(1) || space.len() > 100 {
             return sobol_point(space, seed, trial).into();
         }
-        let coordinates: Vec<Coordinate> =
-            (0..space.len()).map(|j| coordinate(space.domain(j), space.is_conditional(j))).collect();
+        let coordinates = coordinates(space);
         let running: Vec<Vec<f64>> = of(State::Running).map(|trial| place(space, &trial.point)).collect();
         let gp = Gp::fit_over(&coordinates, &observed, None).assuming(&running);
         let chosen = gp.propose(&mut stream(seed, trial, Occasion::Point));

@@ -7,7 +7,7 @@
 //!
 //! | samplers | schedules | both at once |
 //! |---|---|---|
-//! | [`Random`], [`Grid`], [`Sobol`] | [`Full`] | [`Pbt`], [`Pb2`] |
+//! | [`Random`], [`Grid`], [`Sobol`] | [`Full`] | [`Pbt`], [`Pb2`], [`FreezeThaw`] |
 //! | [`Tpe`], [`GpSampler`], [`Smac`], [`Bohb`] | [`Hyperband`] and successive halving | |
 //! | [`Genetic`], [`Pso`], [`Tabu`] | [`Asha`] by promotion, [`AshaStopping`] | |
 //! | | [`Median`], [`CurveStopping`] | |
@@ -18,8 +18,10 @@
 pub mod asha;
 pub mod bohb;
 pub mod brackets;
+pub mod curves;
 pub mod draws;
 pub mod forest;
+pub mod freeze_thaw;
 pub mod genetic;
 pub mod gp;
 pub mod grid;
@@ -43,6 +45,7 @@ pub mod tpe;
 
 pub use asha::{Asha, AshaStopping};
 pub use bohb::Bohb;
+pub use freeze_thaw::FreezeThaw;
 pub use genetic::Genetic;
 pub use gp::GpSampler;
 pub use grid::Grid;

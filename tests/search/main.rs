@@ -1,6 +1,7 @@
 //! The searchers: formulas and decisions against reference vectors, strength on cheap functions, and studies that are
 //! interrupted.
 
+mod curves;
 mod densities;
 mod fidelity;
 mod functions;
