@@ -30,8 +30,8 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// SMAC's, for so many features. Its option of random thresholds does not reach the trees of 2.4.1, which look for the
-    /// best ones.
+    /// Those of SMAC's `RandomForest`, for so many features. Its option of random thresholds does not reach the trees of
+    /// 2.4.1, which look for the best ones.
     pub fn smac(features: usize) -> Self {
         Shape {
             leaves: Leaves::LogMeanExp,
@@ -41,6 +41,11 @@ impl Shape {
             depth: 20,
             gain: 1e-8,
         }
+    }
+
+    /// Those with which SMAC's facade for hyperparameters calls it: trees grow until every example has a leaf.
+    pub fn facade(features: usize) -> Self {
+        Shape { features, to_split: 2, in_leaf: 1, depth: 1 << 20, ..Shape::smac(features) }
     }
 }
 

@@ -10,7 +10,7 @@
 //! | [`Random`], [`Grid`], [`Sobol`] | [`Full`] | [`Pbt`], [`Pb2`], [`FreezeThaw`] |
 //! | [`Tpe`], [`GpSampler`], [`Smac`], [`Bohb`] | [`Hyperband`] and successive halving | |
 //! | [`Genetic`], [`Pso`], [`Tabu`] | [`Asha`] by promotion, [`AshaStopping`] | |
-//! | | [`Median`], [`CurveStopping`] | |
+//! | [`HypRl`], [`ModelRl`] | [`Median`], [`CurveStopping`] | |
 //!
 //! Draws are taken in a stated order from a [`draws`] tape, so that those of a reference implementation can take their
 //! place. What is followed, to which digit and how well it does stands in `docs/search.md`.
@@ -27,6 +27,9 @@ pub mod gp;
 pub mod grid;
 pub mod halving;
 pub mod history;
+pub mod hyp_rl;
+pub mod model_rl;
+pub mod networks;
 mod normal;
 pub mod parzen;
 pub mod pb2;
@@ -51,6 +54,8 @@ pub use gp::GpSampler;
 pub use grid::Grid;
 pub use halving::Hyperband;
 pub use history::{Attributes, Decision, Event, History, State, Trial};
+pub use hyp_rl::HypRl;
+pub use model_rl::ModelRl;
 pub use pb2::Pb2;
 pub use pbt::{Explore, Pbt, Population};
 pub use pso::Pso;

@@ -18,6 +18,8 @@ pub struct Smac {
     pub beginning: usize,
     /// The probability of a point drawn at random instead.
     pub random: f64,
+    /// Trials that are chosen by the same forest, one after another of what its searches found.
+    pub retrain_after: u64,
     /// Trees of the forest.
     pub trees: usize,
     /// Points drawn at random that the acquisition is looked at for.
@@ -30,7 +32,7 @@ impl Smac {
     /// SMAC's constants, for a study of so many trials in so many dimensions.
     pub fn new(dimensions: usize, trials: usize) -> Self {
         let beginning = (10 * dimensions).min(trials / 4).max(1);
-        Smac { beginning, random: 0.2, trees: 10, candidates: 10_000, searches: 10 }
+        Smac { beginning, random: 0.2, retrain_after: 8, trees: 10, candidates: 10_000, searches: 10 }
     }
 }
 
@@ -163,42 +165,48 @@ impl Acquisition<'_> {
     }
 }
 
-impl Sampler for Smac {
-    fn sample(&self, space: &Space, history: &History, seed: u64, trial: u64) -> Sample {
-        let mut draws = stream(seed, trial, Occasion::Point);
-        let scored: Vec<&Trial> = history.trials().iter().filter(|trial| trial.is_scored()).collect();
-        if trial < self.beginning as u64 || scored.len() < 2 {
-            return sobol_point(space, seed, trial).into();
-        }
-        if draws.uniform() < self.random {
-            return random_point(space, &mut draws).into();
-        }
+impl Smac {
+    /// The ends of all searches over a forest of these trials, the best first.
+    fn found(&self, space: &Space, scored: &[&Trial], draws: &mut dyn Draws) -> Vec<Point> {
         let values: Vec<f64> = scored.iter().map(|trial| trial.score()).collect();
-        let targets = encoded(&values);
         let inputs: Vec<Vec<f64>> = scored.iter().map(|trial| features(space, &trial.point)).collect();
-        let forest = Forest::new(self.trees, Shape::smac(space.len()), &inputs, &targets, &mut draws);
-        // The least value that the forest believes in where something is known.
-        let best = inputs.iter().map(|x| forest.belief(x).0).fold(f64::INFINITY, f64::min);
-        let acquisition = Acquisition { space, forest, best };
-
+        let forest = Forest::new(self.trees, Shape::facade(space.len()), &inputs, &encoded(&values), draws);
+        // Searches begin at the points that were tried and are believed the best, and at the best that were drawn.
+        let mut tried: Vec<(f64, usize)> = inputs.iter().enumerate().map(|(i, x)| (forest.belief(x).0, i)).collect();
+        tried.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let acquisition = Acquisition { space, forest, best: tried[0].0 };
         let mut drawn: Vec<(f64, Point)> = (0..self.candidates)
-            .map(|_| random_point(space, &mut draws))
+            .map(|_| random_point(space, draws))
             .map(|point| (acquisition.at(&point), point))
             .collect();
         drawn.sort_by(|a, b| b.0.total_cmp(&a.0));
-        // Searches begin at the points that were tried and are believed the best, and at the best that were drawn.
-        let mut tried: Vec<(f64, usize)> =
-            inputs.iter().enumerate().map(|(i, x)| (acquisition.forest.belief(x).0, i)).collect();
-        tried.sort_by(|a, b| a.0.total_cmp(&b.0));
         let tried = tried.iter().take(self.searches).map(|(_, i)| scored[*i].point.clone());
         let starts: Vec<Point> = tried.chain(drawn.into_iter().take(self.searches).map(|(_, point)| point)).collect();
-        let ends = starts.into_iter().map(|start| acquisition.search(start, &mut draws));
-        let mut found: Vec<(f64, Point)> = ends.collect();
-        found.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let new = |point: &Point| history.trials().iter().all(|trial| trial.point != *point);
-        match found.into_iter().map(|(_, point)| point).find(new) {
-            Some(point) => point.into(),
-            None => random_point(space, &mut draws).into(),
+        let mut ends: Vec<(f64, Point)> = starts.into_iter().map(|start| acquisition.search(start, draws)).collect();
+        // Of equal ones, of which there are many, chance decides.
+        for i in (1..ends.len()).rev() {
+            ends.swap(i, draws.below(i + 1));
         }
+        ends.sort_by(|a, b| b.0.total_cmp(&a.0));
+        ends.into_iter().map(|(_, point)| point).collect()
+    }
+}
+
+impl Sampler for Smac {
+    fn sample(&self, space: &Space, history: &History, seed: u64, trial: u64) -> Sample {
+        let Some(after) = trial.checked_sub(self.beginning as u64) else {
+            return sobol_point(space, seed, trial).into();
+        };
+        let first = trial - after % self.retrain_after.max(1);
+        let before = history.trials().iter().take_while(|trial| trial.number < first);
+        let scored: Vec<&Trial> = before.filter(|trial| trial.is_scored()).collect();
+        let mut draws = stream(seed, trial, Occasion::Point);
+        if scored.len() < 2 || draws.uniform() < self.random {
+            return random_point(space, &mut draws).into();
+        }
+        // The forest is the same for all that it chooses; what they took is not taken again.
+        let found = self.found(space, &scored, &mut stream(seed, first, Occasion::Bracket));
+        let new = |point: &Point| history.trials().iter().all(|trial| trial.point != *point);
+        found.into_iter().find(new).unwrap_or_else(|| random_point(space, &mut draws)).into()
     }
 }

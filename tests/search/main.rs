@@ -5,6 +5,7 @@ mod curves;
 mod densities;
 mod fidelity;
 mod functions;
+mod learned;
 mod plain;
 mod population;
 mod resume;

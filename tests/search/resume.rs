@@ -4,9 +4,9 @@ use stackelberg::search::asha::{Asha, AshaStopping, Brackets, Promotion, Stop};
 use stackelberg::search::brackets::Table;
 use stackelberg::search::pb2::Form;
 use stackelberg::search::{
-    Bohb, Condition, CurveStopping, Dimension, Domain, Explore, FreezeThaw, Full, Genetic, Grid, Hyperband, Limits,
-    Median, Pb2, Pbt, Point, Population, Pso, Random, Record, Schedule, Search, Searcher, Simulation, Smac, Sobol,
-    Space, Tabu, Task, Tpe, Value,
+    Bohb, Condition, CurveStopping, Dimension, Domain, Explore, FreezeThaw, Full, Genetic, GpSampler, Grid, Hyperband,
+    Limits, Median, ModelRl, Pb2, Pbt, Point, Population, Pso, Random, Record, Schedule, Search, Searcher, Simulation,
+    Smac, Sobol, Space, Tabu, Task, Tpe, Value,
 };
 
 use crate::vectors::{categories, float, int};
@@ -89,6 +89,9 @@ fn samplers() {
     same("smac", &Search { sampler: smac, schedule: full() }, 25);
     same("genetic", &Search { sampler: Genetic { population: 6, ..Genetic::default() }, schedule: full() }, 25);
     same("swarm", &Search { sampler: Pso { particles: 6, ..Pso::default() }, schedule: full() }, 25);
+    let policy = ModelRl { hidden: 4, predictor: 4, fitting: 5, ..ModelRl::default() };
+    same("model-based reinforcement learning", &Search { sampler: policy, schedule: full() }, 25);
+    same("gp", &Search { sampler: GpSampler { beginning: 6 }, schedule: full() }, 12);
     same("tabu", &Search { sampler: Tabu::default(), schedule: full() }, 25);
 }
 
