@@ -49,6 +49,8 @@ pub struct Parzen<'a> {
     /// Of the kernels; they sum to one.
     weights: Vec<f64>,
     kernels: Vec<Kernels>,
+    /// For each dimension, the logarithm of the share of each kernel within the ends.
+    kept: Vec<Vec<f64>>,
 }
 
 /// The ends within which a dimension's kernels are truncated.
@@ -74,7 +76,9 @@ impl<'a> Parzen<'a> {
             let seen: Vec<f64> = points.iter().map(|point| point[j]).collect();
             kernels(rules, domain, &seen)
         });
-        Parzen { rules, domains: domains.to_vec(), kernels: kernels.collect(), weights }
+        let kernels: Vec<Kernels> = kernels.collect();
+        let kept = kernels.iter().zip(domains).map(|(kernels, domain)| kept(kernels, ends(rules, domain)));
+        Parzen { rules, domains: domains.to_vec(), kept: kept.collect(), kernels, weights }
     }
 
     /// Their weights, the prior's last.
@@ -92,7 +96,7 @@ impl<'a> Parzen<'a> {
     pub fn log_density(&self, point: &[f64]) -> f64 {
         match self.rules {
             Rules::Optuna5 => log_sum(self.weights.iter().enumerate().map(|(i, weight)| {
-                let along = |(j, x): (usize, &f64)| self.log_kernel(i, j, *x) - self.log_kept(i, j);
+                let along = |(j, x): (usize, &f64)| self.log_kernel(i, j, *x) - self.kept[j][i];
                 weight.ln() + point.iter().enumerate().map(along).sum::<f64>()
             })),
             Rules::Hyperopt => {
@@ -103,7 +107,7 @@ impl<'a> Parzen<'a> {
                     };
                     // hyperopt leaves the density of a logarithm as it is beyond the ends, which changes no choice.
                     let whole = self.domains[j].is_log() && self.domains[j].step().is_none();
-                    let kept = if whole { 0.0 } else { mixture(&|i| self.log_kept(i, j)) };
+                    let kept = if whole { 0.0 } else { mixture(&|i| self.kept[j][i]) };
                     mixture(&|i| self.log_kernel(i, j, *x)) - kept
                 };
                 point.iter().enumerate().map(along).sum()
@@ -132,18 +136,6 @@ impl<'a> Parzen<'a> {
         }
     }
 
-    /// The logarithm of the share of a kernel within the ends.
-    fn log_kept(&self, kernel: usize, dimension: usize) -> f64 {
-        match &self.kernels[dimension] {
-            Kernels::Categorical(_) => 0.0,
-            Kernels::Numeric { centres, deviations } => {
-                let (low, high) = ends(self.rules, self.domains[dimension]);
-                let end = |x: f64| (x - centres[kernel]) / deviations[kernel];
-                log_between(end(low), end(high))
-            }
-        }
-    }
-
     /// A point drawn from the density: Optuna's from one kernel (one draw) in all dimensions (one draw each), hyperopt's
     /// from a kernel of its own in each (two draws each).
     pub fn draw(&self, draws: &mut dyn Draws) -> Vec<f64> {
@@ -153,7 +145,7 @@ impl<'a> Parzen<'a> {
         };
         let along = |(j, kernels): (usize, &Kernels)| {
             if self.rules == Rules::Hyperopt {
-                let kept = |(i, weight): (usize, &f64)| weight * self.log_kept(i, j).exp();
+                let kept = |(i, weight): (usize, &f64)| weight * self.kept[j][i].exp();
                 let weights: Vec<f64> = self.weights.iter().enumerate().map(kept).collect();
                 kernel = chosen(&weights, draws.uniform());
             }
@@ -167,6 +159,20 @@ impl<'a> Parzen<'a> {
             }
         };
         self.kernels.iter().enumerate().map(along).collect()
+    }
+}
+
+/// The logarithms of the shares of kernels within two ends.
+fn kept(kernels: &Kernels, (low, high): (f64, f64)) -> Vec<f64> {
+    match kernels {
+        Kernels::Categorical(rows) => vec![0.0; rows.len()],
+        Kernels::Numeric { centres, deviations } => {
+            let share = |(centre, deviation): (&f64, &f64)| {
+                let [low, high] = [low, high].map(|end| (end - centre) / deviation);
+                log_between(low, high)
+            };
+            centres.iter().zip(deviations).map(share).collect()
+        }
     }
 }
 
