@@ -69,7 +69,7 @@ impl Hyperband {
     /// What is to be done in a bracket whose members are these.
     fn next(bracket: &Bracket, members: &[Trial]) -> Option<Ask> {
         for (rung, &budget) in bracket.budgets.iter().enumerate() {
-            let entered: Vec<&Trial> = members.iter().filter(|trial| trial.budget >= budget).collect();
+            let mut entered: Vec<&Trial> = members.iter().filter(|trial| trial.budget >= budget).collect();
             let all_there = rung > 0 || entered.len() as u64 == bracket.trials[0];
             let busy = |trial: &&Trial| trial.state == State::Running && trial.value_at(budget).is_none();
             if !all_there || entered.iter().any(busy) {
@@ -79,6 +79,8 @@ impl Hyperband {
             else {
                 return None;
             };
+            // What broke while it waited cannot go on.
+            entered.retain(|trial| trial.state != State::Failed || trial.budget > budget);
             let mut ranked: Vec<(&Trial, f64)> =
                 entered.iter().filter_map(|trial| Some((*trial, trial.value_at(budget)?))).collect();
             ranked.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.number.cmp(&b.0.number)));

@@ -134,8 +134,8 @@ impl Agent {
     /// An agent that has learned nothing, for so many points and so many features of tasks.
     pub fn new(actions: usize, features: usize, hidden: usize, draws: &mut dyn Draws) -> Self {
         let memory = Lstm::new(0, actions + 1 + features, hidden);
-        let head = Linear { at: memory.len(), inputs: hidden, outputs: actions };
-        let mut parameters = vec![0.0; memory.len() + head.len()];
+        let head = Linear { at: memory.count(), inputs: hidden, outputs: actions };
+        let mut parameters = vec![0.0; memory.count() + head.count()];
         memory.draw(&mut parameters, draws);
         head.draw(&mut parameters, draws);
         Agent { memory, head, parameters, actions }

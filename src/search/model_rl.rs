@@ -77,10 +77,10 @@ impl Policy {
         // What was uttered last as a share, and the place of the dimension.
         let inputs = 1 + levels.len();
         let memory = Lstm::new(0, inputs, hidden);
-        let mut at = memory.len();
+        let mut at = memory.count();
         let head = |outputs: &usize| {
             let head = Linear { at, inputs: hidden, outputs: *outputs };
-            at += head.len();
+            at += head.count();
             head
         };
         let heads: Vec<Linear> = levels.iter().map(head).collect();

@@ -15,27 +15,27 @@ pub struct Linear {
 
 impl Linear {
     /// How many parameters it has.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.outputs * (self.inputs + 1)
     }
 
     /// Draws its parameters: uniform within ±1/√inputs.
     pub fn draw(&self, parameters: &mut [f64], draws: &mut dyn Draws) {
         let scale = 1.0 / (self.inputs as f64).sqrt();
-        parameters[self.at..][..self.len()].iter_mut().for_each(|p| *p = scale * (2.0 * draws.uniform() - 1.0));
+        parameters[self.at..][..self.count()].iter_mut().for_each(|p| *p = scale * (2.0 * draws.uniform() - 1.0));
     }
 
     /// What goes out.
     pub fn forward(&self, parameters: &[f64], x: &[f64]) -> Vec<f64> {
-        let rows = parameters[self.at..][..self.len()].chunks_exact(self.inputs + 1);
+        let rows = parameters[self.at..][..self.count()].chunks_exact(self.inputs + 1);
         rows.map(|row| row[self.inputs] + row.iter().zip(x).map(|(w, x)| w * x).sum::<f64>()).collect()
     }
 
     /// Adds the derivatives by the parameters, and returns those by what came in.
     pub fn backward(&self, parameters: &[f64], x: &[f64], dy: &[f64], gradient: &mut [f64]) -> Vec<f64> {
         let mut dx = vec![0.0; self.inputs];
-        let rows = parameters[self.at..][..self.len()].chunks_exact(self.inputs + 1);
-        let slopes = gradient[self.at..][..self.len()].chunks_exact_mut(self.inputs + 1);
+        let rows = parameters[self.at..][..self.count()].chunks_exact(self.inputs + 1);
+        let slopes = gradient[self.at..][..self.count()].chunks_exact_mut(self.inputs + 1);
         for ((row, slopes), dy) in rows.zip(slopes).zip(dy) {
             for j in 0..self.inputs {
                 dx[j] += dy * row[j];
@@ -79,8 +79,8 @@ impl Lstm {
     }
 
     /// How many parameters it has.
-    pub fn len(&self) -> usize {
-        self.gates.len()
+    pub fn count(&self) -> usize {
+        self.gates.count()
     }
 
     /// Draws its parameters.
@@ -166,20 +166,20 @@ impl Regression {
         let mut at = 0;
         let layers = [(inputs, hidden), (hidden, hidden), (hidden, 1)].map(|(inputs, outputs)| {
             let layer = Linear { at, inputs, outputs };
-            at += layer.len();
+            at += layer.count();
             layer
         });
         Regression { layers }
     }
 
     /// How many parameters it has.
-    pub fn len(&self) -> usize {
-        self.layers.iter().map(Linear::len).sum()
+    pub fn count(&self) -> usize {
+        self.layers.iter().map(Linear::count).sum()
     }
 
     /// Draws its parameters.
     pub fn draw(&self, draws: &mut dyn Draws) -> Vec<f64> {
-        let mut parameters = vec![0.0; self.len()];
+        let mut parameters = vec![0.0; self.count()];
         self.layers.iter().for_each(|layer| layer.draw(&mut parameters, draws));
         parameters
     }
@@ -230,8 +230,8 @@ mod tests {
     fn derivatives_are_differences() {
         let mut draws = stream(1, 0, Occasion::Point);
         let lstm = Lstm::new(0, 2, 3);
-        let head = Linear { at: lstm.len(), inputs: 3, outputs: 2 };
-        let mut parameters = vec![0.0; lstm.len() + head.len()];
+        let head = Linear { at: lstm.count(), inputs: 3, outputs: 2 };
+        let mut parameters = vec![0.0; lstm.count() + head.count()];
         lstm.draw(&mut parameters, &mut draws);
         head.draw(&mut parameters, &mut draws);
         let inputs: Vec<Vec<f64>> = (0..4).map(|t| vec![f64::from(t).sin(), 0.3 * f64::from(t)]).collect();
@@ -263,7 +263,7 @@ mod tests {
         let network = Regression::new(3, 4);
         let parameters = network.draw(&mut draws);
         let x = [0.3, -0.8, 0.5];
-        let mut gradient = vec![0.0; network.len()];
+        let mut gradient = vec![0.0; network.count()];
         network.error(&parameters, &x, 0.7, &mut gradient);
         is_difference(&parameters, &gradient, |p| 0.5 * (network.predict(p, &x) - 0.7).powi(2));
     }

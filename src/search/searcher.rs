@@ -114,6 +114,22 @@ pub trait Schedule {
     fn judge(&self, history: &History, seed: u64, trial: u64) -> Verdict;
 }
 
+impl<S: Sampler + ?Sized> Sampler for Box<S> {
+    fn sample(&self, space: &Space, history: &History, seed: u64, trial: u64) -> Sample {
+        (**self).sample(space, history, seed, trial)
+    }
+}
+
+impl<R: Schedule + ?Sized> Schedule for Box<R> {
+    fn plan(&self, history: &History, seed: u64, trial: u64) -> Plan {
+        (**self).plan(history, seed, trial)
+    }
+
+    fn judge(&self, history: &History, seed: u64, trial: u64) -> Verdict {
+        (**self).judge(history, seed, trial)
+    }
+}
+
 /// A searcher of a sampler and a schedule.
 #[derive(Clone, Debug)]
 pub struct Search<S, R> {

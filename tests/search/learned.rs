@@ -107,17 +107,17 @@ fn trials_stand_for_themselves_beyond_the_divergence() {
 }
 
 fn small() -> ModelRl {
-    ModelRl { hidden: 8, predictor: 8, rate: 0.05, ..ModelRl::default() }
+    ModelRl { hidden: 8, predictor: 8, rate: 0.05, fitting: 10, ..ModelRl::default() }
 }
 
 #[test]
 fn a_bandit_with_four_arms_is_solved() {
     let arms = [0.8, 0.6, 0.1, 0.7];
     let value = |point: &Point, _: u64| arms[point.get(0).unwrap() as usize];
-    for (name, sampler) in [("trials", ModelRl { real: 1.0, ..small() }), ("predictions", small())] {
+    for (name, sampler) in [("trials", ModelRl { real: 1.0, fitting: 0, ..small() }), ("predictions", small())] {
         let searcher = Search { sampler, schedule: Full { budget: 1 } };
         let space = space([categories(4)]);
-        let (history, _) = Simulation::new(&searcher, &space, &value, 3, 4, Limits::trials(120)).run().unwrap();
+        let (history, _) = Simulation::new(&searcher, &space, &value, 3, 4, Limits::trials(80)).run().unwrap();
         let last = &history.trials()[history.trials().len() - 20..];
         let best = last.iter().filter(|trial| trial.point.get(0) == Some(2.0)).count();
         assert!(best >= 16, "{name}: the best arm {best} of 20 times");

@@ -5,6 +5,7 @@ mod curves;
 mod densities;
 mod fidelity;
 mod functions;
+mod journal;
 mod learned;
 mod plain;
 mod population;

@@ -1,12 +1,11 @@
 //! Studies that are interrupted anywhere go on to the same bits, with any number of workers.
 
-use stackelberg::search::asha::{Asha, AshaStopping, Brackets, Promotion, Stop};
+use stackelberg::search::asha::{AshaStopping, Brackets, Stop};
 use stackelberg::search::brackets::Table;
-use stackelberg::search::pb2::Form;
+use stackelberg::search::freeze_thaw::Mode;
 use stackelberg::search::{
-    Bohb, Condition, CurveStopping, Dimension, Domain, Explore, FreezeThaw, Full, Genetic, GpSampler, Grid, Hyperband,
-    Limits, Median, ModelRl, Pb2, Pbt, Point, Population, Pso, Random, Record, Schedule, Search, Searcher, Simulation,
-    Smac, Sobol, Space, Tabu, Task, Tpe, Value,
+    Condition, Dimension, Domain, FreezeThaw, Full, Hyperband, Limits, METHODS, Method, ModelRl, Point, Random, Record,
+    Search, Searcher, Simulation, Size, Smac, Space, Task, Value,
 };
 
 use crate::vectors::{categories, float, int};
@@ -51,15 +50,15 @@ impl Task for Training {
     }
 }
 
-fn same(name: &str, searcher: &dyn Searcher, trials: u64) {
+fn same(name: &str, searcher: &dyn Searcher, trials: u64, cuts: usize) {
     let (space, limits) = (mixed(), Limits::trials(trials));
     for workers in [1, 4] {
         let start = || Simulation::new(searcher, &space, &Training, 17, workers, limits);
         let (history, records) = start().run().unwrap();
         let lines: Vec<String> = records.iter().map(|record| serde_json::to_string(record).unwrap()).collect();
-        assert!(lines.len() > 40, "{name}: {} events", lines.len());
+        assert!(lines.len() > 30, "{name}: {} events", lines.len());
         // At the beginning, the end, and at places that have nothing to do with the study.
-        let cuts = (0..6).map(|k| (k * 2_654_435_761usize) % lines.len()).chain([lines.len()]);
+        let cuts = (0..cuts).map(|k| (k * 2_654_435_761usize) % lines.len()).chain([lines.len()]);
         for cut in cuts {
             let known: Vec<Record> = lines[..cut].iter().map(|line| serde_json::from_str(line).unwrap()).collect();
             let mut resumed = start();
@@ -74,57 +73,56 @@ fn same(name: &str, searcher: &dyn Searcher, trials: u64) {
     }
 }
 
-fn full() -> Full {
-    Full { budget: 3 }
-}
-
-#[test]
-fn samplers() {
-    same("random", &Search { sampler: Random, schedule: full() }, 25);
-    same("grid", &Search { sampler: Grid { levels: 3 }, schedule: full() }, 25);
-    same("sobol", &Search { sampler: Sobol, schedule: full() }, 25);
-    same("tpe", &Search { sampler: Tpe::OPTUNA5, schedule: full() }, 25);
-    same("tpe of hyperopt", &Search { sampler: Tpe { beginning: 8, ..Tpe::HYPEROPT }, schedule: full() }, 25);
-    let smac = Smac { candidates: 50, beginning: 8, searches: 2, ..Smac::new(4, 25) };
-    same("smac", &Search { sampler: smac, schedule: full() }, 25);
-    same("genetic", &Search { sampler: Genetic { population: 6, ..Genetic::default() }, schedule: full() }, 25);
-    same("swarm", &Search { sampler: Pso { particles: 6, ..Pso::default() }, schedule: full() }, 25);
-    let policy = ModelRl { hidden: 4, predictor: 4, fitting: 5, ..ModelRl::default() };
-    same("model-based reinforcement learning", &Search { sampler: policy, schedule: full() }, 25);
-    same("gp", &Search { sampler: GpSampler { beginning: 6 }, schedule: full() }, 12);
-    same("tabu", &Search { sampler: Tabu::default(), schedule: full() }, 25);
-}
-
-fn by(name: &str, schedule: impl Schedule + Copy) {
-    same(name, &Search { sampler: Random, schedule }, 30);
-}
-
-#[test]
-fn schedules() {
-    let asha = |promotion| Asha { least: 1, most: 9, factor: 3, promotion };
-    by("asha", asha(Promotion::Count));
-    by("asha by quantiles", asha(Promotion::Quantile));
-    by("median", Median::new(9));
-    by("curve", CurveStopping::new(9));
-    for (name, brackets, rule) in [
-        ("asha by stopping", Brackets::Chance(1), Stop::Ray),
-        ("asynchronous hyperband", Brackets::Chance(3), Stop::Ray),
-        ("hyperband of optuna", Brackets::Named("study".to_owned(), 3), Stop::Optuna),
-    ] {
-        let schedule = AshaStopping { least: 1, most: 9, factor: 3, brackets, rule };
-        same(name, &Search { sampler: Random, schedule }, 30);
+/// Every method by its name; those that model every step are cut short.
+fn all(names: impl Fn(&str) -> bool) {
+    let size = Size { dimensions: 4, trials: 24, least: 1, most: 9, factor: 3 };
+    for method in METHODS.iter().filter(|method| names(method.name)) {
+        let trials = match method.name {
+            "pbt" | "pb2" => 6,
+            "freeze-thaw" | "gp" => 13,
+            _ => 30,
+        };
+        let size = Size { trials: if trials == 6 { 6 } else { size.trials }, ..size };
+        same(method.name, &*method.searcher(size), trials, if SLOW.contains(&method.name) { 2 } else { 6 });
     }
-    let hyperband = || Hyperband::new(Table::Paper, 1, 9, 3, Some(2));
-    same("hyperband", &Search { sampler: Random, schedule: hyperband() }, 1000);
-    same("halving", &Search { sampler: Random, schedule: Hyperband::halving(20, 1, 9, 3, None) }, 40);
-    same("bohb", &Search { sampler: Bohb::default(), schedule: hyperband() }, 1000);
-    same("halving of tpe", &Search { sampler: Tpe::OPTUNA5, schedule: hyperband() }, 1000);
+}
+
+const SLOW: [&str; 5] = ["gp", "gp-median", "freeze-thaw", "smac", "model-rl"];
+
+#[test]
+fn methods_that_are_quick() {
+    all(|name| !SLOW.contains(&name));
 }
 
 #[test]
-fn populations() {
-    let population = Population { members: 6, budget: 24, interval: 3, fraction: 0.25 };
-    same("pbt", &Pbt { population, explore: Explore::default() }, 6);
-    same("freeze-thaw", &FreezeThaw { log: true, ..FreezeThaw::new(2, 12) }, 12);
-    same("pb2", &Pb2 { population, form: Form::Noisy }, 6);
+fn methods_that_model() {
+    all(|name| SLOW.contains(&name) && !["smac", "model-rl"].contains(&name));
+    // As named, they look at ten thousand points each time, and fit a network.
+    let schedule = Full { budget: 3 };
+    let smac = Smac { candidates: 50, searches: 2, ..Smac::new(4, 25) };
+    same("smac", &Search { sampler: smac, schedule }, 25, 6);
+    let policy = ModelRl { hidden: 4, predictor: 4, fitting: 5, ..ModelRl::default() };
+    same("model-rl", &Search { sampler: policy, schedule }, 25, 6);
+}
+
+#[test]
+fn modes_without_a_name() {
+    let stopping = |brackets, rule| AshaStopping { least: 1, most: 9, factor: 3, brackets, rule };
+    let named = stopping(Brackets::Named("study".to_owned(), 3), Stop::Optuna);
+    same("hyperband of optuna", &Search { sampler: Random, schedule: named }, 30, 6);
+    for table in [Table::Ray, Table::HpBandSter] {
+        let schedule = Hyperband::new(table, 1, 9, 3, Some(2));
+        same("hyperband of others", &Search { sampler: Random, schedule }, 1000, 6);
+    }
+    let entropy = FreezeThaw { log: true, mode: Mode::Entropy, ..FreezeThaw::new(3, 9) };
+    same("freeze-thaw by entropy", &entropy, 8, 2);
+}
+
+#[test]
+fn names_are_found_and_stand_once() {
+    for (i, method) in METHODS.iter().enumerate() {
+        assert!(METHODS[..i].iter().all(|other| other.name != method.name), "{}", method.name);
+        assert_eq!(Method::named(method.name).unwrap().says, method.says);
+    }
+    assert!(Method::named("none").is_none());
 }
