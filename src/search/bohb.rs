@@ -1,12 +1,13 @@
 //! The model of BOHB (Falkner et al. 2018) as in HpBandSter 0.7.4: densities of good and of bad points at the largest budget
 //! that has enough of them. With [`Hyperband`](super::Hyperband) as its schedule it is BOHB.
 
+use super::domain::Domain;
 use super::draws::{Draws, Occasion, stream};
 use super::history::{History, finite};
 use super::normal::truncated;
 use super::random::random_point;
 use super::searcher::{Sample, Sampler};
-use super::space::{Domain, Point, Space};
+use super::space::{Point, Space};
 
 /// The least bandwidth.
 const NARROWEST: f64 = 1e-3;

@@ -1,11 +1,12 @@
 //! A genetic algorithm: tournaments, uniform crossover, mutation, and the best one lives on. Generations are whole: the
 //! next begins when all of one have ended.
 
+use super::domain::Domain;
 use super::draws::{Draws, Occasion, stream};
 use super::history::{Attributes, History, Trial};
 use super::random::random_point;
 use super::searcher::{Sample, Sampler, have_ended};
-use super::space::{Domain, Point, Space};
+use super::space::{Point, Space};
 
 /// Constants of the algorithm.
 #[derive(Clone, Copy, Debug)]

@@ -2,11 +2,12 @@
 //! maximised. The first trials are Sobol points, where Optuna's are random; what runs is taken for observed at its expected
 //! value, where Optuna integrates over it.
 
+use super::domain::Domain;
 use super::draws::{Occasion, stream};
 use super::history::{History, State, Trial};
 use super::searcher::{Sample, Sampler};
 use super::sobol::sobol_point;
-use super::space::{Domain, Point, Space};
+use super::space::{Point, Space};
 use crate::gp::{Coordinate, Gp, Observation};
 
 /// Values beyond so many are as good as dense: what is proposed is rounded.

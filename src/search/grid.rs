@@ -1,8 +1,9 @@
 //! Grid search: all points whose coordinates lie on some levels.
 
+use super::domain::Domain;
 use super::history::History;
 use super::searcher::{Sample, Sampler};
-use super::space::{Domain, Space};
+use super::space::Space;
 
 /// The points of a grid in lexicographic order, the last dimension fastest.
 ///

@@ -19,6 +19,7 @@ pub mod asha;
 pub mod bohb;
 pub mod brackets;
 pub mod curves;
+pub mod domain;
 pub mod draws;
 pub mod forest;
 pub mod freeze_thaw;
@@ -50,6 +51,7 @@ pub mod tpe;
 
 pub use asha::{Asha, AshaStopping};
 pub use bohb::Bohb;
+pub use domain::{Domain, Value};
 pub use freeze_thaw::FreezeThaw;
 pub use genetic::Genetic;
 pub use gp::GpSampler;
@@ -67,7 +69,7 @@ pub use searcher::{Ask, Full, Sample, Sampler, Schedule, Search, Searcher, Verdi
 pub use simulation::{Limits, Record, Simulation, Task};
 pub use smac::Smac;
 pub use sobol::Sobol;
-pub use space::{Condition, Dimension, Domain, Point, Space, SpaceError, Value};
+pub use space::{Condition, Dimension, Point, Space, SpaceError};
 pub use stopping::{CurveStopping, Median};
 pub use tabu::Tabu;
 pub use tpe::Tpe;

@@ -2,11 +2,12 @@
 //! improved by clipped steps (PPO), and a network that predicts rewards stands in for trials as long as the policy changes
 //! little. No code of its authors was found; what they leave open is ours.
 
+use super::domain::Domain;
 use super::draws::{Draws, Occasion, chosen, stream};
 use super::history::{Attributes, History, State};
 use super::networks::{Adam, Linear, Lstm, Regression, Step};
 use super::searcher::{Sample, Sampler};
-use super::space::{Domain, Point, Space};
+use super::space::{Point, Space};
 use crate::rng::Stream;
 
 /// Constants of the search.

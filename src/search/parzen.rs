@@ -1,8 +1,8 @@
 //! Densities over a space from points seen there, in the two forms that tree-structured Parzen estimators have in use.
 
+use super::domain::Domain;
 use super::draws::{Draws, chosen};
 use super::normal::{log_between, log_density, truncated};
-use super::space::Domain;
 
 /// Whose rules a density follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,12 @@
 //! Population-based training (Jaderberg et al. 2017) as in Ray 2.60.0: the worst members take over the trainings of the
 //! best, and go on with changed values.
 
+use super::domain::Domain;
 use super::draws::{Draws, Occasion, stream};
 use super::history::{Attributes, History, State, Trial};
 use super::random::random_point;
 use super::searcher::{Ask, Searcher, Verdict};
-use super::space::{Domain, Point, Space};
+use super::space::{Point, Space};
 
 /// Who takes over from whom, and when.
 #[derive(Clone, Copy, Debug)]

@@ -131,8 +131,9 @@ impl<'a, S: Searcher + ?Sized, T: Task> Simulation<'a, S, T> {
             let (state, trial) = (self.states.get(&job.trial).cloned(), self.history.trial(job.trial));
             let (Some(mut state), Some(trial)) = (state, trial) else { break };
             // Every step up to the report, so that a follower may count them.
-            let values = (trial.step() + 1..=job.step).map(|step| self.task.advance(&mut state, &trial.point, step));
-            let value = values.fold(Some(f64::NAN), |before, value| before.and(value));
+            let mut values =
+                (trial.step() + 1..=job.step).map(|step| self.task.advance(&mut state, &trial.point, step));
+            let value = values.try_fold(f64::NAN, |_, value| value);
             let event = match value {
                 Some(value) => Event::Reported { trial: job.trial, step: job.step, value },
                 None => Event::Failed { trial: job.trial },

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::domain::Domain;
 use super::draws::{Occasion, stream};
 use super::history::{Attributes, History, Trial};
 use super::random::random_point;
 use super::searcher::{Sample, Sampler};
-use super::space::{Domain, Point, Space};
+use super::space::{Point, Space};
 
 /// Constants of the walk.
 #[derive(Clone, Debug)]

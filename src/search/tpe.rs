@@ -2,12 +2,13 @@
 //! for which good ones are likeliest in relation to the others. The two modes are those of Optuna 5.0.0 (the default) and
 //! of hyperopt 0.3.0.
 
+use super::domain::Domain;
 use super::draws::{Occasion, stream};
 use super::history::{History, State, Trial};
 use super::parzen::{Parzen, Rules};
 use super::random::random_point;
 use super::searcher::{Sample, Sampler};
-use super::space::{Domain, Space};
+use super::space::Space;
 use crate::rng::Stream;
 
 /// More good trials than these are not taken.

@@ -19,9 +19,8 @@ fn solved(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> (Vec<f64>, f64) {
         log_determinant += a[k][k].abs().ln();
         for i in k + 1..n {
             let factor = a[i][k] / a[k][k];
-            for j in k..n {
-                a[i][j] -= factor * a[k][j];
-            }
+            let row = a[k].clone();
+            a[i].iter_mut().zip(&row).skip(k).for_each(|(entry, other)| *entry -= factor * other);
             b[i] -= factor * b[k];
         }
     }

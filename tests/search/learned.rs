@@ -87,7 +87,7 @@ fn the_gradient_of_the_clipped_objective_is_its_difference() {
         .collect();
     let (_, gradient) = policy.objective(&batch);
     assert!(gradient.iter().any(|slope| slope.abs() > 1e-3));
-    for k in 0..gradient.len() {
+    for (k, slope) in gradient.iter().enumerate() {
         let mut at = |h: f64| {
             policy.parameters()[k] += h;
             let value = policy.objective(&batch).0;
@@ -95,7 +95,7 @@ fn the_gradient_of_the_clipped_objective_is_its_difference() {
             value
         };
         let difference = (at(1e-5) - at(-1e-5)) / 2e-5;
-        assert!((gradient[k] - difference).abs() < 1e-7, "{k}: {} {difference}", gradient[k]);
+        assert!((slope - difference).abs() < 1e-7, "{k}: {slope} {difference}");
     }
 }
 

@@ -343,7 +343,7 @@ fn members_that_broke_are_left_out() {
             trial
         }
         fn advance(&self, state: &mut u64, _: &Point, step: u64) -> Option<f64> {
-            (*state % 2 == 0 || step < 7).then_some(*state as f64)
+            (state.is_multiple_of(2) || step < 7).then_some(*state as f64)
         }
     }
     let pbt = Pbt { population: population(0.25), explore: Explore::default() };

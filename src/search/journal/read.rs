@@ -1,54 +1,17 @@
-//! Optuna's journal (`JournalStorage` of Optuna 5.0.0): one JSON object a line, each an operation on a study or a trial. What
-//! is written here Optuna reads and continues, and the other way round.
-//!
-//! Of what Optuna does not know, such as budgets, pauses and takeovers, attributes of the system keep note, under names that
-//! begin with `stackelberg:`. Whoever appends to a file holds Optuna's lock on it, and reads it again afterwards: the number
-//! of a trial follows from its place in the file.
+//! Reading.
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
-use super::history::{Attributes, Decision, Event, History, State};
-use super::space::{Domain, Point, Space, Value};
-
-/// A line that cannot be used.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("line {line}: {problem}")]
-pub struct JournalError {
-    /// Its number, from 1.
-    pub line: usize,
-    /// What is wrong with it, and what to do.
-    pub problem: String,
-}
-
-/// Operations, by their numbers in the file.
-mod operation {
-    pub const CREATE_STUDY: u64 = 0;
-    pub const DELETE_STUDY: u64 = 1;
-    pub const CREATE_TRIAL: u64 = 4;
-    pub const SET_TRIAL_PARAM: u64 = 5;
-    pub const SET_TRIAL_STATE: u64 = 6;
-    pub const SET_TRIAL_INTERMEDIATE: u64 = 7;
-    pub const SET_TRIAL_SYSTEM_ATTR: u64 = 9;
-}
-
-/// States of trials, by their numbers in the file.
-const RUNNING: u64 = 0;
-const COMPLETE: u64 = 1;
-const PRUNED: u64 = 2;
-const FAILED: u64 = 3;
-const WAITING: u64 = 4;
-
-/// Names of attributes.
-const BUDGET: &str = "stackelberg:budget";
-const KEPT: &str = "stackelberg:kept";
-const RESUMED: &str = "stackelberg:resumed";
-const PAUSED: &str = "stackelberg:paused";
-const CHANGED: &str = "stackelberg:changed";
-const STOPPED: &str = "stackelberg:stopped";
+use super::format::{
+    BUDGET, CHANGED, COMPLETE, FAILED, Fields, JournalError, KEPT, PAUSED, PRUNED, RESUMED, RUNNING, STOPPED, WAITING,
+    operation, wrong,
+};
+use crate::search::domain::{Domain, Value};
+use crate::search::history::{Attributes, Decision, Event, History, State};
+use crate::search::space::{Point, Space};
 
 /// A study as a file has it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,7 +21,7 @@ pub struct Journal {
     /// Its number in the file; none where the file has no such study.
     pub study: Option<u64>,
     /// The numbers in the file of its trials.
-    ids: Vec<u64>,
+    pub(super) ids: Vec<u64>,
     /// Whether greater values are better: they are negated here, and again in what is written.
     maximized: bool,
     /// Bytes up to the end of the last whole line.
@@ -75,71 +38,6 @@ struct Gathered {
     distributions: Map<String, Json>,
     changed: bool,
     stopped: Option<Decision>,
-}
-
-type Fields = Map<String, Json>;
-
-fn wrong(line: usize, problem: impl Into<String>) -> JournalError {
-    JournalError { line, problem: problem.into() }
-}
-
-/// A whole number of a line.
-fn number_of(fields: &Fields, name: &str, line: usize) -> Result<u64, JournalError> {
-    let number = fields.get(name).and_then(Json::as_u64);
-    number.ok_or_else(|| wrong(line, format!("`{name}` is no whole number; give a journal that Optuna can read")))
-}
-
-/// What an attribute of ours holds.
-fn typed<T: DeserializeOwned>(note: &Json, line: usize) -> Result<T, JournalError> {
-    let read = serde_json::from_value(note.clone());
-    read.map_err(|error| wrong(line, format!("an attribute of stackelberg: {error}; take the line out")))
-}
-
-/// An attribute of the system that a line sets.
-fn attribute<'a>(fields: &'a Fields, name: &str) -> Option<&'a Json> {
-    fields.get("system_attr").or_else(|| fields.get("system_attrs"))?.get(name)
-}
-
-/// A name of a line.
-fn text<'a>(fields: &'a Fields, name: &str) -> &'a str {
-    fields.get(name).and_then(Json::as_str).unwrap_or_default()
-}
-
-/// The lines of a text as objects with their numbers, and the bytes of all that are whole. Python's numbers that are not
-/// finite become strings.
-fn parsed(text: &str) -> Result<(Vec<(usize, Fields)>, usize), JournalError> {
-    let (mut lines, mut whole) = (vec![], 0);
-    for (at, raw) in text.split_inclusive('\n').enumerate() {
-        match serde_json::from_str(&finite_tokens(raw)) {
-            Ok(fields) => lines.push((at + 1, fields)),
-            Err(_) if raw.trim().is_empty() => {}
-            Err(_) if !raw.ends_with('\n') => break,
-            Err(error) => return Err(wrong(at + 1, format!("{error}; give a journal that Optuna can read"))),
-        }
-        whole += raw.len();
-    }
-    Ok((lines, whole))
-}
-
-/// A line with `NaN`, `Infinity` and `-Infinity` outside of strings in quotes.
-fn finite_tokens(line: &str) -> String {
-    let (mut out, mut rest, mut quoted) = (String::with_capacity(line.len()), line, false);
-    while let Some(first) = rest.chars().next() {
-        let token = ["NaN", "-Infinity", "Infinity"].into_iter().find(|token| !quoted && rest.starts_with(token));
-        let length = match (token, first) {
-            (Some(token), _) => {
-                out.push_str(&format!("\"{token}\""));
-                rest = &rest[token.len()..];
-                continue;
-            }
-            (None, '\\') if quoted => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
-            (None, _) => first.len_utf8(),
-        };
-        quoted ^= first == '"';
-        out.push_str(&rest[..length]);
-        rest = &rest[length..];
-    }
-    out
 }
 
 /// A number that need not be finite.
@@ -304,7 +202,7 @@ impl Journal {
     }
 
     /// A value as the study compares it; and back.
-    fn signed(&self, value: f64) -> f64 {
+    pub(super) fn signed(&self, value: f64) -> f64 {
         if self.maximized { -value } else { value }
     }
 
@@ -358,124 +256,61 @@ fn point(trial: &Gathered, space: &Space, line: usize) -> Result<Point, JournalE
     Ok(Point(values))
 }
 
-/// A domain as Optuna writes it: JSON within a string.
-fn distribution(domain: &Domain) -> String {
-    let (name, attributes) = match domain {
-        Domain::Float { low, high, log, step } => {
-            ("FloatDistribution", json!({"low": low, "high": high, "log": log, "step": step}))
+/// A whole number of a line.
+fn number_of(fields: &Fields, name: &str, line: usize) -> Result<u64, JournalError> {
+    let number = fields.get(name).and_then(Json::as_u64);
+    number.ok_or_else(|| wrong(line, format!("`{name}` is no whole number; give a journal that Optuna can read")))
+}
+
+/// What an attribute of ours holds.
+fn typed<T: DeserializeOwned>(note: &Json, line: usize) -> Result<T, JournalError> {
+    let read = serde_json::from_value(note.clone());
+    read.map_err(|error| wrong(line, format!("an attribute of stackelberg: {error}; take the line out")))
+}
+
+/// An attribute of the system that a line sets.
+fn attribute<'a>(fields: &'a Fields, name: &str) -> Option<&'a Json> {
+    fields.get("system_attr").or_else(|| fields.get("system_attrs"))?.get(name)
+}
+
+/// A name of a line.
+fn text<'a>(fields: &'a Fields, name: &str) -> &'a str {
+    fields.get(name).and_then(Json::as_str).unwrap_or_default()
+}
+
+/// The lines of a text as objects with their numbers, and the bytes of all that are whole. Python's numbers that are not
+/// finite become strings.
+fn parsed(text: &str) -> Result<(Vec<(usize, Fields)>, usize), JournalError> {
+    let (mut lines, mut whole) = (vec![], 0);
+    for (at, raw) in text.split_inclusive('\n').enumerate() {
+        match serde_json::from_str(&finite_tokens(raw)) {
+            Ok(fields) => lines.push((at + 1, fields)),
+            Err(_) if raw.trim().is_empty() => {}
+            Err(_) if !raw.ends_with('\n') => break,
+            Err(error) => return Err(wrong(at + 1, format!("{error}; give a journal that Optuna can read"))),
         }
-        Domain::Int { low, high, log, step } => {
-            ("IntDistribution", json!({"low": low, "high": high, "log": log, "step": step}))
-        }
-        Domain::Categorical { choices } => ("CategoricalDistribution", json!({"choices": choices})),
-    };
-    json!({"name": name, "attributes": attributes}).to_string()
-}
-
-/// Who writes lines, and when.
-#[derive(Clone, Copy, Debug)]
-pub struct Writer<'a> {
-    /// The process, by a name that no other one has.
-    pub worker: &'a str,
-    /// The time in ISO 8601 with zone and microseconds, such as `2026-11-29T19:00:00.000000+00:00`.
-    pub time: &'a str,
-}
-
-impl Writer<'_> {
-    /// The line that begins a study whose values are minimised.
-    pub fn study(&self, name: &str) -> String {
-        self.line(operation::CREATE_STUDY, json!({"study_name": name, "directions": [1]}))
+        whole += raw.len();
     }
+    Ok((lines, whole))
+}
 
-    fn line(&self, code: u64, fields: Json) -> String {
-        let mut all =
-            Fields::from_iter([("op_code".to_owned(), code.into()), ("worker_id".to_owned(), self.worker.into())]);
-        all.extend(fields.as_object().cloned().unwrap_or_default());
-        Json::Object(all).to_string() + "\n"
+/// A line with `NaN`, `Infinity` and `-Infinity` outside of strings in quotes.
+fn finite_tokens(line: &str) -> String {
+    let (mut out, mut rest, mut quoted) = (String::with_capacity(line.len()), line, false);
+    while let Some(first) = rest.chars().next() {
+        let token = ["NaN", "-Infinity", "Infinity"].into_iter().find(|token| !quoted && rest.starts_with(token));
+        let length = match (token, first) {
+            (Some(token), _) => {
+                out.push_str(&format!("\"{token}\""));
+                rest = &rest[token.len()..];
+                continue;
+            }
+            (None, '\\') if quoted => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            (None, _) => first.len_utf8(),
+        };
+        quoted ^= first == '"';
+        out.push_str(&rest[..length]);
+        rest = &rest[length..];
     }
-
-    /// The lines of an event of a study, each with its end. A trial begins with one line, so that no other process sees half
-    /// of it.
-    ///
-    /// # Errors
-    /// If the journal has no such study, or no such trial.
-    pub fn lines(&self, journal: &Journal, space: &Space, event: &Event) -> Result<Vec<String>, JournalError> {
-        let missing = |what: &str| wrong(0, format!("the file has no such {what}; read it again before writing"));
-        let study = journal.study.ok_or_else(|| missing("study"))?;
-        let params = |point: &Point| -> Vec<(&str, f64, String)> {
-            let set = |(j, d): (usize, &super::space::Dimension)| Some((j, point.get(j)?, distribution(&d.domain)));
-            let all = space.dimensions().iter().enumerate().filter_map(set);
-            all.map(|(j, value, text)| (space.dimensions()[j].name.as_str(), value, text)).collect()
-        };
-        if let Event::Started { point, budget, attributes, .. } = event {
-            let params = params(point);
-            let values: Fields = params.iter().map(|(name, value, _)| ((*name).to_owned(), (*value).into())).collect();
-            let texts: Fields =
-                params.iter().map(|(name, _, text)| ((*name).to_owned(), text.as_str().into())).collect();
-            let fields = json!({
-                "study_id": study, "datetime_start": self.time, "state": RUNNING, "value": null, "values": null,
-                "params": values, "distributions": texts, "user_attrs": {}, "intermediate_values": {},
-                "system_attrs": {BUDGET: budget, KEPT: attributes},
-            });
-            return Ok(vec![self.line(operation::CREATE_TRIAL, fields)]);
-        }
-        let id = *journal.ids.get(event.trial() as usize).ok_or_else(|| missing("trial"))?;
-        let note = |name: &str, note: Json| {
-            self.line(operation::SET_TRIAL_SYSTEM_ATTR, json!({"trial_id": id, "system_attr": {name: note}}))
-        };
-        let end = |state: u64, value: Option<f64>| {
-            let fields = json!({
-                "trial_id": id, "state": state, "values": value.map(|value| vec![token(value)]), "datetime_complete": self.time,
-            });
-            unquoted(&self.line(operation::SET_TRIAL_STATE, fields))
-        };
-        Ok(match event {
-            Event::Started { .. } => vec![],
-            Event::Reported { step, value, .. } => {
-                let value = token(journal.signed(*value));
-                let fields = json!({"trial_id": id, "step": step, "intermediate_value": value});
-                vec![unquoted(&self.line(operation::SET_TRIAL_INTERMEDIATE, fields))]
-            }
-            Event::Resumed { budget, decision, .. } => vec![note(RESUMED, json!([budget, decision]))],
-            Event::Paused { .. } => vec![note(PAUSED, json!(true))],
-            Event::Changed { change, .. } => {
-                let set = |(name, value, text): (&str, f64, String)| {
-                    let fields = json!({"trial_id": id, "param_name": name, "param_value_internal": value, "distribution": text});
-                    self.line(operation::SET_TRIAL_PARAM, fields)
-                };
-                let first = std::iter::once(note(CHANGED, written(change)));
-                first.chain(params(&change.point).into_iter().map(set)).collect()
-            }
-            Event::Completed { trial } => {
-                let score = journal.history.trial(*trial).map_or(f64::INFINITY, |trial| trial.score());
-                vec![end(COMPLETE, Some(journal.signed(score)))]
-            }
-            Event::Pruned { decision, .. } => vec![note(STOPPED, written(decision)), end(PRUNED, None)],
-            Event::Failed { .. } => vec![end(FAILED, None)],
-        })
-    }
-}
-
-fn written(note: &impl Serialize) -> Json {
-    serde_json::to_value(note).expect("plain values")
-}
-
-/// A mark about a number that is not finite, for which JSON has no way to write and Python has one.
-const MARK: &str = "\u{1}";
-
-/// A number, or the name of one that is not finite, marked.
-fn token(value: f64) -> Json {
-    let name = match value {
-        _ if value.is_nan() => "NaN",
-        f64::INFINITY => "Infinity",
-        f64::NEG_INFINITY => "-Infinity",
-        _ => return value.into(),
-    };
-    format!("{MARK}{name}{MARK}").into()
-}
-
-/// A line with the names that were marked as Python writes them.
-fn unquoted(line: &str) -> String {
-    let mark = "\\u0001";
-    line.replace(&format!("\"{mark}"), "").replace(&format!("{mark}\""), "")
+    out
 }
