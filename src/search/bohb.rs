@@ -44,8 +44,8 @@ pub struct Density {
     pub rows: Vec<Vec<f64>>,
     /// The bandwidth of each column.
     pub bandwidths: Vec<f64>,
-    /// For categorical columns how many categories there are among the rows.
-    categories: Vec<Option<f64>>,
+    /// For categorical columns how many other categories share what one leaves.
+    others: Vec<Option<f64>>,
 }
 
 impl Density {
@@ -53,7 +53,7 @@ impl Density {
     pub fn new(rows: Vec<Vec<f64>>, categorical: &[bool], clip: bool) -> Self {
         let count = rows.len() as f64;
         let power = count.powf(-1.0 / (4.0 + categorical.len() as f64));
-        let (mut bandwidths, mut categories) = (vec![], vec![]);
+        let (mut bandwidths, mut others) = (vec![], vec![]);
         for (j, &categorical) in categorical.iter().enumerate() {
             let mut column: Vec<f64> = rows.iter().map(|row| row[j]).collect();
             let mean = column.iter().sum::<f64>() / count;
@@ -65,9 +65,11 @@ impl Density {
             // One category alone leaves nothing to share with others.
             let widest = if categorical && clip { ((seen - 1.0) / seen).max(NARROWEST) } else { f64::INFINITY };
             bandwidths.push(bandwidth.min(widest));
-            categories.push(categorical.then_some(seen));
+            // HpBandSter divides by none where there is one category only.
+            let fewest = if clip { 1.0 } else { 0.0 };
+            others.push(categorical.then_some(f64::max(seen - 1.0, fewest)));
         }
-        Density { rows, bandwidths, categories }
+        Density { rows, bandwidths, others }
     }
 
     /// The density at a point.
@@ -75,10 +77,10 @@ impl Density {
         let kernel = |row: &Vec<f64>| -> f64 {
             let along = |j: usize| {
                 let h = self.bandwidths[j];
-                match self.categories[j] {
+                match self.others[j] {
                     None => (-0.5 * ((row[j] - x[j]) / h).powi(2)).exp() / (h * std::f64::consts::TAU.sqrt()),
                     Some(_) if row[j] == x[j] => 1.0 - h,
-                    Some(seen) => h / (seen - 1.0).max(1.0),
+                    Some(others) => h / others,
                 }
             };
             (0..x.len()).map(along).product()

@@ -19,11 +19,13 @@ pub fn vectors(file: &str) -> Option<Value> {
             "skipped: no {file} at ../shared/golden/search (set STACKELBERG_SHARED or STACKELBERG_SEARCH_VECTORS)"
         );
     }
-    text.map(|text| serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}")))
+    // What Python writes of numbers that are not finite becomes strings.
+    let text = text?.replace("-Infinity", "\"-inf\"").replace("Infinity", "\"inf\"").replace("NaN", "\"NaN\"");
+    Some(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}")))
 }
 
 pub fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap()
+    value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap()
 }
 
 pub fn numbers(value: &Value) -> Vec<f64> {
@@ -45,6 +47,12 @@ pub fn indices(value: &Value) -> Vec<usize> {
 #[track_caller]
 pub fn close(got: f64, want: f64, tolerance: f64) {
     assert!((got - want).abs() <= tolerance * want.abs().max(1e-3), "{got}, wanted {want}");
+}
+
+/// Near in relation to a number that may be tiny, or not finite.
+#[track_caller]
+pub fn relative(got: f64, want: f64, tolerance: f64) {
+    assert!(got == want || (got / want - 1.0).abs() <= tolerance, "{got}, wanted {want}");
 }
 
 #[track_caller]
