@@ -33,7 +33,7 @@ pub struct Asha {
 impl Asha {
     /// The steps of all rungs, a whole training being the last.
     pub fn rungs(&self) -> Vec<u64> {
-        let below = std::iter::successors(Some(self.least), |rung| rung.checked_mul(self.factor));
+        let below = std::iter::successors(Some(self.least.max(1)), |rung| rung.checked_mul(self.factor.max(2)));
         below.take_while(|rung| *rung < self.most).chain([self.most]).collect()
     }
 
@@ -45,13 +45,13 @@ impl Asha {
         let waits = |trial: &Trial| trial.state == State::Paused && trial.budget == rung;
         let (best, threshold) = match self.promotion {
             Promotion::Count => {
-                let count = there.len() / self.factor as usize;
+                let count = there.len() / self.factor.max(2) as usize;
                 (count, there.get(count.checked_sub(1)?)?.0)
             }
             Promotion::Quantile => {
                 let values: Vec<f64> = there.iter().map(|(value, _)| *value).collect();
                 let threshold =
-                    if values.len() > 1 { quantile(&values, 1.0 / self.factor as f64)? } else { return None };
+                    if values.len() > 1 { quantile(&values, 1.0 / self.factor.max(2) as f64)? } else { return None };
                 (there.partition_point(|(value, _)| *value <= threshold), threshold)
             }
         };
@@ -123,11 +123,12 @@ struct Record {
 impl AshaStopping {
     /// The steps of a bracket's rungs.
     pub fn rungs(&self, bracket: u32) -> Vec<u64> {
-        let power = |k: u32| self.least.saturating_mul(self.factor.saturating_pow(k));
+        let (least, factor) = (self.least.max(1), self.factor.max(2));
+        let power = |k: u32| least.saturating_mul(factor.saturating_pow(k));
         match self.rule {
             Stop::Ray => {
                 // By a truncated logarithm: of 243 = 3⁵ the highest rung is 81.
-                let rungs = (self.most as f64 / self.least as f64).ln() / (self.factor as f64).ln();
+                let rungs = (self.most as f64 / least as f64).ln() / (factor as f64).ln();
                 let count = (rungs - f64::from(bracket) + 1.0).max(0.0) as u32;
                 (0..count).map(|k| power(k + bracket)).collect()
             }
@@ -194,12 +195,12 @@ impl AshaStopping {
                 Stop::Ray => {
                     // Of rewards, as the reference has them, to the last bit.
                     let rewards: Vec<f64> = there.iter().filter(|v| v.is_finite()).map(|v| -v).collect();
-                    quantile(&sorted(rewards), 1.0 - 1.0 / self.factor as f64).map(|reward| -reward)
+                    quantile(&sorted(rewards), 1.0 - 1.0 / self.factor.max(2) as f64).map(|reward| -reward)
                 }
                 Stop::Optuna => {
                     there.push(value);
                     let there = sorted(there);
-                    Some(there[(there.len() / self.factor as usize).saturating_sub(1)])
+                    Some(there[(there.len() / self.factor.max(2) as usize).saturating_sub(1)])
                 }
             };
             if let Some(threshold) = threshold.filter(|threshold| value > *threshold) {

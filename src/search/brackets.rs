@@ -21,9 +21,11 @@ pub struct Rung {
     pub budget: f64,
 }
 
-/// The brackets from a least to a greatest budget (paper and Ray: from 1), in the order in which they are begun. Ray's
-/// can be empty.
+/// The brackets from a least to a greatest budget (Ray: from 1), in the order in which they are begun. Ray's can be empty.
+/// Budgets are 1 at least, and the factor 2.
 pub fn brackets(table: Table, least: u64, most: u64, factor: u64) -> Vec<Vec<Rung>> {
+    let (least, factor) = (least.max(1), factor.max(2));
+    let most = most.max(least);
     match table {
         Table::Paper => paper(least, most, factor),
         Table::Ray => ray(most, factor),

@@ -48,7 +48,7 @@ impl FreezeThaw {
 
     /// The values of a trial at its rungs, as far as they are finite.
     fn values(&self, trial: &Trial) -> Vec<f64> {
-        let rungs = (1..).map_while(|rung| trial.value_at(rung * self.interval));
+        let rungs = (1..).map_while(|rung| trial.value_at(rung * self.interval.max(1)));
         rungs.take_while(|value| value.is_finite()).map(|value| self.modelled(value)).collect()
     }
 
@@ -56,8 +56,8 @@ impl FreezeThaw {
         if self.log { value.max(f64::MIN_POSITIVE).ln() } else { value }
     }
 
-    /// The job to be done: a trial that waits, or a new point.
-    fn choose(&self, space: &Space, history: &History, seed: u64, trial: u64) -> Option<Result<u64, Point>> {
+    /// The job to be done.
+    fn choose(&self, space: &Space, history: &History, seed: u64, trial: u64) -> Option<Job> {
         let curves = history.trials().iter().map(|trial| (trial, self.values(trial)));
         let (trials, values): (Vec<&Trial>, Vec<Vec<f64>>) = curves.filter(|(_, values)| !values.is_empty()).unzip();
         // Standardised by the first values.
@@ -106,10 +106,7 @@ impl FreezeThaw {
             Mode::Entropy => information(space, &model, &jobs, &mut draws),
         };
         let best = (0..jobs.len()).reduce(|best, i| if scores[i] > scores[best] { i } else { best })?;
-        match jobs.into_iter().nth(best)?.1 {
-            Job::Thaw(_, number) => Some(Ok(number)),
-            Job::Start(point) => Some(Err(point)),
-        }
+        jobs.into_iter().nth(best).map(|(_, job)| job)
     }
 }
 
@@ -174,19 +171,19 @@ fn information(space: &Space, model: &Curves, jobs: &[(f64, Job)], draws: &mut S
 
 impl Searcher for FreezeThaw {
     fn ask(&self, space: &Space, history: &History, seed: u64, trial: u64) -> Ask {
-        let budget = self.interval.min(self.budget);
+        let budget = self.interval.max(1).min(self.budget);
         let start = |point| Ask::Start { point, budget, attributes: Attributes::new() };
         if trial < self.beginning {
             return start(sobol_point(space, seed, trial));
         }
         match self.choose(space, history, seed, trial + history.events()) {
-            Some(Ok(number)) => {
+            Some(Job::Thaw(_, number)) => {
                 let Some(thawed) = history.trial(number) else { return Ask::Wait };
                 let decision = Decision { rung: thawed.step(), threshold: f64::INFINITY, value: thawed.score() };
-                let budget = (thawed.step() + self.interval).min(self.budget);
+                let budget = (thawed.step() + self.interval.max(1)).min(self.budget);
                 Ask::Resume { trial: number, budget, decision }
             }
-            Some(Err(point)) => start(point),
+            Some(Job::Start(point)) => start(point),
             // Nothing is known yet.
             None => start(sobol_point(space, seed, trial)),
         }

@@ -34,7 +34,8 @@ pub type Genes = Vec<Option<f64>>;
 impl Genetic {
     /// The generation of a trial, and the number of its first one. In the first, none has lived on from before.
     fn generation(&self, trial: u64) -> (u64, u64) {
-        let (whole, later) = (self.population as u64, (self.population as u64).saturating_sub(1).max(1));
+        let whole = self.population.max(2) as u64;
+        let later = whole - 1;
         trial.checked_sub(whole).map_or((0, 0), |after| (1 + after / later, whole + after / later * later))
     }
 

@@ -35,7 +35,8 @@ impl Hyperband {
     /// Successive halving: so many trials begin, and ⌊n η⁻ⁱ⌋ train for r ηⁱ steps, as long as there is one, up to `most`.
     pub fn halving(trials: u64, least: u64, most: u64, factor: u64, rounds: Option<u64>) -> Self {
         let mut bracket = Bracket { trials: vec![], budgets: vec![] };
-        let (mut left, mut budget) = (trials, least.min(most));
+        let (most, factor) = (most.max(1), factor.max(2));
+        let (mut left, mut budget) = (trials.max(1), least.clamp(1, most));
         while left > 0 {
             bracket.trials.push(left);
             bracket.budgets.push(budget);

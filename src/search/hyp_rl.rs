@@ -1,4 +1,4 @@
-//! Search as a game (Hyp-RL, Jomaa et al. 2019): an agent that has played on tabulated tasks chooses the next point of a grid
+//! Search as a game (Hyp-RL, Jomaa et al. 2019): a player that has played on tabulated tasks chooses the next point of a grid
 //! from what it has seen. No code of its authors was found, so that there is nothing to be in parity with; sizes and rates
 //! are ours.
 
@@ -91,7 +91,7 @@ fn greatest(values: &[f64]) -> usize {
     (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
 }
 
-/// How an agent learns.
+/// How a player learns.
 #[derive(Clone, Copy, Debug)]
 pub struct Training {
     /// The size of its memory.
@@ -115,9 +115,9 @@ impl Default for Training {
 /// Games that are remembered.
 const REMEMBERED: usize = 500;
 
-/// An agent: a long short-term memory over what was tried and how well it did, and the value of each point.
+/// A player: a long short-term memory over what was tried and how well it did, and the value of each point.
 #[derive(Clone, Debug)]
-pub struct Agent {
+pub struct Player {
     memory: Lstm,
     head: Linear,
     parameters: Vec<f64>,
@@ -130,46 +130,46 @@ struct Played {
     actions: Vec<usize>,
 }
 
-impl Agent {
-    /// An agent that has learned nothing, for so many points and so many features of tasks.
+impl Player {
+    /// A player that has learned nothing, for so many points and so many features of tasks.
     pub fn new(actions: usize, features: usize, hidden: usize, draws: &mut dyn Draws) -> Self {
         let memory = Lstm::new(0, actions + 1 + features, hidden);
         let head = Linear { at: memory.count(), inputs: hidden, outputs: actions };
         let mut parameters = vec![0.0; memory.count() + head.count()];
         memory.draw(&mut parameters, draws);
         head.draw(&mut parameters, draws);
-        Agent { memory, head, parameters, actions }
+        Player { memory, head, parameters, actions }
     }
 
     /// Learns from tasks: deep Q-learning with replay and a network that lags behind, by half the squared error of each move.
     pub fn train(game: Game, tasks: &[Table], training: Training, seed: u64) -> Self {
         let mut draws = stream(seed, 0, Occasion::Point);
         let (actions, features) = tasks.first().map_or((1, 0), |task| (task.scores.len(), task.features.len()));
-        let mut agent = Self::new(actions, features, training.hidden, &mut draws);
-        let mut judge = agent.clone();
-        let mut adam = Adam::new(agent.parameters.len(), training.rate);
+        let mut player = Self::new(actions, features, training.hidden, &mut draws);
+        let mut judge = player.clone();
+        let mut adam = Adam::new(player.parameters.len(), training.rate);
         let mut played: Vec<Played> = vec![];
         for step in 0..training.steps {
             let task = draws.below(tasks.len());
             // From all chance to a twentieth over the first half.
             let chance = (1.0 - 2.0 * step as f64 / training.steps as f64).max(0.05);
-            let game_now = Played { task, actions: agent.play(game, &tasks[task], chance, &mut draws) };
+            let game_now = Played { task, actions: player.play(game, &tasks[task], chance, &mut draws) };
             match played.len() < REMEMBERED {
                 true => played.push(game_now),
                 false => played[step as usize % REMEMBERED] = game_now,
             }
-            let mut gradient = vec![0.0; agent.parameters.len()];
+            let mut gradient = vec![0.0; player.parameters.len()];
             for _ in 0..training.batch {
                 let Played { task, actions } = &played[draws.below(played.len())];
-                agent.learn(game, &tasks[*task], actions, &judge, &mut gradient);
+                player.learn(game, &tasks[*task], actions, &judge, &mut gradient);
             }
             gradient.iter_mut().for_each(|slope| *slope /= training.batch as f64);
-            adam.step(&mut agent.parameters, &gradient);
+            adam.step(&mut player.parameters, &gradient);
             if step % training.renewal == 0 {
-                judge = agent.clone();
+                judge = player.clone();
             }
         }
-        agent
+        player
     }
 
     /// The memory's steps of a game: the first knows the task only.
@@ -209,7 +209,7 @@ impl Agent {
     }
 
     /// Adds the derivatives of half the squared error of each move of a game.
-    fn learn(&self, game: Game, task: &Table, actions: &[usize], judge: &Agent, gradient: &mut [f64]) {
+    fn learn(&self, game: Game, task: &Table, actions: &[usize], judge: &Player, gradient: &mut [f64]) {
         let moves: Vec<(usize, f64)> = actions.iter().map(|action| (*action, task.scores[*action])).collect();
         let steps = self.steps(&task.features, &moves[..moves.len() - 1]);
         let judged = judge.steps(&task.features, &moves);
@@ -237,12 +237,12 @@ pub fn gained(game: Game, task: &Table, actions: &[usize]) -> f64 {
     moves.map(|(t, action)| game.discount.powi(t as i32) * task.scores[*action]).sum()
 }
 
-/// A sampler that lets an agent choose among the points of the grid that it was trained on, whatever a value of one is a
+/// A sampler that lets a player choose among the points of the grid that it was trained on, whatever a value of one is a
 /// loss of 1 less the score. No point is tried twice.
 #[derive(Clone, Debug)]
 pub struct HypRl {
     /// Who chooses.
-    pub agent: Agent,
+    pub player: Player,
     /// The grid.
     pub grid: Vec<Point>,
     /// What is known of the data set.
@@ -256,7 +256,7 @@ impl Sampler for HypRl {
         let ended = history.trials().iter().filter(|trial| trial.state != State::Running && trial.score().is_finite());
         let moves: Vec<(usize, f64)> =
             ended.filter_map(|trial| Some((place(&trial.point)?, 1.0 - trial.score()))).collect();
-        let mut values = self.agent.values(&self.features, &moves);
+        let mut values = self.player.values(&self.features, &moves);
         tried.iter().for_each(|action| values[*action] = f64::NEG_INFINITY);
         match self.grid.get(greatest(&values)) {
             Some(point) if tried.len() < self.grid.len() => point.clone().into(),

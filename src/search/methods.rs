@@ -77,7 +77,7 @@ fn crowd(size: Size) -> usize {
     (size.trials as usize / 5).clamp(4, 20)
 }
 
-/// All methods. An agent that has learned on tasks ([`HypRl`](super::HypRl)) is made of these, and not by name.
+/// All methods. A player that has learned on tasks ([`HypRl`](super::HypRl)) is made of these, and not by name.
 pub const METHODS: [Method; 25] = [
     Method { name: "random", says: "points at random", build: |size| whole(Random, size) },
     Method { name: "grid", says: "all points of a grid", build: |size| whole(Grid::default(), size) },

@@ -190,7 +190,7 @@ struct Learner {
 
 impl ModelRl {
     fn levels_of(&self, domain: &Domain) -> usize {
-        domain.count().filter(|count| *count <= self.levels || domain.is_categorical()).unwrap_or(self.levels)
+        domain.count().filter(|count| *count <= self.levels || domain.is_categorical()).unwrap_or(self.levels.max(1))
     }
 
     fn value(&self, domain: &Domain, level: usize) -> f64 {
@@ -204,7 +204,7 @@ impl ModelRl {
     /// How many of the next batch are tried.
     fn tried(&self, learner: &Learner) -> usize {
         let part = real_part(learner.divergence, self.divergence, self.real);
-        ((part * self.batch as f64).ceil() as usize).clamp(1, self.batch)
+        ((part * self.batch as f64).ceil() as usize).clamp(1, self.batch.max(1))
     }
 
     fn begin(&self, levels: &[usize], draws: &mut Stream) -> Learner {
@@ -276,7 +276,8 @@ impl Sampler for ModelRl {
         // All updates are made again: the policy is a function of the history.
         for update in 0.. {
             let mut draws = stream(seed, update, Occasion::Point);
-            let batch: Vec<(Vec<usize>, f64)> = (0..self.batch).map(|_| learner.policy.utter(&mut draws)).collect();
+            let batch: Vec<(Vec<usize>, f64)> =
+                (0..self.batch.max(1)).map(|_| learner.policy.utter(&mut draws)).collect();
             let tried = self.tried(&learner) as u64;
             if trial < first + tried {
                 let (uttered, _) = &batch[(trial - first) as usize];

@@ -279,7 +279,7 @@ impl Pb2 {
     fn observations(&self, space: &Space, history: &History, moved: &[usize], now: Vec<f64>) -> Observations {
         let mut known: Vec<(u64, Vec<f64>, f64)> = vec![];
         for trial in history.trials() {
-            let compared = trial.reports.iter().filter(|report| report.step % self.population.interval == 0);
+            let compared = trial.reports.iter().filter(|report| report.step.is_multiple_of(self.population.interval()));
             let compared: Vec<_> = compared.filter(|report| report.value.is_finite()).collect();
             for pair in compared.windows(2) {
                 let [before, after] = pair else { continue };
@@ -340,7 +340,7 @@ impl Searcher for Pb2 {
                 .iter()
                 .filter(|other| other.number != trial.number && other.state == State::Running)
                 .filter(|other| {
-                    other.changes.last().is_some_and(|change| other.step() < change.step + self.population.interval)
+                    other.changes.last().is_some_and(|change| other.step() < change.step + self.population.interval())
                 })
                 .filter_map(|other| moved.iter().map(|&j| Some(space.domain(j).unit(other.point.get(j)?))).collect())
                 .collect();

@@ -22,6 +22,11 @@ pub struct Population {
 }
 
 impl Population {
+    /// Steps between comparisons, at least one.
+    pub(super) fn interval(&self) -> u64 {
+        self.interval.max(1)
+    }
+
     /// The next member.
     pub(super) fn ask(&self, space: &Space, history: &History, seed: u64, trial: u64) -> Ask {
         if trial < self.members {
@@ -34,7 +39,7 @@ impl Population {
 
     /// The loss of a member when it was last compared; none before, and none of one that has ended.
     fn loss(&self, trial: &Trial) -> Option<f64> {
-        let compared = trial.step() / self.interval * self.interval;
+        let compared = trial.step() / self.interval() * self.interval();
         if trial.is_open() { trial.value_at(compared) } else { None }
     }
 
@@ -53,7 +58,7 @@ impl Population {
     pub(super) fn judge(&self, trial: &Trial, change: impl FnOnce() -> Option<Verdict>) -> Verdict {
         match trial.step() {
             step if step >= self.budget => Verdict::Complete,
-            step if step % self.interval == 0 => change().unwrap_or(Verdict::Continue),
+            step if step.is_multiple_of(self.interval()) => change().unwrap_or(Verdict::Continue),
             _ => Verdict::Continue,
         }
     }

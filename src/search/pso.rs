@@ -63,7 +63,7 @@ impl Pso {
 
 impl Sampler for Pso {
     fn sample(&self, space: &Space, history: &History, seed: u64, trial: u64) -> Sample {
-        let (size, dimensions) = (self.particles as u64, space.len());
+        let (size, dimensions) = (self.particles.max(1) as u64, space.len());
         let (round, particle) = (trial / size, trial % size);
         let (position, velocity): (Vec<f64>, Vec<f64>) = if round == 0 {
             let mut draws = stream(seed, trial, Occasion::Point);
@@ -82,10 +82,10 @@ impl Sampler for Pso {
             let particle_of = |k: usize| {
                 let last = &trials[((round - 1) * size) as usize + k];
                 let velocity = last.numbers_of(VELOCITY).unwrap_or(vec![0.0; dimensions]);
-                let own = best(&mut trials.iter().skip(k).step_by(self.particles));
+                let own = best(&mut trials.iter().skip(k).step_by(size as usize));
                 Particle { position: place(last), velocity, best: own }
             };
-            let swarm: Vec<Particle> = (0..self.particles).map(particle_of).collect();
+            let swarm: Vec<Particle> = (0..size as usize).map(particle_of).collect();
             let mut draws = stream(seed, round * size, Occasion::Point);
             self.moved(&swarm, &best(&mut trials.iter()), &mut draws).swap_remove(particle as usize)
         };

@@ -1,7 +1,7 @@
 //! Searchers that learn to search: a game against its solution, and a policy against differences and a bandit.
 
 use stackelberg::search::draws::{Draws, Occasion, stream};
-use stackelberg::search::hyp_rl::{Agent, Game, Table, Training, gained};
+use stackelberg::search::hyp_rl::{Game, Player, Table, Training, gained};
 use stackelberg::search::model_rl::{Policy, Uttered, real_part};
 use stackelberg::search::{Full, HypRl, Limits, ModelRl, Point, Search, Simulation, State};
 
@@ -41,14 +41,14 @@ fn q_learning_finds_the_values_of_value_iteration() {
 }
 
 #[test]
-fn an_agent_plays_what_it_was_trained_on_nearly_as_well_as_can_be() {
+fn a_player_plays_what_it_was_trained_on_nearly_as_well_as_can_be() {
     let tasks: Vec<Table> = (0..20).map(task).collect();
     let training = Training { hidden: 24, steps: 1500, batch: 12, rate: 5e-3, renewal: 40 };
-    let agent = Agent::train(GAME, &tasks, training, 5);
+    let player = Player::train(GAME, &tasks, training, 5);
     let mut draws = stream(0, 0, Occasion::Point);
     let share = |task: &Table, chance: f64, draws: &mut dyn Draws| {
         let best = GAME.solved(task)[&0].iter().copied().fold(0.0, f64::max);
-        gained(GAME, task, &agent.play(GAME, task, chance, draws)) / best
+        gained(GAME, task, &player.play(GAME, task, chance, draws)) / best
     };
     let known = tasks.iter().map(|task| share(task, 0.0, &mut draws)).sum::<f64>() / 20.0;
     let unseen: Vec<Table> = (100..110).map(task).collect();
@@ -62,7 +62,7 @@ fn an_agent_plays_what_it_was_trained_on_nearly_as_well_as_can_be() {
     // As a sampler it tries each point of the grid once, the best early.
     let grid: Vec<Point> = (0..16).map(|k| Point(vec![Some(f64::from(k / 4)), Some(f64::from(k % 4))])).collect();
     let scores = unseen[0].scores.clone();
-    let sampler = HypRl { agent, grid, features: unseen[0].features.clone() };
+    let sampler = HypRl { player, grid, features: unseen[0].features.clone() };
     let searcher = Search { sampler, schedule: Full { budget: 1 } };
     let value = |point: &Point, _: u64| 1.0 - scores[(4.0 * point.get(0).unwrap() + point.get(1).unwrap()) as usize];
     let space = space([int(0, 3, false), int(0, 3, false)]);
