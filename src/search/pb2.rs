@@ -57,10 +57,10 @@ const JITTER: f64 = 1e-10;
 /// Ends of the variance, of the length and of what is forgotten in fits, and of the noise.
 const ENDS: [(f64, f64); 4] = [(1e-5, 1e5), (1e-5, 1e5), (1e-5, 0.5), (1e-4, 1.0)];
 
-/// Observations that are taken at most, and lengths of the window that are tried beyond so many.
+/// Observations that are taken at most; of fewer than so few all are, of more as many as are likeliest, in such steps.
 const MOST: usize = 1000;
-const WINDOW: usize = 200;
-const WINDOW_STEP: usize = 10;
+const FEW: usize = 200;
+const LONGER_BY: usize = 10;
 
 /// The kernel s² e^{−‖x−x'‖²/ℓ} (1−ε)^{|t−t'|/2}, and its derivatives by the logarithms of s², ℓ and ε.
 pub fn kernel(parameters: &Parameters, a: &[f64], b: &[f64]) -> (f64, [f64; 3]) {
@@ -256,10 +256,10 @@ impl Observations {
             Some((Model::fit(&data.inputs, &data.targets, form)?, data))
         };
         let count = self.rows.len().min(MOST);
-        if count < WINDOW {
+        if count < FEW {
             return fit(count);
         }
-        let fits = (WINDOW..=count).step_by(WINDOW_STEP).filter_map(fit);
+        let fits = (FEW..=count).step_by(LONGER_BY).filter_map(fit);
         fits.reduce(|best, other| if other.0.log_likelihood > best.0.log_likelihood { other } else { best })
     }
 }
