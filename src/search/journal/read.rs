@@ -10,7 +10,7 @@ use super::format::{
     operation, wrong,
 };
 use crate::search::domain::{Domain, Value};
-use crate::search::history::{Attributes, Decision, Event, History, State};
+use crate::search::history::{Attributes, Decision, Event, History, State, finite};
 use crate::search::space::{Point, Space};
 
 /// A study as a file has it.
@@ -179,7 +179,7 @@ impl Journal {
                 let value = first.or_else(|| fields.get("value")).and_then(number).map(|value| self.signed(value));
                 let last = self.history.trial(trial).and_then(|trial| trial.reports.last());
                 let next = last.map_or(1, |report| report.step + 1);
-                if let Some(value) = value.filter(|value| last.is_none_or(|r| r.value.total_cmp(value).is_ne())) {
+                if let Some(value) = value.filter(|value| last.is_none_or(|r| finite(r.value) != finite(*value))) {
                     self.record(line, Event::Reported { trial, step: next, value })?;
                 }
                 self.record(line, Event::Completed { trial })
