@@ -48,13 +48,14 @@
 //! | what to tune | [`Kind`] and [`Transform`]; [`Directions`] for anything linear in them |
 //! | ways to move the hyperparameters | [`bilevel::outer`] |
 //! | a model of a function that is costly to evaluate, and its next point | [`gp::Gp`] |
+//! | search without derivatives: what is tried, and how long it trains | [`search`] |
 //! | models and how they are trained | [`Model`], [`Layer`], [`nn::zoo`], [`optim`] |
 //! | data sets | [`data`] |
 //! | where it is computed | [`gpu::GpuEngine`], [`cpu::CpuEngine`], [`reference::ReferenceEngine`] (f64), each on a [`Device`] |
 //! | the runs and studies of the command line | [`experiment`] |
 //!
-//! The layers, lowest first, each importing only from those before it: [`rng`] → [`ir`], [`gp`] → [`autodiff`] →
-//! [`interp`], [`compile`] → [`engine`] → [`kernels`], [`host`] → [`gpu`], [`cpu`], [`mod@reference`] → [`rig`] → [`nn`],
+//! The layers, lowest first, each importing only from those before it: [`rng`] → [`ir`], [`gp`] → [`autodiff`],
+//! [`search`] → [`interp`], [`compile`] → [`engine`] → [`kernels`], [`host`] → [`gpu`], [`cpu`], [`mod@reference`] → [`rig`] → [`nn`],
 //! [`data`] → [`bilevel`] → [`experiment`].
 //!
 //! The command line, the built-in recordings (`builtin-data`) and reference cases (`verify`) are features; the feature
@@ -77,6 +78,7 @@ pub mod nn;
 pub mod reference;
 pub mod rig;
 pub mod rng;
+pub mod search;
 #[cfg(target_arch = "wasm32")]
 pub mod web;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 11] = [
     &["rng"],
     &["ir", "gp"],
-    &["autodiff"],
+    &["autodiff", "search"],
     &["interp", "compile"],
     &["engine"],
     &["kernels", "host"],

@@ -1,6 +1,7 @@
 //! Where to look next: the point with the highest logarithm of the expected improvement.
 
 use super::bfgs::Search;
+use super::kernel::Coordinate;
 use super::model::Gp;
 use super::sobol::Points;
 use crate::rng::Stream;
@@ -38,18 +39,106 @@ impl Gp {
         (-log_ei - deviation.ln(), by_mean.into_iter().zip(by_variance).map(along).collect())
     }
 
-    /// The next point of the unit cube to look at: the best of many points and of searches from some of them.
+    /// The next point of the unit cube to look at: the best of many points and of searches from some of them. Coordinates
+    /// that are not dense have one of their values.
     pub fn propose(&self, draws: &mut Stream) -> Vec<f64> {
         let (incumbent, _) = self.incumbent();
-        let mut candidates: Vec<Vec<f64>> = Points::shifted(incumbent.len(), draws).take(CANDIDATES).collect();
+        let mut candidates: Vec<Vec<f64>> =
+            Points::shifted(incumbent.len(), draws).take(CANDIDATES).map(|x| self.snapped(x)).collect();
         let scores: Vec<f64> = candidates.iter().map(|x| self.log_ei(x)).collect();
         let starts = promising(&scores, draws);
         let starts = starts.into_iter().map(|i| std::mem::take(&mut candidates[i])).chain([incumbent.to_vec()]);
-        let metric = &self.parameters().inverse_squares;
-        let search = Search { bounds: (0.0, 1.0), metric, tolerance: 1e-4, steps: 100 };
-        let found = starts.map(|start| search.minimize(|x| self.negated_log_ei(x), &start));
+        let found = starts.map(|start| self.search(start));
         found.min_by(|(_, a), (_, b)| a.total_cmp(b)).expect("the incumbent").0
     }
+
+    /// A point of the cube with the values that its coordinates can have.
+    fn snapped(&self, mut x: Vec<f64>) -> Vec<f64> {
+        for (x, coordinate) in x.iter_mut().zip(self.coordinates()) {
+            match coordinate {
+                Coordinate::Dense => {}
+                Coordinate::Levels(levels) => *x = nearest(levels, *x),
+                Coordinate::Category(count) => *x = (*x * *count as f64).floor().min(*count as f64 - 1.0),
+            }
+        }
+        x
+    }
+
+    /// The end of a search, with the negated acquisition there: sweeps over the dense coordinates together and over each of
+    /// the others, until none leads further.
+    fn search(&self, start: Vec<f64>) -> (Vec<f64>, f64) {
+        let metric = &self.parameters().inverse_squares;
+        let dense: Vec<usize> =
+            (0..start.len()).filter(|&j| self.coordinates().get(j).is_none_or(|c| *c == Coordinate::Dense)).collect();
+        let along: Vec<f64> = dense.iter().map(|&j| metric[j]).collect();
+        let search = Search { bounds: (0.0, 1.0), metric: &along, tolerance: TOLERANCE, steps: SWEEPS };
+        let (mut x, mut value) = (start, f64::INFINITY);
+        for _ in 0..SWEEPS {
+            let before = value;
+            if dense.is_empty() {
+                value = -self.log_ei(&x);
+            } else {
+                let part: Vec<f64> = dense.iter().map(|&j| x[j]).collect();
+                let with = |part: &[f64]| {
+                    let mut whole = x.clone();
+                    dense.iter().zip(part).for_each(|(&j, value)| whole[j] = *value);
+                    whole
+                };
+                let negated = |part: &[f64]| {
+                    let (value, slopes) = self.negated_log_ei(&with(part));
+                    (value, dense.iter().map(|&j| slopes[j]).collect())
+                };
+                let (part, there) = search.minimize(negated, &part);
+                (x, value) = (with(&part), there);
+            }
+            for (j, coordinate) in self.coordinates().iter().enumerate() {
+                let values: Vec<f64> = match coordinate {
+                    Coordinate::Dense => continue,
+                    Coordinate::Levels(levels) => tried(levels, x[j]),
+                    Coordinate::Category(count) => (0..*count).map(|k| k as f64).collect(),
+                };
+                for other in values {
+                    let mut next = x.clone();
+                    next[j] = other;
+                    let there = -self.log_ei(&next);
+                    if there < value {
+                        (x, value) = (next, there);
+                    }
+                }
+            }
+            if dense.len() == x.len() || before - value <= TOLERANCE {
+                break;
+            }
+        }
+        (x, value)
+    }
+}
+
+/// Where a search ends: slopes, in units of length scales, and what a sweep brings.
+const TOLERANCE: f64 = 1e-4;
+
+/// Sweeps of a search, and steps of each of them over what is dense.
+const SWEEPS: usize = 100;
+
+/// Levels that are all tried in each sweep; of more, those a power of two away.
+const ALL_LEVELS: usize = 16;
+
+/// The level nearest to a number; of two as near the lower.
+fn nearest(levels: &[f64], x: f64) -> f64 {
+    let above = levels.partition_point(|level| *level < x);
+    let sides = [above.checked_sub(1), Some(above)].into_iter().flatten().filter_map(|k| levels.get(k).copied());
+    sides.reduce(|a, b| if (b - x).abs() < (a - x).abs() { b } else { a }).unwrap_or(x)
+}
+
+/// The levels that a sweep tries from one of them on.
+fn tried(levels: &[f64], from: f64) -> Vec<f64> {
+    if levels.len() <= ALL_LEVELS {
+        return levels.to_vec();
+    }
+    let here = levels.partition_point(|level| *level < from);
+    let steps = std::iter::successors(Some(1), |step| Some(2 * step)).take_while(|step| *step < levels.len());
+    let places = steps.flat_map(|step| [here.checked_sub(step), Some(here + step)]);
+    places.flatten().filter_map(|k| levels.get(k).copied()).collect()
 }
 
 /// The place of the highest score, then of some drawn among the others, with probability proportional to their

@@ -24,11 +24,11 @@ impl Cholesky {
         Some(Self { rows })
     }
 
-    /// L⁻¹ b.
+    /// L⁻¹ b; of a shorter b with the beginning of L.
     pub fn forward(&self, b: &[f64]) -> Vec<f64> {
         let mut x: Vec<f64> = Vec::with_capacity(b.len());
-        for (i, row) in self.rows.iter().enumerate() {
-            x.push((b[i] - dot(&row[..i], &x)) / row[i]);
+        for (i, (row, b)) in self.rows.iter().zip(b).enumerate() {
+            x.push((b - dot(&row[..i], &x)) / row[i]);
         }
         x
     }
@@ -71,7 +71,17 @@ impl Cholesky {
 
     /// ln det L.
     pub fn log_determinant(&self) -> f64 {
-        self.rows.iter().enumerate().map(|(i, row)| row[i].ln()).sum()
+        self.log_diagonal().sum()
+    }
+
+    /// The logarithms of the diagonal of L.
+    pub fn log_diagonal(&self) -> impl Iterator<Item = f64> {
+        self.rows.iter().enumerate().map(|(i, row)| row[i].ln())
+    }
+
+    /// A row of L, up to its diagonal.
+    pub fn row(&self, i: usize) -> &[f64] {
+        &self.rows[i]
     }
 }
 

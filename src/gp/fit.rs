@@ -2,7 +2,7 @@
 
 use super::bfgs::Search;
 use super::cholesky::{Cholesky, dot};
-use super::kernel::Parameters;
+use super::kernel::{Coordinate, Parameters};
 use super::observations::Site;
 
 /// No noise is fitted below this.
@@ -12,9 +12,9 @@ const LEAST_NOISE: f64 = 1e-6;
 const BOUNDS: (f64, f64) = (-20.0, 20.0);
 
 /// The covariance of the observations, as its lower triangle.
-pub(super) fn covariance(sites: &[Site], parameters: &Parameters) -> Vec<Vec<f64>> {
+pub(super) fn covariance(sites: &[Site], coordinates: &[Coordinate], parameters: &Parameters) -> Vec<Vec<f64>> {
     let row = |(i, site): (usize, &Site)| {
-        let with = |other: &Site| parameters.pair(&site.point, &other.point).covariance();
+        let with = |other: &Site| parameters.pair(coordinates, &site.point, &other.point).covariance();
         let mut row: Vec<f64> = sites[..=i].iter().map(with).collect();
         row[i] += parameters.noise;
         row
@@ -24,10 +24,14 @@ pub(super) fn covariance(sites: &[Site], parameters: &Parameters) -> Vec<Vec<f64
 
 /// The logarithm of the marginal likelihood, and its derivatives by the logarithms of the inverse squared length
 /// scales, of the signal and of the noise; −∞ where the covariance is not positive definite.
-pub(super) fn log_marginal_likelihood(sites: &[Site], parameters: &Parameters) -> (f64, Vec<f64>) {
+pub(super) fn log_marginal_likelihood(
+    sites: &[Site],
+    coordinates: &[Coordinate],
+    parameters: &Parameters,
+) -> (f64, Vec<f64>) {
     let dimensions = parameters.inverse_squares.len();
     let mut gradient = vec![0.0; dimensions + 2];
-    let Some(factor) = Cholesky::new(covariance(sites, parameters)) else {
+    let Some(factor) = Cholesky::new(covariance(sites, coordinates, parameters)) else {
         return (f64::NEG_INFINITY, gradient);
     };
     let targets: Vec<f64> = sites.iter().map(|site| site.target).collect();
@@ -37,7 +41,7 @@ pub(super) fn log_marginal_likelihood(sites: &[Site], parameters: &Parameters) -
     // ½ tr((α αᵀ − K⁻¹) ∂K), what stands off the diagonal once instead of twice half.
     for (i, (site, row)) in sites.iter().zip(factor.inverse()).enumerate() {
         for (j, (other, inverse)) in sites.iter().zip(row).enumerate() {
-            let pair = parameters.pair(&site.point, &other.point);
+            let pair = parameters.pair(coordinates, &site.point, &other.point);
             let factor = if i == j { 0.5 } else { 1.0 } * (weights[i] * weights[j] - inverse);
             for (k, sum) in gradient[..dimensions].iter_mut().enumerate() {
                 *sum += factor * pair.by_log_scale(k);
@@ -62,12 +66,12 @@ fn log_prior(parameters: &Parameters) -> (f64, Vec<f64>) {
 }
 
 /// The most probable parameters that a search finds from `start` on, or if it finds none, from ones.
-pub(super) fn most_probable(sites: &[Site], start: Option<&Parameters>) -> Parameters {
+pub(super) fn most_probable(sites: &[Site], coordinates: &[Coordinate], start: Option<&Parameters>) -> Parameters {
     let dimensions = sites[0].point.len();
     let ones = Parameters::ones(dimensions);
     let improbability = |logs: &[f64]| {
         let parameters = from_logs(logs);
-        let (likelihood, by_likelihood) = log_marginal_likelihood(sites, &parameters);
+        let (likelihood, by_likelihood) = log_marginal_likelihood(sites, coordinates, &parameters);
         let (prior, by_prior) = log_prior(&parameters);
         let mut gradient: Vec<f64> = by_likelihood.iter().zip(by_prior).map(|(l, p)| -l - p).collect();
         gradient[dimensions + 1] *= 1.0 - LEAST_NOISE / parameters.noise;

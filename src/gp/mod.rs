@@ -12,8 +12,8 @@
 //! of the expected improvement. Everything is a function of what was observed and of the draws.
 
 mod acquisition;
-mod bfgs;
-mod cholesky;
+pub(crate) mod bfgs;
+pub(crate) mod cholesky;
 mod fit;
 mod kernel;
 mod model;
@@ -21,7 +21,7 @@ mod observations;
 mod sobol;
 
 pub use acquisition::standard_log_ei;
-pub use kernel::Parameters;
+pub use kernel::{Coordinate, Parameters};
 pub use model::Gp;
 pub use observations::Observation;
 pub use sobol::Points;
