@@ -155,7 +155,7 @@ pub fn joined(sensors: &[(Recording, usize)], rate: f64) -> Recording {
     let channels: usize = sensors.iter().map(|(_, channels)| channels).sum();
     let mut whole =
         Recording { person: sensors[0].0.person.clone(), name: sensors[0].0.name.clone(), ..Recording::default() };
-    if !(start < end) {
+    if start >= end || start.is_nan() || end.is_nan() {
         return whole;
     }
     let samples = ((end - start) * rate + 1e-6).floor() as usize + 1;
