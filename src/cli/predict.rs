@@ -8,7 +8,7 @@ use pollster::block_on;
 use serde::Serialize;
 use serde_json::json;
 use stackelberg::bilevel::SolveError;
-use stackelberg::data::recordings::{Columns, Files, Mapping, Place, Report, read_unlabelled};
+use stackelberg::data::recordings::{Columns, Files, Mapping, Place, Report, Unlabelled, read_unlabelled};
 use stackelberg::data::{Dataset, Standardizer, visible};
 use stackelberg::experiment::classifier::Classifier;
 use stackelberg::experiment::config::{DataSource, words};
@@ -135,8 +135,21 @@ fn asked(args: &Args, directory: &RunDir, classifier: &Classifier) -> Result<Ask
         overlap: args.overlap.or(config.overlap),
         columns: Columns { channels, ..said },
     };
-    let (windows, report) = read_unlabelled(&mut Files::of_path(Path::new(&args.data))?, &mapping)?;
-    let names: Vec<&str> = windows.channels.iter().map(|channel| &*channel.name).collect();
+    let files = || Files::of_path(Path::new(&args.data));
+    let (windows, mut report) = match read_unlabelled(&mut files()?, &mapping) {
+        Ok(read) => read,
+        // Channels of rows that are windows, and of files by sensor, have no columns of their names.
+        Err(error) => {
+            let columns = Columns { channels: None, ..mapping.columns };
+            let guessed = read_unlabelled(&mut files()?, &Mapping { columns, ..mapping }).ok().filter(|_| !named);
+            guessed.filter(|(windows, _)| names(windows) == classifier.channels()).ok_or(error)?
+        }
+    };
+    if report.measured_hz.is_none() && report.mapping.columns.row_signals.is_none() {
+        let rate = wanted.map_or(String::new(), |rate| format!(", {rate} samples a second,"));
+        report.notes.push(format!("Nothing says how fast it was sampled: the run's rate{rate} is assumed"));
+    }
+    let names = names(&windows);
     let fits = if named { names.len() == classifier.channels().len() } else { names == classifier.channels() };
     if !fits || windows.length != classifier.input()[0] {
         let problem = format!(
@@ -150,6 +163,10 @@ fn asked(args: &Args, directory: &RunDir, classifier: &Classifier) -> Result<Ask
     }
     check_rate(args, &report, wanted)?;
     Ok(Asked { x: windows.x, places: windows.places, notes: report.notes })
+}
+
+fn names(windows: &Unlabelled) -> Vec<&str> {
+    windows.channels.iter().map(|channel| &*channel.name).collect()
 }
 
 fn is_uci_har(path: &Path) -> bool {

@@ -117,6 +117,9 @@ fn shown(data: &Dataset, report: &Report) -> Result<String, CliError> {
         let name = if at == 0 { "Channels" } else { "" };
         line(name, format!("{} {} … {}{unit}", visible(&channel.name), channel.least, channel.greatest));
     }
+    if !report.unused.is_empty() {
+        line("Not used", listed(report.unused.clone()));
+    }
     let classes = report.classes.iter().map(|(name, count)| format!("{name} {count}")).collect();
     line("Classes", listed(classes));
     let people = report.people.iter().map(|person| match person.name == person.number.to_string() {

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::data::Channel;
+
 /// How files of recordings become windows; what is not said is guessed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -176,6 +178,17 @@ pub(super) fn stem(path: &str) -> &str {
 /// The words of a name.
 pub(super) fn words(name: &str) -> impl Iterator<Item = &str> {
     name.split(['_', '-', '.', ' ']).filter(|word| !word.is_empty())
+}
+
+/// A channel with the unit that stands behind its name in brackets.
+pub(super) fn channel(name: &str) -> Channel {
+    let unit = name.strip_suffix([')', ']']).and_then(|inner| inner.rsplit_once(['(', '[']));
+    match unit {
+        Some((name, unit)) if !name.trim().is_empty() => {
+            Channel { name: name.trim().to_owned(), unit: unit.trim().to_owned() }
+        }
+        _ => Channel { name: name.to_owned(), unit: String::new() },
+    }
 }
 
 impl Columns {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::mapping::{Columns, Origin, TimeUnit};
+use super::mapping::{Columns, Origin, TimeUnit, channel};
 use super::report::Report;
 use super::rows::{Row, Rows, wanted_number};
 use super::source::Files;
@@ -69,7 +69,7 @@ impl Labels {
 /// A column of a table by its name or its number from 1.
 pub fn column(columns: &[String], wanted: &str, file: &str, what: &str) -> Result<usize, DataError> {
     let by_number = || wanted.parse::<usize>().ok().filter(|&at| (1..=columns.len()).contains(&at)).map(|at| at - 1);
-    let without_unit = |name: &String| super::channel(name).name.eq_ignore_ascii_case(wanted);
+    let without_unit = |name: &String| channel(name).name.eq_ignore_ascii_case(wanted);
     let alike = || columns.iter().position(|name| name.eq_ignore_ascii_case(wanted) || without_unit(name));
     columns.iter().position(|name| name == wanted).or_else(alike).or_else(by_number).ok_or_else(|| {
         let shown = columns.iter().take(30).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");

@@ -19,6 +19,8 @@ pub struct Report {
     pub columns: Vec<String>,
     /// What of them is what.
     pub mapping: Mapping,
+    /// Those that are nothing, with the reason.
+    pub unused: Vec<String>,
     /// Rows of all tables.
     pub rows: u64,
     /// Rows that could not be read.

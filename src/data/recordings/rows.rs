@@ -1,6 +1,7 @@
 //! Tables as people write them: what separates fields, what a decimal sign is, whether the first row names columns, and
 //! then row after row.
 
+use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Read};
 
 use csv::{ByteRecord, ReaderBuilder};
@@ -60,8 +61,8 @@ pub fn look(name: &str, mut file: impl Read) -> Result<Look, DataError> {
     file.by_ref().take(HEAD as u64).read_to_end(&mut head).map_err(failed)?;
     let cut = head.len() == HEAD;
     let text = plain(head).map_err(|problem| DataError::NoText { file: name.to_owned(), problem })?;
-    let text = String::from_utf8_lossy(&text);
-    let mut lines: Vec<&str> = text.lines().collect();
+    let text: Vec<_> = text.split(|&byte| byte == b'\n').map(decoded).collect();
+    let mut lines: Vec<&str> = text.iter().map(|line| &**line).collect();
     if cut && lines.len() > 1 {
         lines.pop();
     }
@@ -235,10 +236,18 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// Text in UTF-8, and what is none as Latin-1, in which older programs save.
+fn decoded(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => bytes.iter().map(|&byte| char::from(byte)).collect(),
+    }
+}
+
 fn fill<'f>(row: &mut Row, fields: impl Iterator<Item = &'f [u8]>) {
     let mut count = 0;
     for field in fields {
-        let text = String::from_utf8_lossy(field);
+        let text = decoded(field);
         let text = text.trim();
         match row.get_mut(count) {
             Some(old) => {

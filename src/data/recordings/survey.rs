@@ -1,6 +1,6 @@
 //! What a look at files tells: which of them are tables of one kind, and what stands in their columns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::mapping::{Columns, Origin, TimeUnit, stem, words};
 use super::rows::{Dialect, Look, Row, Rows, look, number};
@@ -9,6 +9,8 @@ use crate::data::DataError;
 
 /// Rows of a file that are looked at.
 const LOOKED_AT: usize = 20_000;
+/// Rows that a code stands in at a time, at least.
+const RUNS: usize = 20;
 /// Different values of a column that are counted.
 const DIFFERENT: usize = 64;
 /// Rows that are windows have at least so many values.
@@ -125,7 +127,10 @@ pub struct Seen {
     missing: usize,
     whole: bool,
     dates: usize,
+    words: usize,
     texts: BTreeSet<String>,
+    /// The rows at which something else begins to stand, and what; of a column that often changes only the first.
+    runs: Vec<(usize, String)>,
     values: BTreeSet<u64>,
     changes: usize,
     rises: usize,
@@ -137,6 +142,9 @@ pub struct Seen {
 
 impl Seen {
     fn take(&mut self, text: &str, decimal_comma: bool) {
+        if self.runs.len() < LOOKED_AT / RUNS && self.runs.last().is_none_or(|(_, last)| last != text) {
+            self.runs.push((self.rows, text.to_owned()));
+        }
         self.rows += 1;
         match number(text, decimal_comma) {
             Some(value) if value.is_nan() => self.missing += 1,
@@ -157,6 +165,7 @@ impl Seen {
                 self.last = Some(value);
             }
             None => {
+                self.words += 1;
                 self.dates += usize::from(super::time::seconds(text).is_some());
                 self.changes += usize::from(text != self.last_text && !self.last_text.is_empty());
                 if self.texts.len() <= DIFFERENT {
@@ -168,8 +177,9 @@ impl Seen {
         }
     }
 
+    /// Whether numbers stand there, but for as few rows as may be damaged.
     fn is_number(&self) -> bool {
-        self.numbers > 0 && self.texts.is_empty()
+        self.numbers > 0 && self.words * 100 <= self.rows
     }
 
     fn is_text(&self) -> bool {
@@ -179,7 +189,24 @@ impl Seen {
     /// Whether a few whole numbers or words stand in long runs.
     fn is_code(&self) -> bool {
         let few = self.values.len() <= DIFFERENT && self.texts.len() <= DIFFERENT;
-        (self.is_number() && self.whole || self.is_text()) && few && self.changes * 20 <= self.rows
+        (self.is_number() && self.whole || self.is_text()) && few && self.changes * RUNS <= self.rows
+    }
+
+    /// Whether another column tells what stands here.
+    fn follows(&self, other: &Seen) -> bool {
+        if !self.is_code() || self.runs.len() < 2 {
+            return false;
+        }
+        let at = |seen: &Seen, row: usize| {
+            let place = seen.runs.partition_point(|&(from, _)| from <= row);
+            seen.runs.get(place.saturating_sub(1)).map(|(_, text)| text.clone())
+        };
+        let mut known: BTreeMap<Option<String>, Option<String>> = BTreeMap::new();
+        let rows = self.runs.iter().chain(&other.runs).map(|&(row, _)| row);
+        rows.into_iter().all(|row| {
+            let own = at(self, row);
+            *known.entry(at(other, row)).or_insert_with(|| own.clone()) == own
+        })
     }
 
     fn rises(&self) -> bool {
@@ -208,8 +235,8 @@ pub fn columns(files: &mut Files, table: &Table) -> Result<Vec<Seen>, DataError>
     Ok(seen)
 }
 
-/// What columns of these names, seen so, are; `paths` are those of the tables.
-pub fn guess(columns: &[String], seen: &[Seen], paths: &[&str], header: bool) -> Columns {
+/// What columns of these names, seen so, are, and those that are nothing, with the reason; `paths` are those of the tables.
+pub fn guess(columns: &[String], seen: &[Seen], paths: &[&str], header: bool) -> (Columns, Vec<String>) {
     let named = |at: usize, names: &[&str]| {
         let name = columns[at].to_ascii_lowercase();
         header && (names.contains(&name.trim()) || words(&name).any(|word| names.contains(&word)))
@@ -295,8 +322,19 @@ pub fn guess(columns: &[String], seen: &[Seen], paths: &[&str], header: bool) ->
     let counts = |at: &usize| seen[*at].rises() && seen[*at].steps.iter().all(|&step| step == 1.0);
     let mostly_missing = |at: &usize| 2 * seen[*at].missing > seen[*at].rows;
     let another_time = |at: &usize| named(*at, &TIMES) && seen[*at].rises();
-    let left_out = |at: &usize| constant(at) || counts(at) || mostly_missing(at) || another_time(at);
-    let channel = |at: &usize| seen[*at].is_number() && !left_out(at);
+    let twin = |at: &usize| label_column.is_some_and(|label| seen[*at].follows(&seen[label]));
+    let reason = |at: &usize| match at {
+        at if !seen[*at].is_number() => Some("not numbers, nor times as they are understood"),
+        at if constant(at) => Some("never changes"),
+        at if twin(at) => Some("follows from the label"),
+        at if counts(at) => Some("counts rows"),
+        at if mostly_missing(at) => Some("mostly missing"),
+        at if another_time(at) => Some("another time"),
+        _ => None,
+    };
+    let unused: Vec<String> =
+        all.clone().filter(free).filter_map(|at| Some(format!("{} ({})", columns[at], reason(&at)?))).collect();
+    let channel = |at: &usize| reason(at).is_none();
     let channels: Vec<String> = all.filter(free).filter(channel).map(|at| columns[at].clone()).collect();
     let unit = time.map(|at| unit(&columns[at], &seen[at]));
     let by_path = |column: Option<usize>, found: Option<Origin>| match column {
@@ -305,7 +343,7 @@ pub fn guess(columns: &[String], seen: &[Seen], paths: &[&str], header: bool) ->
     };
     let (label_path, person_path) = in_paths(paths, label_column.is_none(), person_column.is_none());
     let rows_are_windows = time.is_none() && numbers.len() >= WIDE && channels.len() >= WIDE;
-    Columns {
+    let guessed = Columns {
         time: Some(time.map_or("none".to_owned(), |at| columns[at].clone())),
         time_unit: unit,
         label: by_path(label_column, label_path),
@@ -313,7 +351,8 @@ pub fn guess(columns: &[String], seen: &[Seen], paths: &[&str], header: bool) ->
         row_signals: rows_are_windows.then(|| row_signals(&channels)),
         channels: Some(channels),
         ..Columns::default()
-    }
+    };
+    (guessed, unused)
 }
 
 /// What a column is called that holds one of a window's samples, without its number.

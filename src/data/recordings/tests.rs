@@ -1,5 +1,7 @@
 use super::*;
 
+// Long because every layout of a table is made here as people write it, and read back.
+
 /// Samples of each recording; labels change half-way.
 const SAMPLES: usize = 300;
 const PEOPLE: [&str; 4] = ["s1", "s2", "s3", "s4"];
@@ -392,6 +394,46 @@ fn the_raw_recordings_of_hapt_have_their_labels_in_a_file_of_their_own() {
     files.retain(|(path, _)| !path.contains("gyro_exp02"));
     let error = read_files(files, &Mapping::default()).unwrap_err().to_string();
     assert!(error.contains("gyro_exp02_user02.txt"), "{error}");
+}
+
+#[test]
+fn columns_that_tell_the_label_are_no_signals_and_a_bad_cell_costs_a_row() {
+    let text = table(USUAL, 0..4, true, true);
+    let mut lines: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let code = if line.ends_with("activity") {
+                "label_id,is_walking,az"
+            } else if line.ends_with("walk") {
+                "1,1,0"
+            } else {
+                "2,0,0"
+            };
+            format!("{line},{code}")
+        })
+        .collect();
+    lines[700] = lines[700].replacen("0.", "abc", 1);
+    let (data, report) = read_files(vec![("all.csv".to_owned(), lines.join("\n"))], &Mapping::default()).unwrap();
+    let names: Vec<&str> = data.about().channels.iter().map(|channel| &*channel.name).collect();
+    assert_eq!((names, report.damaged), (vec!["ax", "ay"], 1), "{report:?}");
+    assert_eq!(
+        report.unused,
+        ["label_id (follows from the label)", "is_walking (follows from the label)", "az (never changes)"]
+    );
+    assert!(
+        report.notes[0].contains("1 damaged rows of all.csv are left out; the first is line 701"),
+        "{:?}",
+        report.notes
+    );
+    // Files of other columns are named, and Latin-1 is read.
+    let latin = text.replace("activity", "activit\u{e9}").chars().map(|c| c as u8).collect();
+    let given = vec![("a.csv".to_owned(), text.into_bytes()), ("b.csv".to_owned(), b"u,v\n1,2\n3,4\n".to_vec())];
+    let (_, report) = read(&mut Files::of_bytes("given", given).unwrap(), &Mapping::default()).unwrap();
+    assert!(report.notes.iter().any(|note| note.starts_with("Left out: b.csv (other columns)")), "{:?}", report.notes);
+    let mapping = columns("label=activité");
+    let (_, report) =
+        read(&mut Files::of_bytes("given", vec![("a.csv".to_owned(), latin)]).unwrap(), &mapping).unwrap();
+    assert!(report.columns.contains(&"activité".to_owned()));
 }
 
 mod bytes {

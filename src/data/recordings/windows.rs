@@ -110,14 +110,14 @@ pub fn people(
     }
     if known && !names.is_empty() {
         report.note(format!(
-            "{} of whom is known who they are cannot be divided into those to train, to validate and to test on; blocks of \
+            "{} cannot be divided into those to train, to validate and to test on; blocks of \
              time stand in, and say less about people who were not recorded",
             if names.len() == 1 { "One person".to_owned() } else { format!("{} people", names.len()) }
         ));
     } else {
         report.note(
             "Nothing says who was recorded: ten blocks of time stand in for people, and say less about people who were not \
-             recorded"
+             recorded; where a column, folder or file says it, name that (`--columns \"person=folder\"`, `person=file`)"
                 .to_owned(),
         );
     }

@@ -1,5 +1,7 @@
 //! What a tuning run is told: its settings, their defaults, and what may be wrong with them.
 
+// Long because every setting stands here, with its default and how it is read.
+
 mod budget;
 mod bytes;
 mod check;
