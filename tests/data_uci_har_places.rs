@@ -31,13 +31,13 @@ fn other_zips_are_described() {
         files.clear();
         files.extend((0..9).map(|i| (format!("holiday/{i}.jpg"), vec![0])));
     });
-    assert_says(&message, &["my.zip does not hold", "`holiday/0.jpg`", "and 1 more", "`train/`"]);
+    assert_says(&message, &["my.zip holds neither tables", "`holiday/0.jpg`", "and 1 more", "`train/`"]);
     assert_says(&error(|files| files.clear()), &["found nothing"]);
     let nested = zipped(&Files::from([("UCI HAR Dataset.zip".into(), zipped(&Files::new()))]));
     let message = from_zip("outer.zip", &nested).unwrap_err().to_string();
-    assert_says(&message, &["outer.zip/UCI HAR Dataset.zip does not hold", "found nothing"]);
+    assert_says(&message, &["outer.zip/UCI HAR Dataset.zip holds neither tables", "found nothing"]);
     let message = from_zip("a.csv", b"1,2,3").unwrap_err().to_string();
-    assert_says(&message, &["a.csv is neither a folder nor a zip"]);
+    assert_says(&message, &["a.csv is neither a table of recordings, a folder nor a zip"]);
 }
 
 #[test]
@@ -70,7 +70,10 @@ fn other_folders_are_described() {
     assert_says(&message(folder.path()), &["holds neither tables of recordings", "found nothing"]);
     std::fs::write(folder.path().join("notes.txt"), "hello").unwrap();
     assert_says(&message(folder.path()), &["`notes.txt`"]);
-    assert_says(&message(&folder.path().join("notes.txt")), &["notes.txt is neither a folder nor a zip"]);
+    assert_says(
+        &message(&folder.path().join("notes.txt")),
+        &["notes.txt is neither a table of recordings, a folder nor a zip"],
+    );
     assert_says(&message(&folder.path().join("absent")), &["cannot read", "absent"]);
 
     lay(folder.path(), &files());
@@ -186,7 +189,7 @@ fn a_set_below_the_given_folder_is_found() {
     let root = tempfile::tempdir().unwrap();
     lay(root.path(), &renamed("a/b/c"));
     let message = uci_har::from_path(root.path()).unwrap_err().to_string();
-    assert_says(&message, &["does not hold", "two folders below", "found `a`"]);
+    assert_says(&message, &["holds neither tables", "two folders below", "found `a`"]);
     lay(root.path(), &renamed("a/B"));
     assert!(uci_har::from_path(root.path()).is_ok(), "the higher one is meant");
     lay(root.path(), &renamed("d/e"));

@@ -38,7 +38,7 @@ pub struct Settings {
     #[arg(long, value_name = "HZ", help = about("rate", words::RATE))]
     rate: Option<f64>,
 
-    #[arg(long, value_name = "N", help = about("window", words::WINDOW))]
+    #[arg(long, value_name = "N", help = about("window", words::WINDOW_LENGTH))]
     window: Option<u32>,
 
     #[arg(long, value_name = "X", help = about("overlap", words::OVERLAP))]

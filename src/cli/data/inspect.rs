@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long, value_name = "HZ", help = words::RATE)]
     rate: Option<f64>,
 
-    #[arg(long, value_name = "N", help = words::WINDOW)]
+    #[arg(long, value_name = "N", help = words::WINDOW_LENGTH)]
     window: Option<u32>,
 
     #[arg(long, value_name = "X", help = words::OVERLAP)]

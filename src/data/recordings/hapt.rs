@@ -13,7 +13,7 @@ const RATE: f64 = 50.0;
 const LIMIT_MIB: u64 = 64;
 
 /// What its six signals are called.
-pub const CHANNELS: [&str; 6] =
+pub const SIGNALS: [&str; 6] =
     ["acc x (g)", "acc y (g)", "acc z (g)", "gyro x (rad/s)", "gyro y (rad/s)", "gyro z (rad/s)"];
 
 /// A stretch of rows, counted from 1, of an experiment of somebody.

@@ -78,7 +78,7 @@ fn windows(files: &mut Files, given: &Mapping, labelled: bool) -> Result<Cutting
     } else if let Some((recordings, names)) = hapt::recordings(files)? {
         report.written = "the raw recordings of HAPT".to_owned();
         report.files = recordings.iter().map(|recording| recording.name.clone()).collect();
-        let channels = hapt::CHANNELS.map(str::to_owned).into();
+        let channels = hapt::SIGNALS.map(str::to_owned).into();
         cut_recordings(Recorded { recordings, names, channels }, files.name(), labelled, report)?
     } else {
         let survey = survey::survey(files)?;

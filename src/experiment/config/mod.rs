@@ -81,8 +81,8 @@ pub struct TuneConfig {
     #[schemars(description = words::RATE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
-    /// See [`words::WINDOW`].
-    #[schemars(description = words::WINDOW)]
+    /// See [`words::WINDOW_LENGTH`].
+    #[schemars(description = words::WINDOW_LENGTH)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<u32>,
     /// See [`words::OVERLAP`].

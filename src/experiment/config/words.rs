@@ -59,7 +59,7 @@ pub const HYPERGRADIENT_RATE: &str = "Step size β of hypergradient descent on t
                                       usual one depends on the optimizer";
 pub const RATE: &str = "Samples a second to which recordings of your own are resampled; measured on their times where it \
                         is not given";
-pub const WINDOW: &str = "Samples of a window of recordings of your own; 2.56 seconds where it is not given";
+pub const WINDOW_LENGTH: &str = "Samples of a window of recordings of your own; 2.56 seconds where it is not given";
 pub const OVERLAP: &str = "Share of a window of recordings of your own that the next one repeats, from 0 to below 1; half \
                            where it is not given";
 pub const COLUMNS: &str = "What is where in recordings of your own, guessed where it is not said (`stackelberg data inspect \
