@@ -362,7 +362,7 @@ test("the user's own zip replaces the data", { timeout, skip: mini ? false : "th
 });
 
 test("recordings of one's own are read as natively, and a run is on them", { timeout }, async (t) => {
-  const page = await open(t, "cpu", "#steps=3&budget=4");
+  const page = await open(t, "cpu", "#steps=3&budget=4&batch=4");
   await page.getByLabel("Open your recordings").setInputFiles(fileURLToPath(new URL("../recordings/volunteers.csv", import.meta.url)));
   await page.getByText("volunteers.csv", { exact: true }).waitFor();
   await page.getByText("Labels: activity; people: person").waitFor();
