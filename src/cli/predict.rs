@@ -8,11 +8,13 @@ use pollster::block_on;
 use serde::Serialize;
 use serde_json::json;
 use stackelberg::bilevel::SolveError;
+use stackelberg::data::har::uci_har;
 use stackelberg::data::recordings::{Columns, Files, Mapping, Place, Report, Unlabelled, read_unlabelled};
 use stackelberg::data::{Dataset, Standardizer, visible};
 use stackelberg::experiment::classifier::Classifier;
 use stackelberg::experiment::config::{DataSource, words};
 use stackelberg::experiment::library;
+use stackelberg::experiment::record::Classification;
 
 use super::run_dir::{MODEL, RunDir, SETTINGS};
 use super::{CliError, device, files, print, settings};
@@ -119,7 +121,8 @@ fn asked(args: &Args, directory: &RunDir, classifier: &Classifier) -> Result<Ask
     let given = args.columns.clone().unwrap_or_default();
     let own = given != Columns::default() || args.overlap.is_some() || config.columns.is_some();
     let published = match &source {
-        DataSource::Path(path) if own || !is_uci_har(Path::new(path)) => None,
+        DataSource::Path(_) if own => None,
+        DataSource::Path(path) => uci_har::from_path(Path::new(path)).ok(),
         source => Some(library::windows(source, &Mapping::default())?.0),
     };
     if let Some(data) = published {
@@ -167,10 +170,6 @@ fn asked(args: &Args, directory: &RunDir, classifier: &Classifier) -> Result<Ask
 
 fn names(windows: &Unlabelled) -> Vec<&str> {
     windows.channels.iter().map(|channel| &*channel.name).collect()
-}
-
-fn is_uci_har(path: &Path) -> bool {
-    stackelberg::data::har::uci_har::from_path(path).is_ok()
 }
 
 /// Samples that were taken much more slowly than the network has seen them cannot be put between.
@@ -244,29 +243,20 @@ fn unlike(x: &[f32], classifier: &Classifier) -> Vec<String> {
 
 /// How many are right of those whose label is known and is one of the classes.
 fn score(told: &[Told], classes: &[String]) -> Option<String> {
-    let known: Vec<(&str, &str)> = told
-        .iter()
-        .filter_map(|told| Some((told.place.label.as_deref()?, &*told.class)))
-        .filter(|(label, _)| classes.iter().any(|class| class == label))
-        .collect();
-    if known.is_empty() {
-        return None;
-    }
-    let right = known.iter().filter(|(label, class)| label == class).count();
-    let f1 = |class: &String| {
-        let hits = known.iter().filter(|(label, told)| label == class && told == class).count() as f64;
-        let all =
-            known.iter().map(|(label, told)| f64::from(u8::from(label == class)) + f64::from(u8::from(told == class)));
-        let all: f64 = all.sum();
-        if all > 0.0 { 2.0 * hits / all } else { 0.0 }
-    };
-    let macro_f1 = classes.iter().map(f1).sum::<f64>() / classes.len() as f64;
-    Some(format!(
-        "Of {} windows whose label is known {:.1} % are right; macro F1 {:.1} %",
-        known.len(),
-        100.0 * right as f64 / known.len() as f64,
-        100.0 * macro_f1
-    ))
+    let class = |name: &str| classes.iter().position(|class| class == name);
+    let mut confusion = vec![vec![0; classes.len()]; classes.len()];
+    let known = told.iter().filter_map(|told| Some((class(told.place.label.as_deref()?)?, class(&told.class)?)));
+    let known: Vec<(usize, usize)> = known.collect();
+    known.iter().for_each(|&(label, told)| confusion[label][told] += 1);
+    let scores = Classification::from_confusion(classes, confusion);
+    (!known.is_empty()).then(|| {
+        format!(
+            "Of {} windows whose label is known {:.1} % are right; macro F1 {:.1} %",
+            known.len(),
+            100.0 * scores.accuracy(),
+            100.0 * scores.macro_f1
+        )
+    })
 }
 
 fn table(told: &[Told], classes: &[String]) -> String {

@@ -200,22 +200,18 @@ pub fn series_as_windows(series: archive::Series, given: &Mapping, mut report: R
 impl Cuttings {
     /// These, if there are any.
     pub fn some(self, place: &str, labelled: bool) -> Result<Self, DataError> {
-        if self.windows.is_empty() {
-            let longest = self.pieces.iter().map(|piece| piece.labels.len()).max().unwrap_or(0);
-            let problem = format!(
-                "no window of {} samples has a label; the longest piece without a gap has {longest} samples, and {} windows \
-                 have no label",
-                self.length, self.report.unlabelled
-            );
-            let mend = "take a shorter `--window`, or say where labels stand (`--columns`)";
-            if labelled {
-                return Err(DataError::at(place, "all recordings", problem, mend));
-            }
-            let problem =
-                format!("the longest piece without a gap has {longest} samples, and a window has {}", self.length);
-            return Err(DataError::at(place, "all recordings", problem, "give longer recordings"));
+        if !self.windows.is_empty() {
+            return Ok(self);
         }
-        Ok(self)
+        let longest = self.pieces.iter().map(|piece| piece.labels.len()).max().unwrap_or(0);
+        let length = format!("the longest piece without a gap has {longest} samples, and a window has {}", self.length);
+        let (problem, mend) = if labelled {
+            let problem = format!("no window has a label: {length}, and {} windows have none", self.report.unlabelled);
+            (problem, "take a shorter `--window`, or say where labels stand (`--columns`)")
+        } else {
+            (length, "give longer recordings")
+        };
+        Err(DataError::at(place, "all recordings", problem, mend))
     }
 
     /// The samples of its windows, `[windows, samples, channels]`.
@@ -229,6 +225,7 @@ impl Cuttings {
         x
     }
 
+    /// The windows as they are, and the report.
     pub fn unlabelled(self) -> (Unlabelled, Report) {
         let (names, places) = self.names.ordered();
         let label = |label: u32| places.get(label as usize).map(|&place| names[place as usize].clone());

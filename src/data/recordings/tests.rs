@@ -321,7 +321,7 @@ fn what_is_wrong_is_named_with_its_place_and_what_mends_it() {
         read(&mut Files::of_bytes("g", vec![("a.csv".to_owned(), utf16)]).unwrap(), &Mapping::default()).unwrap_err();
     says(wide.to_string(), &["UTF-16", "save it as UTF-8"]);
     let short: String = text.lines().take(100).map(|line| format!("{line}\n")).collect();
-    says(error("a.csv", &short, ""), &["no window of 128 samples", "99 samples", "`--window`"]);
+    says(error("a.csv", &short, ""), &["no window has a label", "has 99 samples, and a window has 128", "`--window`"]);
     let line = |text: &str| Columns::of_line(text).unwrap_err();
     assert!(line("label").contains("KEY=VALUE") && line("lable=x").contains("there are time,"));
     assert!(line("label=file word x").contains("needs a number") && line("time_unit=min").contains("`ms`"));
