@@ -1,6 +1,5 @@
 //! `stackelberg predict`.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -260,21 +259,15 @@ fn score(told: &[Told], classes: &[String]) -> Option<String> {
 }
 
 fn table(told: &[Told], classes: &[String]) -> String {
-    let quoted = |text: &str| match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
-    };
-    let mut text = "file,person,seconds,label,class".to_owned();
-    classes.iter().for_each(|class| text += &format!(",{}", quoted(class)));
-    text += "\n";
-    for Told { place, class, probabilities } in told {
-        let or_nothing = |text: &Option<String>| text.as_deref().map(quoted).unwrap_or_default();
-        let (file, person, label) = (quoted(&place.file), or_nothing(&place.person), or_nothing(&place.label));
-        let _ = write!(text, "{file},{person},{},{label},{}", place.seconds, quoted(class));
-        probabilities.iter().for_each(|probability| {
-            let _ = write!(text, ",{probability}");
-        });
-        text += "\n";
+    let mut table = csv::Writer::from_writer(vec![]);
+    let head = ["file", "person", "seconds", "label", "class"].into_iter().chain(classes.iter().map(String::as_str));
+    let mut write = |row: Vec<String>| table.write_record(row).expect("memory takes rows of one length");
+    write(head.map(str::to_owned).collect());
+    for Told { place: Place { file, person, seconds, label }, class, probabilities } in told {
+        let [person, label] = [person, label].map(|text| text.clone().unwrap_or_default());
+        let row = [file.clone(), person, seconds.to_string(), label, class.clone()];
+        write(row.into_iter().chain(probabilities.iter().map(f32::to_string)).collect());
     }
-    text
+    let bytes = table.into_inner().expect("memory can be written to");
+    String::from_utf8(bytes).expect("text was written")
 }

@@ -15,7 +15,8 @@ use super::{CliError, device, start};
 ///
 /// A training step, its adjoint and a chunk of the outer loss, dispatch by dispatch: measured time, operations and bytes
 /// counted from the program, and how near that is to the ceilings of this device, which are measured with a matrix
-/// product and a copy. At 100 % of a ceiling the device can do no better. `stackelberg explain --part program` prints
+/// product and a copy. At 100 % of a ceiling the device can do no better; more than that says that it was busy with other work
+/// while the ceilings were measured. `stackelberg explain --part program` prints
 /// what each dispatch computes.
 #[derive(clap::Args)]
 pub struct Args {
