@@ -34,6 +34,10 @@ pub enum Purpose {
     Perturbation = 12,
     /// Augmentations of a self-tuning network.
     Augmentation = 13,
+    /// Few-shot tasks that are learned from.
+    Episode = 14,
+    /// Few-shot tasks that are judged by.
+    JudgedEpisode = 15,
 }
 
 const ROTATIONS: [u32; 8] = [13, 15, 26, 6, 17, 29, 16, 24];

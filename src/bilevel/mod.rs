@@ -13,6 +13,7 @@ mod error;
 mod estimate;
 pub mod hyperparameters;
 pub mod inner;
+pub mod meta;
 mod method;
 mod methods;
 pub mod outer;

@@ -20,6 +20,8 @@ const SHRUNKEN: [&str; 3] =
 /// The larger of the official archives has 9 MiB, one drawing 300 bytes.
 const ARCHIVE_LIMIT_MIB: u64 = 256;
 const DRAWING_LIMIT_MIB: u64 = 1;
+/// Pixels along a side of the shrunken drawings.
+const SIDE: usize = 28;
 const AGAIN: &str = "download it again from https://github.com/brendenlake/omniglot (folder python)";
 
 /// Where a drawing belongs: its class and who drew it.
@@ -93,6 +95,42 @@ pub fn shrunken(folder: &Path) -> Result<Dataset, DataError> {
     let people = (0..images.count as u32).map(|at| at % PEOPLE + 1).collect();
     let title = format!("Omniglot, {}", folder.display());
     idx::dataset(&title, &names, (&images_name, images), (&labels_name, labels))?.by(people)
+}
+
+/// Every drawing at 28 × 28: of both published archives where they are there, shrunk, else the shrunken ones.
+pub fn characters(folder: &Path) -> Result<Dataset, DataError> {
+    if ARCHIVES.iter().any(|name| files::find(folder, &[name]).is_none()) {
+        return shrunken(folder);
+    }
+    let [background, evaluation] = read(folder)?;
+    let classes = [&background, &evaluation].map(|part| part.about().outputs.clone()).concat();
+    let behind = background.about().outputs.len() as u32;
+    let labels: Vec<u32> =
+        background.labels().iter().copied().chain(evaluation.labels().iter().map(|label| label + behind)).collect();
+    let people = [background.people(), evaluation.people()].concat();
+    let drawings = [&background, &evaluation].into_iter().flat_map(|part| (0..part.len()).map(|at| part.example(at)));
+    let side = background.about().shape[0];
+    let bytes: Vec<u8> = drawings.flat_map(|drawing| shrink(&drawing, side)).collect();
+    dataset(&folder.display().to_string(), [SIDE; 2], bytes, labels, classes, people)
+}
+
+/// A square drawing at 28 × 28: each new pixel is the mean of what it covers.
+fn shrink(drawing: &[f32], side: usize) -> Vec<u8> {
+    let ratio = side as f64 / SIDE as f64;
+    // What a new place covers of the old ones.
+    let covered = |at: usize| {
+        let (low, high) = (at as f64 * ratio, (at + 1) as f64 * ratio);
+        (low as usize..side.min(high.ceil() as usize))
+            .map(move |old| (old, (high.min(old as f64 + 1.0) - low.max(old as f64)) / ratio))
+    };
+    let pixel = |row: usize, column: usize| {
+        let of_row = |(old_row, share): (usize, f64)| {
+            let columns = covered(column).map(|(old, part)| part * f64::from(drawing[old_row * side + old]));
+            share * columns.sum::<f64>()
+        };
+        covered(row).map(of_row).sum::<f64>().round() as u8
+    };
+    (0..SIDE * SIDE).map(|at| pixel(at / SIDE, at % SIDE)).collect()
 }
 
 /// The class and the person of a drawing, by its path.
@@ -188,6 +226,17 @@ mod tests {
         assert_eq!((data.labels(), data.people()), (&[0, 1, 1, 2][..], &[20, 2, 12, 1][..]));
         assert_eq!(data.about().shape, [2, 3, 1]);
         assert_eq!(*data.example(1), [255.0, 0.0, 0.0, 0.0, 0.0, 255.0]);
+    }
+
+    #[test]
+    fn a_new_pixel_is_the_mean_of_what_it_covers() {
+        let side = 42;
+        let drawing: Vec<f32> = (0..side * side).map(|at| (at % side % 3) as f32 * 60.0).collect();
+        let shrunk = shrink(&drawing, side);
+        // Old columns 0, 1, 2 have 0, 60, 120; new ones cover one and a half each.
+        assert_eq!(shrunk[..4], [20, 100, 20, 100]);
+        assert_eq!(shrunk[27 * SIDE..][..2], [20, 100]);
+        assert_eq!(shrink(&[7.0; SIDE * SIDE], SIDE), [7; SIDE * SIDE]);
     }
 
     #[test]

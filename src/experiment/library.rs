@@ -9,7 +9,7 @@ use super::setup::Scaled;
 use crate::data::catalog::DataSet;
 use crate::data::har::{builtin, uci_har};
 use crate::data::recordings::{self, Files, Mapping, Report};
-use crate::data::{DataError, Dataset, SubjectSplit};
+use crate::data::{DataError, Dataset, SubjectSplit, omniglot};
 
 /// The windows that a configuration names, and where they were cut from recordings of one's own, what was seen there.
 pub fn windows(source: &DataSource, mapping: &Mapping) -> Result<(Dataset, Option<Report>), DataError> {
@@ -38,12 +38,19 @@ pub struct Library {
     windows: Kept<(DataSource, Mapping), Dataset>,
     scaled: Kept<(DataSource, Mapping, SubjectSplit, bool), Scaled>,
     images: Kept<&'static str, [Dataset; 2]>,
+    characters: Kept<(), Dataset>,
 }
 
 impl Library {
     /// Of the data sets in a directory, which need not exist until one is asked for.
     pub fn new(directory: PathBuf) -> Self {
-        Library { directory, windows: RefCell::default(), scaled: RefCell::default(), images: RefCell::default() }
+        Library {
+            directory,
+            windows: RefCell::default(),
+            scaled: RefCell::default(),
+            images: RefCell::default(),
+            characters: RefCell::default(),
+        }
     }
 
     /// The windows that a configuration names.
@@ -62,6 +69,11 @@ impl Library {
     /// The training and the test images of a data set.
     pub fn images(&self, set: &DataSet) -> Result<Rc<[Dataset; 2]>, DataError> {
         kept(&self.images, set.name, || set.load(&self.directory))
+    }
+
+    /// The drawings of Omniglot, from the folder `omniglot`.
+    pub fn characters(&self) -> Result<Rc<Dataset>, DataError> {
+        kept(&self.characters, (), || omniglot::characters(&self.directory.join("omniglot")))
     }
 }
 

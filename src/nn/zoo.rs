@@ -114,6 +114,19 @@ fn har(stack: Stack, filters: usize, hidden: usize, Sizes { outputs, dropout }: 
     stack.dense("dense1", hidden).then(Layer::Relu).dense("dense2", outputs)
 }
 
+/// The body of networks for few-shot learning (Vinyals et al. 2016, with strides as Finn et al. 2017 have them): four
+/// convolutions of length 3 that halve each side, each with batch norm and ReLU, for images or signals; it ends with a vector.
+///
+/// # Errors
+/// If examples are neither, or there are no filters.
+pub fn few_shot_body(input: &[usize], filters: usize) -> Result<Model, ModelError> {
+    let conv: Conv = if input.len() == 2 { Stack::conv1d } else { Stack::conv2d };
+    let block = |stack: Stack, k: usize| {
+        conv(stack, &format!("conv{k}"), 3, filters, 2, false).norm(&format!("norm{k}")).then(Layer::Relu)
+    };
+    (1..=4).fold(Stack::new(input), block).then(Layer::Flatten).model()
+}
+
 /// A convolution of a residual network: name, kernel, filters, stride, bias.
 type Conv = fn(Stack, &str, usize, usize, usize, bool) -> Stack;
 

@@ -36,7 +36,7 @@ impl Decay {
     pub const TAIL: Decay = Decay::Linear { share: 0.25 };
 
     /// The factor of a step (`[1]`, its number counted from 0) of so many.
-    pub(super) fn factor(self, g: &mut Graph, time: NodeId, steps: usize) -> Option<NodeId> {
+    pub(in crate::bilevel) fn factor(self, g: &mut Graph, time: NodeId, steps: usize) -> Option<NodeId> {
         let (Decay::Linear { share } | Decay::Cosine { share }) = self else { return None };
         let all = g.full_u(&[1], steps as u32);
         let left = g.scalar(Scalar::SubU, &[all, time]);

@@ -110,3 +110,12 @@ pub fn zeros_like(g: &mut Graph, id: NodeId) -> NodeId {
 pub fn push_forward(g: &mut Graph, output: NodeId, seeds: &[(NodeId, NodeId)]) -> NodeId {
     jvp(g, &[output], seeds)[0].unwrap_or_else(|| zeros_like(g, output))
 }
+
+/// A row of an array, along its first axis.
+pub fn row(g: &mut Graph, array: NodeId, at: usize) -> NodeId {
+    let shape = g.shape(array)[1..].to_vec();
+    let start: Vec<usize> = std::iter::once(at).chain(shape.iter().map(|_| 0)).collect();
+    let one: Vec<usize> = std::iter::once(1).chain(shape.iter().copied()).collect();
+    let part = g.slice(array, &start, &one, &vec![1; one.len()]);
+    g.reshape(part, &shape)
+}

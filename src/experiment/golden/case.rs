@@ -78,7 +78,8 @@ const KEYS: &str = "schema name kind about inputs outputs tolerance_rule verific
     differentiable_inputs ct T batch schedule example_weights inner outer masks parametrisation notes outputs_about \
     algorithm steps settings constant_inputs truncation K mode body head tasks init neumann cg hypergradient outer_loop \
     large_outputs conventions mode members \
-    n hyperparameters valid_batch made_from";
+    n hyperparameters valid_batch made_from \
+    way shot query episode inner_algorithm not_adapted";
 
 impl Case {
     /// Refuses a key that says something of the case which nobody here reads.

@@ -1,4 +1,4 @@
-//! Graphs of the cases that are single functions: `op`, `loss_grad_hvp` and single steps of `selftune`.
+//! Graphs of the cases that are single functions: `op`, `loss_grad_hvp`, `fewshot` and single steps of `selftune`.
 
 use super::builder::{Builder, CaseGraph, push_forward};
 use super::ops::op_case;
@@ -15,6 +15,7 @@ pub fn case_graph(case: &Case) -> Result<Option<CaseGraph>, CaseError> {
         "op" => op_case(case).map(Some),
         "loss_grad_hvp" => model_case(case).map(Some),
         "selftune" => selftune::graph(case),
+        "fewshot" => super::fewshot::graph(case).map(Some),
         _ => Ok(None),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::builder::row;
 use super::setup::size;
 use super::{Case, CaseError, RunError};
 use crate::autodiff::grad;
@@ -67,14 +68,7 @@ impl Tasks {
     /// The mean loss of a task on its support (0) or query (1) examples, a scalar.
     fn task_loss(&self, g: &mut Graph, theta: NodeId, sets: [NodeId; 2], task: usize, which: usize) -> NodeId {
         let count = self.examples[which];
-        let row = |g: &mut Graph, all: NodeId| {
-            let shape = g.shape(all)[1..].to_vec();
-            let start: Vec<usize> = std::iter::once(task).chain(shape.iter().map(|_| 0)).collect();
-            let one: Vec<usize> = std::iter::once(1).chain(shape.iter().copied()).collect();
-            let part = g.slice(all, &start, &one, &vec![1; one.len()]);
-            g.reshape(part, &shape)
-        };
-        let (x, y) = (row(g, sets[0]), row(g, sets[1]));
+        let (x, y) = (row(g, sets[0], task), row(g, sets[1], task));
         let output = self.model.apply(g, x, &mut reading::Training::new(theta, None, vec![]));
         let each = self.loss.each(g, output, y);
         let sum = g.sum_all(each);

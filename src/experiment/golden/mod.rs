@@ -5,6 +5,7 @@ mod builder;
 mod case;
 mod direct;
 mod error;
+mod fewshot;
 mod graphs;
 mod implicit;
 mod meta;
@@ -30,7 +31,7 @@ use crate::ir::{DType, numel};
 use crate::rig::Device;
 
 /// The kinds of case that can be run.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "op",
     "loss_grad_hvp",
     "train",
@@ -43,6 +44,7 @@ const KINDS: [&str; 12] = [
     "meta",
     "population",
     "selftune",
+    "fewshot",
 ];
 
 /// Whether a case can be run. Decided by its kind alone.

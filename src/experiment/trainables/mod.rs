@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod digits;
+pub mod few_shot;
 pub mod hyper_cleaning;
 pub mod hypergradient_descent;
 pub mod images;
@@ -35,6 +36,7 @@ pub const TRAINABLES: &[&dyn Trainable] = &[
     &hypergradient_descent::Descend,
     &self_tuning::SelfTuning,
     &self_tuning::search::PlainSearch,
+    &few_shot::FewShot,
 ];
 
 /// The one of that name.

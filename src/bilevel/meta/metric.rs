@@ -1,0 +1,130 @@
+//! Networks whose embeddings are compared: prototypical (Snell et al. 2017) and matching networks (Vinyals et al. 2016).
+
+use super::episodes::Episode;
+use super::learner::{Learner, Lesson, Shared, one_hot};
+use crate::ir::{Graph, NodeId, Scalar};
+use crate::nn::Model;
+use crate::nn::functions::{log_sum_exp, matmul};
+use crate::nn::reading::{Predicting, Training};
+
+/// λ has the parameters of an embedding. While it learns, support and query examples are one batch for its batch norms;
+/// where it is judged, these take their running statistics.
+#[derive(Clone, Debug)]
+pub struct Metric {
+    /// The embedding, which ends with a vector.
+    pub embedding: Model,
+    /// Classes of a task.
+    pub ways: usize,
+    /// How a query is compared with the support examples.
+    pub distance: Distance,
+}
+
+/// How a query is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distance {
+    /// With the mean of each class: a score is minus the squared Euclidean distance to it.
+    Prototypes,
+    /// With each support example: a class's score is the logarithm of what its examples have of a softmax over the
+    /// cosines with all of them.
+    Cosines,
+}
+
+/// What a comparison finds.
+#[derive(Clone, Copy, Debug)]
+pub struct Compared {
+    /// Scores of the queries, `[query, ways]`.
+    pub scores: NodeId,
+    /// Prototypes `[ways, features]`, or the attention `[query, support]`.
+    pub seen: NodeId,
+}
+
+impl Metric {
+    /// Compares embedded queries `[query, features]` with embedded support examples.
+    pub fn compare(&self, g: &mut Graph, support: NodeId, query: NodeId, labels: NodeId) -> Compared {
+        let is_class = one_hot(g, labels, self.ways);
+        match self.distance {
+            Distance::Prototypes => {
+                let count = g.sum(is_class, &[0]);
+                let count = g.reshape(count, &[self.ways, 1]);
+                let sums = matmul(g, is_class, support, [true, false]);
+                let prototypes = g.div(sums, count);
+                let wide = [g.shape(query)[0], self.ways, g.shape(query)[1]];
+                let (query, centre) = (g.broadcast(query, &wide, &[0, 2]), g.broadcast(prototypes, &wide, &[1, 2]));
+                let way = g.sub(query, centre);
+                let square = g.mul(way, way);
+                let distance = g.sum(square, &[2]);
+                Compared { scores: g.neg(distance), seen: prototypes }
+            }
+            Distance::Cosines => {
+                let [support, query] = [support, query].map(|features| unit_rows(g, features));
+                let cosines = matmul(g, query, support, [false, true]);
+                let all = log_sum_exp(g, cosines, 1);
+                let all = g.reshape(all, &[g.shape(all)[0], 1]);
+                let shares = g.sub(cosines, all);
+                let attention = g.scalar(Scalar::Exp, &[shares]);
+                let probabilities = matmul(g, attention, is_class, [false, false]);
+                Compared { scores: g.scalar(Scalar::Log, &[probabilities]), seen: attention }
+            }
+        }
+    }
+
+    /// Embedded support and query examples as they are while it learns, and the running statistics that they have
+    /// entered.
+    pub fn embed(&self, g: &mut Graph, shared: Shared, episode: &Episode) -> ([NodeId; 2], Option<NodeId>) {
+        let counts = [episode.x, episode.xq].map(|x| g.shape(x)[0]);
+        let both = stack(g, episode.x, episode.xq);
+        let mut reading = Training::new(shared.lambda, shared.running, vec![]);
+        let features = self.embedding.apply(g, both, &mut reading);
+        let width = g.shape(features)[1];
+        let support = g.slice(features, &[0, 0], &[counts[0], width], &[1, 1]);
+        let query = g.slice(features, &[counts[0], 0], &[counts[1], width], &[1, 1]);
+        ([support, query], reading.running(g))
+    }
+}
+
+impl Learner for Metric {
+    fn len(&self) -> usize {
+        self.embedding.parameter_count()
+    }
+
+    fn initial(&self, seed: u64) -> Vec<f32> {
+        self.embedding.initial_parameters(seed)
+    }
+
+    fn statistics(&self) -> Vec<f32> {
+        self.embedding.initial_statistics()
+    }
+
+    fn lesson(&self, g: &mut Graph, shared: Shared, episode: &Episode) -> Lesson {
+        let ([support, query], running) = self.embed(g, shared, episode);
+        let scores = self.compare(g, support, query, episode.y).scores;
+        Lesson { running, ..Lesson::of_scores(g, shared.lambda, scores, episode) }
+    }
+
+    fn predict(&self, g: &mut Graph, shared: Shared, episode: &Episode) -> NodeId {
+        let reading = || Predicting { weights: shared.lambda, running: shared.running };
+        let [support, query] = [episode.x, episode.xq].map(|x| self.embedding.apply(g, x, &mut reading()));
+        self.compare(g, support, query, episode.y).scores
+    }
+}
+
+/// Rows over their Euclidean length.
+fn unit_rows(g: &mut Graph, features: NodeId) -> NodeId {
+    let square = g.mul(features, features);
+    let sum = g.sum(square, &[1]);
+    let length = g.scalar(Scalar::Sqrt, &[sum]);
+    let length = g.reshape(length, &[g.shape(length)[0], 1]);
+    g.div(features, length)
+}
+
+/// One array behind another along the first axis.
+pub(super) fn stack(g: &mut Graph, a: NodeId, b: NodeId) -> NodeId {
+    let mut shape = g.shape(a).to_vec();
+    shape[0] += g.shape(b)[0];
+    let flat = [a, b].map(|x| {
+        let len = crate::ir::numel(g.shape(x));
+        g.reshape(x, &[len])
+    });
+    let both = g.concat(&flat);
+    g.reshape(both, &shape)
+}

@@ -1,0 +1,23 @@
+//! Few-shot learning as bilevel programming (Franceschi et al. 2018): what tasks share is the leader, what each learns of
+//! its own few examples the follower.
+//!
+//! A [`Learner`] is a way to learn what tasks share, a graph of one episode; a [`Session`] trains it on a device, many
+//! episodes as the members of one program. Tasks are trained for a few steps, so their training is part of the graph and
+//! differentiated with it; longer ones are an [`Inner`](super::Inner) problem.
+
+mod closed_form;
+mod episodes;
+mod learner;
+mod maml;
+mod metric;
+mod representation;
+mod session;
+mod siamese;
+
+pub use episodes::{Drawing, Episode, Shape};
+pub use learner::{Learner, Lesson, Shared, mean_loss};
+pub use maml::{Maml, Order};
+pub use metric::{Compared, Distance, Metric};
+pub use representation::{Classifier, Head, Representation};
+pub use session::{Judgement, Pool, Record, Saved, Session, Teaching};
+pub use siamese::{Siamese, pair_losses};
