@@ -137,8 +137,7 @@ fn list(args: &Args, library: &Library) -> Result<ExitCode, CliError> {
             let time = match seconds(&trials, &device, &mut paces, library) {
                 Ok(seconds) => format!("about {}", duration(seconds)),
                 Err(TuneError::Data(DataError::NotThere { name, .. })) => {
-                    let directory = shell::path(&args.place.directory);
-                    format!("once its data are there: {}", shell::command(["data", name, "--data", &directory]))
+                    format!("once its data are there: the folder {name} in {}", args.place.directory.display())
                 }
                 // The others are timed all the same.
                 Err(error) => format!("cannot be timed: {error}"),

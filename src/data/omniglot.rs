@@ -22,6 +22,7 @@ const ARCHIVE_LIMIT_MIB: u64 = 256;
 const DRAWING_LIMIT_MIB: u64 = 1;
 /// Pixels along a side of the shrunken drawings.
 const SIDE: usize = 28;
+const SOURCE: &str = "https://github.com/brendenlake/omniglot/tree/master/python";
 const AGAIN: &str = "download it again from https://github.com/brendenlake/omniglot (folder python)";
 
 /// Where a drawing belongs: its class and who drew it.
@@ -99,8 +100,17 @@ pub fn shrunken(folder: &Path) -> Result<Dataset, DataError> {
 
 /// Every drawing at 28 × 28: of both published archives where they are there, shrunk, else the shrunken ones.
 pub fn characters(folder: &Path) -> Result<Dataset, DataError> {
-    if ARCHIVES.iter().any(|name| files::find(folder, &[name]).is_none()) {
-        return shrunken(folder);
+    let is_there = |name: &&str| files::find(folder, &[name]).is_some();
+    if !ARCHIVES.iter().all(is_there) {
+        return match SHRUNKEN.iter().find(|name| !is_there(name)) {
+            None => shrunken(folder),
+            Some(_) => Err(DataError::NotThere {
+                folder: folder.display().to_string(),
+                file: ARCHIVES[0],
+                name: "omniglot",
+                source_url: SOURCE,
+            }),
+        };
     }
     let [background, evaluation] = read(folder)?;
     let classes = [&background, &evaluation].map(|part| part.about().outputs.clone()).concat();

@@ -30,6 +30,8 @@ impl Shape {
 /// A task as nodes of a graph, its classes counted from 0. Rows are in any order.
 #[derive(Clone, Copy, Debug)]
 pub struct Episode {
+    /// Classes.
+    pub ways: usize,
     /// Support examples `[support, …]`.
     pub x: NodeId,
     /// Their classes, words `[support]`.
@@ -38,6 +40,8 @@ pub struct Episode {
     pub xq: NodeId,
     /// Their classes, words `[query]`.
     pub yq: NodeId,
+    /// The cell of the pool that each class is drawn from, words `[ways]`; none where the task is given.
+    pub cells: Option<NodeId>,
 }
 
 /// What the classes of an episode are drawn from. A *cell* has the rows of a class in one form, those for support and those for
@@ -77,10 +81,10 @@ impl Drawing {
         }
     }
 
-    /// Rows of an episode's support and query examples, a class after the other. `cells` (words `[cells, 4]`) are the
+    /// Rows of an episode's support and query examples, a class after the other, and its classes' cells. `cells` (words `[cells, 4]`) are the
     /// cells' rows; where both kinds of a cell are the same rows, no row is in both. A function of the seed (`[2]`), the time (`[1]`) and
     /// the number of the episode among those of that time (`[1]`).
-    pub(super) fn rows(self, g: &mut Graph, shape: Shape, cells: NodeId, at: Key) -> [NodeId; 2] {
+    pub(super) fn rows(self, g: &mut Graph, shape: Shape, cells: NodeId, at: Key) -> ([NodeId; 2], NodeId) {
         let Shape { ways, shots, queries } = shape;
         let key = at.episode(g);
         let key = key.map(|word| g.broadcast_to(word, &[ways]));
@@ -130,7 +134,8 @@ impl Drawing {
             g.reshape(row, &[ways * each])
         };
         let support = drawn(g, [first, count, none], support, shots);
-        [support, drawn(g, [query_first, query_count, behind], query, queries)]
+        let query = drawn(g, [query_first, query_count, behind], query, queries);
+        ([support, query], cell)
     }
 }
 

@@ -13,8 +13,6 @@ use crate::nn::reading::{Predicting, Training};
 pub struct Metric {
     /// The embedding, which ends with a vector.
     pub embedding: Model,
-    /// Classes of a task.
-    pub ways: usize,
     /// How a query is compared with the support examples.
     pub distance: Distance,
 }
@@ -40,15 +38,15 @@ pub struct Compared {
 
 impl Metric {
     /// Compares embedded queries `[query, features]` with embedded support examples.
-    pub fn compare(&self, g: &mut Graph, support: NodeId, query: NodeId, labels: NodeId) -> Compared {
-        let is_class = one_hot(g, labels, self.ways);
+    pub fn compare(&self, g: &mut Graph, [support, query]: [NodeId; 2], episode: &Episode) -> Compared {
+        let is_class = one_hot(g, episode.y, episode.ways);
         match self.distance {
             Distance::Prototypes => {
                 let count = g.sum(is_class, &[0]);
-                let count = g.reshape(count, &[self.ways, 1]);
+                let count = g.reshape(count, &[episode.ways, 1]);
                 let sums = matmul(g, is_class, support, [true, false]);
                 let prototypes = g.div(sums, count);
-                let wide = [g.shape(query)[0], self.ways, g.shape(query)[1]];
+                let wide = [g.shape(query)[0], episode.ways, g.shape(query)[1]];
                 let (query, centre) = (g.broadcast(query, &wide, &[0, 2]), g.broadcast(prototypes, &wide, &[1, 2]));
                 let way = g.sub(query, centre);
                 let square = g.mul(way, way);
@@ -96,23 +94,27 @@ impl Learner for Metric {
     }
 
     fn lesson(&self, g: &mut Graph, shared: Shared, episode: &Episode) -> Lesson {
-        let ([support, query], running) = self.embed(g, shared, episode);
-        let scores = self.compare(g, support, query, episode.y).scores;
+        let (embedded, running) = self.embed(g, shared, episode);
+        let scores = self.compare(g, embedded, episode).scores;
         Lesson { running, ..Lesson::of_scores(g, shared.lambda, scores, episode) }
     }
 
     fn predict(&self, g: &mut Graph, shared: Shared, episode: &Episode) -> NodeId {
         let reading = || Predicting { weights: shared.lambda, running: shared.running };
-        let [support, query] = [episode.x, episode.xq].map(|x| self.embedding.apply(g, x, &mut reading()));
-        self.compare(g, support, query, episode.y).scores
+        let embedded = [episode.x, episode.xq].map(|x| self.embedding.apply(g, x, &mut reading()));
+        self.compare(g, embedded, episode).scores
     }
 }
 
-/// Rows over their Euclidean length.
+/// Rows over their Euclidean length; those of zeros, which ReLU may leave, stay so.
 fn unit_rows(g: &mut Graph, features: NodeId) -> NodeId {
     let square = g.mul(features, features);
     let sum = g.sum(square, &[1]);
-    let length = g.scalar(Scalar::Sqrt, &[sum]);
+    let shape = g.shape(sum).to_vec();
+    let (zero, one) = (g.full(&shape, 0.0), g.full(&shape, 1.0));
+    let is_there = g.lt(zero, sum);
+    let square = g.select(is_there, sum, one);
+    let length = g.scalar(Scalar::Sqrt, &[square]);
     let length = g.reshape(length, &[g.shape(length)[0], 1]);
     g.div(features, length)
 }

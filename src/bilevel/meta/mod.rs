@@ -9,15 +9,25 @@ mod closed_form;
 mod episodes;
 mod learner;
 mod maml;
+mod meta_lstm;
 mod metric;
+mod parts;
 mod representation;
 mod session;
 mod siamese;
+mod snail;
+mod transfer;
 
 pub use episodes::{Drawing, Episode, Shape};
 pub use learner::{Learner, Lesson, Shared, mean_loss};
 pub use maml::{Maml, Order};
+pub use meta_lstm::MetaLstm;
 pub use metric::{Compared, Distance, Metric};
 pub use representation::{Classifier, Head, Representation};
 pub use session::{Judgement, Pool, Record, Saved, Session, Teaching};
 pub use siamese::{Siamese, pair_losses};
+pub use snail::Snail;
+pub use transfer::Transfer;
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,6 @@ use crate::nn::reading::Training;
 pub struct Representation {
     /// The feature map, which ends with a vector.
     pub body: Model,
-    /// Classes of a task.
-    pub ways: usize,
     /// How a task's classifier is trained.
     pub head: Head,
     /// Its learning rate or penalty at first.
@@ -73,13 +71,19 @@ impl Representation {
     }
 
     /// A classifier trained on support features, and what it was trained on before each step, scalars.
-    pub fn train(&self, g: &mut Graph, lambda: NodeId, features: NodeId, labels: NodeId) -> (Classifier, Vec<NodeId>) {
+    pub fn train(
+        &self,
+        g: &mut Graph,
+        lambda: NodeId,
+        features: NodeId,
+        episode: &Episode,
+    ) -> (Classifier, Vec<NodeId>) {
         let own = g.segment(lambda, self.body.parameter_count(), 1);
         let own = g.scalar(Scalar::Exp, &[own]);
         match &self.head {
-            Head::Steps { optimizer, steps } => self.descend(g, own, [features, labels], optimizer, *steps),
+            Head::Steps { optimizer, steps } => self.descend(g, own, features, episode, (optimizer, *steps)),
             Head::Ridge => {
-                let targets = one_hot(g, labels, self.ways);
+                let targets = one_hot(g, episode.y, episode.ways);
                 let kernel = ridge(g, features, targets, own);
                 let classifier = Classifier { kernel, bias: None };
                 let fitted = classifier.scores(g, features);
@@ -96,16 +100,17 @@ impl Representation {
         &self,
         g: &mut Graph,
         rate: NodeId,
-        [features, labels]: [NodeId; 2],
-        optimizer: &Dynamics,
-        steps: usize,
+        features: NodeId,
+        episode: &Episode,
+        (optimizer, steps): (&Dynamics, usize),
     ) -> (Classifier, Vec<NodeId>) {
-        let kernel = self.features_len() * self.ways;
-        let len = kernel + self.ways;
+        let Episode { ways, y: labels, .. } = *episode;
+        let kernel = self.features_len() * ways;
+        let len = kernel + ways;
         let classifier = |g: &mut Graph, weights: NodeId| {
-            let bias = g.segment(weights, kernel, self.ways);
+            let bias = g.segment(weights, kernel, ways);
             let kernel = g.segment(weights, 0, kernel);
-            let kernel = g.reshape(kernel, &[self.features_len(), self.ways]);
+            let kernel = g.reshape(kernel, &[self.features_len(), ways]);
             Classifier { kernel, bias: Some(bias) }
         };
         let scalars: Vec<NodeId> = optimizer.scalars().iter().map(|scalar| g.full(&[1], scalar.usual)).collect();
@@ -114,7 +119,7 @@ impl Representation {
         let slots: Vec<NodeId> = slots.collect();
         let zero = g.full(&[len], 0.0);
         let mut state = g.concat(&[&[zero], &slots[..]].concat());
-        let targets = one_hot(g, labels, self.ways);
+        let targets = one_hot(g, labels, ways);
         let mut losses = vec![];
         for _ in 0..steps {
             let weights = g.segment(state, 0, len);
@@ -160,7 +165,7 @@ impl Learner for Representation {
 
     fn predict(&self, g: &mut Graph, shared: Shared, episode: &Episode) -> NodeId {
         let [support, query] = [episode.x, episode.xq].map(|x| self.features(g, shared.lambda, x));
-        let (classifier, _) = self.train(g, shared.lambda, support, episode.y);
+        let (classifier, _) = self.train(g, shared.lambda, support, episode);
         classifier.scores(g, query)
     }
 }

@@ -160,14 +160,14 @@ impl Builder<'_> {
         let all = kept::examples(g, &part.named("x"), pool.count, input, channels.is_some());
         let cells = g.input(&part.named("cells"), &[pool.cells.len(), CELL], DType::U32);
         let purpose = if part == Part::Training { Purpose::Episode } else { Purpose::JudgedEpisode };
-        let rows = pool.drawing.rows(g, shape, cells, Key { purpose, seed, time, member });
+        let (rows, drawn) = pool.drawing.rows(g, shape, cells, Key { purpose, seed, time, member });
         let scale = channels.map(|channels| g.input(SCALE, &[2 * channels], DType::F32));
         let [x, xq] = rows.map(|rows| {
             let taken = g.take_rows(all, rows);
             scale.map_or(taken, |scale| kept::unpack(g, taken, input, scale))
         });
         let [y, yq] = [shape.shots, shape.queries].map(|each| labels(g, shape.ways, each));
-        Episode { x, y, xq, yq }
+        Episode { ways: shape.ways, x, y, xq, yq, cells: Some(drawn) }
     }
 
     /// A member's episode of a step: what it says of λ.

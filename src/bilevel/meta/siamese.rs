@@ -16,8 +16,6 @@ use crate::nn::reading::{Predicting, Training};
 pub struct Siamese {
     /// The embedding, which ends with a vector.
     pub embedding: Model,
-    /// Classes of a task.
-    pub ways: usize,
 }
 
 impl Siamese {
@@ -51,11 +49,11 @@ impl Siamese {
     }
 
     /// The best score of a query among a class's support examples, `[query, ways]`.
-    fn best(&self, g: &mut Graph, scores: NodeId, labels: NodeId) -> NodeId {
+    fn best(g: &mut Graph, scores: NodeId, episode: &Episode) -> NodeId {
         let [queries, support] = g.shape(scores)[..] else { unreachable!("a score for each pair") };
-        let wide = [queries, self.ways, support];
+        let wide = [queries, episode.ways, support];
         let score = g.broadcast(scores, &wide, &[0, 2]);
-        let (class, label) = (g.iota(&wide, 1), g.broadcast(labels, &wide, &[2]));
+        let (class, label) = (g.iota(&wide, 1), g.broadcast(episode.y, &wide, &[2]));
         let is_class = g.eq_u(class, label);
         let least = g.full(&wide, f64::from(f32::MIN));
         let own = g.select(is_class, score, least);
@@ -106,7 +104,7 @@ impl Learner for Siamese {
         let query = g.slice(features, &[counts[0], 0], &[counts[1], width], &[1, 1]);
         let factors = self.factors(g, shared.lambda);
         let pairs = self.pair_scores(g, factors, query, support);
-        let [of_query, of_support] = [episode.yq, episode.y].map(|labels| one_hot(g, labels, self.ways));
+        let [of_query, of_support] = [episode.yq, episode.y].map(|labels| one_hot(g, labels, episode.ways));
         let same = matmul(g, of_query, of_support, [false, true]);
         let losses = pair_losses(g, pairs, same);
         // Half of the weight for pairs of one class, half for the others.
@@ -120,7 +118,7 @@ impl Learner for Siamese {
         });
         let loss = g.add(halves[0], halves[1]);
         let gradient = grad(g, loss, &[shared.lambda])[0];
-        let scores = self.best(g, pairs, episode.y);
+        let scores = Self::best(g, pairs, episode);
         let running = reading.running(g);
         Lesson { loss, gradient, scores, running }
     }
@@ -131,6 +129,6 @@ impl Learner for Siamese {
         let [support, query] = [episode.x, episode.xq].map(|x| self.embedding.apply(g, x, &mut reading()));
         let factors = self.factors(g, shared.lambda);
         let pairs = self.pair_scores(g, factors, query, support);
-        self.best(g, pairs, episode.y)
+        Self::best(g, pairs, episode)
     }
 }

@@ -114,7 +114,7 @@ impl<'a> Fewshot<'a> {
                     let (x, y) = sets[set];
                     if many { (row(g, x, task), row(g, y, task)) } else { (x, y) }
                 });
-                Episode { x, y, xq, yq }
+                Episode { ways, x, y, xq, yq, cells: None }
             })
             .collect())
     }
@@ -220,19 +220,12 @@ impl<'a> Fewshot<'a> {
         };
         let (weights, own, episodes) = (self.weights()?, self.number(own)?, self.episodes()?);
         let lambda = self.b.graph.concat(&[weights, own]);
-        let learner = Representation {
-            body: self.model.clone(),
-            ways: self.shape.ways,
-            head,
-            start: 1.0,
-            learn_start: true,
-            frozen: false,
-        };
+        let learner = Representation { body: self.model.clone(), head, start: 1.0, learn_start: true, frozen: false };
         let (mut scores, mut all, mut losses, mut kernels, mut biases) = (vec![], vec![], vec![], vec![], vec![]);
         for episode in &episodes {
             let g = &mut self.b.graph;
             let [support, query] = [episode.x, episode.xq].map(|x| learner.features(g, lambda, x));
-            let (classifier, before) = learner.train(g, lambda, support, episode.y);
+            let (classifier, before) = learner.train(g, lambda, support, episode);
             scores.push(classifier.scores(g, query));
             losses.extend(before.into_iter().map(|loss| g.reshape(loss, &[1])));
             all.push(flat(g, support));
@@ -271,10 +264,10 @@ impl<'a> Fewshot<'a> {
         let weights = self.weights()?;
         let running = self.running()?;
         let episode = self.episodes()?[0];
-        let learner = Metric { embedding: self.model.clone(), ways: self.shape.ways, distance };
+        let learner = Metric { embedding: self.model.clone(), distance };
         let shared = Shared { lambda: weights, running };
-        let ([support, query], entered) = learner.embed(&mut self.b.graph, shared, &episode);
-        self.compared(&learner, "", [support, query], &episode, weights);
+        let (embedded, entered) = learner.embed(&mut self.b.graph, shared, &episode);
+        self.compared(&learner, "", embedded, &episode, weights);
         if let Some(entered) = entered {
             for statistic in self.model.statistics().to_vec() {
                 let part = self.b.graph.segment(entered, statistic.offset, statistic.len);
@@ -289,7 +282,7 @@ impl<'a> Fewshot<'a> {
     }
 
     fn compared(&mut self, learner: &Metric, prefix: &str, sets: [NodeId; 2], episode: &Episode, weights: NodeId) {
-        let compared = learner.compare(&mut self.b.graph, sets[0], sets[1], episode.y);
+        let compared = learner.compare(&mut self.b.graph, sets, episode);
         let accuracy = self.accuracy(compared.scores, episode.yq);
         let g = &mut self.b.graph;
         let loss = mean_loss(g, compared.scores, episode.yq);
@@ -316,7 +309,7 @@ impl<'a> Fewshot<'a> {
         let (pairs, same) = (self.b.words("pairs", self.shape.support())?, self.b.words("same", 2)?);
         let [count, 2] = self.b.shape(pairs)[..] else { return Err(self.b.misfit()) };
         self.b.require(self.b.shape(same) == [count])?;
-        let learner = Siamese { embedding: self.model.clone(), ways: self.shape.ways };
+        let learner = Siamese { embedding: self.model.clone() };
         let sets = [episode.x, episode.xq];
         let g = &mut self.b.graph;
         let [support, query] = sets.map(|x| self.model.apply(g, x, &mut Training::new(weights, None, vec![])));

@@ -6,6 +6,7 @@
 
 mod baselines;
 mod best;
+mod few_shot;
 mod folds;
 mod hd_mnist;
 mod horizon;
@@ -22,7 +23,7 @@ mod trial;
 pub use trial::{Budget, Labels, Outcome, Study, Trial, id};
 
 /// All studies, in the order in which `experiment all` runs them.
-pub const STUDIES: [Study; 15] = [
+pub const STUDIES: [Study; 17] = [
     start::STUDY,
     horizon::STUDY,
     prediction::STUDY,
@@ -38,6 +39,8 @@ pub const STUDIES: [Study; 15] = [
     self_tuning::DIGITS,
     self_tuning::CLOTHES,
     self_tuning::WINDOWS,
+    few_shot::CHARACTERS,
+    few_shot::PEOPLE,
 ];
 
 /// The study of that name.

@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::method::Method;
+pub use self::method::{Following, Method};
 use self::task::Ground;
 pub use self::task::Task;
 use super::settings;
@@ -136,7 +136,8 @@ impl Trainable for FewShot {
                 "this method scores as many classes as it has learned to, so tasks have the same number".to_owned();
             return Err(ConfigError::Setting { field: "training_ways".to_owned(), message }.into());
         }
-        let learner = settings.method.learner(&ground.input, settings.filters, ways)?;
+        let shape = settings.teaching(ways).judged;
+        let learner = settings.method.learner(&ground.input, settings.filters, shape, ground.training_cells())?;
         Ok(Box::new(FewShotJob(Rc::new(Trial { settings, ground, learner, compiled: Compiled::default() }))))
     }
 }

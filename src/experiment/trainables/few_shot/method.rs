@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bilevel::Decay;
-use crate::bilevel::meta::{Distance, Head, Learner, Maml, Metric, Order, Representation, Siamese};
+use crate::bilevel::meta::{
+    Distance, Head, Learner, Maml, MetaLstm, Metric, Order, Representation, Shape, Siamese, Snail, Transfer,
+};
 use crate::experiment::config::ConfigError;
 use crate::nn::optim::{Adam, Dynamics, Epsilon, Sgd};
 use crate::nn::{Layer, Model, ModelError, zoo};
@@ -57,6 +59,25 @@ pub enum Method {
     Matching,
     /// Siamese networks (Koch et al. 2015).
     Siamese,
+    /// SNAIL (Mishra et al. 2018).
+    Snail {
+        /// Keys of its first attention, which its other widths are multiples of.
+        width: usize,
+    },
+    /// Meta-LSTM (Ravi and Larochelle 2017).
+    MetaLstm {
+        /// Steps of a task.
+        inner_steps: usize,
+        /// Units of its recurrent layer.
+        units: usize,
+    },
+    /// Classical transfer: one network on all classes, whose features are kept.
+    Transfer {
+        /// Steps of a task's classifier.
+        inner_steps: usize,
+        /// Its learning rate.
+        inner_rate: f64,
+    },
 }
 
 /// What a task says of the start.
@@ -82,13 +103,18 @@ impl Method {
         };
         let is_rate = |rate: f64| rate > 0.0 && rate.is_finite();
         match *self {
-            Method::Representation { inner_steps: 0, .. } | Method::RandomFeatures { inner_steps: 0, .. } => {
-                wrong("a classifier takes at least one step")
+            Method::Representation { inner_steps: 0, .. }
+            | Method::RandomFeatures { inner_steps: 0, .. }
+            | Method::Transfer { inner_steps: 0, .. } => wrong("a classifier takes at least one step"),
+            Method::MetaLstm { inner_steps, units } if inner_steps == 0 || units == 0 => {
+                wrong("steps and units are at least 1")
             }
+            Method::Snail { width } if width < 2 => wrong("the width is at least 2"),
             Method::Maml { order: Following::Reptile, inner_steps: 0, .. } => wrong("Reptile takes at least one step"),
             Method::Representation { inner_rate: rate, .. }
             | Method::RandomFeatures { inner_rate: rate, .. }
             | Method::Maml { inner_rate: rate, .. }
+            | Method::Transfer { inner_rate: rate, .. }
             | Method::Ridge { penalty: rate }
                 if !is_rate(rate) =>
             {
@@ -100,7 +126,7 @@ impl Method {
 
     /// Whether it can only tell as many classes as it has learned from.
     pub(super) fn has_fixed_ways(&self) -> bool {
-        !matches!(self, Method::Prototypical | Method::Matching | Method::Siamese)
+        matches!(self, Method::Maml { .. } | Method::Snail { .. } | Method::MetaLstm { .. })
     }
 
     /// What moves what is shared: Adam, and for Reptile plain steps along the mean way.
@@ -119,7 +145,15 @@ impl Method {
         }
     }
 
-    pub(super) fn learner(&self, input: &[usize], filters: usize, ways: usize) -> Result<Rc<dyn Learner>, ConfigError> {
+    /// The learner of tasks of so many classes, from examples of this shape in so many cells.
+    pub(super) fn learner(
+        &self,
+        input: &[usize],
+        filters: usize,
+        shape: Shape,
+        cells: usize,
+    ) -> Result<Rc<dyn Learner>, ConfigError> {
+        let ways = shape.ways;
         let wrong =
             |error: ModelError| ConfigError::Setting { field: "filters".to_owned(), message: error.to_string() };
         let body = zoo::few_shot_body(input, filters).map_err(wrong)?;
@@ -128,9 +162,9 @@ impl Method {
             body.clone().then(Layer::Dense { name: "head".to_owned(), inputs, outputs: ways, bias: true })
         };
         let representation = |head, start, learn_start, frozen| {
-            Rc::new(Representation { body: body.clone(), ways, head, start, learn_start, frozen })
+            Rc::new(Representation { body: body.clone(), head, start, learn_start, frozen })
         };
-        let metric = |distance| Rc::new(Metric { embedding: body.clone(), ways, distance });
+        let metric = |distance| Rc::new(Metric { embedding: body.clone(), distance });
         Ok(match self {
             Method::Representation { optimizer, inner_steps, inner_rate, learn_rate } => {
                 let head = Head::Steps { optimizer: optimizer.clone(), steps: *inner_steps };
@@ -156,7 +190,20 @@ impl Method {
             }),
             Method::Prototypical => metric(Distance::Prototypes),
             Method::Matching => metric(Distance::Cosines),
-            Method::Siamese => Rc::new(Siamese { embedding: body, ways }),
+            Method::Siamese => Rc::new(Siamese { embedding: body }),
+            Method::Snail { width } => {
+                Rc::new(Snail { embedding: body, ways, support: shape.support(), width: *width })
+            }
+            Method::MetaLstm { inner_steps, units } => {
+                let model = classifier(&body).map_err(wrong)?;
+                Rc::new(MetaLstm { model, steps: *inner_steps, units: *units })
+            }
+            Method::Transfer { inner_steps, inner_rate } => {
+                let head = Head::Steps { optimizer: Sgd.into(), steps: *inner_steps };
+                let (start, learn_start, frozen) = (*inner_rate, false, false);
+                let tasks = Representation { body, head, start, learn_start, frozen };
+                Rc::new(Transfer { tasks, cells })
+            }
         })
     }
 }

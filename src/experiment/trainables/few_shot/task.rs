@@ -53,6 +53,11 @@ struct Material {
 }
 
 impl Ground {
+    /// Cells of what is learned from.
+    pub fn training_cells(&self) -> usize {
+        self.parts[0].cells.len()
+    }
+
     pub fn pools(&self) -> [Pool<'_>; 3] {
         self.parts.each_ref().map(|part| Pool {
             x: &part.x,
