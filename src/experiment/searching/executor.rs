@@ -1,23 +1,18 @@
 //! Runs a study: asks its searcher, lets trainings take turns on a device, and writes what happens to the journal.
 
-use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::Duration;
 
 use super::about::About;
 use super::ledger::{Ledger, LedgerError, Page};
 use super::subject::Subject;
-use crate::bilevel::{Flow, SolveError};
-use crate::engine::{EngineError, LocalFuture};
+use super::trainings::{Came, Trainings};
 use crate::experiment::error::TuneError;
-use crate::experiment::event::{Event as Progress, Observed, Observer};
-use crate::experiment::record::{Ending, Named};
-use crate::experiment::training::Training;
+use crate::experiment::event::Observer;
 use crate::rig::Device;
 use crate::search::history::HistoryError;
 use crate::search::journal::Journal;
-use crate::search::slots::Job as Turn;
-use crate::search::{Event, History, Point, Searcher, Slots, Space, State, Trial, Verdict};
+use crate::search::{Event, History, Searcher, Slots, Space, State, Trial, Verdict};
 
 /// So many trials that break, and no other, are no accident.
 const ALL_BROKE: u64 = 10;
@@ -85,26 +80,13 @@ pub struct Executor<'a> {
 
 /// All of it but the journal.
 struct Course<'a> {
-    subject: &'a dyn Subject,
-    device: &'a Device,
     searcher: Box<dyn Searcher>,
     space: Space,
     seed: u64,
-    /// Steps of a whole training.
-    whole: u64,
     slots: Slots,
-    /// The trainings of those who have a slot, as far as they were opened.
-    open: BTreeMap<u64, Box<dyn Training>>,
+    trainings: Trainings<'a>,
     /// What happened and is told once it stands in the file.
     untold: Vec<Event>,
-}
-
-/// What came of a turn.
-enum Came {
-    /// A value, and what the trial has cost so far, if its training tells.
-    Value(f64, Option<f64>),
-    Broke(TuneError),
-    Stopped,
 }
 
 impl<'a> Executor<'a> {
@@ -120,14 +102,11 @@ impl<'a> Executor<'a> {
         device: &'a Device,
     ) -> Result<Self, SearchError> {
         let course = Course {
-            subject,
-            device,
             searcher,
             space: about.space.clone(),
             seed: about.seed.into(),
-            whole: about.size.most,
             slots: Slots::new(about.workers.max(1), about.size.least),
-            open: BTreeMap::new(),
+            trainings: Trainings::new(subject, device, about.size.most),
             untold: vec![],
         };
         let mut executor = Executor { ledger, course };
@@ -153,7 +132,7 @@ impl<'a> Executor<'a> {
         let mut waited = false;
         loop {
             let mut page = ledger.page()?;
-            let left = spent(page.journal(), course.whole) < budget;
+            let left = spent(page.journal(), course.trainings.whole) < budget;
             while left && course.assign(&mut page)? {}
             page.close()?;
             course.tell(ledger.journal(), watch);
@@ -175,7 +154,7 @@ impl<'a> Executor<'a> {
                 continue;
             };
             let Some(trial) = ledger.journal().history.trial(turn.trial).cloned() else { continue };
-            let came = course.take_turn(ledger, &trial, turn, watch).await;
+            let came = course.trainings.turn(&ledger.states, &trial, turn.step, watch).await;
             let mut page = ledger.page()?;
             let (number, mut broken) = (turn.trial, None);
             match came? {
@@ -288,12 +267,12 @@ impl Course<'_> {
         match &event {
             Event::Changed { change, .. } => {
                 page.states().take_over((change.from, change.from_step), (number, change.step));
-                self.open.remove(&number);
+                self.trainings.close(number);
             }
             Event::Started { .. } | Event::Resumed { .. } | Event::Reported { .. } => {}
-            Event::Paused { .. } => drop(self.open.remove(&number)),
+            Event::Paused { .. } => self.trainings.close(number),
             Event::Completed { .. } | Event::Pruned { .. } | Event::Failed { .. } => {
-                self.open.remove(&number);
+                self.trainings.close(number);
                 page.states().forget(number, None);
             }
         }
@@ -320,170 +299,12 @@ impl Course<'_> {
     /// A trial trains until its next report. What has diverged takes no time.
     fn begin(&mut self, history: &History, slot: usize, trial: u64) {
         if let Some(trial) = history.trial(trial) {
-            let step = if self.is_lost(trial) { 0.0 } else { 1.0 };
+            let step = if self.trainings.is_lost(trial) { 0.0 } else { 1.0 };
             self.slots.begin(slot, trial, |_| step);
         }
     }
 
-    /// Whether a trial's training has diverged for good.
-    fn is_lost(&self, trial: &Trial) -> bool {
-        !self.subject.keeps_best() && trial.has_diverged()
-    }
-
     fn tell(&mut self, study: &Journal, watch: &mut dyn Watch) {
         self.untold.drain(..).for_each(|event| watch.happened(study, &event));
-    }
-
-    /// Trains until the next report, and keeps what that has come to.
-    async fn take_turn(
-        &mut self,
-        ledger: &Ledger,
-        trial: &Trial,
-        turn: Turn,
-        watch: &mut dyn Watch,
-    ) -> Result<Came, SearchError> {
-        if self.is_lost(trial) {
-            return Ok(Came::Value(f64::INFINITY, None));
-        }
-        let mut tap = Tap { watch, best: None, spent: None };
-        match self.trained(ledger, trial, turn, &mut tap).await {
-            Ok(Some(value)) => Ok(Came::Value(value, tap.spent)),
-            Ok(None) => Ok(Came::Stopped),
-            Err(error) if error.is_stop() => Ok(Came::Stopped),
-            Err(
-                error @ (TuneError::Observer(_) | TuneError::Solve(SolveError::Engine(EngineError::DeviceLost { .. }))),
-            ) => Err(error.into()),
-            // The others may be trained all the same.
-            Err(error) => Ok(Came::Broke(error)),
-        }
-    }
-
-    async fn trained(
-        &mut self,
-        ledger: &Ledger,
-        trial: &Trial,
-        turn: Turn,
-        tap: &mut Tap<'_>,
-    ) -> Result<Option<f64>, TuneError> {
-        if !self.open.contains_key(&trial.number) {
-            let Some(training) = self.opened(ledger, trial, tap).await? else { return Ok(None) };
-            self.open.insert(trial.number, training);
-        }
-        let training = self.open.get_mut(&trial.number).expect("it was opened");
-        let report = training.advance(turn.step - trial.step(), tap).await?;
-        if report.ending == Ending::Stopped {
-            return Ok(None);
-        }
-        let last = report.outer_loss.unwrap_or(f64::INFINITY);
-        let value = match self.subject.keeps_best() {
-            true => trial.score().min(tap.best.unwrap_or(last)),
-            false => last,
-        };
-        // Of what diverged there is nothing to go on with.
-        if value.is_finite() && turn.step < self.whole {
-            let saved = training.save().await?;
-            let kept = ledger.states.save(trial.number, turn.step, &saved);
-            kept.map_err(|error| TuneError::Observer(error.into()))?;
-        }
-        Ok(Some(value))
-    }
-
-    /// The training of a trial as its last report left it; none if it was stopped.
-    async fn opened(
-        &self,
-        ledger: &Ledger,
-        trial: &Trial,
-        tap: &mut Tap<'_>,
-    ) -> Result<Option<Box<dyn Training>>, TuneError> {
-        let job = self.subject.job(&trial.point)?;
-        let mut training = job.open(self.device).await?;
-        let step = trial.step();
-        if step == 0 {
-            return Ok(Some(training));
-        }
-        let loaded = match ledger.states.load(trial.number, step) {
-            Some(saved) => training.load(&saved).await,
-            None => Err(TuneError::Resume("what was saved of it is not there any more".to_owned())),
-        };
-        match loaded {
-            Ok(()) => {}
-            // It comes to the same bits again.
-            Err(TuneError::Resume(_)) if trial.changes.is_empty() => {
-                training = job.open(self.device).await?;
-                if training.advance(step, tap).await?.ending == Ending::Stopped {
-                    return Ok(None);
-                }
-            }
-            Err(error) => return Err(error),
-        }
-        if trial.changes.last().is_some_and(|change| change.step == step) {
-            change(&mut *training, &self.subject.midway(&trial.point))?;
-        }
-        Ok(Some(training))
-    }
-}
-
-/// Gives a training other values, if there are any.
-fn change(training: &mut dyn Training, values: &serde_json::Value) -> Result<(), TuneError> {
-    if values.as_object().is_none_or(serde_json::Map::is_empty) { Ok(()) } else { training.set(values) }
-}
-
-/// What a trial's training went through: at each point so many steps. A trial that took over others' trainings has theirs
-/// before its own.
-pub fn lineage(history: &History, trial: u64) -> Vec<(u64, Point)> {
-    let Some(trial) = history.trial(trial) else { return vec![] };
-    fn until(history: &History, trial: &Trial, step: u64) -> Vec<(u64, Point)> {
-        let change = trial.changes.iter().rev().find(|change| change.step < step);
-        let Some(change) = change else { return vec![(step, trial.begun.clone())] };
-        let before = history.trial(change.from).map(|from| until(history, from, change.from_step));
-        let mut before = before.unwrap_or_default();
-        before.push((step - change.step, change.point.clone()));
-        before
-    }
-    until(history, trial, trial.step())
-}
-
-/// The score of a training that goes through such a lineage; none if it was stopped or diverged.
-///
-/// # Errors
-/// If the training cannot be, or the device failed.
-pub async fn retrained(
-    subject: &dyn Subject,
-    device: &Device,
-    lineage: &[(u64, Point)],
-    observer: &mut dyn Observer,
-) -> Result<Option<Named>, TuneError> {
-    let Some((_, first)) = lineage.first() else { return Ok(None) };
-    let mut training = subject.job(first)?.open(device).await?;
-    for (at, (steps, point)) in lineage.iter().enumerate() {
-        if at > 0 {
-            change(&mut *training, &subject.midway(point))?;
-        }
-        let report = training.advance(*steps, observer).await?;
-        if matches!(report.ending, Ending::Stopped | Ending::Diverged) {
-            return Ok(None);
-        }
-    }
-    training.score(observer).await.map(Some)
-}
-
-/// Hears what a training that tunes itself has come to.
-struct Tap<'a> {
-    watch: &'a mut dyn Watch,
-    best: Option<f64>,
-    spent: Option<f64>,
-}
-
-impl Observer for Tap<'_> {
-    fn event(&mut self, event: Progress) -> Observed {
-        if let Progress::Outer { record, result, .. } = &event {
-            self.best = result.best_outer_loss.or(self.best);
-            self.spent = Some(record.spent);
-        }
-        self.watch.event(event)
-    }
-
-    fn breathe(&mut self) -> LocalFuture<'_, Flow> {
-        self.watch.breathe()
     }
 }

@@ -108,6 +108,8 @@ pub struct Ledger {
     journal: Journal,
     /// The bytes of the file that `journal` knows; none where it has to be read again.
     known: Option<u64>,
+    /// Whether the last of its lines is whole but for its end.
+    unended: bool,
 }
 
 impl Ledger {
@@ -122,8 +124,8 @@ impl Ledger {
         fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
         File::options().append(true).create(true).open(&path).map_err(failed)?;
         let states = States::open(&path).map_err(failed)?;
-        let mut ledger =
-            Ledger { path: path.clone(), space: about.space.clone(), states, journal: Journal::default(), known: None };
+        let (space, journal) = (about.space.clone(), Journal::default());
+        let mut ledger = Ledger { path: path.clone(), space, states, journal, known: None, unended: false };
         let mut page = ledger.page()?;
         match described(&path)? {
             Some(before) => {
@@ -149,7 +151,7 @@ impl Ledger {
     pub fn page(&mut self) -> Result<Page<'_>, LedgerError> {
         let path = self.path.clone();
         let failed = |source| LedgerError::File { path: path.clone(), source };
-        let lock = Lock::acquire(&path).map_err(failed)?;
+        let lock = self.states.lock(&path).map_err(failed)?;
         self.read()?;
         Ok(Page { ledger: self, text: String::new(), _lock: lock })
     }
@@ -163,6 +165,7 @@ impl Ledger {
             let journal = Journal::read(&text, STUDY, &self.space);
             self.journal = journal.map_err(|source| LedgerError::Line { path, source })?;
             self.known = Some(self.journal.whole as u64);
+            self.unended = self.journal.whole > 0 && !text[..self.journal.whole].ends_with('\n');
         }
         Ok(())
     }
@@ -247,8 +250,11 @@ impl Page<'_> {
     }
 
     fn append(&mut self) -> Result<(), LedgerError> {
-        let Ledger { path, known, .. } = &mut *self.ledger;
+        let Ledger { path, known, unended, .. } = &mut *self.ledger;
         let Some(end) = known.filter(|_| !self.text.is_empty()) else { return Ok(()) };
+        if std::mem::take(unended) {
+            self.text.insert(0, '\n');
+        }
         // Until it is there, what is known of the file is no more than what was read of it.
         *known = None;
         let write = || {

@@ -1,4 +1,5 @@
 //! Optuna's lock on a journal: a symbolic link of the journal's name with `.lock` behind it. Whoever could make it may append.
+//! Ours leads to the file of the process that made it, so that one that was killed is not waited for.
 //! Python's `JournalFileSymlinkLock`, the one that Optuna takes unless told otherwise, and this one exclude each other, as
 //! does `JournalFileOpenLock`, which makes a file of the same name.
 
@@ -18,18 +19,23 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Waits until the journal is free.
+    /// Waits until the journal is free, and makes a lock that leads to a file, as seen from the journal. One that leads to
+    /// the file of a process that is gone is taken away.
     ///
     /// # Errors
     /// If nothing can be made beside the journal.
-    pub fn acquire(journal: &Path) -> io::Result<Self> {
+    pub fn acquire(journal: &Path, target: &Path, is_gone: impl Fn(&Path) -> bool) -> io::Result<Self> {
         let file = beside(journal, ".lock");
         let (mut pause, mut since, mut seen) = (Duration::from_millis(1), Instant::now(), None);
         loop {
-            match make(journal, &file) {
+            match make(target, &file) {
                 Ok(()) => return Ok(Lock { file }),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
+            }
+            if let Some(holder) = holder(&file).filter(|holder| is_gone(holder)) {
+                take_away(&file, &holder);
+                continue;
             }
             // Whoever holds it long, but writes, is at work.
             let now = [fs::symlink_metadata(&file), fs::metadata(journal)].map(|m| m.and_then(|m| m.modified()).ok());
@@ -61,21 +67,46 @@ pub fn beside(path: &Path, ending: &str) -> PathBuf {
 }
 
 #[cfg(unix)]
-fn make(journal: &Path, file: &Path) -> io::Result<()> {
-    // Seen from the folder of the link, in which the journal lies too.
-    std::os::unix::fs::symlink(journal.file_name().unwrap_or_default(), file)
+fn make(target: &Path, file: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, file)
 }
 
 #[cfg(not(unix))]
-fn make(_: &Path, file: &Path) -> io::Result<()> {
-    fs::File::create_new(file).map(drop)
+fn make(target: &Path, file: &Path) -> io::Result<()> {
+    use std::io::Write;
+    fs::File::create_new(file)?.write_all(target.as_os_str().as_encoded_bytes())
+}
+
+/// What a lock leads to.
+fn holder(file: &Path) -> Option<PathBuf> {
+    match cfg!(unix) {
+        true => fs::read_link(file).ok(),
+        false => fs::read_to_string(file).ok().map(PathBuf::from),
+    }
+}
+
+/// Another name for a lock that is on its way out.
+fn renamed(file: &Path) -> PathBuf {
+    beside(file, &format!("{:x}-{}.rename", nanoseconds(), std::process::id()))
 }
 
 /// Renames it first: of several processes that remove it, one succeeds.
 fn release(file: &Path) -> io::Result<()> {
-    let renamed = beside(file, &format!("{:x}-{}.rename", nanoseconds(), std::process::id()));
+    let renamed = renamed(file);
     fs::rename(file, &renamed)?;
     fs::remove_file(&renamed)
+}
+
+/// Removes a lock if it is still that of this holder. Best effort: another process may have been quicker.
+fn take_away(file: &Path, of: &Path) {
+    let renamed = renamed(file);
+    if fs::rename(file, &renamed).is_ok() {
+        // It may have been taken away before, and made anew.
+        let _ = match holder(&renamed).as_deref() == Some(of) {
+            true => fs::remove_file(&renamed),
+            false => fs::rename(&renamed, file),
+        };
+    }
 }
 
 /// Nanoseconds of the clock, to tell names apart.
@@ -98,7 +129,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..25 {
-                        let _lock = Lock::acquire(&journal).unwrap();
+                        let _lock = Lock::acquire(&journal, Path::new("study.log"), |_| false).unwrap();
                         let count: u32 = fs::read_to_string(&journal).unwrap().parse().unwrap();
                         fs::write(&journal, (count + 1).to_string()).unwrap();
                     }
@@ -112,6 +143,20 @@ mod tests {
     #[test]
     fn without_a_folder_there_is_no_lock() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(Lock::acquire(&folder.path().join("no/study.log")).is_err());
+        let journal = folder.path().join("no/study.log");
+        assert!(Lock::acquire(&journal, Path::new("study.log"), |_| false).is_err());
+    }
+
+    #[test]
+    fn what_a_killed_process_has_left_is_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, file) = (folder.path().join("study.log"), folder.path().join("study.log.lock"));
+        make(Path::new("killed"), &file).unwrap();
+        let mine = Lock::acquire(&journal, Path::new("mine"), |holder| holder == Path::new("killed")).unwrap();
+        assert_eq!(holder(&file).as_deref(), Some(Path::new("mine")));
+        take_away(&file, Path::new("killed"));
+        assert!(fs::symlink_metadata(&file).is_ok(), "a lock made since is left alone");
+        drop(mine);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -13,3 +13,4 @@ mod states;
 pub mod subject;
 #[cfg(test)]
 mod tests;
+pub mod trainings;

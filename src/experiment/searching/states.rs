@@ -5,7 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::lock::{beside, nanoseconds};
+use super::lock::{Lock, beside, nanoseconds};
 
 /// What the names of our processes begin with.
 const OURS: &str = "stackelberg-";
@@ -53,6 +53,17 @@ impl States {
             }
             Ok(Err(_)) => false,
         }
+    }
+
+    /// Waits for the lock on the journal.
+    ///
+    /// # Errors
+    /// If none can be made.
+    pub fn lock(&self, journal: &Path) -> io::Result<Lock> {
+        let target = Path::new(self.folder.file_name().unwrap_or_default()).join(&self.worker);
+        Lock::acquire(journal, &target, |holder| {
+            holder.file_name().and_then(|name| name.to_str()).is_some_and(|name| self.is_gone(name))
+        })
     }
 
     fn path(&self, trial: u64, step: u64) -> PathBuf {
