@@ -77,7 +77,8 @@ impl States {
     pub fn save(&self, trial: u64, step: u64, saved: &[u8]) -> io::Result<()> {
         let path = self.path(trial, step);
         let temporary = beside(&path, &format!(".{}", self.worker));
-        fs::write(&temporary, saved).and_then(|()| fs::rename(&temporary, path))
+        let written = fs::write(&temporary, saved).and_then(|()| fs::rename(&temporary, &path));
+        written.map_err(|error| io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display())))
     }
 
     /// What was kept, if it is there.
