@@ -1,6 +1,6 @@
 //! What is shown of a study while it goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
 use std::time::Instant;
 
@@ -26,6 +26,8 @@ pub struct Watch<'a> {
     budget: Budget,
     interrupt: Interrupt,
     deadline: Option<Instant>,
+    /// Trials whose values were shown: once for each is enough.
+    shown: BTreeSet<u64>,
 }
 
 impl<'a> Watch<'a> {
@@ -36,12 +38,12 @@ impl<'a> Watch<'a> {
         interrupt: Interrupt,
         deadline: Option<Instant>,
     ) -> Self {
-        Watch { rows, whole, budget, interrupt, deadline }
+        Watch { rows, whole, budget, interrupt, deadline, shown: BTreeSet::new() }
     }
 
     /// The same for what comes after the search, which no time limits.
     pub fn without_deadline(&self) -> Self {
-        Watch { deadline: None, interrupt: self.interrupt.clone(), ..*self }
+        Watch::new(self.rows, self.whole, self.budget, self.interrupt.clone(), None)
     }
 
     /// Whether somebody wants it to end.
@@ -54,9 +56,8 @@ impl<'a> Watch<'a> {
         self.interrupt.code()
     }
 
-    fn line(&self, study: &Journal, event: &Event) -> Option<String> {
+    fn line(&mut self, study: &Journal, event: &Event) -> Option<String> {
         let trial = study.history.trial(event.trial())?;
-        let at = |values| written(&values);
         let loss = |trial: &Trial| match trial.score() {
             score if score.is_finite() => format!("outer loss {}", number(score)),
             _ => "diverged".to_owned(),
@@ -64,28 +65,24 @@ impl<'a> Watch<'a> {
         let step = trial.step();
         let what = match event {
             Event::Started { .. } | Event::Reported { .. } => return None,
-            Event::Paused { .. } => {
-                format!("waits at {step}, {}  {}", loss(trial), at(self.rows.named(&trial.point)))
-            }
+            Event::Paused { .. } => format!("waits at {step}, {}", loss(trial)),
             Event::Resumed { budget, decision, .. } => format!("goes on to {budget}: {}", reason(decision, "within")),
             Event::Pruned { decision, .. } => format!("is stopped: {}", reason(decision, "past")),
             Event::Completed { .. } => {
                 let best = study.history.best().is_some_and(|best| best.number == trial.number);
-                let mark = if best { " (best)" } else { "" };
-                format!("{}{mark}  {}", loss(trial), at(self.rows.named(&trial.point)))
+                format!("{}{}", loss(trial), if best { " (best)" } else { "" })
             }
-            Event::Changed { change, .. } => {
-                let (from, point) = (change.from, at(self.rows.named(&change.point)));
-                format!("takes over trial {from} at {step}, {}  {point}", loss(trial))
-            }
+            Event::Changed { change, .. } => format!("takes over trial {} at {step}, {}", change.from, loss(trial)),
             Event::Failed { .. } => "FAILED".to_owned(),
         };
+        let is_new = self.shown.insert(trial.number) || matches!(event, Event::Changed { .. });
+        let point = if is_new { "  ".to_owned() + &written(&self.rows.named(&trial.point)) } else { String::new() };
         let cost = spent(study, self.whole);
         let of = match self.budget {
             Budget::Seconds(_) | Budget::UNLIMITED => format!("{cost:>6.1}"),
             Budget::Trainings(all) => format!("{cost:>6.1}/{all}"),
         };
-        Some(format!("{:>4}  {of} {what}", trial.number))
+        Some(format!("{:>4}  {of} {what}{point}", trial.number))
     }
 }
 
