@@ -275,10 +275,11 @@ fn introduce(about: &About, executor: &Executor, budget: Budget) {
     let unit = trainables::find(&about.trainable).map_or("step", |row| row.unit());
     let method = Method::named(&about.method).map_or("", |method| method.says);
     super::note(format_args!(
-        "Searcher: {} ({method}); {} of {}, compared after {least} {unit}s first",
+        "Searcher: {} ({method}); {} of {}, compared after {} first",
         about.method,
         if about.arm.hypergradients { "tunings" } else { "trainings" },
         several(most, unit),
+        several(least, unit),
     ));
     let names: Vec<&str> = about.space.dimensions().iter().map(|dimension| &*dimension.name).collect();
     super::note(format_args!("Searched: {}; --explain-space says how", names.join(", ")));

@@ -28,9 +28,13 @@ impl States {
     /// If it cannot be written to.
     pub fn open(journal: &Path) -> io::Result<Self> {
         let folder = beside(journal, ".states");
-        fs::create_dir_all(&folder)?;
         let worker = format!("{OURS}{}-{:x}", std::process::id(), nanoseconds());
-        let alive = File::create_new(folder.join(&worker))?;
+        let begin = || {
+            fs::create_dir_all(&folder)?;
+            File::create_new(folder.join(&worker))
+        };
+        // Between the two, a process that ends may have removed the folder, which was empty.
+        let alive = begin().or_else(|_| begin())?;
         match alive.try_lock() {
             // A file system without locks is no reason not to run.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(States { folder, worker, _alive: alive }),
