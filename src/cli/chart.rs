@@ -21,9 +21,9 @@ pub enum Axis<'a> {
     Named(&'a [String]),
 }
 
-const SIZE: (u32, u32) = (520, 340);
+pub const SIZE: (u32, u32) = (520, 340);
 /// Told apart by people who see few colours, too.
-const COLOURS: [RGBColor; 6] = [
+pub const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),

@@ -11,6 +11,9 @@ use stackelberg::engine::EngineError;
 use stackelberg::experiment::check::CheckError;
 use stackelberg::experiment::config::ConfigError;
 use stackelberg::experiment::error::TuneError;
+use stackelberg::experiment::searching::executor::SearchError;
+use stackelberg::experiment::searching::ledger::LedgerError;
+use stackelberg::search::SpaceError;
 
 use super::journal::JournalError;
 use super::run_dir::{self, RunDirError, SETTINGS};
@@ -66,6 +69,22 @@ pub enum CliError {
     #[error(transparent)]
     Check(CheckError),
 
+    #[error(transparent)]
+    #[diagnostic(help("{}", after(.0)))]
+    Search(Box<SearchError>),
+
+    #[error("{}, {source}", path.display())]
+    #[diagnostic(help("`stackelberg search --explain-space` prints a space; docs/search.md has one as TOML"))]
+    Space { path: PathBuf, source: SpaceError },
+
+    #[error("search takes a --method: {} has no study yet", journal.display())]
+    #[diagnostic(help("`stackelberg search --help` lists the methods; asha is a good first one"))]
+    NoSearcher { journal: PathBuf },
+
+    #[error("without --method the study goes on as it was begun, and --quick and --config say how one begins")]
+    #[diagnostic(help("leave them out, or give --method, too"))]
+    AsBegun,
+
     #[error("the run was interrupted: {error}")]
     #[diagnostic(help("{way_on}"))]
     Interrupted { error: Box<TuneError>, way_on: String },
@@ -95,7 +114,9 @@ pub enum CliError {
     NoFit { path: PathBuf, problem: String, mend: &'static str },
 
     #[error("nothing to report in {}", listed(directories))]
-    #[diagnostic(help("name directories that `stackelberg experiment` or `stackelberg tune --out` wrote to"))]
+    #[diagnostic(help(
+        "name directories that `stackelberg experiment` or `stackelberg tune --out` wrote to, or journals of `stackelberg search`"
+    ))]
     NothingToReport { directories: Vec<PathBuf> },
 
     #[error("{} was not written by this command, or was changed since", path.display())]
@@ -110,6 +131,24 @@ pub enum CliError {
 
     #[error("cannot write to standard output")]
     Stdout(#[source] std::io::Error),
+}
+
+/// How to go on after a study failed.
+fn after(error: &SearchError) -> &'static str {
+    match error {
+        SearchError::Ledger(LedgerError::Other { .. }) => {
+            "give the same again, or another --journal; without --method the study goes on as it was begun"
+        }
+        SearchError::Ledger(LedgerError::NoStudy { .. }) => "give another --journal",
+        SearchError::Ledger(LedgerError::Line { .. }) => {
+            "mend the line or take it out, or give another --journal; a copy first is no mistake"
+        }
+        SearchError::Ledger(_) | SearchError::History(_) => "give another --journal, or mend this",
+        SearchError::AllBroke(_) => {
+            "mend what they have in common, or search elsewhere with --space, in a new --journal"
+        }
+        SearchError::Tune(_) => "the same command goes on with what the journal has",
+    }
 }
 
 fn listed(paths: &[PathBuf]) -> String {
@@ -149,6 +188,15 @@ impl From<TuneError> for CliError {
     }
 }
 
+impl From<SearchError> for CliError {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Tune(error) => error.into(),
+            error => CliError::Search(error.into()),
+        }
+    }
+}
+
 impl From<CheckError> for CliError {
     fn from(error: CheckError) -> Self {
         match error {
@@ -182,7 +230,13 @@ impl CliError {
             | CliError::NothingToReport { .. }
             | CliError::NotOurs { .. }
             | CliError::NoCase { .. }
-            | CliError::NoFit { .. } => true,
+            | CliError::NoFit { .. }
+            | CliError::Space { .. }
+            | CliError::NoSearcher { .. }
+            | CliError::AsBegun => true,
+            CliError::Search(error) => {
+                matches!(**error, SearchError::Ledger(LedgerError::Other { .. } | LedgerError::NoStudy { .. }))
+            }
             CliError::RunDir(error) => error.is_usage(),
             CliError::Data(error) => does_not_fit(error),
             CliError::Tune(TuneError::Solve(error)) => {

@@ -27,6 +27,7 @@ mod progress;
 mod report;
 mod run_dir;
 mod schema;
+mod search;
 mod settings;
 mod shard;
 mod shell;
@@ -63,6 +64,7 @@ enum Command {
     Devices(devices::Args),
     Tune(Box<tune::Args>),
     Train(Box<train::Args>),
+    Search(Box<search::Args>),
     Advise(Box<advise::Args>),
     CheckGradient(Box<check_gradient::Args>),
     Verify(verify::Args),
@@ -98,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Devices(args) => devices::run(&args),
         Command::Tune(args) => tune::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Search(args) => search::run(&args),
         Command::Advise(args) => advise::run(&args),
         Command::CheckGradient(args) => check_gradient::run(&args),
         Command::Verify(args) => verify::run(&args),

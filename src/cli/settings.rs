@@ -176,7 +176,7 @@ fn two(text: &str) -> Result<[f64; 2], String> {
 }
 
 /// A path seen from the working directory, made absolute: a run may be resumed in another one.
-fn located(data: DataSource) -> DataSource {
+pub fn located(data: DataSource) -> DataSource {
     match data {
         // An empty one is for the check of settings.
         DataSource::Path(path) if !path.trim().is_empty() => {
@@ -199,6 +199,11 @@ pub struct Base {
 }
 
 impl Base {
+    /// Whether anything is given.
+    pub fn is_given(&self) -> bool {
+        self.quick || self.config.is_some()
+    }
+
     /// The settings before options override them.
     pub fn load(&self) -> Result<TuneConfig, CliError> {
         match &self.config {

@@ -22,6 +22,8 @@ pub mod profile;
 pub mod record;
 #[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]
 mod scored;
+#[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]
+pub mod searching;
 pub mod setup;
 #[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]
 pub mod space;

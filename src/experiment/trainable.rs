@@ -4,11 +4,13 @@ use async_trait::async_trait;
 use schemars::Schema;
 use serde_json::Value;
 
+use super::config::TuneConfig;
 use super::error::TuneError;
 use super::library::Library;
 use super::training::Training;
 use crate::bilevel::Pace;
 use crate::rig::Device;
+use crate::search::Space;
 
 /// A row of the registry. Command line, studies and workers drive all of them through the same verbs.
 pub trait Trainable: Sync {
@@ -23,6 +25,11 @@ pub trait Trainable: Sync {
 
     /// What its settings are.
     fn schema(&self) -> Schema;
+
+    /// What a search looks through where it is told nothing else; none where settings are no configuration of a training.
+    fn space(&self, _config: &TuneConfig) -> Option<Space> {
+        None
+    }
 
     /// Reads the data, which the library keeps, and checks the settings against them; all that needs no device.
     fn job(&self, settings: &Value, library: &Library) -> Result<Box<dyn Job>, TuneError>;

@@ -93,6 +93,23 @@ impl Tree {
         }
     }
 
+    /// The boxes of its leaves within the unit cube of so many features, each with what it holds.
+    pub fn boxes(&self, features: usize) -> Vec<(Vec<[f64; 2]>, f64)> {
+        let (mut boxes, mut open) = (vec![], vec![(0, vec![[0.0, 1.0]; features])]);
+        while let Some((node, sides)) = open.pop() {
+            match &self.nodes[node] {
+                Node::Leaf(value) => boxes.push((sides, *value)),
+                Node::Split { feature, threshold, below, above } => {
+                    let cut = threshold.clamp(sides[*feature][0], sides[*feature][1]);
+                    let (mut low, mut high) = (sides.clone(), sides);
+                    (low[*feature][1], high[*feature][0]) = (cut, cut);
+                    open.extend([(*above, high), (*below, low)]);
+                }
+            }
+        }
+        boxes
+    }
+
     /// How many leaves it has.
     pub fn leaves(&self) -> usize {
         self.nodes.iter().filter(|node| matches!(node, Node::Leaf(_))).count()
@@ -204,6 +221,11 @@ impl Forest {
             Tree::new(shape, inputs, targets, &weights, draws)
         };
         Forest { trees: (0..trees).map(tree).collect() }
+    }
+
+    /// Its trees.
+    pub fn trees(&self) -> &[Tree] {
+        &self.trees
     }
 
     /// Mean and variance over the trees.

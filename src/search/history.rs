@@ -103,6 +103,25 @@ impl Trial {
         Some(finite(self.reports[at].value))
     }
 
+    /// Whether its training diverged: its last value is no finite number, and it has taken over no other since.
+    pub fn has_diverged(&self) -> bool {
+        let last = self.reports.last().filter(|report| !report.value.is_finite());
+        last.is_some_and(|report| self.changes.last().is_none_or(|change| change.step < report.step))
+    }
+
+    /// The steps that it has trained: of a training that diverged, those until that was seen.
+    pub fn trained(&self) -> u64 {
+        let mut steps = 0;
+        for (at, report) in self.reports.iter().enumerate() {
+            let before = at.checked_sub(1).map(|before| self.reports[before]);
+            let took_over = |before: Report| self.changes.iter().any(|change| change.step == before.step);
+            if before.is_none_or(|before| before.value.is_finite() || took_over(before)) {
+                steps += report.step - before.map_or(0, |before| before.step);
+            }
+        }
+        steps
+    }
+
     /// Whether it has come to an end with a value.
     pub fn is_scored(&self) -> bool {
         matches!(self.state, State::Complete | State::Pruned)

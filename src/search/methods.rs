@@ -1,5 +1,7 @@
 //! The searchers by name, as a study or a command line names them.
 
+use serde::{Deserialize, Serialize};
+
 use super::asha::{Asha, AshaStopping, Brackets, Promotion, Stop};
 use super::brackets::Table;
 use super::pb2::Form;
@@ -10,11 +12,11 @@ use super::{
 };
 
 /// How large a study is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Size {
     /// Dimensions of its space.
     pub dimensions: usize,
-    /// Trials, about.
+    /// Whole trainings that it may cost, about.
     pub trials: u64,
     /// Steps of the lowest rung, and between comparisons of a population.
     pub least: u64,
@@ -37,6 +39,11 @@ impl Method {
     /// The method of this name.
     pub fn named(name: &str) -> Option<&'static Method> {
         METHODS.iter().find(|method| method.name == name)
+    }
+
+    /// Whether its trials are members of a population, which train side by side.
+    pub fn is_of_population(&self) -> bool {
+        ["pbt", "pb2"].contains(&self.name)
     }
 
     /// The searcher for a study of this size.
@@ -70,6 +77,14 @@ fn hyperband(size: Size) -> Hyperband {
 
 fn population(size: Size) -> Population {
     Population { members: size.trials, budget: size.most, interval: size.least, fraction: 0.25 }
+}
+
+/// Trials that one successive halving begins: each of its rungs costs about as much as the first.
+fn begun(size: Size) -> u64 {
+    let Size { trials, least, most, factor, .. } = size;
+    let rungs = std::iter::successors(Some(least.max(1)), |rung| rung.checked_mul(factor.max(2)));
+    let rungs = 1 + rungs.take_while(|rung| *rung < most).count() as u64;
+    (trials * most / (least.max(1) * rungs)).max(1)
 }
 
 /// Individuals or particles: a fifth of the trials, at most twenty.
@@ -113,7 +128,7 @@ pub const METHODS: [Method; 25] = [
     Method {
         name: "halving",
         says: "the best part of all trials goes on, again and again",
-        build: |size| scheduled(Hyperband::halving(size.trials, size.least, size.most, size.factor, None)),
+        build: |size| scheduled(Hyperband::halving(begun(size), size.least, size.most, size.factor, None)),
     },
     Method { name: "hyperband", says: "halving from several first rungs", build: |size| scheduled(hyperband(size)) },
     Method {

@@ -1,6 +1,6 @@
 //! What a searcher is asked, and how the parts of one are put together.
 
-use super::history::{Attributes, Decision, History, State};
+use super::history::{Attributes, Change, Decision, Event, History, State};
 use super::space::{Point, Space};
 
 /// What a free worker is to do.
@@ -37,6 +37,18 @@ pub enum Ask {
     Done,
 }
 
+impl Ask {
+    /// What happens then, `next` being the number of the next trial; nothing where there is nothing to do.
+    pub fn event(self, next: u64) -> Option<Event> {
+        match self {
+            Ask::Start { point, budget, attributes } => Some(Event::Started { trial: next, point, budget, attributes }),
+            Ask::Resume { trial, budget, decision } => Some(Event::Resumed { trial, budget, decision }),
+            Ask::Stop { trial, decision } => Some(Event::Pruned { trial, decision }),
+            Ask::Wait | Ask::Done => None,
+        }
+    }
+}
+
 /// What becomes of a trial after a report.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
@@ -56,6 +68,23 @@ pub enum Verdict {
         /// Where it goes on.
         point: Point,
     },
+}
+
+impl Verdict {
+    /// What happens to a trial then; nothing where it trains on.
+    pub fn event(self, history: &History, trial: u64) -> Option<Event> {
+        let step = |trial: u64| history.trial(trial).map_or(0, |trial| trial.step());
+        match self {
+            Verdict::Continue => None,
+            Verdict::Pause => Some(Event::Paused { trial }),
+            Verdict::Complete => Some(Event::Completed { trial }),
+            Verdict::Stop(decision) => Some(Event::Pruned { trial, decision }),
+            Verdict::Exploit { from, point } => {
+                let change = Change { step: step(trial), from, from_step: step(from), point };
+                Some(Event::Changed { trial, change })
+            }
+        }
+    }
 }
 
 /// A way to search. Answers are a function of space, history, seed and trial number: what goes on from a history goes on

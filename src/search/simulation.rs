@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::history::{Change, Event, History, HistoryError, State};
-use super::searcher::{Ask, Searcher, Verdict};
+use super::history::{Event, History, HistoryError, State};
+use super::searcher::{Ask, Searcher};
+use super::slots::Slots;
 use super::space::{Point, Space};
 
 /// What trials train.
@@ -66,14 +67,6 @@ impl Limits {
     }
 }
 
-/// A worker's training until its next report.
-#[derive(Clone, Copy)]
-struct Job {
-    trial: u64,
-    step: u64,
-    ends: f64,
-}
-
 /// A study under way.
 pub struct Simulation<'a, S: ?Sized, T: Task> {
     searcher: &'a S,
@@ -81,8 +74,7 @@ pub struct Simulation<'a, S: ?Sized, T: Task> {
     task: &'a T,
     seed: u64,
     limits: Limits,
-    clock: f64,
-    jobs: Vec<Option<Job>>,
+    slots: Slots,
     states: BTreeMap<u64, T::State>,
     history: History,
     records: Vec<Record>,
@@ -91,9 +83,9 @@ pub struct Simulation<'a, S: ?Sized, T: Task> {
 impl<'a, S: Searcher + ?Sized, T: Task> Simulation<'a, S, T> {
     /// A study that has not begun, with so many workers.
     pub fn new(searcher: &'a S, space: &'a Space, task: &'a T, seed: u64, workers: usize, limits: Limits) -> Self {
-        let (jobs, states) = (vec![None; workers], BTreeMap::new());
+        let (slots, states) = (Slots::new(workers, limits.interval), BTreeMap::new());
         let (history, records) = (History::default(), vec![]);
-        Simulation { searcher, space, task, seed, limits, clock: 0.0, jobs, states, history, records }
+        Simulation { searcher, space, task, seed, limits, slots, states, history, records }
     }
 
     /// Takes in what is known of the study from before.
@@ -104,12 +96,12 @@ impl<'a, S: Searcher + ?Sized, T: Task> Simulation<'a, S, T> {
         for record in records {
             let last = self.records.len() + 1 == records.len();
             self.take(record.clone())?;
-            if let Event::Reported { trial, step, .. } = record.event {
+            if let Event::Reported { trial, .. } = record.event {
                 // What became of the last one may not have been recorded any more.
                 if last {
                     self.settle(record.worker, trial)?;
                 } else {
-                    self.schedule(record.worker, trial, step);
+                    self.schedule(record.worker, trial);
                 }
             }
         }
@@ -124,10 +116,9 @@ impl<'a, S: Searcher + ?Sized, T: Task> Simulation<'a, S, T> {
         loop {
             // After each answer from the first worker on again, as after an interruption.
             while self.assign()? {}
-            let running = self.jobs.iter().enumerate().filter_map(|(worker, job)| Some((worker, (*job)?)));
-            let next = running.min_by(|a, b| a.1.ends.total_cmp(&b.1.ends).then(a.0.cmp(&b.0)));
-            let Some((worker, job)) = next.filter(|(_, job)| job.ends <= self.limits.seconds) else { break };
-            self.clock = job.ends;
+            let next = self.slots.next().filter(|(_, job)| job.ends <= self.limits.seconds);
+            let Some((worker, job)) = next else { break };
+            self.slots.set_clock(job.ends);
             let (state, trial) = (self.states.get(&job.trial).cloned(), self.history.trial(job.trial));
             let (Some(mut state), Some(trial)) = (state, trial) else { break };
             // Every step up to the report, so that a follower may count them.
@@ -148,45 +139,30 @@ impl<'a, S: Searcher + ?Sized, T: Task> Simulation<'a, S, T> {
 
     /// Gives one worker something to do, if there is anything for any of them.
     fn assign(&mut self) -> Result<bool, HistoryError> {
-        for worker in 0..self.jobs.len() {
-            if self.jobs[worker].is_some() {
-                continue;
-            }
-            let next = self.history.next();
-            let event = match self.searcher.ask(self.space, &self.history, self.seed, next) {
-                Ask::Start { .. } if next >= self.limits.trials => continue,
-                Ask::Start { point, budget, attributes } => Event::Started { trial: next, point, budget, attributes },
-                Ask::Resume { trial, budget, decision } => Event::Resumed { trial, budget, decision },
-                Ask::Stop { trial, decision } => Event::Pruned { trial, decision },
-                Ask::Wait | Ask::Done => continue,
-            };
-            self.happen(worker, event)?;
-            return Ok(true);
+        let Some(worker) = self.slots.idle() else { return Ok(false) };
+        let next = self.history.next();
+        let ask = self.searcher.ask(self.space, &self.history, self.seed, next);
+        if matches!(ask, Ask::Start { .. }) && next >= self.limits.trials {
+            return Ok(false);
         }
-        Ok(false)
+        let Some(event) = ask.event(next) else { return Ok(false) };
+        self.happen(worker, event)?;
+        Ok(true)
     }
 
     /// Asks what becomes of a trial that has reported.
     fn settle(&mut self, worker: usize, trial: u64) -> Result<(), HistoryError> {
-        let step = self.history.trial(trial).map_or(0, |trial| trial.step());
-        let event = match self.searcher.judge(self.space, &self.history, self.seed, trial) {
-            Verdict::Continue => {
-                self.schedule(worker, trial, step);
-                return Ok(());
+        match self.searcher.judge(self.space, &self.history, self.seed, trial).event(&self.history, trial) {
+            Some(event) => self.happen(worker, event),
+            None => {
+                self.schedule(worker, trial);
+                Ok(())
             }
-            Verdict::Pause => Event::Paused { trial },
-            Verdict::Complete => Event::Completed { trial },
-            Verdict::Stop(decision) => Event::Pruned { trial, decision },
-            Verdict::Exploit { from, point } => {
-                let from_step = self.history.trial(from).map_or(0, |trial| trial.step());
-                Event::Changed { trial, change: Change { step, from, from_step, point } }
-            }
-        };
-        self.happen(worker, event)
+        }
     }
 
     fn happen(&mut self, worker: usize, event: Event) -> Result<(), HistoryError> {
-        self.take(Record { at: self.clock, worker, event })
+        self.take(Record { at: self.slots.clock(), worker, event })
     }
 
     /// Takes in a record: history, states, and what its worker does.
@@ -202,36 +178,33 @@ impl<'a, S: Searcher + ?Sized, T: Task> Simulation<'a, S, T> {
             });
         }
         self.history.record(event.clone())?;
-        self.clock = at;
+        self.slots.set_clock(at);
         self.records.push(record);
         match event {
             Event::Started { trial, point, .. } => {
                 self.states.insert(trial, self.task.begin(trial, &point));
-                self.schedule(worker, trial, 0);
+                self.schedule(worker, trial);
             }
-            Event::Resumed { trial, .. } => self.schedule(worker, trial, step),
+            Event::Resumed { trial, .. } => self.schedule(worker, trial),
             Event::Changed { trial, change } => {
                 if let Some(state) = self.states.get(&change.from).cloned() {
                     self.states.insert(trial, state);
                 }
-                self.schedule(worker, trial, step);
+                self.schedule(worker, trial);
             }
             Event::Reported { .. } => {}
             // A trial that waits has no worker.
             Event::Paused { .. } | Event::Completed { .. } | Event::Pruned { .. } | Event::Failed { .. } if !waited => {
-                self.jobs[worker] = None;
+                self.slots.free(worker);
             }
             Event::Paused { .. } | Event::Completed { .. } | Event::Pruned { .. } | Event::Failed { .. } => {}
         }
         Ok(())
     }
 
-    /// Sets when a worker's trial reports next, having done so many steps.
-    fn schedule(&mut self, worker: usize, trial: u64, done: u64) {
+    /// Sets when a worker's trial reports next.
+    fn schedule(&mut self, worker: usize, trial: u64) {
         let Some(trial) = self.history.trial(trial) else { return };
-        let interval = self.limits.interval.max(1);
-        let step = (done / interval * interval + interval).min(trial.budget.max(done + 1));
-        let seconds: f64 = (done + 1..=step).map(|step| self.task.seconds(&trial.point, step)).sum();
-        self.jobs[worker] = Some(Job { trial: trial.number, step, ends: self.clock + seconds });
+        self.slots.begin(worker, trial, |step| self.task.seconds(&trial.point, step));
     }
 }

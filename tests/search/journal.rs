@@ -135,6 +135,41 @@ fn what_is_written_comes_back_as_it_was() {
     assert!(failed > 0, "some broke");
 }
 
+/// What a study is, who trains a trial and what that has cost are noted in lines of their own.
+#[test]
+fn notes_come_back() {
+    let space = fixture_space();
+    let searcher = Search { sampler: Random, schedule: Full { budget: 3 } };
+    let (_, records) = Simulation::new(&searcher, &space, &Training, 4, 2, Limits::trials(2)).run().unwrap();
+    let mut text = OPTUNA.to_owned() + &WRITER.study("ours");
+    let read = |text: &str| Journal::read(text, "ours", &space).unwrap();
+    text += &WRITER.about(&read(&text), &("random", 4)).unwrap();
+    for Record { event, .. } in &records[..2] {
+        text.extend(WRITER.lines(&read(&text), &space, event).unwrap());
+    }
+    let other = Writer { worker: "ours-2", ..WRITER };
+    text += &other.spent(&read(&text), 0, 0.25).unwrap();
+    text += &WRITER.spent(&read(&text), 0, 0.5).unwrap();
+    text += &other.adopted(&read(&text), 1).unwrap();
+    let back = read(&text);
+    assert_eq!(back.events, [records[0].event.clone(), records[1].event.clone()]);
+    assert_eq!(back.owners, ["ours-1", "ours-2"]);
+    assert_eq!(back.spent, [(0, 0.5)].into());
+    let studies = Journal::studies(&text).unwrap();
+    let about = |name: &str| studies.iter().find(|(known, _)| known == name).expect("a study").1.clone();
+    assert_eq!((about("fixture"), about("ours")), (None, Some(serde_json::json!(["random", 4]))));
+    assert!(other.spent(&back, 2, 1.0).unwrap_err().to_string().contains("no such trial"));
+    // What this process has written need not be read again.
+    let mut known = read(&text);
+    for Record { event, .. } in &records[2..] {
+        text.extend(WRITER.lines(&known, &space, event).unwrap());
+        known.wrote(event.clone(), WRITER.worker).unwrap();
+    }
+    let again = read(&text);
+    assert_eq!(comparable(&known.history), comparable(&again.history));
+    assert_eq!((known.events, known.owners), (again.events, again.owners));
+}
+
 #[test]
 fn optuna_reads_and_continues_what_is_written() {
     let Some(python) = std::env::var_os("STACKELBERG_OPTUNA") else {

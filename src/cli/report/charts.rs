@@ -1,6 +1,7 @@
 //! The charts of a report's studies.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use stackelberg::data::visible;
 use stackelberg::experiment::study::{Labels, Study, summary};
@@ -94,10 +95,15 @@ fn file_name(words: &str) -> String {
 }
 
 impl Report {
-    /// The charts of all studies, each with a file's name of its own.
+    /// The charts of all studies and searches, each with a file's name of its own.
     pub fn charts(&self) -> Vec<Chart> {
         let mut names: BTreeSet<String> = BTreeSet::new();
         let mut charts: Vec<Chart> = self.studies.iter().flat_map(StudyReport::charts).collect();
+        for search in &self.searches {
+            let stem = Path::new(&search.name).file_stem().unwrap_or_default().to_string_lossy();
+            let named = |(name, svg)| Chart { name: file_name(&format!("{stem} {name}")), svg };
+            charts.extend(search.charts().into_iter().map(named));
+        }
         for chart in &mut charts {
             let numbered = (2..).map(|number| format!("{}-{number}", chart.name));
             let mut free = [chart.name.clone()].into_iter().chain(numbered);

@@ -10,9 +10,11 @@ use stackelberg::data::visible;
 use stackelberg::engine::several;
 use stackelberg::experiment::config::TuneConfig;
 use stackelberg::experiment::record::{Ending, Evaluation, OuterRecord, RunResult, Score};
+use stackelberg::experiment::searching::ledger;
 use stackelberg::experiment::study::summary::Summary;
 use stackelberg::experiment::study::{self, Outcome, Study};
 
+use super::search::Search;
 use crate::cli::journal::{Lines, in_line};
 use crate::cli::shard::Shard;
 use crate::cli::{files, note, run_dir};
@@ -21,6 +23,7 @@ use crate::cli::{files, note, run_dir};
 #[derive(Default, Serialize)]
 pub struct Report {
     pub studies: Vec<StudyReport>,
+    pub searches: Vec<Search>,
     pub runs: Vec<Run>,
     pub left_out: Vec<LeftOut>,
     /// The folders and files that have been looked at.
@@ -87,8 +90,10 @@ impl Report {
             Ok(place) if !self.seen.insert(place.clone()) => return,
             Ok(_) => {}
         }
-        let before = (self.studies.len(), self.runs.len(), self.left_out.len());
-        if [run_dir::SETTINGS, run_dir::RESULT].iter().any(|name| directory.join(name).is_file()) {
+        let before = self.count();
+        if directory.is_file() {
+            self.add_search(directory);
+        } else if [run_dir::SETTINGS, run_dir::RESULT].iter().any(|name| directory.join(name).is_file()) {
             self.add_run(directory);
         } else {
             match fs::read_dir(directory) {
@@ -103,12 +108,30 @@ impl Report {
                         studies.entry(Shard::of(&stem).0.to_owned()).or_default().push(path);
                     }
                     studies.into_iter().for_each(|(name, files)| self.add_study(name, &files));
+                    paths.iter().filter(|path| is_search(path)).for_each(|path| self.add_search(path));
                     self.add_runs_below(&paths, DEPTH);
                 }
             }
         }
-        if (self.studies.len(), self.runs.len(), self.left_out.len()) == before {
+        if self.count() == before {
             note(format_args!("Nothing to report in {}", directory.display()));
+        }
+    }
+
+    /// How much there is of each.
+    fn count(&self) -> [usize; 4] {
+        [self.studies.len(), self.searches.len(), self.runs.len(), self.left_out.len()]
+    }
+
+    /// Adds the study of a journal.
+    fn add_search(&mut self, path: &Path) {
+        match ledger::read(path) {
+            Ok(Some((about, journal))) => {
+                let name = visible(&path.display().to_string());
+                self.searches.push(Search::new(name, about, &journal));
+            }
+            Ok(None) => note(format_args!("{} has no trial yet", path.display())),
+            Err(error) => self.leave_out(path, error),
         }
     }
 
@@ -301,6 +324,11 @@ impl Report {
             study.name = visible(&study.name);
         }
     }
+}
+
+/// Whether a file is a journal that `stackelberg search` began.
+fn is_search(path: &Path) -> bool {
+    path.is_file() && path.extension().is_some_and(|e| e == "log") && matches!(ledger::described(path), Ok(Some(_)))
 }
 
 impl Run {

@@ -27,6 +27,11 @@ pub fn text(report: &Report) -> String {
             }
         }
     }
+    for search in &report.searches {
+        for (labels, metric, value) in search.figures() {
+            line(&search.name, &labels, &metric, value, 0.0, 1);
+        }
+    }
     for run in &report.runs {
         for record in &run.iterations {
             let labels = format!("iteration={}", record.iteration);

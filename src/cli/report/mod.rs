@@ -4,6 +4,8 @@ mod charts;
 mod collect;
 mod csv;
 mod page;
+mod search;
+mod search_charts;
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,10 +15,10 @@ use self::charts::Chart;
 use self::collect::{LeftOut, Report};
 use super::{CliError, folder};
 
-/// Make a page with charts and tables of studies and runs
+/// Make a page with charts and tables of studies, searches and runs
 ///
 /// Writes report.html, which holds everything it shows and can be read offline; report.json with all that
-/// is recorded of the studies' rows and the runs; report.csv with every loss, accuracy, hyperparameter and
+/// is recorded of the studies' rows, the searches and the runs; report.csv with every loss, accuracy, hyperparameter and
 /// hypergradient in it, one a line; and the charts of studies as charts/*.svg. An earlier report in the
 /// same place is replaced, other files are not.
 ///
@@ -25,8 +27,8 @@ use super::{CliError, folder};
 #[derive(clap::Args)]
 pub struct Args {
     /// Directories with outcomes of `stackelberg experiment`, of runs of `stackelberg tune --out`, or with such
-    /// runs in folders up to two levels below
-    #[arg(value_name = "DIR", required = true)]
+    /// runs in folders up to two levels below; or journals of `stackelberg search`, and directories with them
+    #[arg(value_name = "DIR|JOURNAL", required = true)]
     directories: Vec<PathBuf>,
 
     /// Directory to write to
@@ -47,7 +49,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     }
     let failed = !report.left_out.is_empty();
     let code = if failed { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS };
-    if report.studies.is_empty() && report.runs.is_empty() {
+    if report.studies.is_empty() && report.searches.is_empty() && report.runs.is_empty() {
         let nothing = CliError::NothingToReport { directories: args.directories.clone() };
         return if failed { Ok(code) } else { Err(nothing) };
     }

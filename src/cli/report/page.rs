@@ -52,6 +52,21 @@ pub fn html(report: &Report) -> String {
             page += &table(head, lines);
         }
     }
+    for search in &report.searches {
+        let _ = writeln!(
+            page,
+            "<h2>{}</h2><p>{} Version {}, seed {}.</p>",
+            escaped(&search.name),
+            escaped(&search.headline()),
+            escaped(&search.about.version),
+            search.about.seed
+        );
+        let charts: String = search.charts().into_iter().map(|(_, svg)| svg).collect();
+        page += &format!("<div class=\"charts\">{charts}</div>");
+        if let [head, lines @ ..] = &search.table()[..] {
+            page += &table(head, lines);
+        }
+    }
     for run in &report.runs {
         page += &run_section(run);
     }

@@ -48,7 +48,7 @@ pub struct Statistic {
 
 impl Statistic {
     /// Of at least one value.
-    fn of(values: &[f64]) -> Self {
+    pub fn of(values: &[f64]) -> Self {
         let count = values.len();
         let mean = values.iter().sum::<f64>() / count as f64;
         let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();

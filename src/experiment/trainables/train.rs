@@ -21,9 +21,11 @@ use crate::experiment::library::Library;
 use crate::experiment::prepared::Prepared;
 use crate::experiment::record::{Ending, Named, moved};
 use crate::experiment::scored::scored;
+use crate::experiment::searching::space;
 use crate::experiment::trainable::{Job, Trainable};
 use crate::experiment::training::{Report, Training};
 use crate::rig::Device;
+use crate::search::Space;
 
 /// A training without a hypergradient, to be scored.
 pub struct Train;
@@ -48,6 +50,10 @@ impl Trainable for Train {
             settings.retain(|key, _| !TuneConfig::is_of_tuning(key));
         }
         schema
+    }
+
+    fn space(&self, config: &TuneConfig) -> Option<Space> {
+        Some(space::usual(config))
     }
 
     fn job(&self, settings: &Value, library: &Library) -> Result<Box<dyn Job>, TuneError> {

@@ -11,10 +11,12 @@ use crate::experiment::config::TuneConfig;
 use crate::experiment::error::TuneError;
 use crate::experiment::library::Library;
 use crate::experiment::prepared::Prepared;
+use crate::experiment::searching::space;
 use crate::experiment::trainable::{Job, Trainable};
 use crate::experiment::training::Training;
 use crate::experiment::tune::Tuner;
 use crate::rig::Device;
+use crate::search::Space;
 
 /// Hyperparameters by hypergradients.
 pub struct Tune;
@@ -34,6 +36,10 @@ impl Trainable for Tune {
 
     fn schema(&self) -> Schema {
         schema_for!(TuneConfig)
+    }
+
+    fn space(&self, config: &TuneConfig) -> Option<Space> {
+        Some(space::usual(config))
     }
 
     fn job(&self, settings: &Value, library: &Library) -> Result<Box<dyn Job>, TuneError> {

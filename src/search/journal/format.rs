@@ -16,6 +16,7 @@ pub struct JournalError {
 pub mod operation {
     pub const CREATE_STUDY: u64 = 0;
     pub const DELETE_STUDY: u64 = 1;
+    pub const SET_STUDY_SYSTEM_ATTR: u64 = 3;
     pub const CREATE_TRIAL: u64 = 4;
     pub const SET_TRIAL_PARAM: u64 = 5;
     pub const SET_TRIAL_STATE: u64 = 6;
@@ -37,6 +38,9 @@ pub const RESUMED: &str = "stackelberg:resumed";
 pub const PAUSED: &str = "stackelberg:paused";
 pub const CHANGED: &str = "stackelberg:changed";
 pub const STOPPED: &str = "stackelberg:stopped";
+pub const ADOPTED: &str = "stackelberg:adopted";
+pub const SPENT: &str = "stackelberg:spent";
+pub const STUDY: &str = "stackelberg:study";
 
 /// The fields of a line.
 pub type Fields = Map<String, Json>;

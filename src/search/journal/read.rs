@@ -6,11 +6,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 use super::format::{
-    BUDGET, CHANGED, COMPLETE, FAILED, Fields, JournalError, KEPT, PAUSED, PRUNED, RESUMED, RUNNING, STOPPED, WAITING,
-    operation, wrong,
+    BUDGET, CHANGED, COMPLETE, FAILED, Fields, JournalError, KEPT, PAUSED, PRUNED, RESUMED, RUNNING, SPENT, STOPPED,
+    STUDY, WAITING, operation, wrong,
 };
 use crate::search::domain::{Domain, Value};
-use crate::search::history::{Attributes, Decision, Event, History, State, finite};
+use crate::search::history::{Attributes, Decision, Event, History, HistoryError, State, finite};
 use crate::search::space::{Point, Space};
 
 /// A study as a file has it.
@@ -18,10 +18,18 @@ use crate::search::space::{Point, Space};
 pub struct Journal {
     /// Its trials.
     pub history: History,
+    /// What made them so, in the order of the lines.
+    pub events: Vec<Event>,
+    /// For each trial the process that wrote its last line.
+    pub owners: Vec<String>,
+    /// For each trial what it has cost so far, in whole trainings, where that was noted.
+    pub spent: BTreeMap<u64, f64>,
     /// Its number in the file; none where the file has no such study.
     pub study: Option<u64>,
     /// The numbers in the file of its trials.
     pub(super) ids: Vec<u64>,
+    /// Trials of all studies in the file.
+    pub(super) created: u64,
     /// Whether greater values are better: they are negated here, and again in what is written.
     maximized: bool,
     /// Bytes up to the end of the last whole line.
@@ -59,6 +67,7 @@ impl Journal {
         let (lines, whole) = parsed(text)?;
         let mut journal = Journal { whole, ..Journal::default() };
         let trials = journal.gather(&lines, study)?;
+        journal.created = trials.len() as u64;
         let mut created = 0;
         for (line, fields) in &lines {
             let id = match number_of(fields, "op_code", *line)? {
@@ -73,9 +82,38 @@ impl Journal {
             };
             if let Some((_, trial)) = trials.get(id).filter(|(_, trial)| Some(trial.study) == journal.study) {
                 journal.take(*line, fields, trial, space)?;
+                let owner = self::text(fields, "worker_id").to_owned();
+                match journal.owners.get_mut(trial.number as usize) {
+                    Some(before) => *before = owner,
+                    None => journal.owners.push(owner),
+                }
             }
         }
         Ok(journal)
+    }
+
+    /// The studies in the text of a file, each with what was noted of it when it was begun here.
+    ///
+    /// # Errors
+    /// With the number of a line that is none of a journal.
+    pub fn studies(text: &str) -> Result<Vec<(String, Option<Json>)>, JournalError> {
+        let mut studies: Vec<(String, Option<Json>)> = vec![];
+        for (line, fields) in &parsed(text)?.0 {
+            let name = self::text(fields, "study_name");
+            match number_of(fields, "op_code", *line)? {
+                operation::CREATE_STUDY if !studies.iter().any(|(known, _)| known == name) => {
+                    studies.push((name.to_owned(), None));
+                }
+                operation::SET_STUDY_SYSTEM_ATTR => {
+                    let study = studies.get_mut(number_of(fields, "study_id", *line)? as usize);
+                    if let (Some((_, about)), Some(note)) = (study, attribute(fields, STUDY)) {
+                        about.get_or_insert_with(|| note.clone());
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(studies)
     }
 
     /// The trials of all studies, with the line that began each. Numbers of studies and trials follow from the order of their
@@ -159,6 +197,9 @@ impl Journal {
         } else if let Some(value) = fields.get("intermediate_value") {
             self.report(line, trial, number_of(fields, "step", line)?, value)?;
         }
+        if let Some(note) = attribute(fields, SPENT).and_then(Json::as_f64) {
+            self.spent.insert(trial, note);
+        }
         if let Some(note) = attribute(fields, RESUMED)
             && state(self) == Some(State::Paused)
         {
@@ -201,6 +242,24 @@ impl Journal {
         }
     }
 
+    /// Takes in an event whose lines this process has just written behind all others.
+    ///
+    /// # Errors
+    /// If it cannot happen.
+    pub fn wrote(&mut self, event: Event, writer: &str) -> Result<(), HistoryError> {
+        self.history.record(event.clone())?;
+        if let Event::Started { .. } = event {
+            self.ids.push(self.created);
+            self.created += 1;
+            self.owners.push(String::new());
+        }
+        if let Some(owner) = self.owners.get_mut(event.trial() as usize) {
+            writer.clone_into(owner);
+        }
+        self.events.push(event);
+        Ok(())
+    }
+
     /// A value as the study compares it; and back.
     pub(super) fn signed(&self, value: f64) -> f64 {
         if self.maximized { -value } else { value }
@@ -219,7 +278,9 @@ impl Journal {
     }
 
     fn record(&mut self, line: usize, event: Event) -> Result<(), JournalError> {
-        self.history.record(event).map_err(|error| wrong(line, error.to_string()))
+        self.history.record(event.clone()).map_err(|error| wrong(line, error.to_string()))?;
+        self.events.push(event);
+        Ok(())
     }
 }
 

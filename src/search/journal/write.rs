@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::format::{
-    BUDGET, CHANGED, COMPLETE, FAILED, Fields, JournalError, KEPT, PAUSED, PRUNED, RESUMED, RUNNING, STOPPED,
-    operation, wrong,
+    ADOPTED, BUDGET, CHANGED, COMPLETE, FAILED, Fields, JournalError, KEPT, PAUSED, PRUNED, RESUMED, RUNNING, SPENT,
+    STOPPED, STUDY, operation, wrong,
 };
 use super::read::Journal;
 use crate::search::domain::Domain;
@@ -27,6 +27,38 @@ impl Writer<'_> {
         self.line(operation::CREATE_STUDY, json!({"study_name": name, "directions": [1]}))
     }
 
+    /// The line that notes what a study is, so that whoever goes on with it can tell.
+    ///
+    /// # Errors
+    /// If the journal has no such study.
+    pub fn about(&self, journal: &Journal, about: &impl Serialize) -> Result<String, JournalError> {
+        let study = journal.study.ok_or_else(|| missing("study"))?;
+        let fields = json!({"study_id": study, "system_attr": {STUDY: written(about)}});
+        Ok(self.line(operation::SET_STUDY_SYSTEM_ATTR, fields))
+    }
+
+    /// The line by which this process takes over a trial that another one has left.
+    ///
+    /// # Errors
+    /// If the journal has no such trial.
+    pub fn adopted(&self, journal: &Journal, trial: u64) -> Result<String, JournalError> {
+        self.note(journal, trial, ADOPTED, json!(true))
+    }
+
+    /// The line that notes what a trial has cost so far, in whole trainings.
+    ///
+    /// # Errors
+    /// If the journal has no such trial.
+    pub fn spent(&self, journal: &Journal, trial: u64, spent: f64) -> Result<String, JournalError> {
+        self.note(journal, trial, SPENT, spent.into())
+    }
+
+    fn note(&self, journal: &Journal, trial: u64, name: &str, note: Json) -> Result<String, JournalError> {
+        let id = *journal.ids.get(trial as usize).ok_or_else(|| missing("trial"))?;
+        let fields = json!({"trial_id": id, "system_attr": {name: note}});
+        Ok(self.line(operation::SET_TRIAL_SYSTEM_ATTR, fields))
+    }
+
     fn line(&self, code: u64, fields: Json) -> String {
         let mut all =
             Fields::from_iter([("op_code".to_owned(), code.into()), ("worker_id".to_owned(), self.worker.into())]);
@@ -40,7 +72,6 @@ impl Writer<'_> {
     /// # Errors
     /// If the journal has no such study, or no such trial.
     pub fn lines(&self, journal: &Journal, space: &Space, event: &Event) -> Result<Vec<String>, JournalError> {
-        let missing = |what: &str| wrong(0, format!("the file has no such {what}; read it again before writing"));
         let study = journal.study.ok_or_else(|| missing("study"))?;
         let params = |point: &Point| -> Vec<(&str, f64, String)> {
             let set = |(j, d): (usize, &Dimension)| Some((j, point.get(j)?, distribution(&d.domain)));
@@ -60,9 +91,7 @@ impl Writer<'_> {
             return Ok(vec![self.line(operation::CREATE_TRIAL, fields)]);
         }
         let id = *journal.ids.get(event.trial() as usize).ok_or_else(|| missing("trial"))?;
-        let note = |name: &str, note: Json| {
-            self.line(operation::SET_TRIAL_SYSTEM_ATTR, json!({"trial_id": id, "system_attr": {name: note}}))
-        };
+        let note = |name: &str, note: Json| self.note(journal, event.trial(), name, note);
         let end = |state: u64, value: Option<f64>| {
             let fields = json!({
                 "trial_id": id, "state": state, "values": value.map(|value| vec![token(value)]), "datetime_complete": self.time,
@@ -76,24 +105,28 @@ impl Writer<'_> {
                 let fields = json!({"trial_id": id, "step": step, "intermediate_value": value});
                 vec![unquoted(&self.line(operation::SET_TRIAL_INTERMEDIATE, fields))]
             }
-            Event::Resumed { budget, decision, .. } => vec![note(RESUMED, json!([budget, decision]))],
-            Event::Paused { .. } => vec![note(PAUSED, json!(true))],
+            Event::Resumed { budget, decision, .. } => vec![note(RESUMED, json!([budget, decision]))?],
+            Event::Paused { .. } => vec![note(PAUSED, json!(true))?],
             Event::Changed { change, .. } => {
                 let set = |(name, value, text): (&str, f64, String)| {
                     let fields = json!({"trial_id": id, "param_name": name, "param_value_internal": value, "distribution": text});
                     self.line(operation::SET_TRIAL_PARAM, fields)
                 };
-                let first = std::iter::once(note(CHANGED, written(change)));
+                let first = std::iter::once(note(CHANGED, written(change))?);
                 first.chain(params(&change.point).into_iter().map(set)).collect()
             }
             Event::Completed { trial } => {
                 let score = journal.history.trial(*trial).map_or(f64::INFINITY, |trial| trial.score());
                 vec![end(COMPLETE, Some(journal.signed(score)))]
             }
-            Event::Pruned { decision, .. } => vec![note(STOPPED, written(decision)), end(PRUNED, None)],
+            Event::Pruned { decision, .. } => vec![note(STOPPED, written(decision))?, end(PRUNED, None)],
             Event::Failed { .. } => vec![end(FAILED, None)],
         })
     }
+}
+
+fn missing(what: &str) -> JournalError {
+    wrong(0, format!("the file has no such {what}; read it again before writing"))
 }
 
 fn written(note: &impl Serialize) -> Json {
