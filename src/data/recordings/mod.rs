@@ -7,8 +7,10 @@
 //! | `rows` | how a table is written, and its rows |
 //! | `survey` | which files are tables of one kind, and what their columns are |
 //! | `mapping` | what of a table is what: guessed, shown, overruled |
+//! | `paths` | labels and people in the names of folders and files |
 //! | `time` | dates and times of day |
 //! | `read` | tables to recordings |
+//! | `filter` | what may be done to signals before they are cut |
 //! | `grid` | recordings to pieces without gaps, evenly spaced |
 //! | `cuttings` | recordings, rows, series cut into windows; the data set |
 //! | `windows` | pieces to windows; people, or blocks of time where nothing is known of these |
@@ -16,9 +18,11 @@
 
 mod archive;
 mod cuttings;
+mod filter;
 mod grid;
 mod hapt;
 mod mapping;
+mod paths;
 mod read;
 mod report;
 mod rows;
@@ -30,7 +34,7 @@ mod time;
 mod windows;
 
 pub use self::cuttings::{Place, Unlabelled};
-pub use self::mapping::{Columns, LabelRule, Mapping, Origin, TimeUnit};
+pub use self::mapping::{Columns, Filter, LabelRule, Mapping, Origin, TimeUnit};
 pub use self::report::{ChannelReport, Person, Report};
 pub use self::source::Files;
 
@@ -42,7 +46,7 @@ use super::{DataError, Dataset};
 
 /// Reads recordings into windows, with what a mapping says and what is guessed beside it; tells what was seen.
 pub fn read(files: &mut Files, given: &Mapping) -> Result<(Dataset, Report), DataError> {
-    windows(files, given, true)?.dataset()
+    windows(files, given, &Columns::default(), true)?.dataset()
 }
 
 /// A published data set where it is one; else one's own recordings, with what was seen.
@@ -63,11 +67,12 @@ pub fn or_own(
 }
 
 /// The same as [`read`] for windows of which nothing need be known: all of them, in order, with where they come from.
-pub fn read_unlabelled(files: &mut Files, given: &Mapping) -> Result<(Unlabelled, Report), DataError> {
-    Ok(windows(files, given, false)?.unlabelled())
+/// `usual` are columns as other recordings had them; those that are not there are guessed anew.
+pub fn read_unlabelled(files: &mut Files, given: &Mapping, usual: &Columns) -> Result<(Unlabelled, Report), DataError> {
+    Ok(windows(files, given, usual, false)?.unlabelled())
 }
 
-fn windows(files: &mut Files, given: &Mapping, labelled: bool) -> Result<Cuttings, DataError> {
+fn windows(files: &mut Files, given: &Mapping, usual: &Columns, labelled: bool) -> Result<Cuttings, DataError> {
     let name = files.name().rsplit('/').next().unwrap_or_default().to_owned();
     let paths: Vec<String> = files.paths().map(str::to_owned).collect();
     let mut report = Report { name, mapping: given.clone(), ..Report::default() };
@@ -87,7 +92,7 @@ fn windows(files: &mut Files, given: &Mapping, labelled: bool) -> Result<Cutting
         let first = &survey.tables[0];
         report.columns = first.columns.clone();
         report.written = written(first.dialect);
-        (report.mapping.columns, report.unused) = columns(files, &survey, &given.columns)?;
+        (report.mapping.columns, report.unused) = columns(files, &survey, &given.columns, usual)?;
         let others: Vec<&str> =
             survey.left_out.iter().filter(|file| !file.ends_with("(no table)")).map(String::as_str).collect();
         if !others.is_empty() {
@@ -127,27 +132,28 @@ fn written(dialect: Dialect) -> String {
     format!("separated by {separator}{decimal}, {header}")
 }
 
-/// What is said of columns, and beside it what is guessed.
-fn columns(files: &mut Files, survey: &Survey, given: &Columns) -> Result<(Columns, Vec<String>), DataError> {
+/// What is said of columns, and beside it what is guessed; `usual` is said, too, as far as there are such columns.
+fn columns(
+    files: &mut Files,
+    survey: &Survey,
+    given: &Columns,
+    usual: &Columns,
+) -> Result<(Columns, Vec<String>), DataError> {
     let first = &survey.tables[0];
     let seen = survey::columns(files, first)?;
-    let paths: Vec<String> = files.paths().map(str::to_owned).collect();
-    let mut of_tables: Vec<&str> = survey.tables.iter().map(|table| &*paths[table.file]).collect();
-    // Of files by sensor, only folders tell recordings apart.
-    let folders: Vec<String>;
-    if survey.by_sensor {
-        folders =
-            of_tables.iter().map(|path| format!("{}/sensor", path.rsplit_once('/').map_or("", |(f, _)| f))).collect();
-        of_tables = folders.iter().map(String::as_str).collect();
+    let (guessed, mut unused) = survey::guess(&first.columns, &seen, first.dialect.header);
+    let there = usual.clone().there(&first.columns, files.paths().nth(first.file).unwrap_or_default());
+    let mut said = guessed.overruled(there).overruled(given.clone());
+    if !survey.by_sensor {
+        named_as_in(first, &mut said, files)?;
     }
-    let (guessed, mut unused) = survey::guess(&first.columns, &seen, &of_tables, first.dialect.header);
-    let mut said = guessed.overruled(given.clone());
+    guess_in_paths(files, survey, &mut said)?;
     // A column that was named for one thing is not also another.
     let taken = |name: &str| {
         let is = |origin: &Option<Origin>| matches!(origin, Some(Origin::Column(own)) if own == name);
         is(&said.label) || is(&said.person) || said.time.as_deref() == Some(name)
     };
-    if given.channels.is_none() {
+    if given.channels.is_none() && usual.channels.is_none() {
         said.channels = said.channels.as_ref().map(|names| names.iter().filter(|name| !taken(name)).cloned().collect());
     }
     if said.time_unit.is_none() && said.time.as_deref().is_some_and(|time| time != "none") {
@@ -159,6 +165,54 @@ fn columns(files: &mut Files, survey: &Survey, given: &Columns) -> Result<(Colum
     };
     unused.retain(|column| !named(column));
     Ok((said, unused))
+}
+
+/// Columns by the names that they have in the first table: in others they may stand in another order.
+fn named_as_in(first: &Table, said: &mut Columns, files: &Files) -> Result<(), DataError> {
+    let file = files.paths().nth(first.file).unwrap_or_default();
+    let own = |name: &mut String, what: &str| {
+        read::column(&first.columns, name, file, what).map(|at| name.clone_from(&first.columns[at]))
+    };
+    if let Some(time) = said.time.as_mut().filter(|time| *time != "none") {
+        own(time, "time")?;
+    }
+    said.channels.iter_mut().flatten().try_for_each(|name| own(name, "a channel"))?;
+    for (origin, what) in [(&mut said.label, "labels"), (&mut said.person, "people")] {
+        if let Some(Origin::Column(name)) = origin {
+            own(name, what)?;
+        }
+    }
+    Ok(())
+}
+
+/// Labels and people of whom no column tells, as the paths of the tables do.
+fn guess_in_paths(files: &mut Files, survey: &Survey, said: &mut Columns) -> Result<(), DataError> {
+    let mut paths: Vec<String> = files.paths().map(str::to_owned).collect();
+    paths = survey.tables.iter().map(|table| paths[table.file].clone()).collect();
+    if survey.by_sensor {
+        // Only folders tell recordings apart, and the tables of one are one file.
+        paths.iter_mut().for_each(|path| *path = format!("{}/sensor", path.rsplit_once('/').map_or("", |(f, _)| f)));
+        paths.dedup();
+    }
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    if said.person.is_none() {
+        said.person = paths::people_by_number(&paths);
+    }
+    if said.label.is_none() {
+        said.label = paths::labels(&paths, said.person.as_ref());
+    }
+    if said.person.is_none() {
+        let unlabelled = said.unlabelled.clone().unwrap_or_default();
+        let several = |at: usize| match &said.label {
+            Some(Origin::Column(name)) if !survey.by_sensor => {
+                read::has_several_labels(files, &survey.tables[at], name, &unlabelled).unwrap_or(false)
+            }
+            _ => false,
+        };
+        said.person = paths::people_by_word(&paths, said.label.as_ref(), several);
+    }
+    said.person.get_or_insert(Origin::None);
+    Ok(())
 }
 
 /// The columns that are something.
@@ -219,7 +273,7 @@ fn by_sensor(
         for table in tables {
             // Each file has columns of its own; labels and people stand in the path.
             let seen = survey::columns(files, table)?;
-            let (guessed, _) = survey::guess(&table.columns, &seen, &[], table.dialect.header);
+            let (guessed, _) = survey::guess(&table.columns, &seen, table.dialect.header);
             let (time, unit) = (guessed.time, guessed.time_unit);
             let own = Columns { channels: guessed.channels, time, time_unit: unit, ..mapping.columns.clone() };
             let signals = own.channels.clone().unwrap_or_default();

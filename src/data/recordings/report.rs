@@ -57,6 +57,11 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
+/// So many of something, in words.
+pub(super) fn several(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// One of those who gave windows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Person {
@@ -85,7 +90,7 @@ impl Report {
     /// How it was read and what should be known of it, in sentences.
     pub fn said(&self) -> Vec<String> {
         let Mapping { rate, window, columns, .. } = &self.mapping;
-        let mut said = vec![format!("{} files, {}", self.files.len(), self.written)];
+        let mut said = vec![format!("{}, {}", several(self.files.len() as u64, "file"), self.written)];
         if let (Some(rate), Some(window)) = (rate, window) {
             said.push(format!("Windows of {window} samples at {rate} a second"));
         }
