@@ -41,6 +41,10 @@ pub enum RunDirError {
     #[diagnostic(help("begin one there with\n{}", shell::start(directory)))]
     NoRun { directory: PathBuf },
 
+    #[error("{} holds no run: it has no {SETTINGS}", directory.display())]
+    #[diagnostic(help("name the directory that `stackelberg tune --out` wrote to"))]
+    NotARun { directory: PathBuf },
+
     #[error("{} is a file, and a run is a directory", path.display())]
     #[diagnostic(help("name the directory that `stackelberg tune --out` wrote to, such as {}", path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).display()))]
     File { path: PathBuf },
@@ -81,8 +85,8 @@ pub enum RunDirError {
 impl RunDirError {
     /// Whether another command line would have helped.
     pub fn is_usage(&self) -> bool {
-        use RunDirError::{File, Foreign, NoRun, Occupied};
-        matches!(self, Occupied { .. } | Foreign { .. } | NoRun { .. } | File { .. })
+        use RunDirError::{File, Foreign, NoRun, NotARun, Occupied};
+        matches!(self, Occupied { .. } | Foreign { .. } | NoRun { .. } | NotARun { .. } | File { .. })
     }
 }
 
@@ -170,7 +174,7 @@ impl RunDir {
             return Err(RunDirError::File { path: path.to_owned() });
         }
         if !path.join(SETTINGS).exists() {
-            return Err(RunDirError::NoRun { directory: path.to_owned() });
+            return Err(RunDirError::NotARun { directory: path.to_owned() });
         }
         Ok(RunDir { path: path.to_owned(), _lock: None })
     }

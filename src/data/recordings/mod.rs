@@ -39,7 +39,7 @@ pub use self::report::{ChannelReport, Person, Report};
 pub use self::source::Files;
 
 use self::cuttings::{Cuttings, Recorded, cut_recordings, rows_as_windows, series_as_windows};
-use self::read::{Labels, Recording};
+use self::read::Labels;
 use self::rows::Dialect;
 use self::survey::{Survey, Table};
 use super::{DataError, Dataset};
@@ -72,13 +72,67 @@ pub fn read_unlabelled(files: &mut Files, given: &Mapping, usual: &Columns) -> R
     Ok(windows(files, given, usual, false)?.unlabelled())
 }
 
-fn windows(files: &mut Files, given: &Mapping, usual: &Columns, labelled: bool) -> Result<Cuttings, DataError> {
-    let name = files.name().rsplit('/').next().unwrap_or_default().to_owned();
+/// What is seen of recordings before they are read: their columns, and what is guessed of these and said.
+#[derive(Clone, Debug, Default)]
+pub struct Outlook {
+    /// Files, how they are written, columns, the mapping as far as it is known.
+    pub report: Report,
+    /// What stands in each column in the first rows.
+    pub examples: Vec<Vec<String>>,
+    /// Where in the paths of the files something stands that is not the same in all, with what.
+    pub places: Vec<(Origin, Vec<String>)>,
+}
+
+/// Looks at recordings. Of files in which nothing can be mapped, columns and places are empty.
+pub fn look(files: &mut Files, given: &Mapping) -> Result<Outlook, DataError> {
+    let mut report = begun(files, given);
+    let formats = [archive::series(files)?.is_some(), hapt::recordings(files)?.is_some()];
+    if formats.contains(&true) {
+        return Ok(Outlook { report, ..Outlook::default() });
+    }
+    let survey = surveyed(files, given, &Columns::default(), &mut report)?;
+    let examples = survey::examples(files, &survey.tables[0])?;
     let paths: Vec<String> = files.paths().map(str::to_owned).collect();
-    let mut report = Report { name, mapping: given.clone(), ..Report::default() };
+    let paths: Vec<&str> = survey.tables.iter().map(|table| &*paths[table.file]).collect();
+    let of = |origin: Origin| {
+        let values = paths::values(&paths, &origin).into_iter().map(str::to_owned).collect();
+        (origin, values)
+    };
+    let places = paths::places(&paths).into_iter().map(of).collect();
+    Ok(Outlook { report, examples, places })
+}
+
+fn begun(files: &Files, given: &Mapping) -> Report {
+    let name = files.name().rsplit('/').next().unwrap_or_default().to_owned();
+    Report { name, mapping: given.clone(), ..Report::default() }
+}
+
+/// The tables among files, and what of them is what.
+fn surveyed(files: &mut Files, given: &Mapping, usual: &Columns, report: &mut Report) -> Result<Survey, DataError> {
+    let survey = survey::survey(files)?;
+    let paths: Vec<&str> = files.paths().collect();
+    report.left_out.clone_from(&survey.left_out);
+    report.files = survey.tables.iter().map(|table| paths[table.file].to_owned()).collect();
+    let first = &survey.tables[0];
+    report.columns = first.columns.clone();
+    report.written = written(first.dialect);
+    (report.mapping.columns, report.unused) = columns(files, &survey, &given.columns, usual)?;
+    let others: Vec<&str> =
+        survey.left_out.iter().filter(|file| !file.ends_with("(no table)")).map(String::as_str).collect();
+    if !others.is_empty() {
+        let shown = others.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+        let more = if others.len() > 5 { format!(" and {} more", others.len() - 5) } else { String::new() };
+        report.note(format!("Left out: {shown}{more}; only tables of the same columns are read together"));
+    }
+    Ok(survey)
+}
+
+fn windows(files: &mut Files, given: &Mapping, usual: &Columns, labelled: bool) -> Result<Cuttings, DataError> {
+    let mut report = begun(files, given);
     let cuttings = if let Some(series) = archive::series(files)? {
         report.written = "series of the UEA and UCR archive".to_owned();
-        report.files = paths.into_iter().filter(|path| series.recordings.iter().any(|own| own.name == *path)).collect();
+        let own = |path: &&str| series.recordings.iter().any(|own| own.name == **path);
+        report.files = files.paths().filter(own).map(str::to_owned).collect();
         series_as_windows(series, given, report)
     } else if let Some((recordings, names)) = hapt::recordings(files)? {
         report.written = "the raw recordings of HAPT".to_owned();
@@ -86,20 +140,7 @@ fn windows(files: &mut Files, given: &Mapping, usual: &Columns, labelled: bool) 
         let channels = hapt::SIGNALS.map(str::to_owned).into();
         cut_recordings(Recorded { recordings, names, channels }, files.name(), labelled, report)?
     } else {
-        let survey = survey::survey(files)?;
-        report.left_out.clone_from(&survey.left_out);
-        report.files = survey.tables.iter().map(|table| paths[table.file].clone()).collect();
-        let first = &survey.tables[0];
-        report.columns = first.columns.clone();
-        report.written = written(first.dialect);
-        (report.mapping.columns, report.unused) = columns(files, &survey, &given.columns, usual)?;
-        let others: Vec<&str> =
-            survey.left_out.iter().filter(|file| !file.ends_with("(no table)")).map(String::as_str).collect();
-        if !others.is_empty() {
-            let shown = others.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-            let more = if others.len() > 5 { format!(" and {} more", others.len() - 5) } else { String::new() };
-            report.note(format!("Left out: {shown}{more}; only tables of the same columns are read together"));
-        }
+        let survey = surveyed(files, given, usual, &mut report)?;
         check(&report.mapping, files.name(), labelled)?;
         match report.mapping.columns.row_signals {
             Some(signals) => rows_as_windows(files, &survey, signals.max(1) as usize, labelled, report)?,
@@ -266,7 +307,7 @@ fn by_sensor(
     let paths: Vec<String> = files.paths().map(str::to_owned).collect();
     let folder = |table: &Table| paths[table.file].rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut labels = Labels::default();
-    let (mut all, mut channels) = (vec![], vec![]);
+    let (mut of_folders, mut channels) = (vec![], vec![]);
     for tables in survey.tables.chunk_by(|a, b| folder(a) == folder(b)) {
         let mut sensors = vec![];
         let mut names = vec![];
@@ -300,11 +341,15 @@ fn by_sensor(
                 "give recordings with the same sensors",
             ));
         }
-        let rates: Vec<Recording> = sensors.iter().map(|(sensor, _)| sensor.clone()).collect();
-        if let Some(rate) = mapping.rate.or_else(|| grid::rate(&rates)) {
-            all.push(grid::joined(&sensors, rate));
+        if sensors.len() == tables.len() {
+            of_folders.push(sensors);
         }
     }
-    all.retain(|recording| !recording.labels.is_empty());
-    Ok(Recorded { recordings: all, names: labels, channels })
+    // One rate for all, so that it can be said and gives the same again.
+    let Some(rate) = mapping.rate.or_else(|| grid::rate(of_folders.iter().flatten().map(|(sensor, _)| sensor))) else {
+        return Ok(Recorded { recordings: vec![], names: labels, channels });
+    };
+    let joined = of_folders.iter().map(|sensors| grid::joined(sensors, rate));
+    let recordings = joined.filter(|recording| !recording.labels.is_empty()).collect();
+    Ok(Recorded { recordings, names: labels, channels })
 }

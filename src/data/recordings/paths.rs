@@ -16,7 +16,7 @@ const PEOPLE: [&str; 12] =
 const FEWEST: usize = 3;
 
 /// The places in paths that are not the same in all.
-fn places(paths: &[&str]) -> Vec<Origin> {
+pub fn places(paths: &[&str]) -> Vec<Origin> {
     let depth = paths.iter().map(|path| path.matches('/').count()).min().unwrap_or(0);
     let folders = (1..=depth).map(Origin::Folder);
     let count = paths.iter().map(|path| words(stem(path)).count()).min().unwrap_or(0);
@@ -24,7 +24,8 @@ fn places(paths: &[&str]) -> Vec<Origin> {
     folders.chain(in_names).filter(|origin| values(paths, origin).len() > 1).collect()
 }
 
-fn values<'a>(paths: &[&'a str], origin: &Origin) -> BTreeSet<&'a str> {
+/// What stands there.
+pub fn values<'a>(paths: &[&'a str], origin: &Origin) -> BTreeSet<&'a str> {
     paths.iter().filter_map(|path| origin.in_path(path)).collect()
 }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::mapping::{Columns, Origin, TimeUnit, channel};
-use super::report::{Report, several};
+use super::report::Report;
 use super::rows::{Row, Rows, wanted_number};
 use super::source::Files;
 use super::survey::{self, Survey, Table};
 use super::time::{Dates, NoTime};
 use crate::data::{DataError, visible};
+use crate::engine::several;
 
 /// Rows of which one share may be damaged before a file is refused.
 const DAMAGED: f64 = 0.01;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::mapping::Mapping;
+use crate::engine::several;
 
 /// What was read, counted, and how.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -55,11 +56,6 @@ pub struct Report {
     pub channels: Vec<ChannelReport>,
     /// Sentences about what a person should know.
     pub notes: Vec<String>,
-}
-
-/// So many of something, in words.
-pub(super) fn several(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// One of those who gave windows.

@@ -154,11 +154,17 @@ impl Files {
         }
     }
 
+    /// The whole of a file that is no larger than that.
+    pub fn bytes(&mut self, at: usize, limit_mib: u64) -> Result<Vec<u8>, DataError> {
+        let path = self.files[at].0.clone();
+        let failed = |reason| DataError::Read { path: path.clone(), reason };
+        crate::data::files::read_limited(self.open(at)?, &path, limit_mib, failed)
+    }
+
     /// The whole of a small text file.
     pub fn text(&mut self, at: usize, limit_mib: u64) -> Result<String, DataError> {
         let path = self.files[at].0.clone();
-        let failed = |reason| DataError::Read { path: path.clone(), reason };
-        let bytes = crate::data::files::read_limited(self.open(at)?, &path, limit_mib, failed)?;
+        let bytes = self.bytes(at, limit_mib)?;
         let bytes =
             crate::data::text::plain(bytes).map_err(|problem| DataError::NoText { file: path.clone(), problem })?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())

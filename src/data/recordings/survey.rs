@@ -251,6 +251,21 @@ pub fn columns(files: &mut Files, table: &Table) -> Result<Vec<Seen>, DataError>
     Ok(seen)
 }
 
+/// What stands in each column in the first rows.
+pub fn examples(files: &mut Files, table: &Table) -> Result<Vec<Vec<String>>, DataError> {
+    const SHOWN: usize = 3;
+    let name = files.paths().nth(table.file).unwrap_or_default().to_owned();
+    let mut rows = Rows::new(&name, files.open(table.file)?, table.dialect)?;
+    let mut examples = vec![vec![]; table.columns.len()];
+    let mut row = Row::new();
+    for _ in 0..SHOWN {
+        if rows.next(&name, &mut row)?.is_some() {
+            examples.iter_mut().zip(&row).for_each(|(column, text)| column.push(text.clone()));
+        }
+    }
+    Ok(examples)
+}
+
 /// What columns of these names, seen so, are, and those that are nothing, with the reason.
 pub fn guess(columns: &[String], seen: &[Seen], header: bool) -> (Columns, Vec<String>) {
     let named = |at: usize, names: &[&str]| {

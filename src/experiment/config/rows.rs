@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::usual::BATCH;
 use super::{Budget, ConfigError, Network, TuneConfig, usual_hyperparameters};
 use crate::bilevel::Decay;
 use crate::bilevel::hyperparameters::{Kind, ROWS, Rate, Row, Start};
@@ -10,7 +11,7 @@ use crate::nn::optim::{self, Dynamics};
 
 /// The power of the batch size that usual learning rates grow with up to batches of 64, beyond which they stay
 /// (docs/choosing.md).
-const BATCH: f64 = 0.25;
+const POWER: f64 = 0.25;
 
 impl TuneConfig {
     /// The value or values of a setting by name: those given, or the usual ones.
@@ -51,7 +52,7 @@ impl TuneConfig {
 
     /// The usual learning rate of the optimiser on batches of this size.
     fn usual_rate(&self) -> f64 {
-        self.optimizer.usual_rate() * (f64::from(self.batch) / 64.0).min(1.0).powf(BATCH)
+        self.optimizer.usual_rate() * (f64::from(self.batch.unwrap_or(BATCH)) / 64.0).min(1.0).powf(POWER)
     }
 
     /// The outer optimiser, and why it is this one.
