@@ -160,7 +160,10 @@ impl RunDir {
     /// For going on with a run. Without a saved state the first iteration is still to be done, and what else is there
     /// would be replaced: it must be a run's, too.
     pub fn open(path: &Path) -> Result<Self, RunDirError> {
-        Self::look(path)?;
+        Self::look(path).map_err(|error| match error {
+            RunDirError::NotARun { directory } => RunDirError::NoRun { directory },
+            error => error,
+        })?;
         let directory = Self::lock(path)?;
         if !directory.file(STATE).exists() {
             directory.check_files()?;

@@ -10,7 +10,7 @@ use wasm_bindgen::prelude::*;
 
 use super::bench::Bench;
 use super::check;
-use super::kept::Kept;
+use super::kept::{self, Kept};
 use super::own_data;
 use super::plans::{Origin, plans};
 use super::post::Post;
@@ -273,7 +273,12 @@ impl Studio {
             self.take(Loaded::new(data, origin)?);
             return Ok(());
         }
-        let mut files = opened(&name, given).map_err(|message| Failure { stage: Stage::Data, message })?;
+        let failed = |message| Failure { stage: Stage::Data, message };
+        let mut files = opened(&name, given).map_err(failed)?;
+        if kept::is_run(&files) {
+            self.keep(Kept::open(&name, &mut files).map_err(failed)?);
+            return Ok(());
+        }
         self.read(&mut files, &Mapping::default())?;
         *self.recordings.borrow_mut() = Some(files);
         Ok(())

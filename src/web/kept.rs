@@ -30,6 +30,11 @@ pub struct Kept {
     config: TuneConfig,
 }
 
+/// Whether a run's network is among files.
+pub fn is_run(files: &Files) -> bool {
+    files.paths().any(|path| path.rsplit('/').next() == Some(MODEL))
+}
+
 /// The files of a run: those that `tune --out` and `export` write, and all of these in a zip.
 pub fn files(result: &RunResult, records: &[OuterRecord], model: Option<&[u8]>) -> Vec<RunFile> {
     let file = |name: &str, bytes: Vec<u8>| RunFile { name: name.to_owned(), bytes: ByteBuf::from(bytes) };
