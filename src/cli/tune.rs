@@ -8,7 +8,7 @@ use pollster::block_on;
 use stackelberg::bilevel::SolveError;
 use stackelberg::data::Split;
 use stackelberg::engine::several;
-use stackelberg::experiment::config::{Budget, TuneConfig, usual};
+use stackelberg::experiment::config::{Budget, TuneConfig, USUAL_BATCH};
 use stackelberg::experiment::error::TuneError;
 use stackelberg::experiment::leader::OuterMethod;
 use stackelberg::experiment::model_file::Exported;
@@ -97,10 +97,9 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     // Settings that do not fit the data leave no directory behind and wake no device.
     let run = Prepared::new(&start.config, &source)?;
     run.blueprint()?;
-    if let (None, Some(batch @ ..usual::BATCH)) = (start.config.batch, run.config.batch) {
-        let usual = usual::BATCH;
+    if let (None, Some(batch @ ..USUAL_BATCH)) = (start.config.batch, run.config.batch) {
         super::note(format_args!(
-            "Note: batches of {batch} windows, all that there are to train on ({usual} are usual, --batch says otherwise)"
+            "Note: batches of {batch} windows, all that there are to train on ({USUAL_BATCH} are usual, --batch says otherwise)"
         ));
     }
     if start.config.task.classifies() {

@@ -219,22 +219,6 @@ impl Columns {
         }
     }
 
-    /// Those of them that such a table has.
-    pub(super) fn there(mut self, columns: &[String], file: &str) -> Columns {
-        let is_there = |name: &str| super::read::column(columns, name, file, "").is_ok();
-        if self.time.as_deref().is_some_and(|time| time != "none" && !is_there(time)) {
-            (self.time, self.time_unit) = (None, None);
-        }
-        let lacks = |origin: &Option<Origin>| matches!(origin, Some(Origin::Column(name)) if !is_there(name));
-        if lacks(&self.label) {
-            self.label = None;
-        }
-        if lacks(&self.person) {
-            self.person = None;
-        }
-        self
-    }
-
     /// As one line says them: `time=t; label=activity; person=folder; channels=ax, ay, az; unlabelled=0`.
     pub fn of_line(line: &str) -> Result<Columns, String> {
         const KEYS: &str = "time, time_unit, label, person, channels, unlabelled, label_rule, row_signals, filter";

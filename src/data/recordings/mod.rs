@@ -183,7 +183,7 @@ fn columns(
     let first = &survey.tables[0];
     let seen = survey::columns(files, first)?;
     let (guessed, mut unused) = survey::guess(&first.columns, &seen, first.dialect.header);
-    let there = usual.clone().there(&first.columns, files.paths().nth(first.file).unwrap_or_default());
+    let there = there(usual.clone(), first);
     let mut said = guessed.overruled(there).overruled(given.clone());
     if !survey.by_sensor {
         named_as_in(first, &mut said, files)?;
@@ -206,6 +206,20 @@ fn columns(
     };
     unused.retain(|column| !named(column));
     Ok((said, unused))
+}
+
+/// Those of them that a table has.
+fn there(mut columns: Columns, table: &Table) -> Columns {
+    let is_there = |name: &str| read::column(&table.columns, name, "", "").is_ok();
+    if columns.time.as_deref().is_some_and(|time| time != "none" && !is_there(time)) {
+        (columns.time, columns.time_unit) = (None, None);
+    }
+    for origin in [&mut columns.label, &mut columns.person] {
+        if matches!(origin, Some(Origin::Column(name)) if !is_there(name)) {
+            *origin = None;
+        }
+    }
+    columns
 }
 
 /// Columns by the names that they have in the first table: in others they may stand in another order.

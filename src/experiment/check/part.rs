@@ -7,8 +7,7 @@ use serde::Serialize;
 use crate::bilevel::hyperparameters::{Group, Hyperparameters, Kind};
 use crate::bilevel::{Flow, Monitor, Problem, SolveError};
 use crate::engine::LocalFuture;
-use crate::experiment::config::TuneConfig;
-use crate::experiment::config::usual::BATCH;
+use crate::experiment::config::{TuneConfig, USUAL_BATCH};
 use crate::experiment::error::TuneError;
 use crate::experiment::names;
 use crate::experiment::prepared::Prepared;
@@ -71,7 +70,7 @@ impl Size {
     pub(super) fn all(config: &TuneConfig) -> Self {
         Size {
             steps: config.steps,
-            batch: config.batch.unwrap_or(BATCH),
+            batch: config.batch.unwrap_or(USUAL_BATCH),
             validation_windows: config.validation_windows,
         }
     }

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 pub use self::budget::Budget;
 pub use self::bytes::Bytes;
-pub use self::choices::{Task, usual_decay, usual_hyperparameters};
+pub use self::choices::{Task, USUAL_BATCH, usual_decay, usual_hyperparameters};
 pub use self::differentiation::Differentiation;
 pub use self::network::Network;
 pub use self::source::DataSource;
@@ -259,7 +259,7 @@ impl TuneConfig {
 
     /// Windows in a training batch where there are so many to train on: as given, or usually 64.
     pub fn batch_of(&self, training_windows: usize) -> u32 {
-        self.batch.unwrap_or(usual::BATCH.min(u32::try_from(training_windows).unwrap_or(u32::MAX)))
+        self.batch.unwrap_or(USUAL_BATCH.min(u32::try_from(training_windows).unwrap_or(u32::MAX)))
     }
 
     /// A first look: few steps on the small piece of data.

@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use super::usual::BATCH;
-use super::{Budget, ConfigError, Network, TuneConfig, usual_hyperparameters};
+use super::{Budget, ConfigError, Network, TuneConfig, USUAL_BATCH, usual_hyperparameters};
 use crate::bilevel::Decay;
 use crate::bilevel::hyperparameters::{Kind, ROWS, Rate, Row, Start};
 use crate::experiment::leader::OuterMethod;
@@ -52,7 +51,7 @@ impl TuneConfig {
 
     /// The usual learning rate of the optimiser on batches of this size.
     fn usual_rate(&self) -> f64 {
-        self.optimizer.usual_rate() * (f64::from(self.batch.unwrap_or(BATCH)) / 64.0).min(1.0).powf(POWER)
+        self.optimizer.usual_rate() * (f64::from(self.batch.unwrap_or(USUAL_BATCH)) / 64.0).min(1.0).powf(POWER)
     }
 
     /// The outer optimiser, and why it is this one.
