@@ -72,6 +72,19 @@ test("a table, several, a folder, a zip and a zip in a zip are the same data", {
   const files = tables.map(([name, text]) => file(name, text));
   const several = await all(() => give(page, ...files));
   assert.match(several, /^[0-9a-f]{16}$/);
+  const forms = {
+    "semicolons and decimal commas": (text) => text.replaceAll(",", ";").replaceAll(".", ","),
+    "tabs and Windows line ends": (text) => text.replaceAll(",", "\t").replaceAll("\n", "\r\n"),
+    "bars, quotes and a byte order mark": (text) => `\ufeff${text.replace(/[^,\n]+/g, '"$&"').replaceAll(",", "|")}`,
+    "no names of columns": (text) => text.slice(text.indexOf("\n") + 1),
+    "remarks before the table": (text) => `# from a watch\n# 2024\n${text}`,
+  };
+  for (const [form, write] of Object.entries(forms)) {
+    await give(page, ...tables.map(([name, text]) => file(name.replace(".csv", `-${Object.keys(forms).indexOf(form)}.csv`), write(text))));
+    await wizard(page).getByRole("heading", { name: `anna-${Object.keys(forms).indexOf(form)}.csv` }).waitFor();
+    await outcome(page, "5 people");
+    assert.equal(await hash(page), several, form);
+  }
   await page.getByRole("button", { name: "Back to the built-in data" }).click();
   await wizard(page).waitFor({ state: "detached" });
   const inner = zip(tables);

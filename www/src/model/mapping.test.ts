@@ -14,6 +14,7 @@ test("each column has one role", () => {
 test("a column gets another role, and loses the one that it had", () => {
   const signal = withRole(reading, columns, "t", "signal");
   assert.deepEqual([signal.time, signal.channels], ["none", ["t", "ax", "ay"]]);
+  assert.deepEqual(withRole({ channels: ["ay", "unseen"] }, columns, "ax", "signal").channels, ["ax", "ay", "unseen"]);
   const label = withRole(reading, columns, "ay", "label");
   assert.deepEqual([label.label, label.channels, roleOf(label, "what")], ["column ay", ["ax"], "unused"]);
   assert.equal(withRole(reading, columns, "who", "unused").person, "none");

@@ -40,8 +40,11 @@ export function withRole(reading: Reading, columns: readonly string[], name: str
   if (role === "time") next.time = name;
   if (role === "label") next.label = `column ${name}`;
   if (role === "person") next.person = `column ${name}`;
-  // In the order of the table, in which a network takes them.
-  if (role === "signal") next.channels = columns.filter((one) => one === name || next.channels!.includes(one));
+  // In the order of the table, in which a network takes them; of many columns not all are shown.
+  if (role === "signal") {
+    const others = next.channels!.filter((one) => !columns.includes(one));
+    next.channels = [...columns, ...others].filter((one) => one === name || next.channels!.includes(one));
+  }
   return next;
 }
 
