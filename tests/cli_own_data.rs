@@ -75,7 +75,7 @@ fn what_is_seen_is_what_is_trained_on_and_told_of() {
     let told = run(program("predict --device reference").arg(&out).arg(&odd_file).arg("--out").arg(&table)).exits(0);
     told.says(&["`acc x` has the mean", "m/s² for g?", "8 windows told of"]);
     let table = fs::read_to_string(&table).unwrap();
-    assert!(table.starts_with("file,person,seconds,label,class,sit,walk\nodd.csv,,0,,"), "{table}");
+    assert!(table.starts_with("file,person,seconds,label,class,sit,walk\nodd.csv,odd,0,,"), "{table}");
     assert_eq!(table.lines().count(), 9);
 }
 
@@ -104,7 +104,7 @@ fn what_does_not_fit_is_refused_with_what_would() {
     let predict = |more: &[&str]| run(program("predict --device reference").arg(&out).arg(&file).args(more));
     predict(&[]).exits(2).says(&["recorded at 10 samples a second", "trained on 25", "tune --rate"]);
     fs::write(&file, format!("t,ax,ay\n{slow}")).unwrap();
-    predict(&[]).exits(1).says(&["no column `acc x` (for a channel)", "`ax`"]);
+    predict(&[]).exits(1).says(&["no column `acc x (g)` (for a channel)", "`ax`"]);
     let tune = |more: &[&str]| run(program("tune --device reference").args(more));
     tune(&["--rate", "50"]).exits(2).says(&["`rate` is given", "built-in data"]);
     let data = data.to_str().unwrap();

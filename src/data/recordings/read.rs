@@ -71,9 +71,12 @@ impl Labels {
 /// A column of a table by its name or its number from 1.
 pub fn column(columns: &[String], wanted: &str, file: &str, what: &str) -> Result<usize, DataError> {
     let by_number = || wanted.parse::<usize>().ok().filter(|&at| (1..=columns.len()).contains(&at)).map(|at| at - 1);
-    let without_unit = |name: &String| channel(name).name.eq_ignore_ascii_case(wanted);
-    let alike = || columns.iter().position(|name| name.eq_ignore_ascii_case(wanted) || without_unit(name));
-    columns.iter().position(|name| name == wanted).or_else(alike).or_else(by_number).ok_or_else(|| {
+    let alike = || columns.iter().position(|name| name.eq_ignore_ascii_case(wanted));
+    // A table of another day may name another unit, or none.
+    let bare = |name: &str| channel(name).name.to_lowercase();
+    let without_unit = || columns.iter().position(|name| bare(name) == bare(wanted));
+    let same = columns.iter().position(|name| name == wanted);
+    same.or_else(alike).or_else(by_number).or_else(without_unit).ok_or_else(|| {
         let shown = columns.iter().take(30).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let problem = format!("there is no column `{wanted}` (for {what}); there are {shown}");
         DataError::at(file, "the first line", problem, "name one of these, or its number from 1")

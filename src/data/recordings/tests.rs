@@ -483,6 +483,9 @@ fn columns_in_another_order_are_the_same_columns() {
     let text = table(USUAL, 0..1, false, true);
     let plain = of_words(&["anna", "ben", "cleo"]).into_iter().map(|(name, _)| (name, text.clone())).collect();
     assert_eq!(turned.0.fingerprint(), read_files(plain, &Mapping::default()).unwrap().0.fingerprint());
+    // A unit that a table does not name, or another, is no other column.
+    let named = read_files(of_words(&["anna", "ben", "cleo"]), &columns("channels=AX (g), ay (m/s²)")).unwrap();
+    assert_eq!(named.0.fingerprint(), turned.0.fingerprint());
     // Numbers are those of the first table.
     let by_number = read_files(of_words(&["anna", "ben", "cleo"]), &columns("channels=2,3; time=1; label=4")).unwrap();
     assert_eq!(by_number.0.fingerprint(), turned.0.fingerprint());
