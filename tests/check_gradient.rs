@@ -27,7 +27,7 @@ use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::{Device, Function};
 
 fn config() -> TuneConfig {
-    TuneConfig { steps: 6, batch: 4, validation_windows: 16, learning_rate: Some(0.01), ..TuneConfig::quick() }
+    TuneConfig { steps: 6, batch: Some(4), validation_windows: 16, learning_rate: Some(0.01), ..TuneConfig::quick() }
 }
 
 fn source() -> Dataset {
@@ -221,7 +221,7 @@ fn right_answers_agree_in_both_precisions() {
 /// What decides does not depend on the machine: the sizes follow from the settings alone.
 #[test]
 fn the_sizes_follow_from_the_settings() {
-    let large = TuneConfig { steps: 100_000, batch: 512, validation_windows: 600, ..TuneConfig::quick() };
+    let large = TuneConfig { steps: 100_000, batch: Some(512), validation_windows: 600, ..TuneConfig::quick() };
     let whole = Size { steps: 100_000, batch: 512, validation_windows: 600 };
     assert_eq!(subject(&large).sizes(), [EXACT, whole]);
     let little = Size { steps: 6, batch: 4, validation_windows: 16 };
@@ -326,7 +326,7 @@ fn a_derivative_of_zero_is_no_matter() {
 /// Past the edge of stability the modes still agree, and neighbouring points or the size of the derivatives tell.
 #[test]
 fn past_the_edge_of_stability_the_gradient_is_exact_and_of_no_use() {
-    let config = TuneConfig { steps: 100, learning_rate: Some(0.05), momentum: Some(0.95), batch: 16, ..small() };
+    let config = TuneConfig { steps: 100, learning_rate: Some(0.05), momentum: Some(0.95), batch: Some(16), ..small() };
     let check = check(&config, &f64s(), Some(&cpu()));
     assert_eq!(check.outcome, Outcome::Edge, "{check:#?}");
     if let Some(OnDevice::Answered { edge, .. }) = check.device {

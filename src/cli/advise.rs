@@ -38,8 +38,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let config = args.settings.over(args.base.load()?);
     config.check()?;
-    let config = device::within_memory(config);
-    let source = start::load(&config)?;
+    let mut config = device::within_memory(config);
+    let source = start::load(&mut config)?;
     let run = Prepared::new(&config, &source)?;
     let ways = block_on(Ways::of(&config, &run.data.split.sizes(), &run.compiled, &mut Unattended))?;
     let (engine, pace) = device::choose(&run)?;

@@ -70,14 +70,14 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         None => (args.settings.over(args.base.load()?), None),
     };
     config.check()?;
-    let config = device::within_memory(config);
+    let mut config = device::within_memory(config);
     if !matches!(config.method, Differentiation::Reverse | Differentiation::Forward) {
         super::note(format!(
             "Note: `{}` is approximate by design and not part of this check, which is of reverse and forward mode.",
             config.method
         ));
     }
-    let source = start::load(&config)?;
+    let source = start::load(&mut config)?;
     let in_full = config.device == device::REFERENCE;
     let run = Rc::new(Prepared::new(&config, &source)?);
     let subject = Subject::new(run.clone(), point, Along::EACH, in_full)?;

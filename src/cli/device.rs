@@ -192,7 +192,7 @@ mod tests {
     /// Whatever engines there are to choose from, and with the forecast and the run.
     #[test]
     fn a_run_on_whatever_is_fastest_is_compiled_once() {
-        let config = TuneConfig { steps: 2, batch: 4, validation_windows: 8, ..TuneConfig::quick() };
+        let config = TuneConfig { steps: 2, batch: Some(4), validation_windows: 8, ..TuneConfig::quick() };
         assert_eq!(config.device, AUTO);
         let run = Rc::new(Prepared::new(&config, &builtin::subset().unwrap()).unwrap());
         let device = open_for(&run).unwrap();

@@ -45,8 +45,8 @@ enum Part {
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let config = args.settings.over(args.base.load()?);
     config.check()?;
-    let config = device::within_memory(config);
-    let source = start::load(&config)?;
+    let mut config = device::within_memory(config);
+    let source = start::load(&mut config)?;
     super::print(&text(Prepared::new(&config, &source)?.blueprint()?, args.part))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use stackelberg::experiment::card::card;
 use stackelberg::experiment::classifier::Classifier;
 use stackelberg::experiment::onnx;
+use stackelberg::experiment::record::RunResult;
 
 use super::run_dir::{MODEL, RESULT, RunDir};
 use super::{CliError, files, print};
@@ -37,25 +38,11 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         directory.read(name)?.ok_or_else(missing)
     };
     let classifier = Classifier::open(&there(MODEL)?).map_err(|problem| directory.damaged(MODEL, problem))?;
-    let result: Value = serde_json::from_slice(&there(RESULT)?)
+    let result: RunResult = serde_json::from_slice(&there(RESULT)?)
         .map_err(|error| directory.damaged(RESULT, format!("it is no result ({error})")))?;
-    let card = json!({
-        "labels": classifier.classes(),
-        "channels": classifier.channels(),
-        "rate_hz": classifier.rate_hz(),
-        "window": classifier.input()[0],
-        "filter": null,
-        "scaling": classifier.scale(),
-        "data": result["data"],
-        "split": result["configuration"]["split"],
-        "scores": result["end"],
-        "settings": result["configuration"],
-        "version": result["version"],
-        "files": { MODEL: "weights, as safetensors", ONNX: "raw windows to probabilities" },
-    });
     let to = args.out.clone().unwrap_or_else(|| args.run.clone());
     std::fs::create_dir_all(&to).map_err(|source| CliError::Write { path: to.clone(), source })?;
-    let card = serde_json::to_vec_pretty(&card).expect("plain values");
+    let card = serde_json::to_vec_pretty(&card(&classifier, &result)).expect("plain values");
     for (name, bytes) in [(ONNX, onnx::pack(&classifier)), (CARD, card)] {
         let path = to.join(name);
         files::replace(&path, &bytes).map_err(|source| CliError::Write { path: path.clone(), source })?;

@@ -42,8 +42,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let config = args.settings.over(args.base.load()?);
     config.check()?;
-    let config = device::within_memory(config);
-    let source = start::load(&config)?;
+    let mut config = device::within_memory(config);
+    let source = start::load(&mut config)?;
     let run = Prepared::new(&config, &source)?;
     let (engine, _) = device::choose(&run)?;
     let profile = block_on(profile(&run, &engine, args.repeats as usize))?;

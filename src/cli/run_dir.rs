@@ -41,6 +41,10 @@ pub enum RunDirError {
     #[diagnostic(help("begin one there with\n{}", shell::start(directory)))]
     NoRun { directory: PathBuf },
 
+    #[error("{} holds no run: it has no {SETTINGS}", directory.display())]
+    #[diagnostic(help("name the directory that `stackelberg tune --out` wrote to"))]
+    NotARun { directory: PathBuf },
+
     #[error("{} is a file, and a run is a directory", path.display())]
     #[diagnostic(help("name the directory that `stackelberg tune --out` wrote to, such as {}", path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).display()))]
     File { path: PathBuf },
@@ -81,8 +85,8 @@ pub enum RunDirError {
 impl RunDirError {
     /// Whether another command line would have helped.
     pub fn is_usage(&self) -> bool {
-        use RunDirError::{File, Foreign, NoRun, Occupied};
-        matches!(self, Occupied { .. } | Foreign { .. } | NoRun { .. } | File { .. })
+        use RunDirError::{File, Foreign, NoRun, NotARun, Occupied};
+        matches!(self, Occupied { .. } | Foreign { .. } | NoRun { .. } | NotARun { .. } | File { .. })
     }
 }
 
@@ -156,7 +160,10 @@ impl RunDir {
     /// For going on with a run. Without a saved state the first iteration is still to be done, and what else is there
     /// would be replaced: it must be a run's, too.
     pub fn open(path: &Path) -> Result<Self, RunDirError> {
-        Self::look(path)?;
+        Self::look(path).map_err(|error| match error {
+            RunDirError::NotARun { directory } => RunDirError::NoRun { directory },
+            error => error,
+        })?;
         let directory = Self::lock(path)?;
         if !directory.file(STATE).exists() {
             directory.check_files()?;
@@ -170,7 +177,7 @@ impl RunDir {
             return Err(RunDirError::File { path: path.to_owned() });
         }
         if !path.join(SETTINGS).exists() {
-            return Err(RunDirError::NoRun { directory: path.to_owned() });
+            return Err(RunDirError::NotARun { directory: path.to_owned() });
         }
         Ok(RunDir { path: path.to_owned(), _lock: None })
     }

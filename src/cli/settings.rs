@@ -299,7 +299,7 @@ impl Settings {
             outer: self.outer.or(base.outer),
             budget: pick(&self.budget, base.budget),
             outer_method: pick(&self.outer_method, base.outer_method),
-            batch: pick(&self.batch, base.batch),
+            batch: self.batch.or(base.batch),
             optimizer,
             method: pick(&self.method, base.method),
             hyperparameters: pick(&self.hyperparameters, unnamed),

@@ -92,11 +92,13 @@ fn changed(before: &TuneConfig, after: &TuneConfig) -> Option<String> {
     before.keys().chain(after.keys()).find(differs).cloned()
 }
 
-/// The windows that a configuration names. What should be known of recordings that they were cut from is said.
-pub fn load(config: &TuneConfig) -> Result<Dataset, CliError> {
+/// The windows that a configuration names. What should be known of recordings that they were cut from is said, and the
+/// configuration then says how they were read.
+pub fn load(config: &mut TuneConfig) -> Result<Dataset, CliError> {
     let (data, report) = library::windows(&config.data, &config.mapping())?;
-    for sentence in report.iter().flat_map(|report| &report.notes) {
-        super::note(format_args!("Note: {sentence}"));
+    if let Some(report) = report {
+        report.notes.iter().for_each(|sentence| super::note(format_args!("Note: {sentence}")));
+        *config = config.clone().as_read(report.mapping);
     }
     Ok(data)
 }

@@ -48,6 +48,21 @@ pub fn text(result: &RunResult, random: Option<&RunResult>, directory: Option<&P
     text
 }
 
+/// The score on people whom the network never saw, and that of a random division of the same windows, with what it is worth.
+pub fn beside_random_split(honest: &RunResult, shuffled: &RunResult) -> String {
+    let score = |result: &RunResult| {
+        let end = result.end.as_ref()?;
+        let f1 = end.test_classes.as_ref().map_or(String::new(), |c| format!(" (macro F1 {})", percent(c.macro_f1)));
+        Some(format!("{}{f1}", percent(end.test.accuracy?)))
+    };
+    let [honest, shuffled] = [honest, shuffled].map(|result| score(result).unwrap_or("no score".to_owned()));
+    format!(
+        "\nTest accuracy where people (or blocks of time) are kept apart: {honest}; on a random division of the same windows: {shuffled}.\n\
+         Expect the first. In the second, windows of one person, and those that overlap, are on both sides: it says nothing \
+         of new recordings.\n"
+    )
+}
+
 /// What tuning has brought on people whom nothing was chosen on, and what did better, if anything did.
 fn verdict(result: &RunResult, random: Option<&RunResult>) -> Option<String> {
     let (start, end, outer_loss) = (result.start.as_ref()?, result.end.as_ref()?, result.best_outer_loss?);

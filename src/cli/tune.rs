@@ -6,13 +6,15 @@ use std::rc::Rc;
 
 use pollster::block_on;
 use stackelberg::bilevel::SolveError;
+use stackelberg::data::Split;
 use stackelberg::engine::several;
-use stackelberg::experiment::config::{Budget, TuneConfig};
+use stackelberg::experiment::config::{Budget, TuneConfig, USUAL_BATCH};
 use stackelberg::experiment::error::TuneError;
 use stackelberg::experiment::leader::OuterMethod;
 use stackelberg::experiment::model_file::Exported;
 use stackelberg::experiment::prepared::Prepared;
 use stackelberg::experiment::record::{DataRecord, DeviceRecord, Ending, RunResult};
+use stackelberg::experiment::setup::Scaled;
 use stackelberg::experiment::training::{Report, Training};
 use stackelberg::experiment::tune::Tuner;
 use stackelberg::rig::Device;
@@ -57,6 +59,15 @@ pub struct Args {
     #[arg(long)]
     compare: bool,
 
+    /// Run once more on a random division of the same windows, and show its score beside: windows of one person are then
+    /// in all parts, so it says too much of people who were not recorded
+    #[arg(long)]
+    random_split: bool,
+
+    /// Validate on each person who is not tested on in turn: as many folds as there are
+    #[arg(long, conflicts_with_all = ["folds", "resume"])]
+    leave_one_person_out: bool,
+
     #[command(flatten)]
     settings: Settings,
 }
@@ -78,19 +89,37 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         super::note(left);
     }
     start.config = device::within_memory(start.config);
-    let source = load(&start.config)?;
+    let source = load(&mut start.config)?;
+    if args.leave_one_person_out {
+        let Split { train, validation, .. } = Split::by_people(&source, &start.config.split)?;
+        start.config.folds = Some((train.present_people().len() + validation.present_people().len()) as u32);
+    }
     // Settings that do not fit the data leave no directory behind and wake no device.
     let run = Prepared::new(&start.config, &source)?;
     run.blueprint()?;
+    if let (None, Some(batch @ ..USUAL_BATCH)) = (start.config.batch, run.config.batch) {
+        super::note(format_args!(
+            "Note: batches of {batch} windows, all that there are to train on ({USUAL_BATCH} are usual, --batch says otherwise)"
+        ));
+    }
     if start.config.task.classifies() {
         start.config.split.remarks(&source)?.iter().for_each(super::note);
     }
+    let shuffled = args.random_split.then(|| Scaled::at_random(&start.config, &source)).transpose()?;
     drop(source);
     if let Some(path) = &args.out {
         start.directory = Some(RunDir::create(path)?);
     }
     let device = device::open_for(&run)?;
-    drive(start, run, &device, Interrupt::listen(), args.compare)
+    drive(start, run, &device, Interrupt::listen(), Beside { random: args.compare, shuffled: shuffled.map(Rc::new) })
+}
+
+/// What is run beside.
+struct Beside {
+    /// Random search at equal cost.
+    random: bool,
+    /// The same run on these data, the windows of which were divided at random.
+    shuffled: Option<Rc<Scaled>>,
 }
 
 /// Runs to the end, or until a signal comes.
@@ -99,7 +128,7 @@ fn drive(
     mut run: Prepared,
     on: &Device,
     interrupt: Interrupt,
-    compare: bool,
+    beside: Beside,
 ) -> Result<ExitCode, CliError> {
     let fingerprint = run.data.fingerprint.clone();
     if let (Some(saved), Some(directory)) = (&start.saved, &start.directory)
@@ -156,11 +185,19 @@ fn drive(
     watch.progress.finish();
     match result {
         Ok(Some(result)) => {
-            let random = match compare && result.ending == Ending::Finished {
+            let finished = result.ending == Ending::Finished;
+            let random = match beside.random && finished {
                 true => random(&result, &run, on, &mut watch)?,
                 false => None,
             };
+            let shuffled = match beside.shuffled.filter(|_| finished) {
+                Some(data) => shuffled(data, &run, on, &mut watch)?,
+                None => None,
+            };
             super::print(&summary::text(&result, random.as_ref(), watch.directory.as_ref().map(RunDir::path)))?;
+            if let Some(shuffled) = &shuffled {
+                super::print(&summary::beside_random_split(&result, shuffled))?;
+            }
             Ok(match (result.ending, result.best_outer_loss) {
                 (Ending::Stopped, _) => interrupt.code(),
                 (_, None) => ExitCode::from(super::FAILED),
@@ -185,21 +222,32 @@ fn random(tuned: &RunResult, run: &Prepared, on: &Device, watch: &mut Watch) -> 
         patience: 0,
         ..run.config.clone()
     };
-    let run = Rc::new(Prepared::of(&config, run.data.clone())?);
-    let mut search = block_on(Tuner::new(on, run, None))?;
-    let directory = watch.directory.take();
-    watch.progress = Progress::new(&config, 0.0);
-    watch.progress.say("Random search at equal cost:");
-    watch.header.configuration = config;
-    let result = finish(&mut search, watch);
-    watch.progress.finish();
-    watch.directory = directory;
-    let result = result?.filter(|result| result.ending == Ending::Finished);
+    let result = other(Prepared::of(&config, run.data.clone())?, "Random search at equal cost:", on, watch)?;
     if let (Some(directory), Some(result)) = (&watch.directory, &result) {
         let json = serde_json::to_string_pretty(result).expect("results are plain values");
         directory.write(run_dir::RANDOM, format!("{json}\n").as_bytes())?;
     }
     Ok(result)
+}
+
+/// The same run on windows that were divided at random; nothing where it was interrupted.
+fn shuffled(data: Rc<Scaled>, run: &Prepared, on: &Device, watch: &mut Watch) -> Result<Option<RunResult>, CliError> {
+    let config = TuneConfig { folds: None, ..run.config.clone() };
+    other(Prepared::of(&config, data)?, "The same on a random division of the windows:", on, watch)
+}
+
+/// Another run, of which nothing is saved; nothing where it did not end by itself.
+fn other(run: Prepared, title: &str, on: &Device, watch: &mut Watch) -> Result<Option<RunResult>, CliError> {
+    let config = run.config.clone();
+    let mut tuner = block_on(Tuner::new(on, Rc::new(run), None))?;
+    let directory = watch.directory.take();
+    watch.progress = Progress::new(&config, 0.0);
+    watch.progress.say(title);
+    watch.header.configuration = config;
+    let result = finish(&mut tuner, watch);
+    watch.progress.finish();
+    watch.directory = directory;
+    Ok(result?.filter(|result| result.ending == Ending::Finished))
 }
 
 /// All outer iterations and the evaluation; `None` if that was interrupted too.
@@ -371,7 +419,7 @@ mod tests {
             start.directory = Some(RunDir::create(path)?);
         }
         let run = Prepared::new(&start.config, &source())?;
-        drive(start, run, device, Interrupt::default(), args.compare)
+        drive(start, run, device, Interrupt::default(), Beside { random: args.compare, shuffled: None })
     }
 
     #[test]

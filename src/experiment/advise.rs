@@ -281,7 +281,7 @@ mod tests {
     }
 
     fn small() -> TuneConfig {
-        TuneConfig { steps: 50, batch: 16, validation_windows: 128, ..TuneConfig::default() }
+        TuneConfig { steps: 50, batch: Some(16), validation_windows: 128, ..TuneConfig::default() }
     }
 
     fn advice(change: impl FnOnce(&mut TuneConfig)) -> Advice {

@@ -55,6 +55,11 @@ impl Folds {
         Ok(Folds { folds: (0..).zip(divided).map(fold).collect(), pool })
     }
 
+    /// Windows that each fold trains on.
+    pub(super) fn training_windows(&self) -> usize {
+        self.folds[0].train.len()
+    }
+
     /// What each fold trains, on data that have these sizes but for those of the folds.
     pub(super) fn problem(&self, config: &TuneConfig, sizes: &Sizes) -> Result<Problem, ConfigError> {
         let Fold { train, validation, .. } = &self.folds[0];
@@ -137,7 +142,8 @@ mod tests {
     use crate::rig::{Flow, Unattended};
 
     fn config(folds: u32) -> TuneConfig {
-        let quick = TuneConfig { steps: 3, batch: 8, validation_windows: 16, outer: Some(2), ..TuneConfig::quick() };
+        let quick =
+            TuneConfig { steps: 3, batch: Some(8), validation_windows: 16, outer: Some(2), ..TuneConfig::quick() };
         TuneConfig { folds: Some(folds), ..quick }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod advise;
 pub mod archive;
+pub mod card;
 pub mod check;
 pub mod classifier;
 pub mod config;
@@ -30,6 +31,7 @@ pub mod space;
 mod state;
 #[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]
 pub mod study;
+pub mod told;
 #[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]
 pub mod trainable;
 #[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]

@@ -10,7 +10,7 @@ use super::config::{Budget, ConfigError, Network, TuneConfig};
 use super::error::TuneError;
 use super::folds::Folds;
 use super::predict;
-use super::record::DataRecord;
+use super::record::{DataRecord, People};
 use super::setup::{self, Scaled};
 use crate::bilevel::hyperparameters::{Hyperparameters, Start};
 use crate::bilevel::{Blueprint, Memory, Method, Pace, Problem, Session, SessionData, SolveError, Truncated};
@@ -59,6 +59,8 @@ impl Prepared {
         config.check()?;
         config.check_batch(data.split.train.len())?;
         let folds = config.folds.map(|folds| Folds::new(config, folds, &data.split)).transpose()?;
+        let train = folds.as_ref().map_or(data.split.train.len(), Folds::training_windows);
+        let config = &TuneConfig { batch: Some(config.batch_of(train)), ..config.clone() };
         let mut problem = match &folds {
             Some(folds) => folds.problem(config, &data.split.sizes())?,
             None => setup::problem(config, &data.split.sizes())?,
@@ -162,6 +164,11 @@ impl Prepared {
             validation_windows: split.validation.len() as u64,
             test_windows: split.test.len() as u64,
             outer_windows: self.problem.validation as u64,
+            people: Some(People {
+                training: split.train.present_people(),
+                validation: split.validation.present_people(),
+                test: split.test.present_people(),
+            }),
         }
     }
 
@@ -242,7 +249,7 @@ mod tests {
     #[test]
     fn measuring_gives_times_and_leaves_no_arrays() {
         let source = builtin::subset().unwrap();
-        let config = TuneConfig { batch: 4, validation_windows: 8, dropout: Some(0.0), ..TuneConfig::default() };
+        let config = TuneConfig { batch: Some(4), validation_windows: 8, dropout: Some(0.0), ..TuneConfig::default() };
         let prepared = Prepared::new(&config, &source).unwrap();
         let device = Device::new(ReferenceEngine::new());
         let measured = |seconds| pollster::block_on(prepared.measure(&device, seconds)).unwrap();
@@ -260,7 +267,7 @@ mod tests {
     #[test]
     fn a_run_is_compiled_once_for_all_devices() {
         let source = builtin::subset().unwrap();
-        let config = TuneConfig { batch: 4, validation_windows: 8, steps: 2, ..TuneConfig::default() };
+        let config = TuneConfig { batch: Some(4), validation_windows: 8, steps: 2, ..TuneConfig::default() };
         let prepared = Prepared::new(&config, &source).unwrap();
         for device in [Device::new(CpuEngine::new(1)), Device::new(ReferenceEngine::new())] {
             let pace = pollster::block_on(prepared.measure(&device, 0.4)).unwrap();
@@ -280,7 +287,7 @@ mod tests {
         let source = builtin::subset().unwrap();
         for (steps, method) in [(1, "reverse"), (2, "reverse"), (6, "reverse"), (2, "truncated:1"), (6, "truncated:1")]
         {
-            let config = TuneConfig { batch: 4, validation_windows: 8, steps, ..TuneConfig::quick() };
+            let config = TuneConfig { batch: Some(4), validation_windows: 8, steps, ..TuneConfig::quick() };
             let config = TuneConfig { method: method.parse().unwrap(), ..config };
             let with = |bytes| {
                 let config = TuneConfig { memory_budget: Bytes(bytes), ..config.clone() };

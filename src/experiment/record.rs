@@ -229,6 +229,20 @@ pub struct DataRecord {
     pub test_windows: u64,
     /// Validation windows that the outer loss is taken on.
     pub outer_windows: u64,
+    /// Who gave the windows of each part; absent in records of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub people: Option<People>,
+}
+
+/// Who is trained, validated and tested on, by number; blocks of time where nothing is known of people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct People {
+    /// Who is trained on.
+    pub training: Vec<u32>,
+    /// Who the hyperparameters are chosen on.
+    pub validation: Vec<u32>,
+    /// Who only the end result is measured on.
+    pub test: Vec<u32>,
 }
 
 /// Whether and why a run ended.

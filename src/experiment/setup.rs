@@ -21,7 +21,7 @@ pub fn problem(config: &TuneConfig, sizes: &Sizes) -> Result<Problem, ConfigErro
         model = model.then(Layer::Softplus).expect("softplus fits everywhere");
     }
     Ok(Problem {
-        batch: config.batch as usize,
+        batch: config.batch_of(sizes.train) as usize,
         decay: config.decay,
         l2: true,
         weights: config.hyperparameters.contains(&Kind::ExampleWeights),
@@ -177,7 +177,19 @@ pub struct Scaled {
 impl Scaled {
     /// Divides and scales data as a configuration says.
     pub fn new(config: &TuneConfig, data: &Dataset) -> Result<Scaled, DataError> {
-        let split = Split::by_people(data, &config.split)?;
+        Self::of(config, data, Split::by_people(data, &config.split)?)
+    }
+
+    /// The same with windows drawn at random, as many in each part: those of one person, and those that overlap, come into
+    /// all parts, so that scores say nothing of people who were not recorded.
+    pub fn at_random(config: &TuneConfig, data: &Dataset) -> Result<Scaled, DataError> {
+        let honest = Split::by_people(data, &config.split)?;
+        let share = |part: &Dataset| part.len() as f64 / data.len() as f64;
+        let seed = u64::from(config.seed);
+        Self::of(config, data, Split::by_share(data, share(&honest.validation), share(&honest.test), seed)?)
+    }
+
+    fn of(config: &TuneConfig, data: &Dataset, split: Split) -> Result<Scaled, DataError> {
         let (split, scale) = if config.task.classifies() { split.standardized()? } else { split.forecasting()? };
         Ok(Scaled { split, scale, fingerprint: format!("{:016x}", data.fingerprint()) })
     }

@@ -388,7 +388,8 @@ impl Bench {
     /// Seconds that a first run takes on the fastest of the engines, or on the one that is wanted, if known.
     fn seconds(&self, run: &FirstRun, plans: &Plans<'_>, wanted: Option<Name>) -> Option<f64> {
         let config = TuneConfig { budget: Budget::Trainings(run.budget), steps: run.steps, ..TuneConfig::default() };
-        let load = Load { network: run.network.clone(), batch: config.batch, weights: false, noise: [false; 3] };
+        let batch = config.batch_of(plans.sizes.train);
+        let load = Load { network: run.network.clone(), batch, weights: false, noise: [false; 3] };
         let plan = Plan::new(run.steps as usize, usize::MAX)?;
         let usable = |name: Name| wanted.is_none_or(|wanted| wanted == name);
         let known = self.paces.iter().filter(|measured| usable(measured.engine) && measured.load == load);

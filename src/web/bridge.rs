@@ -10,7 +10,9 @@ use wasm_bindgen::prelude::*;
 
 use super::bench::Bench;
 use super::check;
-use super::plans::plans;
+use super::kept::{self, Kept};
+use super::own_data;
+use super::plans::{Origin, plans};
 use super::post::Post;
 use super::protocol::*;
 use super::run::{Control, Job};
@@ -31,6 +33,10 @@ pub struct Studio {
     builtin: RefCell<Builtin>,
     choice: Cell<Choice>,
     run: RefCell<Option<Rc<Control>>>,
+    /// The visitor's own recordings, to be read anew.
+    recordings: RefCell<Option<Files>>,
+    /// The network that tells of new recordings.
+    network: RefCell<Option<Rc<Kept>>>,
     /// The visitor no longer wants the check that was asked for last.
     given_up: Cell<bool>,
     /// What the engines are to do, in this order.
@@ -45,6 +51,7 @@ enum Task {
     Prepare(u32, Settings, Option<Engine>),
     Check(Settings, Engine),
     Profile(Settings, Engine),
+    Predict(String, Vec<Given>),
     Run(Job),
 }
 
@@ -54,8 +61,8 @@ struct Loaded {
     source: Rc<Dataset>,
     /// Divided and scaled, as runs take them.
     scaled: Rc<Scaled>,
-    /// What a configuration calls them.
-    origin: DataSource,
+    /// What a configuration calls them, and how it has them read.
+    origin: Origin,
     info: DataInfo,
 }
 
@@ -95,6 +102,8 @@ impl Studio {
             builtin: RefCell::default(),
             choice: Cell::default(),
             run: RefCell::default(),
+            recordings: RefCell::default(),
+            network: RefCell::default(),
             given_up: Cell::default(),
             tasks: RefCell::default(),
             bench: Cell::new(Some(Bench::new(post))),
@@ -120,16 +129,18 @@ impl Studio {
         match message {
             ToWorker::Open => self.tasks.borrow_mut().push_back(Task::Open),
             ToWorker::Builtin { first, rest } => self.load_builtin(&first, rest.as_deref())?,
-            ToWorker::LoadZip { name, bytes } => {
-                let published = uci_har::from_zip(&name, &bytes);
-                let own =
-                    || recordings::read(&mut Files::of_bytes(&name, vec![(name.clone(), bytes)])?, &Mapping::default());
-                let (data, report) = recordings::or_own(published, own)?;
-                let mut own = Loaded::new(data, DataSource::Path(name))?;
-                own.info.notes = report.map(|report| report.said()).unwrap_or_default();
-                self.choice.set(Choice::Own);
-                self.take(own);
+            ToWorker::Recordings { name, files } => self.open_recordings(name, files)?,
+            ToWorker::Reread { reading } => {
+                if let Some(files) = &mut *self.recordings.borrow_mut() {
+                    self.read(files, &reading.into())?;
+                }
             }
+            ToWorker::OpenRun { name, files } => match opened(&name, files).and_then(|mut f| Kept::open(&name, &mut f))
+            {
+                Ok(kept) => self.keep(kept),
+                Err(message) => self.post.send(&FromWorker::Untold { message }),
+            },
+            ToWorker::Predict { name, files } => self.tasks.borrow_mut().push_back(Task::Predict(name, files)),
             ToWorker::UseBuiltin { subset } => {
                 self.choice.set(if subset { Choice::Subset } else { Choice::Builtin });
                 self.take_builtin();
@@ -168,11 +179,14 @@ impl Studio {
                 Task::Prepare(id, settings, engine) => self.prepare(id, &settings, engine, &mut bench).await,
                 Task::Check(settings, engine) => self.check(&settings, engine, &mut bench).await,
                 Task::Profile(settings, engine) => self.profile(&settings, engine, &mut bench).await,
+                Task::Predict(name, files) => self.predict(&name, files, &mut bench).await,
                 Task::Run(job) => {
                     let outcome = job.run(&mut bench, &self.post).await;
                     *self.run.borrow_mut() = None;
-                    if let Err(failure) = outcome {
-                        self.post.send(&FromWorker::Failed(failure));
+                    match outcome {
+                        Ok(Some(kept)) => self.keep(kept),
+                        Ok(None) => {}
+                        Err(failure) => self.post.send(&FromWorker::Failed(failure)),
                     }
                 }
             }
@@ -221,7 +235,8 @@ impl Studio {
 
     /// Keeps the built-in data, and takes them where they are what is to be taken.
     fn load_builtin(&self, first: &[u8], rest: Option<&[u8]>) -> Result<(), Failure> {
-        let origin = if rest.is_some() { DataSource::Builtin } else { DataSource::Subset };
+        let source = if rest.is_some() { DataSource::Builtin } else { DataSource::Subset };
+        let origin = Origin { source, reading: Mapping::default() };
         let loaded = Some(Loaded::new(builtin::dataset(first, rest)?, origin)?);
         {
             let mut builtin = self.builtin.borrow_mut();
@@ -245,6 +260,69 @@ impl Studio {
         if let Some(wanted) = wanted.filter(|wanted| !taken(wanted)) {
             self.take(wanted);
         }
+    }
+
+    /// Takes the visitor's own data: a copy of UCI HAR, or recordings, which are kept to be read anew.
+    fn open_recordings(&self, name: String, given: Vec<Given>) -> Result<(), Failure> {
+        if let [Given { bytes, .. }] = &given[..]
+            && let Ok(data) = uci_har::from_zip(&name, bytes)
+        {
+            let origin = Origin { source: DataSource::Path(name), reading: Mapping::default() };
+            *self.recordings.borrow_mut() = None;
+            self.choice.set(Choice::Own);
+            self.take(Loaded::new(data, origin)?);
+            return Ok(());
+        }
+        let failed = |message| Failure { stage: Stage::Data, message };
+        let mut files = opened(&name, given).map_err(failed)?;
+        if kept::is_run(&files) {
+            self.keep(Kept::open(&name, &mut files).map_err(failed)?);
+            return Ok(());
+        }
+        self.read(&mut files, &Mapping::default())?;
+        *self.recordings.borrow_mut() = Some(files);
+        Ok(())
+    }
+
+    /// Reads recordings and takes them; where that cannot be done as it is guessed or said, what was taken before stays.
+    fn read(&self, files: &mut Files, given: &Mapping) -> Result<(), Failure> {
+        let outlook = recordings::look(files, given)?;
+        let source = DataSource::Path(files.name().to_owned());
+        let taken = recordings::read(files, given).and_then(|(data, report)| {
+            let seen = own_data::seen(outlook.clone(), report.clone(), &data);
+            let mut own = Loaded::new(data, Origin { source, reading: report.mapping.clone() })?;
+            own.info.notes = report.said();
+            Ok((own, seen))
+        });
+        match taken {
+            Ok((own, seen)) => {
+                self.post.send(&FromWorker::Seen(seen));
+                self.choice.set(Choice::Own);
+                self.take(own);
+            }
+            Err(error) => self.post.send(&FromWorker::Seen(own_data::unread(outlook, error.to_string()))),
+        }
+        Ok(())
+    }
+
+    /// Keeps a network to tell of new recordings.
+    fn keep(&self, (kept, info): (Kept, NetworkInfo)) {
+        *self.network.borrow_mut() = Some(Rc::new(kept));
+        self.post.send(&FromWorker::Network(info));
+    }
+
+    /// Tells of new recordings, on the processor.
+    async fn predict(&self, name: &str, given: Vec<Given>, bench: &mut Bench) {
+        let Some(kept) = self.network.borrow().clone() else { return };
+        let told = match (opened(name, given), bench.engine(Engine::Cpu).await) {
+            (Ok(mut files), Ok(device)) => kept.tell(name, &mut files, &device).await,
+            (Err(message), _) => Err(message),
+            (_, Err(error)) => Err(error.to_string()),
+        };
+        self.post.send(&match told {
+            Ok(told) => FromWorker::Told(told),
+            Err(message) => FromWorker::Untold { message },
+        });
     }
 
     /// Takes data for the runs to come.
@@ -291,11 +369,17 @@ impl Studio {
     }
 }
 
+/// Files that were given.
+fn opened(name: &str, given: Vec<Given>) -> Result<Files, String> {
+    let files = given.into_iter().map(|Given { path, bytes }| (path, bytes)).collect();
+    Files::of_bytes(name, files).map_err(|error| error.to_string())
+}
+
 impl Loaded {
     /// Data for the page; an error if they cannot be divided and scaled.
-    fn new(source: Dataset, origin: DataSource) -> Result<Self, DataError> {
+    fn new(source: Dataset, origin: Origin) -> Result<Self, DataError> {
         let scaled = Scaled::new(&TuneConfig::default(), &source)?;
-        let info = describe(&source, &scaled.split, &origin);
+        let info = describe(&source, &scaled.split, &origin.source);
         Ok(Loaded { source: Rc::new(source), scaled: Rc::new(scaled), origin, info })
     }
 }

@@ -5,6 +5,8 @@ mod advise;
 mod bench;
 mod bridge;
 mod check;
+mod kept;
+mod own_data;
 mod plans;
 mod post;
 pub mod protocol;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::protocol::{Engine, Settings};
 use crate::bilevel::hyperparameters::Kind;
 use crate::data::Sizes;
+use crate::data::recordings::Mapping;
 use crate::experiment::config::{Budget, DataSource, Network, TuneConfig};
 use crate::experiment::setup::Scaled;
 
@@ -46,8 +47,17 @@ impl Plans<'_> {
     }
 }
 
+/// Where data come from.
+#[derive(Clone, PartialEq)]
+pub struct Origin {
+    /// What a configuration calls them.
+    pub source: DataSource,
+    /// How it has recordings of a visitor's own read.
+    pub reading: Mapping,
+}
+
 /// What settings mean on the data.
-pub fn plans<'a>(settings: &'a Settings, engine: Engine, origin: &DataSource, scaled: Rc<Scaled>) -> Plans<'a> {
+pub fn plans<'a>(settings: &'a Settings, engine: Engine, origin: &Origin, scaled: Rc<Scaled>) -> Plans<'a> {
     let device = match engine {
         Engine::Webgpu => "auto",
         Engine::Cpu => "cpu",
@@ -57,16 +67,17 @@ pub fn plans<'a>(settings: &'a Settings, engine: Engine, origin: &DataSource, sc
     Plans { settings, config, scaled, sizes }
 }
 
-fn configuration(settings: &Settings, data: DataSource) -> TuneConfig {
+fn configuration(settings: &Settings, Origin { source, reading }: Origin) -> TuneConfig {
     TuneConfig {
-        data,
+        data: source,
         network: settings.network.clone(),
         steps: settings.steps,
         budget: Budget::Trainings(settings.budget),
-        batch: settings.batch,
+        batch: Some(settings.batch),
         method: settings.method,
         hyperparameters: settings.hyperparameters.clone(),
         seed: settings.seed,
         ..TuneConfig::default()
     }
+    .as_read(reading)
 }

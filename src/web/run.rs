@@ -8,13 +8,14 @@ use futures_channel::oneshot;
 use web_time::Instant;
 
 use super::bench::{Bench, is_loss};
-use super::plans::{Plans, plans};
+use super::kept::{self, Kept};
+use super::plans::{Origin, Plans, plans};
 use super::post::{Post, macrotask};
 use super::protocol::*;
 use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::{Flow, SolveError};
 use crate::engine::{EngineError, LocalFuture};
-use crate::experiment::config::{DataSource, Differentiation};
+use crate::experiment::config::Differentiation;
 use crate::experiment::error::TuneError;
 use crate::experiment::model_file::Exported;
 use crate::experiment::names;
@@ -80,15 +81,16 @@ impl Control {
 pub struct Job {
     pub settings: Settings,
     pub engine: Engine,
-    /// What the configuration calls the data.
-    pub origin: DataSource,
+    /// What the configuration calls the data, and how it has them read.
+    pub origin: Origin,
     pub scaled: Rc<Scaled>,
     pub control: Rc<Control>,
 }
 
 impl Job {
     /// Tunes, with every event posted; a lost device is replaced and the run goes on from its last outer iteration.
-    pub async fn run(&self, bench: &mut Bench, post: &Post) -> Result<(), Failure> {
+    /// Gives its network, if it has one.
+    pub async fn run(&self, bench: &mut Bench, post: &Post) -> Result<Option<(Kept, NetworkInfo)>, Failure> {
         let mut engine = self.engine;
         let mut watcher = Watcher::new(&self.settings, post, self.control.clone());
         let mut lost = false;
@@ -118,7 +120,7 @@ impl Job {
         }
         let Some((result, model)) = outcome.map_err(failure)? else {
             post.send(&FromWorker::Cancelled);
-            return Ok(());
+            return Ok(None);
         };
         if let Some(evaluation) = result.end.as_ref().and_then(|end| evaluation(Which::After, end)) {
             post.send(&FromWorker::Evaluation(evaluation));
@@ -138,8 +140,7 @@ impl Job {
             method,
             reason,
             seconds: watcher.seconds(),
-            result: serde_json::to_string_pretty(&result).expect("records are plain values"),
-            model: model.map(serde_bytes::ByteBuf::from),
+            files: kept::files(&result, &watcher.records, model.as_deref()),
         }));
         if let Some(each) = watcher.measured.each() {
             let plans = plans(&self.settings, engine, &self.origin, self.scaled.clone());
@@ -147,7 +148,8 @@ impl Job {
                 bench.correct(engine, &plans, &run.blueprint().map_err(failure)?.checkpoints, each);
             }
         }
-        Ok(())
+        // One that tells the next sample has no classes to name.
+        Ok(model.and_then(|model| Kept::of_run(&result, &model).ok()))
     }
 
     /// One engine's part of a run: gives the record and the model's file, if there is one, or nothing if the run was
@@ -251,6 +253,8 @@ struct Watcher<'a> {
     scoring: Option<f64>,
     /// Where the run can go on after its device is lost.
     state: Option<TunerState>,
+    /// Its outer iterations so far.
+    records: Vec<OuterRecord>,
 }
 
 impl<'a> Watcher<'a> {
@@ -271,6 +275,7 @@ impl<'a> Watcher<'a> {
             trained: 0.0,
             scoring: None,
             state: None,
+            records: vec![],
         }
     }
 
@@ -365,6 +370,7 @@ impl Observer for Watcher<'_> {
             Event::Outer { record, state, .. } => {
                 self.measured = self.measured.and(record.spent - self.spent, self.trained - self.since);
                 self.state = Some(state.clone());
+                self.records.push(record.clone());
                 self.at(state);
                 self.post.send(&FromWorker::Outer(outer_iteration(record, &self.settings.hyperparameters)));
             }

@@ -365,8 +365,7 @@ test("recordings of one's own are read as natively, and a run is on them", { tim
   const page = await open(t, "cpu", "#steps=3&budget=4&batch=4");
   await page.getByLabel("Open your recordings").setInputFiles(fileURLToPath(new URL("../recordings/volunteers.csv", import.meta.url)));
   await page.getByText("volunteers.csv", { exact: true }).waitFor();
-  await page.getByText("Labels: activity; people: person").waitFor();
-  await page.getByText("Windows of 128 samples at 50 a second").waitFor();
+  await page.getByText("16 windows of 2.56 s, 2 classes, 4 people").waitFor();
   await start(page);
   await page.getByRole("heading", { name: /^Result/ }).waitFor();
   const { data, end } = JSON.parse(await saved(page, "result.json"));

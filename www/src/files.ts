@@ -1,5 +1,8 @@
 const types: Record<string, string> = {
   csv: "text/csv",
+  html: "text/html",
+  toml: "application/toml",
+  zip: "application/zip",
   svg: "image/svg+xml",
   json: "application/json",
 };

@@ -47,6 +47,15 @@ pub const TEST_SUBJECTS: [u32; 9] = [2, 4, 9, 10, 12, 13, 18, 20, 24];
 /// The training subjects that we set aside for validation.
 pub const VALIDATION_SUBJECTS: [u32; 5] = [1, 14, 21, 27, 30];
 
+/// The signals with their units.
+pub fn channels() -> Vec<Channel> {
+    let channel = |name: &str| {
+        let unit = if name.contains("gyro") { "rad/s" } else { "g" };
+        Channel { name: name.to_owned(), unit: unit.to_owned() }
+    };
+    CHANNEL_NAMES.map(channel).into()
+}
+
 /// A data set of windows `[n, WINDOW, CHANNELS]`, each with its activity, `0..CLASSES`, and its wearer.
 pub fn dataset(
     name: impl Into<String>,
@@ -55,15 +64,11 @@ pub fn dataset(
     labels: Vec<u32>,
     wearers: Vec<u32>,
 ) -> Result<Dataset, DataError> {
-    let channel = |name: &str| {
-        let unit = if name.contains("gyro") { "rad/s" } else { "g" };
-        Channel { name: name.to_owned(), unit: unit.to_owned() }
-    };
     let about = Description {
         name: name.into(),
         subset,
         shape: vec![WINDOW, CHANNELS],
-        channels: CHANNEL_NAMES.map(channel).into(),
+        channels: channels(),
         outputs: CLASS_NAMES.map(str::to_owned).into(),
         recording: Some(Recording { rate_hz: SAMPLE_RATE_HZ as f32, hop: HOP }),
         held_out: HeldOut { validation: VALIDATION_SUBJECTS.into(), test: TEST_SUBJECTS.into() },

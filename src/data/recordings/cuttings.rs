@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::archive;
+use super::filter;
 use super::grid::{self, Piece};
-use super::mapping::{Mapping, channel};
+use super::mapping::{Filter, Mapping, channel};
 use super::read::{self, Labels, Recording};
 use super::report::{ChannelReport, Report};
 use super::source::Files;
@@ -87,7 +88,7 @@ pub fn cut_recordings(
     labelled: bool,
     mut report: Report,
 ) -> Result<Cuttings, DataError> {
-    let Recorded { recordings, names, channels } = recorded;
+    let Recorded { recordings, names, mut channels } = recorded;
     let mapping = report.mapping.clone();
     report.recordings = recordings.len() as u64;
     report.measured_hz = grid::rate(&recordings);
@@ -100,7 +101,9 @@ pub fn cut_recordings(
     let overlap = mapping.overlap.unwrap_or(OVERLAP);
     let length = mapping.window.map_or((SECONDS * rate).round() as usize, |window| window as usize);
     if !WINDOWS.contains(&length) {
-        let problem = format!("a window would have {length} samples at {rate} a second");
+        let (least, most) = (WINDOWS.start(), WINDOWS.end());
+        let problem =
+            format!("a window would have {length} samples at {rate} a second, and may have from {least} to {most}");
         return Err(DataError::at(place, "all recordings", problem, "say another `--rate` or `--window`"));
     }
     let hop = ((length as f64 * (1.0 - overlap)).round() as usize).max(1);
@@ -116,6 +119,9 @@ pub fn cut_recordings(
         let source = || Source { file: recording.name.clone(), person: recording.person.clone() };
         sources.extend(own.iter().map(|_| source()));
         pieces.extend(own);
+    }
+    if let Some(Filter::Uci) = mapping.columns.filter {
+        channels = filter::uci(&mut pieces, &channels, rate, place)?;
     }
     report.pieces = pieces.len() as u64;
     let cut = Cut { window: length, hop, rule, labelled };

@@ -27,9 +27,9 @@ fn steps(recording: &Recording) -> Vec<f64> {
 }
 
 /// Samples a second: one over the step in the middle of all, a whole number where that is within one in a hundred.
-pub fn rate(recordings: &[Recording]) -> Option<f64> {
+pub fn rate<'r>(recordings: impl IntoIterator<Item = &'r Recording>) -> Option<f64> {
     let mut all: Vec<f64> = recordings
-        .iter()
+        .into_iter()
         .filter_map(|recording| {
             let steps = steps(recording);
             steps.get(steps.len() / 2).copied()

@@ -42,6 +42,17 @@ pub struct Columns {
     pub unlabelled: Option<Vec<String>>,
     /// Where each row is a whole window: how many signals it holds, all values of the first before those of the second.
     pub row_signals: Option<u32>,
+    /// What is done to the signals before they are cut into windows; nothing where it is not said.
+    pub filter: Option<Filter>,
+}
+
+/// What is done to signals before they are cut into windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filter {
+    /// The recipe of UCI HAR: six channels (acceleration x, y, z in g, rotation x, y, z in rad/s) at 50 samples a second
+    /// become its nine, by a median of three, a low-pass at 20 Hz, and gravity and drift split off.
+    Uci,
 }
 
 /// What times are in.
@@ -204,13 +215,15 @@ impl Columns {
             label_rule: by.label_rule.or(self.label_rule),
             unlabelled: by.unlabelled.or(self.unlabelled),
             row_signals: by.row_signals.or(self.row_signals),
+            filter: by.filter.or(self.filter),
         }
     }
 
     /// As one line says them: `time=t; label=activity; person=folder; channels=ax, ay, az; unlabelled=0`.
     pub fn of_line(line: &str) -> Result<Columns, String> {
-        const KEYS: &str = "time, time_unit, label, person, channels, unlabelled, label_rule, row_signals";
+        const KEYS: &str = "time, time_unit, label, person, channels, unlabelled, label_rule, row_signals, filter";
         let mut columns = Columns::default();
+        let mut before = vec![];
         let several = |text: &str| -> Vec<String> {
             text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
         };
@@ -222,6 +235,10 @@ impl Columns {
             if value.is_empty() {
                 return Err(format!("`{key}` is given nothing; name a column"));
             }
+            if before.contains(&key) {
+                return Err(format!("`{key}` is given twice; say it once"));
+            }
+            before.push(key);
             let word = || serde_json::Value::String(value.to_owned());
             match key {
                 "time" => columns.time = Some(value.to_owned()),
@@ -235,6 +252,11 @@ impl Columns {
                     let rule = serde_json::from_value(word())
                         .map_err(|_| format!("`label_rule` takes `majority` or `pure`, not `{value}`"))?;
                     columns.label_rule = Some(rule);
+                }
+                "filter" => {
+                    let filter = serde_json::from_value(word())
+                        .map_err(|_| format!("`filter` takes `uci`, or is left out for none, not `{value}`"))?;
+                    columns.filter = Some(filter);
                 }
                 "label" => columns.label = Some(value.parse()?),
                 "person" => columns.person = Some(value.parse()?),

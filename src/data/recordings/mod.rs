@@ -7,8 +7,10 @@
 //! | `rows` | how a table is written, and its rows |
 //! | `survey` | which files are tables of one kind, and what their columns are |
 //! | `mapping` | what of a table is what: guessed, shown, overruled |
+//! | `paths` | labels and people in the names of folders and files |
 //! | `time` | dates and times of day |
 //! | `read` | tables to recordings |
+//! | `filter` | what may be done to signals before they are cut |
 //! | `grid` | recordings to pieces without gaps, evenly spaced |
 //! | `cuttings` | recordings, rows, series cut into windows; the data set |
 //! | `windows` | pieces to windows; people, or blocks of time where nothing is known of these |
@@ -16,9 +18,11 @@
 
 mod archive;
 mod cuttings;
+mod filter;
 mod grid;
 mod hapt;
 mod mapping;
+mod paths;
 mod read;
 mod report;
 mod rows;
@@ -30,19 +34,19 @@ mod time;
 mod windows;
 
 pub use self::cuttings::{Place, Unlabelled};
-pub use self::mapping::{Columns, LabelRule, Mapping, Origin, TimeUnit};
+pub use self::mapping::{Columns, Filter, LabelRule, Mapping, Origin, TimeUnit};
 pub use self::report::{ChannelReport, Person, Report};
 pub use self::source::Files;
 
 use self::cuttings::{Cuttings, Recorded, cut_recordings, rows_as_windows, series_as_windows};
-use self::read::{Labels, Recording};
+use self::read::Labels;
 use self::rows::Dialect;
 use self::survey::{Survey, Table};
 use super::{DataError, Dataset};
 
 /// Reads recordings into windows, with what a mapping says and what is guessed beside it; tells what was seen.
 pub fn read(files: &mut Files, given: &Mapping) -> Result<(Dataset, Report), DataError> {
-    windows(files, given, true)?.dataset()
+    windows(files, given, &Columns::default(), true)?.dataset()
 }
 
 /// A published data set where it is one; else one's own recordings, with what was seen.
@@ -63,17 +67,72 @@ pub fn or_own(
 }
 
 /// The same as [`read`] for windows of which nothing need be known: all of them, in order, with where they come from.
-pub fn read_unlabelled(files: &mut Files, given: &Mapping) -> Result<(Unlabelled, Report), DataError> {
-    Ok(windows(files, given, false)?.unlabelled())
+/// `usual` are columns as other recordings had them; those that are not there are guessed anew.
+pub fn read_unlabelled(files: &mut Files, given: &Mapping, usual: &Columns) -> Result<(Unlabelled, Report), DataError> {
+    Ok(windows(files, given, usual, false)?.unlabelled())
 }
 
-fn windows(files: &mut Files, given: &Mapping, labelled: bool) -> Result<Cuttings, DataError> {
-    let name = files.name().rsplit('/').next().unwrap_or_default().to_owned();
+/// What is seen of recordings before they are read: their columns, and what is guessed of these and said.
+#[derive(Clone, Debug, Default)]
+pub struct Outlook {
+    /// Files, how they are written, columns, the mapping as far as it is known.
+    pub report: Report,
+    /// What stands in each column in the first rows.
+    pub examples: Vec<Vec<String>>,
+    /// Where in the paths of the files something stands that is not the same in all, with what.
+    pub places: Vec<(Origin, Vec<String>)>,
+}
+
+/// Looks at recordings. Of files in which nothing can be mapped, columns and places are empty.
+pub fn look(files: &mut Files, given: &Mapping) -> Result<Outlook, DataError> {
+    let mut report = begun(files, given);
+    let formats = [archive::series(files)?.is_some(), hapt::recordings(files)?.is_some()];
+    if formats.contains(&true) {
+        return Ok(Outlook { report, ..Outlook::default() });
+    }
+    let survey = surveyed(files, given, &Columns::default(), &mut report)?;
+    let examples = survey::examples(files, &survey.tables[0])?;
     let paths: Vec<String> = files.paths().map(str::to_owned).collect();
-    let mut report = Report { name, mapping: given.clone(), ..Report::default() };
+    let paths: Vec<&str> = survey.tables.iter().map(|table| &*paths[table.file]).collect();
+    let of = |origin: Origin| {
+        let values = paths::values(&paths, &origin).into_iter().map(str::to_owned).collect();
+        (origin, values)
+    };
+    let places = paths::places(&paths).into_iter().map(of).collect();
+    Ok(Outlook { report, examples, places })
+}
+
+fn begun(files: &Files, given: &Mapping) -> Report {
+    let name = files.name().rsplit('/').next().unwrap_or_default().to_owned();
+    Report { name, mapping: given.clone(), ..Report::default() }
+}
+
+/// The tables among files, and what of them is what.
+fn surveyed(files: &mut Files, given: &Mapping, usual: &Columns, report: &mut Report) -> Result<Survey, DataError> {
+    let survey = survey::survey(files)?;
+    let paths: Vec<&str> = files.paths().collect();
+    report.left_out.clone_from(&survey.left_out);
+    report.files = survey.tables.iter().map(|table| paths[table.file].to_owned()).collect();
+    let first = &survey.tables[0];
+    report.columns = first.columns.clone();
+    report.written = written(first.dialect);
+    (report.mapping.columns, report.unused) = columns(files, &survey, &given.columns, usual)?;
+    let others: Vec<&str> =
+        survey.left_out.iter().filter(|file| !file.ends_with("(no table)")).map(String::as_str).collect();
+    if !others.is_empty() {
+        let shown = others.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+        let more = if others.len() > 5 { format!(" and {} more", others.len() - 5) } else { String::new() };
+        report.note(format!("Left out: {shown}{more}; only tables of the same columns are read together"));
+    }
+    Ok(survey)
+}
+
+fn windows(files: &mut Files, given: &Mapping, usual: &Columns, labelled: bool) -> Result<Cuttings, DataError> {
+    let mut report = begun(files, given);
     let cuttings = if let Some(series) = archive::series(files)? {
         report.written = "series of the UEA and UCR archive".to_owned();
-        report.files = paths.into_iter().filter(|path| series.recordings.iter().any(|own| own.name == *path)).collect();
+        let own = |path: &&str| series.recordings.iter().any(|own| own.name == **path);
+        report.files = files.paths().filter(own).map(str::to_owned).collect();
         series_as_windows(series, given, report)
     } else if let Some((recordings, names)) = hapt::recordings(files)? {
         report.written = "the raw recordings of HAPT".to_owned();
@@ -81,20 +140,7 @@ fn windows(files: &mut Files, given: &Mapping, labelled: bool) -> Result<Cutting
         let channels = hapt::SIGNALS.map(str::to_owned).into();
         cut_recordings(Recorded { recordings, names, channels }, files.name(), labelled, report)?
     } else {
-        let survey = survey::survey(files)?;
-        report.left_out.clone_from(&survey.left_out);
-        report.files = survey.tables.iter().map(|table| paths[table.file].clone()).collect();
-        let first = &survey.tables[0];
-        report.columns = first.columns.clone();
-        report.written = written(first.dialect);
-        (report.mapping.columns, report.unused) = columns(files, &survey, &given.columns)?;
-        let others: Vec<&str> =
-            survey.left_out.iter().filter(|file| !file.ends_with("(no table)")).map(String::as_str).collect();
-        if !others.is_empty() {
-            let shown = others.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-            let more = if others.len() > 5 { format!(" and {} more", others.len() - 5) } else { String::new() };
-            report.note(format!("Left out: {shown}{more}; only tables of the same columns are read together"));
-        }
+        let survey = surveyed(files, given, usual, &mut report)?;
         check(&report.mapping, files.name(), labelled)?;
         match report.mapping.columns.row_signals {
             Some(signals) => rows_as_windows(files, &survey, signals.max(1) as usize, labelled, report)?,
@@ -127,27 +173,28 @@ fn written(dialect: Dialect) -> String {
     format!("separated by {separator}{decimal}, {header}")
 }
 
-/// What is said of columns, and beside it what is guessed.
-fn columns(files: &mut Files, survey: &Survey, given: &Columns) -> Result<(Columns, Vec<String>), DataError> {
+/// What is said of columns, and beside it what is guessed; `usual` is said, too, as far as there are such columns.
+fn columns(
+    files: &mut Files,
+    survey: &Survey,
+    given: &Columns,
+    usual: &Columns,
+) -> Result<(Columns, Vec<String>), DataError> {
     let first = &survey.tables[0];
     let seen = survey::columns(files, first)?;
-    let paths: Vec<String> = files.paths().map(str::to_owned).collect();
-    let mut of_tables: Vec<&str> = survey.tables.iter().map(|table| &*paths[table.file]).collect();
-    // Of files by sensor, only folders tell recordings apart.
-    let folders: Vec<String>;
-    if survey.by_sensor {
-        folders =
-            of_tables.iter().map(|path| format!("{}/sensor", path.rsplit_once('/').map_or("", |(f, _)| f))).collect();
-        of_tables = folders.iter().map(String::as_str).collect();
+    let (guessed, mut unused) = survey::guess(&first.columns, &seen, first.dialect.header);
+    let there = there(usual.clone(), first);
+    let mut said = guessed.overruled(there).overruled(given.clone());
+    if !survey.by_sensor {
+        named_as_in(first, &mut said, files)?;
     }
-    let (guessed, mut unused) = survey::guess(&first.columns, &seen, &of_tables, first.dialect.header);
-    let mut said = guessed.overruled(given.clone());
+    guess_in_paths(files, survey, &mut said)?;
     // A column that was named for one thing is not also another.
     let taken = |name: &str| {
         let is = |origin: &Option<Origin>| matches!(origin, Some(Origin::Column(own)) if own == name);
         is(&said.label) || is(&said.person) || said.time.as_deref() == Some(name)
     };
-    if given.channels.is_none() {
+    if given.channels.is_none() && usual.channels.is_none() {
         said.channels = said.channels.as_ref().map(|names| names.iter().filter(|name| !taken(name)).cloned().collect());
     }
     if said.time_unit.is_none() && said.time.as_deref().is_some_and(|time| time != "none") {
@@ -159,6 +206,68 @@ fn columns(files: &mut Files, survey: &Survey, given: &Columns) -> Result<(Colum
     };
     unused.retain(|column| !named(column));
     Ok((said, unused))
+}
+
+/// Those of them that a table has.
+fn there(mut columns: Columns, table: &Table) -> Columns {
+    let is_there = |name: &str| read::column(&table.columns, name, "", "").is_ok();
+    if columns.time.as_deref().is_some_and(|time| time != "none" && !is_there(time)) {
+        (columns.time, columns.time_unit) = (None, None);
+    }
+    for origin in [&mut columns.label, &mut columns.person] {
+        if matches!(origin, Some(Origin::Column(name)) if !is_there(name)) {
+            *origin = None;
+        }
+    }
+    columns
+}
+
+/// Columns by the names that they have in the first table: in others they may stand in another order.
+fn named_as_in(first: &Table, said: &mut Columns, files: &Files) -> Result<(), DataError> {
+    let file = files.paths().nth(first.file).unwrap_or_default();
+    let own = |name: &mut String, what: &str| {
+        read::column(&first.columns, name, file, what).map(|at| name.clone_from(&first.columns[at]))
+    };
+    if let Some(time) = said.time.as_mut().filter(|time| *time != "none") {
+        own(time, "time")?;
+    }
+    said.channels.iter_mut().flatten().try_for_each(|name| own(name, "a channel"))?;
+    for (origin, what) in [(&mut said.label, "labels"), (&mut said.person, "people")] {
+        if let Some(Origin::Column(name)) = origin {
+            own(name, what)?;
+        }
+    }
+    Ok(())
+}
+
+/// Labels and people of whom no column tells, as the paths of the tables do.
+fn guess_in_paths(files: &mut Files, survey: &Survey, said: &mut Columns) -> Result<(), DataError> {
+    let mut paths: Vec<String> = files.paths().map(str::to_owned).collect();
+    paths = survey.tables.iter().map(|table| paths[table.file].clone()).collect();
+    if survey.by_sensor {
+        // Only folders tell recordings apart, and the tables of one are one file.
+        paths.iter_mut().for_each(|path| *path = format!("{}/sensor", path.rsplit_once('/').map_or("", |(f, _)| f)));
+        paths.dedup();
+    }
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    if said.person.is_none() {
+        said.person = paths::people_by_number(&paths);
+    }
+    if said.label.is_none() {
+        said.label = paths::labels(&paths, said.person.as_ref());
+    }
+    if said.person.is_none() {
+        let unlabelled = said.unlabelled.clone().unwrap_or_default();
+        let several = |at: usize| match &said.label {
+            Some(Origin::Column(name)) if !survey.by_sensor => {
+                read::has_several_labels(files, &survey.tables[at], name, &unlabelled).unwrap_or(false)
+            }
+            _ => false,
+        };
+        said.person = paths::people_by_word(&paths, said.label.as_ref(), several);
+    }
+    said.person.get_or_insert(Origin::None);
+    Ok(())
 }
 
 /// The columns that are something.
@@ -212,14 +321,14 @@ fn by_sensor(
     let paths: Vec<String> = files.paths().map(str::to_owned).collect();
     let folder = |table: &Table| paths[table.file].rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut labels = Labels::default();
-    let (mut all, mut channels) = (vec![], vec![]);
+    let (mut of_folders, mut channels) = (vec![], vec![]);
     for tables in survey.tables.chunk_by(|a, b| folder(a) == folder(b)) {
         let mut sensors = vec![];
         let mut names = vec![];
         for table in tables {
             // Each file has columns of its own; labels and people stand in the path.
             let seen = survey::columns(files, table)?;
-            let (guessed, _) = survey::guess(&table.columns, &seen, &[], table.dialect.header);
+            let (guessed, _) = survey::guess(&table.columns, &seen, table.dialect.header);
             let (time, unit) = (guessed.time, guessed.time_unit);
             let own = Columns { channels: guessed.channels, time, time_unit: unit, ..mapping.columns.clone() };
             let signals = own.channels.clone().unwrap_or_default();
@@ -246,11 +355,15 @@ fn by_sensor(
                 "give recordings with the same sensors",
             ));
         }
-        let rates: Vec<Recording> = sensors.iter().map(|(sensor, _)| sensor.clone()).collect();
-        if let Some(rate) = mapping.rate.or_else(|| grid::rate(&rates)) {
-            all.push(grid::joined(&sensors, rate));
+        if sensors.len() == tables.len() {
+            of_folders.push(sensors);
         }
     }
-    all.retain(|recording| !recording.labels.is_empty());
-    Ok(Recorded { recordings: all, names: labels, channels })
+    // One rate for all, so that it can be said and gives the same again.
+    let Some(rate) = mapping.rate.or_else(|| grid::rate(of_folders.iter().flatten().map(|(sensor, _)| sensor))) else {
+        return Ok(Recorded { recordings: vec![], names: labels, channels });
+    };
+    let joined = of_folders.iter().map(|sensors| grid::joined(sensors, rate));
+    let recordings = joined.filter(|recording| !recording.labels.is_empty()).collect();
+    Ok(Recorded { recordings, names: labels, channels })
 }

@@ -6,8 +6,10 @@ use super::mapping::{Columns, Origin, TimeUnit, channel};
 use super::report::Report;
 use super::rows::{Row, Rows, wanted_number};
 use super::source::Files;
-use super::survey::{Survey, Table};
-use crate::data::DataError;
+use super::survey::{self, Survey, Table};
+use super::time::{Dates, NoTime};
+use crate::data::{DataError, visible};
+use crate::engine::several;
 
 /// Rows of which one share may be damaged before a file is refused.
 const DAMAGED: f64 = 0.01;
@@ -69,9 +71,12 @@ impl Labels {
 /// A column of a table by its name or its number from 1.
 pub fn column(columns: &[String], wanted: &str, file: &str, what: &str) -> Result<usize, DataError> {
     let by_number = || wanted.parse::<usize>().ok().filter(|&at| (1..=columns.len()).contains(&at)).map(|at| at - 1);
-    let without_unit = |name: &String| channel(name).name.eq_ignore_ascii_case(wanted);
-    let alike = || columns.iter().position(|name| name.eq_ignore_ascii_case(wanted) || without_unit(name));
-    columns.iter().position(|name| name == wanted).or_else(alike).or_else(by_number).ok_or_else(|| {
+    let alike = || columns.iter().position(|name| name.eq_ignore_ascii_case(wanted));
+    // A table of another day may name another unit, or none.
+    let bare = |name: &str| channel(name).name.to_lowercase();
+    let without_unit = || columns.iter().position(|name| bare(name) == bare(wanted));
+    let same = columns.iter().position(|name| name == wanted);
+    same.or_else(alike).or_else(by_number).or_else(without_unit).ok_or_else(|| {
         let shown = columns.iter().take(30).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let problem = format!("there is no column `{wanted}` (for {what}); there are {shown}");
         DataError::at(file, "the first line", problem, "name one of these, or its number from 1")
@@ -143,10 +148,11 @@ pub fn table_recordings(
     let mut rows = Rows::new(&file, files.open(table.file)?, table.dialect)?;
     let mut row = Row::new();
     let mut values = vec![0.0f32; places.channels.len()];
+    let mut dates = Dates::default();
     let (mut count, mut damaged, mut first) = (0usize, 0usize, None);
     while let Some(line) = rows.next(&file, &mut row)? {
         count += 1;
-        let taken = take(&row, table, &places, unit, &mut values);
+        let taken = take(&row, table, &places, unit, &mut dates, &mut values);
         let time = match taken {
             Ok(time) => time,
             Err(problem) => {
@@ -188,13 +194,43 @@ pub fn table_recordings(
             return Err(DataError::at(&file, format!("line {line}"), problem, mend));
         }
         report.damaged += damaged as u64;
-        report.note(format!("{damaged} damaged rows of {file} are left out; the first is line {line}: {problem}"));
+        let rows = several(damaged as u64, "damaged row");
+        report.note(format!("{rows} of {file} left out; the first is line {line}: {problem}"));
     }
     Ok(all)
 }
 
+/// Whether several labels stand in a table, as far as a survey looks at it.
+pub fn has_several_labels(
+    files: &mut Files,
+    table: &Table,
+    wanted: &str,
+    unlabelled: &[String],
+) -> Result<bool, DataError> {
+    let file = files.paths().nth(table.file).unwrap_or_default().to_owned();
+    let at = column(&table.columns, wanted, &file, "labels")?;
+    let mut rows = Rows::new(&file, files.open(table.file)?, table.dialect)?;
+    let (mut row, mut labels) = (Row::new(), Labels::default());
+    for _ in 0..survey::LOOKED_AT {
+        if rows.next(&file, &mut row)?.is_none() {
+            break;
+        }
+        if row.get(at).is_some_and(|name| labels.of(name, unlabelled) == 1) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Takes what is wanted of a row; gives its time.
-fn take(row: &Row, table: &Table, places: &Places, unit: TimeUnit, values: &mut [f32]) -> Result<Option<f64>, String> {
+fn take(
+    row: &Row,
+    table: &Table,
+    places: &Places,
+    unit: TimeUnit,
+    dates: &mut Dates,
+    values: &mut [f32],
+) -> Result<Option<f64>, String> {
     let field = |at: usize| {
         let few = || format!("it has {} fields, and there are {} columns", row.len(), table.columns.len());
         row.get(at).map(String::as_str).ok_or_else(few)
@@ -213,10 +249,18 @@ fn take(row: &Row, table: &Table, places: &Places, unit: TimeUnit, values: &mut 
     let text = field(at)?;
     match unit.per_second() {
         None => Ok(None),
-        Some(_) if unit == TimeUnit::Iso => match super::time::seconds(text) {
-            Some(time) => Ok(Some(time)),
-            None => Err(format!("`{}` in column `{}` is not a time", crate::data::visible(text), table.columns[at])),
-        },
+        Some(_) if unit == TimeUnit::Iso => dates.seconds(text).map(Some).map_err(|problem| {
+            let place = format!("`{}` in column `{}`", visible(text), table.columns[at]);
+            match problem {
+                NoTime::DayOrMonth => format!(
+                    "{place} does not say which number is the day and which the month: write the year first, as in \
+                     2024-03-31 12:00:00.000"
+                ),
+                NoTime::Unknown => format!(
+                    "{place} is not a time: write 2024-03-31 12:00:00.000, 31.03.2024 12:00:00.000 or 12:00:00.000"
+                ),
+            }
+        }),
         Some(per_second) => {
             let time = wanted_number(text, table.dialect.decimal_comma, &table.columns[at])?;
             if time.is_nan() {

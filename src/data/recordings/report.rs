@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::mapping::Mapping;
+use crate::engine::several;
 
 /// What was read, counted, and how.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -85,7 +86,7 @@ impl Report {
     /// How it was read and what should be known of it, in sentences.
     pub fn said(&self) -> Vec<String> {
         let Mapping { rate, window, columns, .. } = &self.mapping;
-        let mut said = vec![format!("{} files, {}", self.files.len(), self.written)];
+        let mut said = vec![format!("{}, {}", several(self.files.len() as u64, "file"), self.written)];
         if let (Some(rate), Some(window)) = (rate, window) {
             said.push(format!("Windows of {window} samples at {rate} a second"));
         }

@@ -44,7 +44,8 @@ impl Files {
         let mut files = Files { name: name.to_owned(), files: vec![], zips: vec![] };
         for (path, bytes) in given {
             let bytes: Rc<[u8]> = bytes.into();
-            if is_zip(&path) || bytes.starts_with(b"PK\x03\x04") {
+            // Workbooks are zips, too.
+            if is_zip(&path) || bytes.starts_with(b"PK\x03\x04") && other_form(&path).is_none() {
                 files.open_zip(&path, Box::new(Cursor::new(bytes)), 0)?;
             } else {
                 files.add(path, Place::Bytes(bytes));
@@ -153,11 +154,17 @@ impl Files {
         }
     }
 
+    /// The whole of a file that is no larger than that.
+    pub fn bytes(&mut self, at: usize, limit_mib: u64) -> Result<Vec<u8>, DataError> {
+        let path = self.files[at].0.clone();
+        let failed = |reason| DataError::Read { path: path.clone(), reason };
+        crate::data::files::read_limited(self.open(at)?, &path, limit_mib, failed)
+    }
+
     /// The whole of a small text file.
     pub fn text(&mut self, at: usize, limit_mib: u64) -> Result<String, DataError> {
         let path = self.files[at].0.clone();
-        let failed = |reason| DataError::Read { path: path.clone(), reason };
-        let bytes = crate::data::files::read_limited(self.open(at)?, &path, limit_mib, failed)?;
+        let bytes = self.bytes(at, limit_mib)?;
         let bytes =
             crate::data::text::plain(bytes).map_err(|problem| DataError::NoText { file: path.clone(), problem })?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -166,4 +173,22 @@ impl Files {
 
 fn is_zip(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(".zip")
+}
+
+/// What a file is that may hold a table in another form, by its ending, and how to get it out of there.
+pub fn other_form(path: &str) -> Option<(&'static str, &'static str)> {
+    let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);
+    Some(match &*ending.to_ascii_lowercase() {
+        "xlsx" | "xls" | "xlsm" | "ods" | "numbers" => {
+            ("a workbook", "open it in a spreadsheet program, export each sheet as CSV, and give that")
+        }
+        "gz" | "tgz" | "bz2" | "xz" | "zst" | "7z" | "rar" | "tar" => {
+            ("an archive other than zip", "unpack it, and give the files or the folder")
+        }
+        "json" | "jsonl" | "ndjson" | "xml" => ("structured text", "export it as CSV, a row for each sample"),
+        "parquet" | "feather" | "h5" | "hdf5" | "mat" | "npy" | "npz" | "pkl" | "pickle" | "sqlite" | "db" => {
+            ("a binary table", "write it as CSV, such as with `to_csv` of pandas")
+        }
+        _ => return None,
+    })
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::mapping::{Columns, Origin, TimeUnit, stem, words};
 use super::rows::{Dialect, Look, Row, Rows, look, number};
-use super::source::Files;
+use super::source::{Files, other_form};
 use crate::data::DataError;
 
 /// Rows of a file that are looked at.
-const LOOKED_AT: usize = 20_000;
+pub const LOOKED_AT: usize = 20_000;
 /// Rows that a code stands in at a time, at least.
 const RUNS: usize = 20;
 /// Different values of a column that are counted.
@@ -42,6 +42,17 @@ pub struct Table {
     pub columns: Vec<String>,
 }
 
+impl Table {
+    /// What tables that are read together have in common.
+    fn kind(&self) -> (bool, Vec<String>) {
+        let mut columns = self.columns.clone();
+        if self.dialect.header {
+            columns.sort();
+        }
+        (self.dialect.header, columns)
+    }
+}
+
 /// Tables that belong together, and the paths of files that do not.
 #[derive(Debug)]
 pub struct Survey {
@@ -60,7 +71,12 @@ pub fn survey(files: &mut Files) -> Result<Survey, DataError> {
     for (file, path) in paths.iter().enumerate() {
         let ending = path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map_or("", |(_, ending)| ending);
         if !ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)) || is_about(path) {
-            left_out.push(format!("{path} (no table)"));
+            let advice = other_form(path);
+            left_out.push(format!("{path} ({})", advice.map_or("no table", |(what, _)| what)));
+            if let Some((what, mend)) = advice {
+                let error = || DataError::at(path, "all of it", format!("it is {what}, no table of text"), mend);
+                first_error = first_error.or_else(|| Some(error()));
+            }
             continue;
         }
         let name = path.clone();
@@ -100,12 +116,12 @@ pub fn survey(files: &mut Files) -> Result<Survey, DataError> {
         let kept: BTreeSet<usize> = sensors.iter().filter(|table| everywhere(table)).map(|table| table.file).collect();
         Box::new(move |table| kept.contains(&table.file))
     } else {
-        // The columns that most tables have.
-        let like = |table: &Table| tables.iter().filter(|other| other.columns == table.columns).count();
+        // The columns that most tables have, where they have names in any order.
+        let like = |table: &Table| tables.iter().filter(|other| other.kind() == table.kind()).count();
         let most =
             tables.iter().max_by_key(|table| (like(table), std::cmp::Reverse(table.file))).expect("there is one");
-        let columns = most.columns.clone();
-        Box::new(move |table| table.columns == columns)
+        let kind = most.kind();
+        Box::new(move |table| table.kind() == kind)
     };
     let (kept, others): (Vec<Table>, Vec<Table>) = tables.into_iter().partition(|table| belongs(table));
     let kind = if by_sensor { "another sensor" } else { "other columns" };
@@ -166,7 +182,7 @@ impl Seen {
             }
             None => {
                 self.words += 1;
-                self.dates += usize::from(super::time::seconds(text).is_some());
+                self.dates += usize::from(super::time::is_time(text));
                 self.changes += usize::from(text != self.last_text && !self.last_text.is_empty());
                 if self.texts.len() <= DIFFERENT {
                     self.texts.insert(text.to_owned());
@@ -235,8 +251,23 @@ pub fn columns(files: &mut Files, table: &Table) -> Result<Vec<Seen>, DataError>
     Ok(seen)
 }
 
-/// What columns of these names, seen so, are, and those that are nothing, with the reason; `paths` are those of the tables.
-pub fn guess(columns: &[String], seen: &[Seen], paths: &[&str], header: bool) -> (Columns, Vec<String>) {
+/// What stands in each column in the first rows.
+pub fn examples(files: &mut Files, table: &Table) -> Result<Vec<Vec<String>>, DataError> {
+    const SHOWN: usize = 3;
+    let name = files.paths().nth(table.file).unwrap_or_default().to_owned();
+    let mut rows = Rows::new(&name, files.open(table.file)?, table.dialect)?;
+    let mut examples = vec![vec![]; table.columns.len()];
+    let mut row = Row::new();
+    for _ in 0..SHOWN {
+        if rows.next(&name, &mut row)?.is_some() {
+            examples.iter_mut().zip(&row).for_each(|(column, text)| column.push(text.clone()));
+        }
+    }
+    Ok(examples)
+}
+
+/// What columns of these names, seen so, are, and those that are nothing, with the reason.
+pub fn guess(columns: &[String], seen: &[Seen], header: bool) -> (Columns, Vec<String>) {
     let named = |at: usize, names: &[&str]| {
         let name = columns[at].to_ascii_lowercase();
         header && (names.contains(&name.trim()) || words(&name).any(|word| names.contains(&word)))
@@ -337,17 +368,13 @@ pub fn guess(columns: &[String], seen: &[Seen], paths: &[&str], header: bool) ->
     let channel = |at: &usize| reason(at).is_none();
     let channels: Vec<String> = all.filter(free).filter(channel).map(|at| columns[at].clone()).collect();
     let unit = time.map(|at| unit(&columns[at], &seen[at]));
-    let by_path = |column: Option<usize>, found: Option<Origin>| match column {
-        Some(at) => Some(Origin::Column(columns[at].clone())),
-        None => found,
-    };
-    let (label_path, person_path) = in_paths(paths, label_column.is_none(), person_column.is_none());
+    let origin = |column: Option<usize>| column.map(|at| Origin::Column(columns[at].clone()));
     let rows_are_windows = time.is_none() && numbers.len() >= WIDE && channels.len() >= WIDE;
     let guessed = Columns {
         time: Some(time.map_or("none".to_owned(), |at| columns[at].clone())),
         time_unit: unit,
-        label: by_path(label_column, label_path),
-        person: by_path(person_column, person_path).or(Some(Origin::None)),
+        label: origin(label_column),
+        person: origin(person_column),
         row_signals: rows_are_windows.then(|| row_signals(&channels)),
         channels: Some(channels),
         ..Columns::default()
@@ -392,30 +419,4 @@ fn unit(name: &str, seen: &Seen) -> TimeUnit {
         ..=1e6 => TimeUnit::Us,
         _ => TimeUnit::Ns,
     }
-}
-
-/// Where in paths labels and people stand, as far as they are looked for there.
-fn in_paths(paths: &[&str], label: bool, person: bool) -> (Option<Origin>, Option<Origin>) {
-    let depth = paths.iter().map(|path| path.matches('/').count()).min().unwrap_or(0);
-    let folders = (1..=depth).map(Origin::Folder);
-    let count = paths.iter().map(|path| words(stem(path)).count()).min().unwrap_or(0);
-    let in_names = if count > 1 { (1..=count).map(Origin::Word).collect() } else { vec![Origin::File] };
-    let places: Vec<Origin> = folders.chain(in_names).collect();
-    let values = |origin: &Origin| -> BTreeSet<&str> { paths.iter().filter_map(|path| origin.in_path(path)).collect() };
-    let varies = |origin: &&Origin| values(origin).len() > 1;
-    let is_person = |value: &str| {
-        let lower = value.to_ascii_lowercase();
-        let word = lower.trim_end_matches(|c: char| c.is_ascii_digit());
-        const WORDS: [&str; 12] =
-            ["s", "p", "u", "sub", "subj", "subject", "user", "person", "participant", "volunteer", "id", "pid"];
-        word.len() < lower.len() && WORDS.contains(&word.trim_end_matches(['_', '-', ' ']))
-    };
-    let all = |origin: &&Origin, test: &dyn Fn(&str) -> bool| values(origin).iter().all(|value| test(value));
-    let people = places.iter().filter(varies).find(|origin| all(origin, &is_person)).filter(|_| person).cloned();
-    let is_label = |value: &str| value.chars().any(char::is_alphabetic) && !is_person(value);
-    // Each label has several files; where no place has that, the names of files are labels.
-    let labels: Vec<&Origin> = places.iter().filter(varies).filter(|origin| Some(*origin) != people.as_ref()).collect();
-    let worded = labels.iter().filter(|origin| all(origin, &is_label));
-    let best = worded.min_by_key(|origin| values(origin).len()).filter(|_| label);
-    (best.map(|origin| (*origin).clone()), people)
 }

@@ -324,6 +324,8 @@ fn what_is_wrong_is_named_with_its_place_and_what_mends_it() {
     says(error("a.csv", &short, ""), &["no window has a label", "has 99 samples, and a window has 128", "`--window`"]);
     let line = |text: &str| Columns::of_line(text).unwrap_err();
     assert!(line("label").contains("KEY=VALUE") && line("lable=x").contains("there are time,"));
+    assert!(line("label=a; time=t; label=b").contains("`label` is given twice"));
+    assert!(line("filter=haar").contains("`filter` takes `uci`"));
     assert!(line("label=file word x").contains("needs a number") && line("time_unit=min").contains("`ms`"));
 }
 
@@ -420,11 +422,7 @@ fn columns_that_tell_the_label_are_no_signals_and_a_bad_cell_costs_a_row() {
         report.unused,
         ["label_id (follows from the label)", "is_walking (follows from the label)", "az (never changes)"]
     );
-    assert!(
-        report.notes[0].contains("1 damaged rows of all.csv are left out; the first is line 701"),
-        "{:?}",
-        report.notes
-    );
+    assert!(report.notes[0].contains("1 damaged row of all.csv left out; the first is line 701"), "{:?}", report.notes);
     // Files of other columns are named, and Latin-1 is read.
     let latin = text.replace("activity", "activit\u{e9}").chars().map(|c| c as u8).collect();
     let given = vec![("a.csv".to_owned(), text.into_bytes()), ("b.csv".to_owned(), b"u,v\n1,2\n3,4\n".to_vec())];
@@ -434,6 +432,128 @@ fn columns_that_tell_the_label_are_no_signals_and_a_bad_cell_costs_a_row() {
     let (_, report) =
         read(&mut Files::of_bytes("given", vec![("a.csv".to_owned(), latin)]).unwrap(), &mapping).unwrap();
     assert!(report.columns.contains(&"activité".to_owned()));
+}
+
+/// Of each person two files, with columns in another order in the second.
+fn of_words(names: &[&str]) -> Vec<(String, String)> {
+    let text = table(USUAL, 0..1, false, true);
+    let turned = |line: &str| line.split(',').rev().collect::<Vec<_>>().join(",");
+    let other: String = text.lines().map(|line| format!("{}\n", turned(line))).collect();
+    names
+        .iter()
+        .flat_map(|name| [(format!("{name}_am.csv"), text.clone()), (format!("{name}_pm.csv"), other.clone())])
+        .collect()
+}
+
+#[test]
+fn people_by_words_are_guessed_where_each_has_several_files_or_labels() {
+    let person = |files: Vec<(String, String)>| {
+        let (_, report) = read_files(files, &Mapping::default()).unwrap();
+        (report.mapping.columns.person.unwrap().to_string(), report.by_people)
+    };
+    assert_eq!(person(of_words(&["anna", "ben", "cleo"])), ("file word 1".to_owned(), true));
+    let one_each = |text: &str| ["anna", "ben", "cleo"].map(|name| (format!("{name}.csv"), text.to_owned())).to_vec();
+    let text = table(USUAL, 0..1, false, true);
+    assert_eq!(person(one_each(&text)), ("file".to_owned(), true), "each has both labels");
+    let of_one_label: String = text.lines().take(1 + SAMPLES / 2).map(|line| format!("{line}\n")).collect();
+    let mut files = one_each(&text);
+    files[1].1 = of_one_label;
+    assert_eq!(person(files), ("none".to_owned(), false), "one has one file with one label");
+    assert_eq!(person(of_words(&["left", "right"])), ("none".to_owned(), false), "nothing can be divided by two");
+    // Folders of people with more activities than people, and the other way round.
+    let folders = |path: &dyn Fn(&str, &str) -> String| {
+        let unlabelled = table(USUAL, 0..1, false, false);
+        let mut files = vec![];
+        for name in ["anna", "ben", "cleo"] {
+            files.extend(
+                ["walking", "sitting", "stairs", "jogging"].map(|activity| (path(name, activity), unlabelled.clone())),
+            );
+        }
+        let (_, report) = read_files(files, &Mapping::default()).unwrap();
+        [report.mapping.columns.label.unwrap(), report.mapping.columns.person.unwrap()].map(|origin| origin.to_string())
+    };
+    assert_eq!(folders(&|name, activity| format!("{name}/{activity}.csv")), ["file", "folder"]);
+    assert_eq!(folders(&|name, activity| format!("{activity}/{name}.csv")), ["folder", "file"]);
+}
+
+#[test]
+fn columns_in_another_order_are_the_same_columns() {
+    let turned = read_files(of_words(&["anna", "ben", "cleo"]), &Mapping::default()).unwrap();
+    assert_eq!(turned.1.left_out, [""; 0]);
+    let text = table(USUAL, 0..1, false, true);
+    let plain = of_words(&["anna", "ben", "cleo"]).into_iter().map(|(name, _)| (name, text.clone())).collect();
+    assert_eq!(turned.0.fingerprint(), read_files(plain, &Mapping::default()).unwrap().0.fingerprint());
+    // A unit that a table does not name, or another, is no other column.
+    let named = read_files(of_words(&["anna", "ben", "cleo"]), &columns("channels=AX (g), ay (m/s²)")).unwrap();
+    assert_eq!(named.0.fingerprint(), turned.0.fingerprint());
+    // Numbers are those of the first table.
+    let by_number = read_files(of_words(&["anna", "ben", "cleo"]), &columns("channels=2,3; time=1; label=4")).unwrap();
+    assert_eq!(by_number.0.fingerprint(), turned.0.fingerprint());
+}
+
+#[test]
+fn dates_are_read_where_day_and_month_are_told() {
+    let with = |date: &dyn Fn(usize) -> String| {
+        let text = table(Form { unit: "ms", ..USUAL }, 0..4, true, true);
+        let mut sample = 0;
+        let line = |line: &str| {
+            let mut fields: Vec<String> = line.split(',').map(str::to_owned).collect();
+            if fields[1] != "timestamp" {
+                fields[1] = date(sample % SAMPLES);
+                sample += 1;
+            }
+            fields.join(",") + "\n"
+        };
+        read_files(vec![("all.csv".to_owned(), text.lines().map(line).collect())], &Mapping::default())
+    };
+    let clock = |sample: usize| format!("10:00:{:06.3}", sample as f64 * 0.02);
+    for date in ["31.03.2024", "03/31/2024", "31/03/2024", "2024-03-31"] {
+        let (data, report) = with(&|sample| format!("{date} {}", clock(sample))).unwrap();
+        assert_eq!((report.measured_hz, data.fingerprint()), (Some(50.0), wanted()), "{date}");
+    }
+    let error = with(&|sample| format!("03/04/2024 {}", clock(sample))).unwrap_err().to_string();
+    assert!(error.contains("which number is the day") && error.contains("2024-03-31 12:00:00"), "{error}");
+}
+
+#[test]
+fn tables_in_other_forms_are_named_with_the_way_to_csv() {
+    let error = |path: &str, bytes: &[u8]| {
+        let files = Files::of_bytes(path, vec![(path.to_owned(), bytes.to_vec())]);
+        files.and_then(|mut files| read(&mut files, &Mapping::default())).unwrap_err().to_string()
+    };
+    for (path, bytes, part) in [
+        ("a.xlsx", &b"PK\x03\x04 and more"[..], "export each sheet as CSV"),
+        ("a.csv.gz", b"\x1f\x8b", "unpack it"),
+        ("a.json", b"[]", "export it as CSV, a row for each sample"),
+        ("a.parquet", b"PAR1", "`to_csv` of pandas"),
+    ] {
+        let error = error(path, bytes);
+        assert!(error.starts_with(path) && error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn the_filter_of_uci_har_makes_its_nine_channels_of_six() {
+    let mut text = "subject,t,ax,ay,az,gx,gy,gz,activity\n".to_owned();
+    for (p, name) in PEOPLE.iter().enumerate() {
+        for s in 0..SAMPLES {
+            let signals: Vec<String> = (0..6).map(|c| value(p, s, c).to_string()).collect();
+            text += &format!("{name},{},{},{}\n", s * 20, signals.join(","), label(s));
+        }
+    }
+    let read = |mapping: &Mapping| read_files(vec![("all.csv".to_owned(), text.clone())], mapping);
+    let (data, report) = read(&columns("filter=uci")).unwrap();
+    let names: Vec<&str> = data.about().channels.iter().map(|channel| &*channel.name).collect();
+    assert_eq!(names[..4], ["body_acc_x", "body_acc_y", "body_acc_z", "body_gyro_x"]);
+    assert_eq!((data.about().shape.clone(), report.channels.len()), (vec![128, 9], 9));
+    let raw: Vec<[f64; 6]> = (0..SAMPLES).map(|s| std::array::from_fn(|c| f64::from(value(0, s, c) as f32))).collect();
+    let filtered = crate::data::har::signal::channels(&raw);
+    assert!(data.example(0)[..] == filtered[..128].concat(), "the first window of the first person");
+    let refused = |mapping: &Mapping| read(mapping).unwrap_err().to_string();
+    let error = refused(&columns("filter=uci; channels=ax, ay, az"));
+    assert!(error.contains("six channels") && error.contains("channels=ax, ay, az, gx, gy, gz"), "{error}");
+    let slow = refused(&Mapping { rate: Some(25.0), ..columns("filter=uci") });
+    assert!(slow.contains("at 50 samples a second") && slow.contains("`--rate 50`"), "{slow}");
 }
 
 mod bytes {
@@ -483,7 +603,7 @@ mod bytes {
             for labelled in [true, false] {
                 let Ok(mut files) = Files::of_bytes("given", given.clone()) else { continue };
                 let mapping = Mapping { window: Some(4), ..Mapping::default() };
-                let _ = if labelled { read(&mut files, &mapping).map(drop) } else { read_unlabelled(&mut files, &mapping).map(drop) };
+                let _ = if labelled { read(&mut files, &mapping).map(drop) } else { read_unlabelled(&mut files, &mapping, &Columns::default()).map(drop) };
             }
         }
     }

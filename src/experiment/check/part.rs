@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::bilevel::hyperparameters::{Group, Hyperparameters, Kind};
 use crate::bilevel::{Flow, Monitor, Problem, SolveError};
 use crate::engine::LocalFuture;
-use crate::experiment::config::TuneConfig;
+use crate::experiment::config::{TuneConfig, USUAL_BATCH};
 use crate::experiment::error::TuneError;
 use crate::experiment::names;
 use crate::experiment::prepared::Prepared;
@@ -68,13 +68,17 @@ pub const EXACT: Size = Size { steps: 10, batch: 8, validation_windows: 64 };
 
 impl Size {
     pub(super) fn all(config: &TuneConfig) -> Self {
-        Size { steps: config.steps, batch: config.batch, validation_windows: config.validation_windows }
+        Size {
+            steps: config.steps,
+            batch: config.batch.unwrap_or(USUAL_BATCH),
+            validation_windows: config.validation_windows,
+        }
     }
 
     /// So much of a configuration.
     pub(super) fn of(self, config: &TuneConfig) -> TuneConfig {
         let Size { steps, batch, validation_windows } = self;
-        TuneConfig { steps, batch, validation_windows, ..config.clone() }
+        TuneConfig { steps, batch: Some(batch), validation_windows, ..config.clone() }
     }
 
     pub(super) fn min(self, other: Size) -> Self {

@@ -82,7 +82,8 @@ impl TuneConfig {
         require(outer >= 1, "outer", outer, "at least 1", "Leave it out to go on until the budget is spent.")?;
         let budget = self.budget;
         require(budget.is_positive(), "budget", budget, "above 0", "72 trainings are usual.")?;
-        require(self.batch >= 1, "batch", self.batch, "at least 1", "64 is the usual size.")?;
+        let batch = self.batch.unwrap_or(1);
+        require(batch >= 1, "batch", batch, "at least 1", "64 is the usual size.")?;
         require(
             self.validation_windows >= 1,
             "validation_windows",
@@ -255,12 +256,10 @@ impl TuneConfig {
 
     /// Refuses a batch larger than the training set that it is drawn from without replacement.
     pub fn check_batch(&self, training_windows: usize) -> Result<(), ConfigError> {
-        if self.batch as usize <= training_windows {
-            return Ok(());
-        }
+        let Some(batch) = self.batch.filter(|&batch| batch as usize > training_windows) else { return Ok(()) };
         Err(ConfigError::Value {
             field: "batch",
-            value: self.batch.to_string(),
+            value: batch.to_string(),
             must: format!("at most {training_windows}, the number of training windows"),
             mend: "A batch holds each window at most once: take a smaller batch or more data.".to_owned(),
         })

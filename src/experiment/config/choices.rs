@@ -9,6 +9,9 @@ use crate::data::Dataset;
 use crate::nn::functions;
 use crate::nn::optim::Optimizer;
 
+/// Windows in a training batch, where there are so many.
+pub const USUAL_BATCH: u32 = 64;
+
 /// What the network is to learn of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

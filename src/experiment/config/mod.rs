@@ -21,7 +21,7 @@ use serde_json::Value;
 
 pub use self::budget::Budget;
 pub use self::bytes::Bytes;
-pub use self::choices::{Task, usual_decay, usual_hyperparameters};
+pub use self::choices::{Task, USUAL_BATCH, usual_decay, usual_hyperparameters};
 pub use self::differentiation::Differentiation;
 pub use self::network::Network;
 pub use self::source::DataSource;
@@ -110,7 +110,8 @@ pub struct TuneConfig {
     pub outer_method: OuterMethod,
     /// See [`words::BATCH`].
     #[schemars(description = words::BATCH)]
-    pub batch: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u32>,
     /// See [`words::OPTIMIZER`].
     #[schemars(description = words::OPTIMIZER)]
     pub optimizer: Dynamics,
@@ -212,7 +213,7 @@ impl Default for TuneConfig {
             outer: None,
             budget: Budget::Trainings(72),
             outer_method: OuterMethod::Auto,
-            batch: 64,
+            batch: None,
             optimizer: Momentum.into(),
             method: Differentiation::Reverse,
             hyperparameters: usual_hyperparameters(&Momentum),
@@ -247,6 +248,18 @@ impl TuneConfig {
     pub fn mapping(&self) -> Mapping {
         let columns = self.columns.clone().unwrap_or_default();
         Mapping { rate: self.rate, window: self.window, overlap: self.overlap, columns }
+    }
+
+    /// With what was seen of recordings of one's own in place of what was guessed, so that they are read the same again.
+    #[must_use]
+    pub fn as_read(self, Mapping { rate, window, overlap, columns }: Mapping) -> Self {
+        let columns = (columns != Columns::default()).then_some(columns);
+        TuneConfig { rate, window, overlap, columns, ..self }
+    }
+
+    /// Windows in a training batch where there are so many to train on: as given, or usually 64.
+    pub fn batch_of(&self, training_windows: usize) -> u32 {
+        self.batch.unwrap_or(USUAL_BATCH.min(u32::try_from(training_windows).unwrap_or(u32::MAX)))
     }
 
     /// A first look: few steps on the small piece of data.
@@ -439,7 +452,7 @@ mod tests {
             ("outer_rate", |c| c.outer_rate = Some(1e300)),
             ("outer", |c| c.outer = Some(0)),
             ("budget", |c| c.budget = Budget::Trainings(0)),
-            ("batch", |c| c.batch = 0),
+            ("batch", |c| c.batch = Some(0)),
             ("validation_windows", |c| c.validation_windows = 0),
             ("hyperparameters", |c| c.hyperparameters.clear()),
             ("hyperparameters", |c| c.hyperparameters.push(Kind::Lr)),
@@ -469,7 +482,12 @@ mod tests {
             let Err(ConfigError::Value { field, .. }) = config.check() else { panic!("{name} passed") };
             assert_eq!(field, name);
         }
-        TuneConfig::default().check_batch(64).unwrap();
-        assert!(TuneConfig::default().check_batch(63).unwrap_err().to_string().contains("at most 63"));
+        let of = |batch| TuneConfig { batch, ..TuneConfig::default() };
+        of(Some(64)).check_batch(64).unwrap();
+        assert!(of(Some(64)).check_batch(63).unwrap_err().to_string().contains("at most 63"));
+        // One that nobody named follows small data.
+        of(None).check_batch(63).unwrap();
+        assert_eq!([63, 6000].map(|train| of(None).batch_of(train)), [63, 64]);
+        assert_eq!(of(Some(64)).batch_of(63), 64);
     }
 }

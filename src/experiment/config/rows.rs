@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Budget, ConfigError, Network, TuneConfig, usual_hyperparameters};
+use super::{Budget, ConfigError, Network, TuneConfig, USUAL_BATCH, usual_hyperparameters};
 use crate::bilevel::Decay;
 use crate::bilevel::hyperparameters::{Kind, ROWS, Rate, Row, Start};
 use crate::experiment::leader::OuterMethod;
@@ -10,7 +10,7 @@ use crate::nn::optim::{self, Dynamics};
 
 /// The power of the batch size that usual learning rates grow with up to batches of 64, beyond which they stay
 /// (docs/choosing.md).
-const BATCH: f64 = 0.25;
+const POWER: f64 = 0.25;
 
 impl TuneConfig {
     /// The value or values of a setting by name: those given, or the usual ones.
@@ -51,7 +51,7 @@ impl TuneConfig {
 
     /// The usual learning rate of the optimiser on batches of this size.
     fn usual_rate(&self) -> f64 {
-        self.optimizer.usual_rate() * (f64::from(self.batch) / 64.0).min(1.0).powf(BATCH)
+        self.optimizer.usual_rate() * (f64::from(self.batch.unwrap_or(USUAL_BATCH)) / 64.0).min(1.0).powf(POWER)
     }
 
     /// The outer optimiser, and why it is this one.

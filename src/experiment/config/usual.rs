@@ -1,11 +1,12 @@
 //! What settings are unless they are given, in words.
 
-use super::TuneConfig;
+use super::{TuneConfig, USUAL_BATCH};
 
 /// What a setting is by default, as the command line takes it.
 pub fn default_of(key: &str) -> String {
     let config = TuneConfig::default();
     match (table(&config).get(key), config.usual(key)) {
+        _ if key == "batch" => format!("{USUAL_BATCH}, or all windows where there are fewer"),
         (Some(value), _) => plain(value),
         (None, Some(usual)) => usual.iter().map(f64::to_string).collect::<Vec<_>>().join(","),
         (None, None) => "none".to_owned(),

@@ -66,7 +66,7 @@ pub const COLUMNS: &str = "What is where in recordings of your own, guessed wher
                            PATH` shows it), such as \"time=t; label=activity; person=folder; channels=ax, ay, az; \
                            unlabelled=0\". Columns go by name or number; label and person may also be `folder`, `folder 2`, \
                            `file`, `file word 2` or `none`; beside these time_unit (s, ms, us, ns, iso, count), label_rule \
-                           (majority, pure) and, where each row is a window, row_signals";
+                           (majority, pure), filter (uci: the recipe of UCI HAR) and, where each row is a window, row_signals";
 pub const MOMENTUM_HYPERGRADIENT_RATE: &str = "Step size β₂ of hypergradient descent on the momentum, with optimizers -hd \
                                                whose momentum moves; the usual one depends on the optimizer";
 pub const L2: &str = "L2 penalty λ of each layer to start from: ½ λ ‖W‖² is added to the training loss, W being the \

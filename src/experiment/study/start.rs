@@ -38,7 +38,7 @@ fn trials(budget: Budget) -> Vec<Trial> {
                     ];
                     let config = TuneConfig {
                         seed,
-                        batch,
+                        batch: Some(batch),
                         hyperparameters,
                         learning_rate,
                         optimizer: optimizer.clone(),

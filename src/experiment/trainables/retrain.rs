@@ -151,7 +151,7 @@ mod tests {
             &[0.2, 0.4],
             true,
         );
-        let problem = problem(&TuneConfig { steps: 4, batch: 2, ..config }, &with_training(3)).unwrap();
+        let problem = problem(&TuneConfig { steps: 4, batch: Some(2), ..config }, &with_training(3)).unwrap();
         let values = |kind: Kind| -> Vec<f64> {
             let long = prolonged(found.clone(), &problem);
             long.values(kind).into_iter().map(|value| (value * 1e6).round() / 1e6).collect()

@@ -368,7 +368,7 @@ mod tests {
     fn settings(sampler: Sampler) -> Value {
         let of = |kind, [from, to]: [f64; 2], form| Variables { kind, count: 1, from, to, form, start: None };
         let settings = Settings {
-            config: TuneConfig { steps: 3, batch: 4, validation_windows: 8, ..TuneConfig::quick() },
+            config: TuneConfig { steps: 3, batch: Some(4), validation_windows: 8, ..TuneConfig::quick() },
             space: Space(vec![
                 of(Kind::Lr, [-9.0, -3.0], Form::Itself),
                 of(Kind::Momentum, [-2.0, 2.0], Form::Logistic),

@@ -4,6 +4,7 @@ use serde::Serialize;
 use tsify::Tsify;
 
 use super::answers::{Advice, CheckReport};
+use super::own_data::{NetworkInfo, RunFile, Seen, Told};
 use super::to_worker::{Engine, Settings};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::Network;
@@ -30,6 +31,17 @@ pub enum FromWorker {
     },
     /// The data that a run would use now.
     Data(DataInfo),
+    /// Recordings of the visitor's own, as they were seen and read.
+    Seen(Seen),
+    /// The network that tells of new recordings from now on.
+    Network(NetworkInfo),
+    /// What it tells.
+    Told(Told),
+    /// A run cannot be opened, or recordings cannot be told of.
+    Untold {
+        /// Why, and how to mend it.
+        message: String,
+    },
     /// An answer to [`ToWorker::Window`].
     Trace(Trace),
     /// A run began.
@@ -341,11 +353,8 @@ pub struct Done {
     pub reason: String,
     /// Seconds it took, pauses left out.
     pub seconds: f64,
-    /// The record, as the command line writes it to `result.json`.
-    pub result: String,
-    /// The tuned network, as the command line writes it to `model.safetensors`; none if a device was lost with it.
-    #[tsify(type = "Uint8Array | undefined")]
-    pub model: Option<serde_bytes::ByteBuf>,
+    /// Its files, as the command line writes them; the network is not among them if a device was lost with it.
+    pub files: Vec<RunFile>,
 }
 
 /// Why a run ended.

@@ -5,8 +5,10 @@
 
 mod answers;
 mod from_worker;
+mod own_data;
 mod to_worker;
 
 pub use answers::*;
 pub use from_worker::*;
+pub use own_data::*;
 pub use to_worker::*;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tsify::Tsify;
 
+use super::own_data::{Given, Reading};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{Differentiation, Network};
 
@@ -23,14 +24,32 @@ pub enum ToWorker {
         #[tsify(optional, type = "Uint8Array")]
         rest: Option<Vec<u8>>,
     },
-    /// The user's own recordings, or own copy of the UCI HAR data set.
-    LoadZip {
-        /// File name, for messages.
+    /// The visitor's own recordings, or own copy of the UCI HAR data set; answered by [`FromWorker::Seen`], and
+    /// [`FromWorker::Data`] where they can be read as they are guessed to be.
+    Recordings {
+        /// What they are called: a file, a folder.
         name: String,
-        /// A table or a zip archive.
-        #[serde(with = "serde_bytes")]
-        #[tsify(type = "Uint8Array")]
-        bytes: Vec<u8>,
+        /// Tables, or zip archives.
+        files: Vec<Given>,
+    },
+    /// Read the recordings that were given last anew; answered likewise.
+    Reread {
+        /// What is not to be guessed.
+        reading: Reading,
+    },
+    /// A run that was kept: its directory, zipped or not; answered by [`FromWorker::Network`].
+    OpenRun {
+        /// What it is called.
+        name: String,
+        /// Its files.
+        files: Vec<Given>,
+    },
+    /// Tell of new recordings by the network at hand; answered by [`FromWorker::Told`].
+    Predict {
+        /// What they are called.
+        name: String,
+        /// Tables, or zip archives.
+        files: Vec<Given>,
     },
     /// Take the built-in people for the runs to come.
     UseBuiltin {

@@ -11,7 +11,7 @@ export function start(receive: (message: FromEngine) => void): Connection {
   let worker = open(receive);
   return {
     send(message) {
-      const transfer = message.kind === "load-zip" ? [message.bytes.buffer as ArrayBuffer] : [];
+      const transfer = "files" in message ? message.files.map(({ bytes }) => bytes.buffer as ArrayBuffer) : [];
       worker?.postMessage(message, transfer);
     },
     restart() {

@@ -36,7 +36,7 @@ const engineState = (engine: "webgpu" | "cpu", more: Partial<EngineState> = {}):
 });
 const cpu = engineState("cpu");
 const gpu = engineState("webgpu", { run: 10 });
-const side = { windows: 1, people: [1] };
+const side = { windows: 100, people: [1] };
 const set = (source: string): DataInfo => ({ name: source, source, subset: source === "subset", train: side, validation: side, test: side, classes: [], notes: [] });
 
 const engines = (...all: EngineState[]): Event => ({ kind: "engines", engines: all, faster: all[0]?.engine });
@@ -55,8 +55,7 @@ const done: Event = {
   method: "probe-descent",
   reason: "the hyperparameters are few",
   seconds: 3,
-  result: "{}",
-  model: undefined,
+  files: [],
 };
 const failed = (stage: "run" | "device" | "data"): Event => ({ kind: "failed", stage, message: `No ${stage}.` });
 const broke: Event = { kind: "broke", message: "It is gone.", again: true };
@@ -155,7 +154,7 @@ test("each act at each stage leads where it should, and is ignored where it make
     "a broken worker": [broke, Object.fromEntries(stages.map((is) => [is, "stuck"]))],
     silence: [{ kind: "silence" }, {}],
     "a refused file": [failed("data"), { fetching: "stuck" }],
-    "a file that cannot be read": [{ kind: "unreadable", message: "No." }, {}],
+    "a file that cannot be read": [{ kind: "unreadable", use: "recordings", message: "No." }, {}],
     "a remark read": [{ kind: "dismiss" }, {}],
   };
   for (const [name, [event, leads]] of Object.entries(acts))
@@ -370,7 +369,7 @@ test("an address with data waits for just these", () => {
 });
 
 test("a visitor's own data go into the address of a run, and the built-in ones come back", () => {
-  const page = ready().play({ kind: "reading", name: "a.zip" }, { kind: "open", name: "a.zip", bytes: new Uint8Array() }, data("a.zip")).settle();
+  const page = ready().play({ kind: "reading", use: "recordings", name: "a.zip" }, { kind: "open", use: "recordings", name: "a.zip", files: [] }, data("a.zip")).settle();
   assert.equal(page.studio.reading, null);
   started(page).play(done);
   assert.match(address(page.studio), /&data=a\.zip$/);
@@ -381,11 +380,53 @@ test("a visitor's own data go into the address of a run, and the built-in ones c
 });
 
 test("a refused file leaves the data, also in a run", () => {
-  const page = started().play({ kind: "reading", name: "b.zip" }, failed("data"));
+  const page = started().play({ kind: "reading", use: "recordings", name: "b.zip" }, failed("data"));
   assert.equal(page.is, "running");
   assert.equal(page.studio.refused, "No data.");
   assert.equal(page.studio.data?.source, "builtin");
-  assert.deepEqual(page.play({ kind: "open", name: "b.zip", bytes: new Uint8Array() }).sent().includes("load-zip"), false);
+  assert.deepEqual(page.play({ kind: "open", use: "recordings", name: "b.zip", files: [] }).sent().includes("recordings"), false);
+});
+
+const seen = (name: string, problem?: string): Event =>
+  ({ kind: "seen", name, reading: { rate: 50 }, problem, columns: [], places: [], classes: [], people: [], notes: [] }) as unknown as Event;
+
+test("recordings are shown as they were read, read anew on other terms, and gone with the built-in data", () => {
+  const page = ready().play({ kind: "reading", use: "recordings", name: "a.csv" }, { kind: "open", use: "recordings", name: "a.csv", files: [] });
+  page.play(seen("a.csv", "nothing says what is done"));
+  assert.deepEqual([page.studio.reading, page.studio.data?.source, page.studio.seen?.problem], [null, "builtin", "nothing says what is done"]);
+  page.sent();
+  assert.deepEqual(page.play({ kind: "reread", reading: { label: "column a" } }).sent(), ["reread"]);
+  assert.equal(page.studio.reading, "a.csv");
+  page.play(seen("a.csv"), data("a.csv")).settle();
+  assert.deepEqual([page.studio.seen?.problem, page.studio.data?.source, page.studio.reading], [undefined, "a.csv", null]);
+  // In a run nothing is read anew.
+  page.play({ kind: "start" });
+  page.sent();
+  assert.deepEqual(page.play({ kind: "reread", reading: {} }).sent(), []);
+  const back = ready().play(seen("a.csv"), data("a.csv")).settle().play({ kind: "way", way: "builtin" }, data("builtin"));
+  assert.equal(back.studio.seen, null);
+});
+
+test("a network tells of new recordings, or says why not", () => {
+  const network = { kind: "network", classes: [], channels: [], hyperparameters: [], files: [] } as unknown as Event;
+  const page = ready().play(network, { kind: "reading", use: "predict", name: "b.csv" });
+  assert.equal(page.studio.telling, "b.csv");
+  page.sent();
+  assert.deepEqual(page.play({ kind: "open", use: "predict", name: "b.csv", files: [] }).sent(), ["predict"]);
+  page.play({ kind: "untold", message: "No." });
+  assert.deepEqual([page.studio.telling, page.studio.untold, page.studio.told], [null, "No.", null]);
+  page.play({ kind: "told", name: "b.csv", windows: [], csv: "", notes: [] });
+  assert.deepEqual([page.studio.untold, page.studio.told?.name], [null, "b.csv"]);
+  assert.equal(page.play(network).studio.told, null, "what another network told is gone");
+  const busy = started().play({ kind: "open", use: "open-run", name: "run.zip", files: [] });
+  assert.match(busy.studio.untold!, /A run is under way/);
+  assert.equal(ready().play(network, broke).studio.network, null);
+});
+
+test("a batch that nobody named follows small data", () => {
+  const small: Event = { kind: "data", ...set("a.csv"), train: { windows: 9, people: [1] } };
+  assert.equal(settings(ready().play(small).studio).batch, 9);
+  assert.equal(settings(ready().play({ kind: "choose", settings: defaults(null) }, small).studio).batch, 64);
 });
 
 test("a failed run says why and keeps what it had; the next one starts afresh", () => {

@@ -1,6 +1,8 @@
 // What the page is doing: one state, changed by events alone. Components read it and send events; nothing else decides.
 // Long because every event has to be answered in every stage, which shows only where all of them stand together.
-import type { CheckReport, DataInfo, Engine, EngineState, FirstRun, FromWorker, Settings, ToWorker, Trace } from "../../pkg/stackelberg.js";
+import type {
+  CheckReport, DataInfo, Engine, EngineState, FirstRun, FromWorker, Given, NetworkInfo, Reading, Seen, Settings, Told, ToWorker, Trace,
+} from "../../pkg/stackelberg.js";
 import { chosen, fromSearch, engines as names, unknown } from "./engine.ts";
 import { duration } from "./format.ts";
 import { advance, begin, type Run } from "./run.ts";
@@ -29,12 +31,16 @@ export type Act =
   | { kind: "start" | "confirm" | "decline" }
   | { kind: "pause" | "resume" | "stop" }
   | { kind: "check" | "cancel-check" }
-  | { kind: "open"; name: string; bytes: Uint8Array }
-  | { kind: "reading"; name: string }
-  | { kind: "unreadable"; message: string }
+  | { kind: "open"; use: Use; name: string; files: Given[] }
+  | { kind: "reading"; use: Use; name: string }
+  | { kind: "unreadable"; use: Use; message: string }
+  | { kind: "reread"; reading: Reading }
   | { kind: "window"; index: number }
   | { kind: "dismiss" }
   | { kind: "way"; way: Way };
+
+/** What files are opened for: to learn from, to open a run that was kept, to be told of. */
+export type Use = "recordings" | "open-run" | "predict";
 
 export type Event = FromEngine | Act | { kind: "silence" };
 
@@ -91,6 +97,13 @@ export interface Studio {
   /** The file that is being read, and why the last one was not taken. */
   reading: string | null;
   refused: string | null;
+  /** The visitor's own recordings, as they were read. */
+  seen: Seen | null;
+  /** What can tell of new recordings; those that it is telling of, what it told, and why it did not. */
+  network: NetworkInfo | null;
+  telling: string | null;
+  told: Told | null;
+  untold: string | null;
   trace: Trace | null;
   /** What the address says: settings once there is something to say, data once a run made them matter, the engine. */
   pinned: Settings | null;
@@ -131,6 +144,11 @@ export function open(search: string, hash: string): Step {
     absent: null,
     reading: null,
     refused: null,
+    seen: null,
+    network: null,
+    telling: null,
+    told: null,
+    untold: null,
     trace: null,
     pinned: settings,
     source: data,
@@ -154,8 +172,8 @@ const useBuiltin = (subset: boolean): Command => ({ kind: "send", message: { kin
 const plain = (kind: "pause" | "resume" | "stop" | "fetch"): Command => ({ kind: "send", message: { kind } });
 
 /** The settings at hand. */
-export function settings({ pinned, firstRun }: Studio): Settings {
-  return pinned ?? defaults(firstRun);
+export function settings({ pinned, firstRun, data }: Studio): Settings {
+  return pinned ?? defaults(firstRun, data?.train.windows);
 }
 
 /** The engine that a run of the settings at hand would use, if there is one. */
@@ -233,6 +251,14 @@ export function step(before: Studio, event: Event): Step {
       return event.id === studio.asked ? [{ ...studio, settled: event.id, fixed: true }, []] : [studio, []];
     case "data":
       return received(studio, event);
+    case "seen":
+      return [{ ...studio, seen: event, reading: null, refused: null }, []];
+    case "network":
+      return [{ ...studio, network: event, reading: null, refused: null, telling: null, told: null, untold: null }, []];
+    case "told":
+      return [{ ...studio, telling: null, told: event, untold: null }, []];
+    case "untold":
+      return [{ ...studio, telling: null, untold: event.message }, []];
     case "trace":
       return [{ ...studio, trace: event }, []];
     case "started": {
@@ -299,14 +325,18 @@ export function step(before: Studio, event: Event): Step {
       if (studio.busy?.is !== "checking" || studio.busy.cancelling) return [studio, []];
       return [{ ...studio, busy: { is: "checking", cancelling: true } }, [plain("stop")]];
     case "reading":
-      return [{ ...studio, reading: event.name, refused: null }, []];
-    case "open":
-      if (live(studio)) return [{ ...studio, reading: null, refused: inMidRun }, []];
-      if (studio.module !== "there")
-        return [{ ...studio, reading: null, refused: `${event.name} was not opened: the engine that reads it is not there.` }, []];
-      return [studio, [{ kind: "send", message: { kind: "load-zip", name: event.name, bytes: event.bytes } }]];
+      return [event.use === "recordings" ? { ...studio, reading: event.name, refused: null } : { ...studio, telling: event.name, untold: null }, []];
+    case "open": {
+      const { use, name, files } = event;
+      if (live(studio)) return [unread(studio, use, inMidRun), []];
+      if (studio.module !== "there") return [unread(studio, use, `${name} was not opened: the engine that reads it is not there.`), []];
+      return [studio, [{ kind: "send", message: { kind: use, name, files } }]];
+    }
     case "unreadable":
-      return [{ ...studio, reading: null, refused: event.message }, []];
+      return [unread(studio, event.use, event.message), []];
+    case "reread":
+      if (live(studio) || !studio.seen) return [studio, []];
+      return [{ ...studio, reading: studio.seen.name, refused: null }, [{ kind: "send", message: { kind: "reread", reading: event.reading } }]];
     case "window":
       return [studio, [{ kind: "send", message: { kind: "window", index: event.index } }]];
     case "dismiss":
@@ -316,6 +346,11 @@ export function step(before: Studio, event: Event): Step {
     default:
       return event satisfies never;
   }
+}
+
+/** Files were not read, for a reason that stands where they were chosen. */
+function unread(studio: Studio, use: Use, message: string): Studio {
+  return use === "recordings" ? { ...studio, reading: null, refused: message } : { ...studio, telling: null, untold: message };
 }
 
 /** Asks for the engines to be prepared and measured for the settings at hand, now or once there is something to ask. */
@@ -339,8 +374,11 @@ function onRun(studio: Studio, message: Parameters<typeof advance>[1], is: "runn
 function broken(studio: Studio, { message: why, again }: { message: string; again: boolean }): Studio {
   const check: Check | null = studio.check?.state === "checking" ? { state: "failed", message: why } : studio.check;
   const run = live(studio) && studio.run ? { ...studio.run, failure: why } : studio.run;
-  return { ...studio, busy: null, module: { why, again }, reading: null, check, run };
+  return { ...studio, busy: null, module: { why, again }, reading: null, ...gone, check, run };
 }
+
+/** What a worker that is gone had with it. */
+const gone = { seen: null, network: null, telling: null, told: null, untold: null } satisfies Partial<Studio>;
 
 function received(studio: Studio, data: DataInfo): Step {
   const own = data.source !== "builtin" && data.source !== "subset";
@@ -351,6 +389,7 @@ function received(studio: Studio, data: DataInfo): Step {
     absent: data.source === "builtin" ? null : studio.absent,
     reading: null,
     refused: null,
+    seen: own && studio.seen?.name === data.source ? studio.seen : null,
     source: own ? data.source : studio.source,
   };
   // Whatever data there are now, the trace is to be one of theirs.
@@ -411,7 +450,7 @@ function takeWay(studio: Studio, way: Way): Step {
     case "restart": {
       const run = live(studio) && studio.run ? { ...studio.run, failure: "The engine was started again." } : studio.run;
       const check = studio.check?.state === "checking" ? null : studio.check;
-      const fresh: Studio = { ...studio, busy: null, run, check, module: "loading", engines: [], faster: undefined, data: null, absent: null, reading: null };
+      const fresh: Studio = { ...studio, busy: null, run, check, module: "loading", engines: [], faster: undefined, data: null, absent: null, reading: null, ...gone };
       return [fresh, [{ kind: "restart" }, ...greeting(studio)]];
     }
     case "fetch":

@@ -55,7 +55,7 @@ test("the forecast is that of the last progress, not of the start", () => {
 
 test("what was kept is the best iteration, or the start values, once the run is over", () => {
   const points: RunMessage[] = [1, 2].map((iteration) => ({ kind: "outer", ...outer(iteration, 1) }));
-  const done = (best: number): RunMessage => ({ kind: "done", ending: "finished", best, spent: 2, hypergradients: 1, pastEdge: 0, settled: false, method: "probe-descent", reason: "", seconds: 1, result: "", model: undefined });
+  const done = (best: number): RunMessage => ({ kind: "done", ending: "finished", best, spent: 2, hypergradients: 1, pastEdge: 0, settled: false, method: "probe-descent", reason: "", seconds: 1, files: [] });
   assert.equal(kept(play(...points)), undefined);
   assert.equal(kept(play(...points, done(2)))?.iteration, 2);
   assert.equal(kept(play(...points, done(0)))?.iteration, 1);

@@ -40,10 +40,11 @@ export function truncation(method: string): number | null {
   return digits === undefined ? null : Number(digits);
 }
 
-/** What a first run should be: what was found worth its time on this device, and a short one before that is known. */
-export function defaults(first: FirstRun | null): Settings {
+/** What a first run should be: what was found worth its time on this device, and a short one before that is known. A batch
+ * has as many windows as there are to train on, where these are few. */
+export function defaults(first: FirstRun | null, windows = Infinity): Settings {
   const { network, steps, budget } = first ?? { network: "narrow", steps: 20, budget: 36 };
-  return { network, steps, budget, batch: 64, method: "reverse", hyperparameters: ["lr", "momentum", "l2"], seed: 0 };
+  return { network, steps, budget, batch: Math.min(64, windows), method: "reverse", hyperparameters: ["lr", "momentum", "l2"], seed: 0 };
 }
 
 /** A number as it was typed, pulled into its range; `remark` says so where it had to be, or that it is none. */

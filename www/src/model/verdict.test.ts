@@ -27,8 +27,7 @@ const done: Done = {
   method: "probe-descent",
   reason: "the hyperparameters are few",
   seconds: 12,
-  result: "",
-  model: undefined,
+  files: [],
 };
 const play = (...messages: RunMessage[]) => messages.reduce(advance, begin({ settings: defaults(null), engine: "webgpu", data }));
 const run = (before: number[], after: number[], best = 3) => play(score("before", before), score("after", after), { kind: "done", ...done, best });
