@@ -265,7 +265,7 @@ mod tests {
                 let point = space.at(&units);
                 let config = settings(&base, arm, &space, &point).unwrap();
                 config.check().unwrap();
-                assert_eq!(u64::from(config.batch), point.get(1).unwrap() as u64);
+                assert_eq!(config.batch.map(u64::from), Some(point.get(1).unwrap() as u64));
                 assert_eq!(config.optimizer.name().ends_with("-hd"), arm.hypergradient_descent);
                 if arm.hypergradient_descent {
                     assert!(config.learning_rate.is_some_and(|rate| rate <= FIRST_RATE));

@@ -172,7 +172,7 @@ fn people(settings: &Settings, library: &Library) -> Result<Ground, TuneError> {
 }
 
 /// Windows sorted by person and activity. A person did everything twice, in two recordings one after the other, and
-/// windows follow each other in time: of a person's runs of an activity, those that begin before half of its windows are of
+/// windows follow each other in time: of a person's runs of an activity, those whose middle is before half of its windows are of
 /// the first. People whose recordings lack windows for a task are left out.
 fn recorded(data: &Dataset, ways: usize, settings: &Settings) -> Result<Material, TuneError> {
     let mut cells: BTreeMap<(u32, u32), Vec<Vec<usize>>> = BTreeMap::new();
@@ -189,7 +189,7 @@ fn recorded(data: &Dataset, ways: usize, settings: &Settings) -> Result<Material
         let mut halves = [vec![], vec![]];
         let mut before = 0;
         for run in runs {
-            halves[usize::from(2 * before >= all)].extend(run);
+            halves[usize::from(2 * before + run.len() >= all)].extend(run);
             before += run.len();
         }
         halves
