@@ -14,18 +14,10 @@ use stackelberg::ir::{Graph, NodeId};
 use stackelberg::nn::optim::{Adam, Epsilon, Sgd};
 use stackelberg::nn::zoo;
 use stackelberg::nn::{Layer, Model};
-use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::{Compiled, Device, Progress};
 use stackelberg::rng::{Purpose, Stream, permute_index, split_seed, stream_key, threefry};
 
 mod engine_support;
-
-/// The reference engine first.
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::new(ReferenceEngine::new()), Device::new(CpuEngine::new(2))];
-    devices.extend(engine_support::gpu().map(Device::new));
-    devices
-}
 
 const SEED: u64 = 0x0123_4567_89ab_cdef;
 
@@ -138,7 +130,7 @@ fn episodes_are_those_of_the_host_on_every_device() {
             }
         }
         assert!(all.iter().skip(1).all(|rows| *rows != all[0]));
-        for device in devices() {
+        for device in engine_support::devices(2) {
             let teaching = teaching(shape, tasks as usize, steps as usize);
             let mut session = opened(&device, Rc::new(Shown(shape)), teaching, &[1], pool);
             run(&mut session, steps as usize);
@@ -163,7 +155,7 @@ fn drawings() -> (Examples, Vec<[u32; 4]>) {
         }
     }
     let scale = Standardizer { mean: vec![0.0], std: vec![255.0] };
-    (Examples::Bytes { bytes: bytes.into(), scale }, (0..12).map(|class| [8 * class, 8, 8 * class, 8]).collect())
+    (Examples::Bytes { bytes, scale }, (0..12).map(|class| [8 * class, 8, 8 * class, 8]).collect())
 }
 
 fn body() -> Model {
@@ -211,7 +203,7 @@ fn every_learner_comes_to_the_same_on_every_device() {
         let compiled = Compiled::default();
         // A software GPU takes its time to compile: those whose graphs differ most.
         let on_gpu = ["MAML", "prototypical", "SNAIL"].contains(&name);
-        for device in devices().into_iter().filter(|device| on_gpu || device.info().engine != "gpu") {
+        for device in engine_support::devices(2).into_iter().filter(|device| on_gpu || device.info().engine != "gpu") {
             let taught = Teaching { rate: 0.05, ..teaching(SHAPE, 2, 3) };
             let mut session = again(&device, learner.clone(), taught, &[SIDE, SIDE, 1], pool, &compiled);
             run(&mut session, 3);

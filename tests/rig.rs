@@ -1,5 +1,7 @@
 //! Several trainings on one device: they take turns, and each gives back what it had.
 
+mod engine_support;
+
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -8,26 +10,11 @@ use pollster::block_on;
 use stackelberg::bilevel::{
     Estimate, Flow, Loss, Memory, Method, Monitor, Problem, Reverse, Session, SessionData, Set, Targets, Unattended,
 };
-use stackelberg::cpu::CpuEngine;
 use stackelberg::engine::{Holdings, LocalFuture, Values};
-use stackelberg::gpu::GpuEngine;
 use stackelberg::ir::DType;
 use stackelberg::nn::{Layer, Model, Padding, optim};
-use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::{Device, Function, Rig};
 use stackelberg::rng::{Purpose, Stream};
-
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::new(ReferenceEngine::new()), Device::new(CpuEngine::new(2))];
-    match block_on(GpuEngine::new("auto")) {
-        Ok(gpu) => devices.push(Device::new(gpu)),
-        Err(error) if ["CI", "REQUIRE_GPU"].iter().all(|name| std::env::var_os(name).is_none()) => {
-            println!("without the GPU: {error}");
-        }
-        Err(error) => panic!("{error}"),
-    }
-    devices
-}
 
 /// A small network whose sizes follow from a number: with a convolution and dropout, or linear, which a software GPU
 /// compiles in less time.
@@ -72,7 +59,7 @@ async fn open(device: &Device, k: usize, steps: usize, linear: bool) -> (Session
 
 #[test]
 fn a_hundred_trainings_leave_nothing_behind() {
-    for device in devices() {
+    for device in engine_support::devices(2) {
         let engine = device.info().engine;
         for k in 0..100 {
             block_on(async {
@@ -90,7 +77,7 @@ fn a_hundred_trainings_leave_nothing_behind() {
 
 #[test]
 fn what_a_training_had_goes_with_it_and_the_others_stay() {
-    for device in devices() {
+    for device in engine_support::devices(2) {
         block_on(async {
             let (mut first, lambda) = open(&device, 1, 4, true).await;
             let before = first.hypergradient(&lambda, &mut Unattended).await.unwrap();
@@ -166,7 +153,7 @@ async fn both<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>
 
 #[test]
 fn two_trainings_in_turn_are_each_what_it_is_alone() {
-    for (device, fresh) in devices().into_iter().zip(devices()) {
+    for (device, fresh) in engine_support::devices(2).into_iter().zip(engine_support::devices(2)) {
         block_on(async {
             let mut alone = vec![];
             for k in [3, 8] {
@@ -194,7 +181,7 @@ fn two_trainings_in_turn_are_each_what_it_is_alone() {
 /// Nobody could unload a program whose answer was never taken.
 #[test]
 fn a_program_that_nobody_waits_for_goes() {
-    for device in devices() {
+    for device in engine_support::devices(2) {
         let program = double().compile().unwrap();
         drop(device.load(&program));
         assert_eq!(device.holdings(), Holdings::default(), "{}", device.info().engine);
@@ -216,7 +203,7 @@ fn double() -> Function {
 /// A binding to an array ends with it; one made anew under its name gets a new one.
 #[test]
 fn an_array_made_anew_is_bound_anew() {
-    for device in devices() {
+    for device in engine_support::devices(2) {
         let engine = device.info().engine;
         let double = double();
         let mut rig = Rig::new(&device);
@@ -236,7 +223,7 @@ fn an_array_made_anew_is_bound_anew() {
 /// What could be made again in a sweep is made once: bindings; and nothing is read inside.
 #[test]
 fn a_sweep_is_recorded_once() {
-    for device in devices() {
+    for device in engine_support::devices(2) {
         block_on(async {
             let (mut session, lambda) = open(&device, 2, 12, true).await;
             session.hypergradient(&lambda, &mut Unattended).await.unwrap();

@@ -1,5 +1,7 @@
 //! Networks that tune themselves, on devices: what a step submits, what it comes to, and what goes on from where it was saved.
 
+mod engine_support;
+
 use pollster::block_on;
 use stackelberg::bilevel::selftune::{
     Act, Augmentation, Constraint, Counts, Examined, Multiplier, Schedule, SelfTuned, Session, Supply, Tie, Tuning,
@@ -8,25 +10,10 @@ use stackelberg::bilevel::selftune::{
 use stackelberg::bilevel::{Loss, Set, Targets, Transform, Unattended};
 use stackelberg::cpu::CpuEngine;
 use stackelberg::engine::Values;
-use stackelberg::gpu::GpuEngine;
 use stackelberg::nn::optim::{Momentum, RmsProp};
 use stackelberg::nn::{Layer, Model, Padding};
-use stackelberg::reference::ReferenceEngine;
 use stackelberg::rig::{Compiled, Device, Progress};
 use stackelberg::rng::{Purpose, Stream};
-
-/// The reference engine first.
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::new(ReferenceEngine::new()), Device::new(CpuEngine::new(1))];
-    match block_on(GpuEngine::new("auto")) {
-        Ok(gpu) => devices.push(Device::new(gpu)),
-        Err(error) if ["CI", "REQUIRE_GPU"].iter().all(|name| std::env::var_os(name).is_none()) => {
-            println!("without the GPU: {error}");
-        }
-        Err(error) => panic!("{error}"),
-    }
-    devices
-}
 
 const CONSTRAINT: Constraint =
     Constraint { tie: Tie::Mean, slack: 1e-6, start: 0.05, multiplier: Multiplier::Fixed, planes: 1 };
@@ -135,7 +122,7 @@ async fn run(session: &mut Session, acts: &[Act]) {
 /// Draws and rows come from the device: steps read nothing back, write nothing, and launch what their programs hold.
 #[test]
 fn steps_run_on_the_device_alone() {
-    for device in devices() {
+    for device in engine_support::devices(1) {
         for variant in VARIANTS {
             block_on(async {
                 let mut session = open(&device, variant).await;
@@ -158,7 +145,7 @@ fn steps_run_on_the_device_alone() {
 #[test]
 fn engines_agree_on_a_training() {
     for variant in VARIANTS {
-        let results: Vec<_> = devices()
+        let results: Vec<_> = engine_support::devices(1)
             .iter()
             .map(|device| {
                 block_on(async {
@@ -189,7 +176,7 @@ fn engines_agree_on_a_training() {
 
 #[test]
 fn a_saved_training_goes_on_to_the_same_bits() {
-    for device in devices() {
+    for device in engine_support::devices(1) {
         for variant in VARIANTS {
             block_on(async {
                 let all = acts(variant, 12);

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
+use super::methods::forward;
 use super::programs::{ADJOINT, PULLBACK};
 use super::{CHUNK, Counts, Session, SolveError};
 use crate::engine::{BindingId, Command};
@@ -107,6 +108,11 @@ impl Session {
             if let Some(binding) = self.trajectory.bind_pullback(0, cotangents)? {
                 bindings.push((PULLBACK, binding));
             }
+        }
+        if self.trajectory.rig().is_loaded(forward::STEP) {
+            let [from, to] = forward::TANGENTS;
+            let tangents = [("tangents", self.trajectory.array(from)?), ("next_tangents", self.trajectory.array(to)?)];
+            bindings.push((forward::STEP, self.trajectory.bind_step(forward::STEP, [0, last], &tangents)?));
         }
         let state = self.trajectory.final_state();
         bindings.push(("outer_gradient", self.trajectory.rig().bind("outer_gradient", &[("state", state)])?));

@@ -39,7 +39,7 @@ pub struct Ceilings {
 /// A program and its dispatches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProgramProfile {
-    /// `step`, `step_adjoint`, `pullback` (the adjoint from residuals that the step kept), `outer_gradient` (of one chunk
+    /// `step`, `step_adjoint`, `pullback` (the adjoint from residuals that the step kept), `step_tangents` (of forward mode), `outer_gradient` (of one chunk
     /// of the outer loss).
     pub name: String,
     /// Of one run of it.
@@ -88,9 +88,12 @@ const COPIED: usize = 1 << 24;
 /// Times every dispatch of a run's programs so often on a device, after a run to warm it.
 pub async fn profile(run: &Prepared, device: &Device, repeats: usize) -> Result<Profile, TuneError> {
     let mut session = run.session(device, run.method()?).await?;
+    let (before, clock) = ceilings(device, repeats).await?;
     let timed = session.profile(&run.start.arrays(&run.problem), repeats).await?;
     drop(session);
-    let (ceilings, clock) = ceilings(device, repeats).await?;
+    // Measured on both sides: other work may slow down one of them.
+    let (after, _) = ceilings(device, repeats).await?;
+    let ceilings = Ceilings { gflops: before.gflops.max(after.gflops), gbps: before.gbps.max(after.gbps) };
     let programs = run.blueprint()?.programs.iter().filter_map(|program| {
         let seconds = timed.iter().find(|(name, _)| *name == program.name).map(|(_, seconds)| seconds)?;
         let labels = program.dispatches.iter().map(|dispatch| dispatch.label.as_str());

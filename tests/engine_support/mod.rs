@@ -10,9 +10,12 @@ pub mod programs;
 pub mod scalars;
 
 use stackelberg::compile::{Buffer, BufferIndex, Core, Dispatch, Expr, ExprId, Place, Program, Store};
+use stackelberg::cpu::CpuEngine;
 use stackelberg::engine::{BindingId, BufferId, Command, Engine, ProgramId, Values};
 use stackelberg::gpu::GpuEngine;
 use stackelberg::ir::{DType, Scalar, numel};
+use stackelberg::reference::ReferenceEngine;
+use stackelberg::rig::Device;
 
 /// A GPU engine on whatever adapter there is. Without one the test is skipped loudly, or fails where
 /// `CI` or `REQUIRE_GPU` is set.
@@ -27,6 +30,12 @@ pub fn gpu() -> Option<GpuEngine> {
             None
         }
     }
+}
+
+/// A device of every engine, the reference first; the processor with so many threads.
+pub fn devices(threads: usize) -> Vec<Device> {
+    let devices = [Device::new(ReferenceEngine::new()), Device::new(CpuEngine::new(threads))];
+    devices.into_iter().chain(gpu().map(Device::new)).collect()
 }
 
 /// The expressions of a dispatch under construction.

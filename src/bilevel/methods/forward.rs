@@ -22,8 +22,11 @@ pub struct Forward {
     pub width: usize,
 }
 
+/// The program of a training step with tangents.
+pub(in crate::bilevel) const STEP: &str = "step_tangents";
+
 /// A training's tangents come from one and go to the other.
-const TANGENTS: [&str; 2] = ["tangents 0", "tangents 1"];
+pub(in crate::bilevel) const TANGENTS: [&str; 2] = ["tangents 0", "tangents 1"];
 
 impl Forward {
     fn width(&self, inner: &dyn Inner) -> usize {
@@ -39,7 +42,7 @@ impl Forward {
 
     /// One training step with tangents of its state: the step's program and its derivative.
     fn step(&self, inner: &dyn Inner) -> Function {
-        let mut f = Function { name: "step_tangents", ..programs::step(inner) };
+        let mut f = Function { name: STEP, ..programs::step(inner) };
         let (state, lambda) = (f.input("state"), f.input("lambda"));
         let next = f.outputs.iter().find(|output| output.name == "next_state").expect("a step has one").node;
         let d = inner.state_len();
@@ -123,7 +126,7 @@ impl Forward {
         let binding = |rig: &mut Rig, t: usize| {
             let places = [t, t + 1].map(|t| plan.training_place(t));
             let tangents = [("tangents", buffers[t % 2]), ("next_tangents", buffers[(t + 1) % 2])];
-            bind_step(rig, &states, "step_tangents", places, &tangents)
+            bind_step(rig, &states, STEP, places, &tangents)
         };
         trajectory.repeat(work::STEP, steps, progress, monitor, binding).await
     }

@@ -1,7 +1,7 @@
 //! Ways to differentiate through a training, each in a file.
 
 mod fixed_point;
-mod forward;
+pub(super) mod forward;
 mod implicit;
 mod linear;
 mod online;

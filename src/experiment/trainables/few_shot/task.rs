@@ -146,7 +146,7 @@ fn turned(data: &Dataset, classes: &[u32], turns: usize, scale: &Standardizer) -
             }
         }
     }
-    let examples = Examples::Bytes { bytes: bytes.into(), scale: scale.clone() };
+    let examples = Examples::Bytes { bytes, scale: scale.clone() };
     let drawing = Drawing::Classes { classes: classes.len(), forms: turns };
     Ok(Material { x: examples, count: count as usize, cells, drawing })
 }
@@ -160,7 +160,8 @@ fn people(settings: &Settings, library: &Library) -> Result<Ground, TuneError> {
     let data = library.scaled(&TuneConfig::default())?;
     let split = &data.split;
     let ways = split.train.about().outputs.len();
-    for given in [settings.ways, settings.training_ways].into_iter().flatten().filter(|&given| given != ways) {
+    let mut given = [settings.ways, settings.training_ways].into_iter().flatten();
+    if let Some(given) = given.find(|&given| given != ways) {
         return Err(wrong("ways", format!("{given}, and tasks of people have all {ways} activities")).into());
     }
     let mut parts = vec![];
