@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::method::{Following, Method};
-use self::task::Ground;
 pub use self::task::Task;
+use self::task::{Ground, Sizes};
 use super::settings;
 use crate::bilevel::Pace;
 use crate::bilevel::meta::{Learner, Saved, Session, Shape, Teaching};
@@ -129,7 +129,8 @@ impl Trainable for FewShot {
     fn job(&self, settings: &Value, library: &Library) -> Result<Box<dyn Job>, TuneError> {
         let settings: Settings = settings::read(settings)?;
         settings.check()?;
-        let ground = settings.task.ground(&settings, library)?;
+        let Settings { ways, training_ways, shots, queries, .. } = settings;
+        let ground = settings.task.ground(Sizes { ways, training_ways, shots, queries }, library)?;
         let ways = ground.ways;
         if settings.training_ways.is_some_and(|training| training != ways) && settings.method.has_fixed_ways() {
             let message =

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Settings;
 use crate::bilevel::Examples;
 use crate::bilevel::meta::{Drawing, Pool};
 use crate::data::{DataError, Dataset, Standardizer};
@@ -34,6 +33,17 @@ const WHOLE: usize = 1623;
 const PARTS: [usize; 2] = [1100, 100];
 /// Turns of a drawing that is learned from.
 const TURNS: usize = 4;
+
+/// How large tasks are to be.
+#[derive(Clone, Copy)]
+pub(super) struct Sizes {
+    /// Classes of a task that is judged by; all where it is of a person.
+    pub ways: Option<usize>,
+    /// Of those that are learned from, if these have others.
+    pub training_ways: Option<usize>,
+    pub shots: usize,
+    pub queries: usize,
+}
 
 /// Tasks made ready.
 pub(super) struct Ground {
@@ -69,10 +79,10 @@ impl Ground {
 }
 
 impl Task {
-    pub(super) fn ground(self, settings: &Settings, library: &Library) -> Result<Ground, TuneError> {
+    pub(super) fn ground(self, sizes: Sizes, library: &Library) -> Result<Ground, TuneError> {
         match self {
-            Task::Characters => characters(settings, library),
-            Task::People => people(settings, library),
+            Task::Characters => characters(sizes, library),
+            Task::People => people(sizes, library),
         }
     }
 }
@@ -81,15 +91,15 @@ fn wrong(field: &str, message: String) -> ConfigError {
     ConfigError::Setting { field: field.to_owned(), message }
 }
 
-fn characters(settings: &Settings, library: &Library) -> Result<Ground, TuneError> {
+fn characters(sizes: Sizes, library: &Library) -> Result<Ground, TuneError> {
     let data = library.characters()?;
-    let Some(ways) = settings.ways else {
+    let Some(ways) = sizes.ways else {
         return Err(wrong("ways", "tasks of characters have a number of classes, such as 5".to_owned()).into());
     };
     let scale = Standardizer { mean: vec![0.0], std: vec![255.0] };
     let mut parts = vec![];
     for (part, classes) in division(&data.about().outputs).into_iter().enumerate() {
-        let needed = if part == 0 { settings.training_ways.unwrap_or(ways) } else { ways };
+        let needed = if part == 0 { sizes.training_ways.unwrap_or(ways) } else { ways };
         if classes.len() < needed {
             let what = ["to learn from", "to validate on", "to be tested on"][part];
             return Err(wrong("ways", format!("{needed}, and there are {} characters {what}", classes.len())).into());
@@ -156,17 +166,17 @@ fn quarter_turn(drawing: &[u8], side: usize) -> Vec<u8> {
     (0..side * side).map(|at| drawing[(side - 1 - at % side) * side + at / side]).collect()
 }
 
-fn people(settings: &Settings, library: &Library) -> Result<Ground, TuneError> {
+fn people(sizes: Sizes, library: &Library) -> Result<Ground, TuneError> {
     let data = library.scaled(&TuneConfig::default())?;
     let split = &data.split;
     let ways = split.train.about().outputs.len();
-    let mut given = [settings.ways, settings.training_ways].into_iter().flatten();
+    let mut given = [sizes.ways, sizes.training_ways].into_iter().flatten();
     if let Some(given) = given.find(|&given| given != ways) {
         return Err(wrong("ways", format!("{given}, and tasks of people have all {ways} activities")).into());
     }
     let mut parts = vec![];
     for part in [&split.train, &split.validation, &split.test] {
-        parts.push(recorded(part, ways, settings)?);
+        parts.push(recorded(part, ways, sizes)?);
     }
     let parts = parts.try_into().unwrap_or_else(|_| unreachable!("three parts"));
     Ok(Ground { name: "UCI HAR", input: split.train.about().shape.clone(), ways, parts })
@@ -175,7 +185,7 @@ fn people(settings: &Settings, library: &Library) -> Result<Ground, TuneError> {
 /// Windows sorted by person and activity. A person did everything twice, in two recordings one after the other, and
 /// windows follow each other in time: of a person's runs of an activity, those whose middle is before half of its windows are of
 /// the first. People whose recordings lack windows for a task are left out.
-fn recorded(data: &Dataset, ways: usize, settings: &Settings) -> Result<Material, TuneError> {
+fn recorded(data: &Dataset, ways: usize, sizes: Sizes) -> Result<Material, TuneError> {
     let mut cells: BTreeMap<(u32, u32), Vec<Vec<usize>>> = BTreeMap::new();
     let (labels, people) = (data.labels(), data.people());
     for at in 0..data.len() {
@@ -201,7 +211,7 @@ fn recorded(data: &Dataset, ways: usize, settings: &Settings) -> Result<Material
         let of: Vec<[Vec<usize>; 2]> = (0..ways as u32)
             .map(|class| cells.get(&(person, class)).map_or_else(Default::default, |r| halves(r)))
             .collect();
-        if of.iter().any(|[first, second]| first.len() < settings.shots || second.len() < settings.queries) {
+        if of.iter().any(|[first, second]| first.len() < sizes.shots || second.len() < sizes.queries) {
             continue;
         }
         count += 1;
@@ -214,7 +224,7 @@ fn recorded(data: &Dataset, ways: usize, settings: &Settings) -> Result<Material
     if count == 0 {
         let message = format!(
             "nobody's recordings have {} windows of each activity in the first and {} in the second; take fewer",
-            settings.shots, settings.queries
+            sizes.shots, sizes.queries
         );
         return Err(wrong("shots", message).into());
     }
@@ -257,13 +267,9 @@ mod tests {
     fn queries_are_from_the_second_recording() {
         let library = Library::new("no such directory".into());
         let data = library.scaled(&TuneConfig::default()).unwrap();
-        let settings: Settings = serde_json::from_value(serde_json::json!({
-            "task": "people", "method": "prototypical", "shots": 10, "queries": 10, "filters": 4, "tasks": 1,
-            "steps": 1, "every": 1, "rate": 0.001, "episodes": 1, "seed": 0
-        }))
-        .unwrap();
+        let sizes = Sizes { ways: None, training_ways: None, shots: 10, queries: 10 };
         let test = &data.split.test;
-        let material = recorded(test, 6, &settings).unwrap();
+        let material = recorded(test, 6, sizes).unwrap();
         assert_eq!(material.drawing, Drawing::People { people: 9 });
         let rows: u32 = material.cells.iter().map(|cell| cell[1] + cell[3]).sum();
         assert_eq!(rows as usize, test.len(), "every window is in one half");
