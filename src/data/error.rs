@@ -239,7 +239,7 @@ pub enum DataError {
     /// A data set that has to be fetched first.
     #[error(
         "there is no {file} in {folder}, packed with gzip or not; fetch it from {source_url} into a folder `{name}`, and name \
-         the directory that holds that folder with --data or STACKELBERG_DATA (`stackelberg data` says more)"
+         the directory that holds that folder with --data or STACKELBERG_DATA"
     )]
     NotThere {
         /// Where it was looked for.

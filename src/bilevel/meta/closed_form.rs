@@ -1,6 +1,6 @@
 //! Ridge regression in closed form, as a graph.
 
-use crate::ir::{Graph, NodeId};
+use crate::ir::{Graph, NodeId, Scalar};
 use crate::nn::functions::matmul;
 
 /// argmin over W of ‖Z W − Y‖² / n + s ‖W‖², `[features, outputs]`, for features Z `[n, features]`, targets Y
@@ -49,5 +49,5 @@ fn solve(g: &mut Graph, mut a: NodeId, mut b: NodeId) -> NodeId {
 fn identity(g: &mut Graph, n: usize) -> NodeId {
     let (row, column) = (g.iota(&[n, n], 0), g.iota(&[n, n], 1));
     let is_same = g.eq_u(row, column);
-    g.scalar(crate::ir::Scalar::ToFloat, &[is_same])
+    g.scalar(Scalar::ToFloat, &[is_same])
 }

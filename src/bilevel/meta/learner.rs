@@ -2,8 +2,10 @@
 
 use super::episodes::Episode;
 use crate::autodiff::grad;
-use crate::ir::{Graph, NodeId};
+use crate::ir::{Graph, NodeId, Scalar, numel};
+use crate::nn::Model;
 use crate::nn::functions::cross_entropy_each;
+use crate::nn::reading::Training;
 
 /// What all tasks share, in a graph.
 #[derive(Clone, Copy, Debug)]
@@ -69,10 +71,41 @@ pub fn mean_loss(g: &mut Graph, scores: NodeId, labels: NodeId) -> NodeId {
     g.scale(sum, 1.0 / count as f64)
 }
 
+/// Support and query examples `[…, features]` as a model makes them of both as one batch, and the running statistics that
+/// this has entered.
+pub(super) fn together(
+    g: &mut Graph,
+    model: &Model,
+    weights: NodeId,
+    running: Option<NodeId>,
+    episode: &Episode,
+) -> ([NodeId; 2], Option<NodeId>) {
+    let counts = [episode.x, episode.xq].map(|x| g.shape(x)[0]);
+    let both = stack(g, episode.x, episode.xq);
+    let mut reading = Training::new(weights, running, vec![]);
+    let features = model.apply(g, both, &mut reading);
+    let width = g.shape(features)[1];
+    let support = g.slice(features, &[0, 0], &[counts[0], width], &[1, 1]);
+    let query = g.slice(features, &[counts[0], 0], &[counts[1], width], &[1, 1]);
+    ([support, query], reading.running(g))
+}
+
+/// One array behind another along the first axis.
+pub(super) fn stack(g: &mut Graph, a: NodeId, b: NodeId) -> NodeId {
+    let mut shape = g.shape(a).to_vec();
+    shape[0] += g.shape(b)[0];
+    let flat = [a, b].map(|x| {
+        let len = numel(g.shape(x));
+        g.reshape(x, &[len])
+    });
+    let both = g.concat(&flat);
+    g.reshape(both, &shape)
+}
+
 /// 1 where a row is of a class, `[n, ways]`.
 pub(super) fn one_hot(g: &mut Graph, labels: NodeId, ways: usize) -> NodeId {
     let shape = [g.shape(labels)[0], ways];
     let (class, label) = (g.iota(&shape, 1), g.broadcast(labels, &shape, &[0]));
     let is_it = g.eq_u(class, label);
-    g.scalar(crate::ir::Scalar::ToFloat, &[is_it])
+    g.scalar(Scalar::ToFloat, &[is_it])
 }

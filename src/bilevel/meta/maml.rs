@@ -39,14 +39,6 @@ pub enum Order {
     Reptile,
 }
 
-/// A task after its training.
-struct Adapted {
-    /// All parameters, `[parameters]`.
-    weights: NodeId,
-    /// Losses on the support examples before each step, scalars.
-    losses: Vec<NodeId>,
-}
-
 impl Maml {
     fn parameters(&self) -> usize {
         self.model.parameter_count()
@@ -61,7 +53,8 @@ impl Maml {
         self.model.apply(g, x, &mut Training::new(weights, None, vec![]))
     }
 
-    fn adapt(&self, g: &mut Graph, lambda: NodeId, episode: &Episode, steps: usize) -> Adapted {
+    /// The parameters `[parameters]` of a task after its training, and its support losses before each step, scalars.
+    pub fn adapted(&self, g: &mut Graph, lambda: NodeId, episode: &Episode, steps: usize) -> (NodeId, Vec<NodeId>) {
         let mut weights = g.segment(lambda, 0, self.parameters());
         let rate = g.segment(lambda, self.parameters(), 1);
         let rate = g.scalar(Scalar::Exp, &[rate]);
@@ -85,13 +78,7 @@ impl Maml {
             let change = g.mul(rates, gradient);
             weights = g.sub(weights, change);
         }
-        Adapted { weights, losses }
-    }
-
-    /// The parameters `[parameters]` of a task after its training, and its losses before each step, `[1]` each.
-    pub fn adapted(&self, g: &mut Graph, lambda: NodeId, episode: &Episode, steps: usize) -> (NodeId, Vec<NodeId>) {
-        let Adapted { weights, losses } = self.adapt(g, lambda, episode, steps);
-        (weights, losses.into_iter().map(|loss| g.reshape(loss, &[1])).collect())
+        (weights, losses)
     }
 }
 
@@ -107,7 +94,7 @@ impl Learner for Maml {
     }
 
     fn lesson(&self, g: &mut Graph, shared: Shared, episode: &Episode) -> Lesson {
-        let Adapted { weights, .. } = self.adapt(g, shared.lambda, episode, self.steps);
+        let (weights, _) = self.adapted(g, shared.lambda, episode, self.steps);
         let scores = self.scores(g, weights, episode.xq);
         let loss = mean_loss(g, scores, episode.yq);
         let gradient = match self.order {
@@ -124,7 +111,7 @@ impl Learner for Maml {
     }
 
     fn predict(&self, g: &mut Graph, shared: Shared, episode: &Episode) -> NodeId {
-        let Adapted { weights, .. } = self.adapt(g, shared.lambda, episode, self.judged_steps);
+        let (weights, _) = self.adapted(g, shared.lambda, episode, self.judged_steps);
         self.scores(g, weights, episode.xq)
     }
 }

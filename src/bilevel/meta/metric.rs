@@ -1,11 +1,11 @@
 //! Networks whose embeddings are compared: prototypical (Snell et al. 2017) and matching networks (Vinyals et al. 2016).
 
 use super::episodes::Episode;
-use super::learner::{Learner, Lesson, Shared, one_hot};
+use super::learner::{Learner, Lesson, Shared, one_hot, together};
 use crate::ir::{Graph, NodeId, Scalar};
 use crate::nn::Model;
 use crate::nn::functions::{log_sum_exp, matmul};
-use crate::nn::reading::{Predicting, Training};
+use crate::nn::reading::Predicting;
 
 /// λ has the parameters of an embedding. While it learns, support and query examples are one batch for its batch norms;
 /// where it is judged, these take their running statistics.
@@ -69,14 +69,7 @@ impl Metric {
     /// Embedded support and query examples as they are while it learns, and the running statistics that they have
     /// entered.
     pub fn embed(&self, g: &mut Graph, shared: Shared, episode: &Episode) -> ([NodeId; 2], Option<NodeId>) {
-        let counts = [episode.x, episode.xq].map(|x| g.shape(x)[0]);
-        let both = stack(g, episode.x, episode.xq);
-        let mut reading = Training::new(shared.lambda, shared.running, vec![]);
-        let features = self.embedding.apply(g, both, &mut reading);
-        let width = g.shape(features)[1];
-        let support = g.slice(features, &[0, 0], &[counts[0], width], &[1, 1]);
-        let query = g.slice(features, &[counts[0], 0], &[counts[1], width], &[1, 1]);
-        ([support, query], reading.running(g))
+        together(g, &self.embedding, shared.lambda, shared.running, episode)
     }
 }
 
@@ -117,16 +110,4 @@ fn unit_rows(g: &mut Graph, features: NodeId) -> NodeId {
     let length = g.scalar(Scalar::Sqrt, &[square]);
     let length = g.reshape(length, &[g.shape(length)[0], 1]);
     g.div(features, length)
-}
-
-/// One array behind another along the first axis.
-pub(super) fn stack(g: &mut Graph, a: NodeId, b: NodeId) -> NodeId {
-    let mut shape = g.shape(a).to_vec();
-    shape[0] += g.shape(b)[0];
-    let flat = [a, b].map(|x| {
-        let len = crate::ir::numel(g.shape(x));
-        g.reshape(x, &[len])
-    });
-    let both = g.concat(&flat);
-    g.reshape(both, &shape)
 }

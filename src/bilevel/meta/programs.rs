@@ -182,13 +182,9 @@ impl Builder<'_> {
         self.function.update(history, history_next);
         if statistics > 0 {
             let g = self.graph();
-            let running = g.input(RUNNING, &[statistics], DType::F32);
             let entered = g.input(ENTERED, &[tasks, statistics], DType::F32);
             let entered = mean(g, entered);
-            // It reads what it replaces only where nothing has entered.
-            let nothing = g.scale(running, 0.0);
-            let entered = g.add(nothing, entered);
-            self.function.update(running, entered);
+            self.function.output(RUNNING, entered);
         }
         self.function.count(time);
         self.function

@@ -1,13 +1,12 @@
 //! Siamese networks (Koch et al. 2015).
 
 use super::episodes::Episode;
-use super::learner::{Learner, Lesson, Shared, one_hot};
-use super::metric::stack;
+use super::learner::{Learner, Lesson, Shared, one_hot, together};
 use crate::autodiff::grad;
 use crate::ir::{Graph, NodeId, Scalar};
 use crate::nn::Model;
 use crate::nn::functions::matmul;
-use crate::nn::reading::{Predicting, Training};
+use crate::nn::reading::Predicting;
 
 /// λ has the parameters of an embedding f and a factor αⱼ for each feature behind them. Two examples are of one class with
 /// probability σ(Σⱼ αⱼ |fⱼ(a) − fⱼ(b)|), and a query is of the class of the support example that it fits best. It learns
@@ -94,14 +93,8 @@ impl Learner for Siamese {
     }
 
     fn lesson(&self, g: &mut Graph, shared: Shared, episode: &Episode) -> Lesson {
-        let counts = [episode.x, episode.xq].map(|x| g.shape(x)[0]);
-        let both = stack(g, episode.x, episode.xq);
         let weights = self.weights(g, shared.lambda);
-        let mut reading = Training::new(weights, shared.running, vec![]);
-        let features = self.embedding.apply(g, both, &mut reading);
-        let width = self.features_len();
-        let support = g.slice(features, &[0, 0], &[counts[0], width], &[1, 1]);
-        let query = g.slice(features, &[counts[0], 0], &[counts[1], width], &[1, 1]);
+        let ([support, query], running) = together(g, &self.embedding, weights, shared.running, episode);
         let factors = self.factors(g, shared.lambda);
         let pairs = self.pair_scores(g, factors, query, support);
         let [of_query, of_support] = [episode.yq, episode.y].map(|labels| one_hot(g, labels, episode.ways));
@@ -119,7 +112,6 @@ impl Learner for Siamese {
         let loss = g.add(halves[0], halves[1]);
         let gradient = grad(g, loss, &[shared.lambda])[0];
         let scores = Self::best(g, pairs, episode);
-        let running = reading.running(g);
         Lesson { loss, gradient, scores, running }
     }
 

@@ -2,13 +2,12 @@
 //! dilated causal convolutions and attention read.
 
 use super::episodes::Episode;
-use super::learner::{Learner, Lesson, Shared, one_hot};
-use super::metric::stack;
+use super::learner::{Learner, Lesson, Shared, one_hot, together};
 use super::parts::{self, Part};
 use crate::ir::{Graph, NodeId, Scalar};
 use crate::nn::Model;
 use crate::nn::functions::{log_softmax, matmul};
-use crate::nn::reading::{Predicting, Training};
+use crate::nn::reading::Predicting;
 
 /// λ has the parameters of an embedding, and the arrays of what reads the sequence behind them: attention, a block of
 /// convolutions, attention, another block, attention, and a score for each class. While it learns, support and queries
@@ -180,16 +179,9 @@ impl Learner for Snail {
     }
 
     fn lesson(&self, g: &mut Graph, shared: Shared, episode: &Episode) -> Lesson {
-        let counts = [episode.x, episode.xq].map(|x| g.shape(x)[0]);
-        let both = stack(g, episode.x, episode.xq);
         let weights = g.segment(shared.lambda, 0, self.embedding.parameter_count());
-        let mut reading = Training::new(weights, shared.running, vec![]);
-        let features = self.embedding.apply(g, both, &mut reading);
-        let width = g.shape(features)[1];
-        let support = g.slice(features, &[0, 0], &[counts[0], width], &[1, 1]);
-        let query = g.slice(features, &[counts[0], 0], &[counts[1], width], &[1, 1]);
-        let running = reading.running(g);
-        let scores = self.read(g, shared.lambda, [support, query], episode.y);
+        let (embedded, running) = together(g, &self.embedding, weights, shared.running, episode);
+        let scores = self.read(g, shared.lambda, embedded, episode.y);
         Lesson { running, ..Lesson::of_scores(g, shared.lambda, scores, episode) }
     }
 

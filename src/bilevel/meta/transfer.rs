@@ -1,8 +1,7 @@
 //! Classical transfer: one network on all classes that are learned from, whose features are kept.
 
 use super::episodes::Episode;
-use super::learner::{Learner, Lesson, Shared, mean_loss};
-use super::metric::stack;
+use super::learner::{Learner, Lesson, Shared, mean_loss, stack};
 use super::representation::Representation;
 use crate::autodiff::grad;
 use crate::ir::{Graph, NodeId};

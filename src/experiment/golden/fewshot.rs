@@ -181,7 +181,7 @@ impl<'a> Fewshot<'a> {
             let (end, before) = second.adapted(g, lambda, episode, steps);
             scores.push(self.model.apply(g, episode.xq, &mut Training::new(end, None, vec![])));
             ends.push(end);
-            losses.extend(before);
+            losses.extend(before.into_iter().map(|loss| g.reshape(loss, &[1])));
             shortcuts.push(first.lesson(g, shared, episode).gradient);
             ways.push(reptile.lesson(g, shared, episode).gradient);
         }
