@@ -43,3 +43,40 @@ pub trait Training {
         Err(ConfigError::Setting { field: "set".to_owned(), message }.into())
     }
 }
+
+/// A training that goes on unit by unit, each of which is done whole or not at all.
+#[async_trait(?Send)]
+pub(super) trait ByUnits {
+    /// How far it is.
+    fn report(&self) -> Report;
+
+    /// The next unit.
+    async fn unit(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError>;
+
+    /// Takes back what a unit has left that was stopped midway.
+    fn take_back(&mut self) -> Result<(), TuneError> {
+        Ok(())
+    }
+}
+
+/// [`Training::advance`] of such a one.
+pub(super) async fn advance(
+    training: &mut dyn ByUnits,
+    units: u64,
+    observer: &mut dyn Observer,
+) -> Result<Report, TuneError> {
+    for _ in 0..units {
+        if training.report().ending != Ending::Running {
+            break;
+        }
+        match training.unit(observer).await {
+            Ok(()) => {}
+            Err(error) if error.is_stop() => {
+                training.take_back()?;
+                return Ok(Report { ending: Ending::Stopped, ..training.report() });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(training.report())
+}

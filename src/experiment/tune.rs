@@ -19,7 +19,7 @@ use super::record::{
     Classification, DeviceRecord, Ending, Evaluation, Named, OuterRecord, RunResult, Score, Trivial, moved,
 };
 use super::setup::{self, set, trivial};
-use super::training::{Report, Training};
+use super::training::{self, ByUnits, Report, Training};
 use crate::bilevel::hyperparameters::Hyperparameters;
 use crate::bilevel::outer::Variables;
 use crate::bilevel::{Session, SetEvaluation, SolveError};
@@ -141,8 +141,64 @@ impl Tuner {
         }
     }
 
+    /// Scores what the last sweep has trained, at this point, on all three sets. Of folds, each is scored on the people
+    /// whom it has not seen, and a training on all of them on the others; its network is given, too.
+    async fn evaluate(
+        &mut self,
+        point: &Hyperparameters,
+        observer: &mut dyn Observer,
+    ) -> Result<(Evaluation, Option<Vec<f32>>), TuneError> {
+        let prepared = self.prepared.clone();
+        let (split, mut host) = (&prepared.data.split, Watched::quiet(observer));
+        let (evaluations, network) = match &prepared.folds {
+            None => {
+                let sets = [&split.train, &split.validation, &split.test];
+                (evaluations(&mut self.session, &sets, &mut host).await?, None)
+            }
+            Some(folds) => {
+                let validated = folds.validated(&mut self.session, &mut host).await;
+                let validated = host.settle(validated)?;
+                let mut joined = folds.joined(&self.session.device(), &prepared.config, &split.sizes()).await?;
+                let trained = joined.train_at(point, &mut host).await;
+                host.settle(trained)?;
+                let mut all = evaluations(&mut joined, &[&folds.pool, &split.test], &mut host).await?;
+                all.insert(1, validated);
+                (all, Some(weights(&mut joined).await?))
+            }
+        };
+        let test = &evaluations[2];
+        let named = test.classes > 0 && test.loss.is_finite();
+        let rows = test.confusion.chunks(test.classes.max(1));
+        let confusion = rows.map(|row| row.iter().map(|&n| u64::from(n)).collect()).collect();
+        let evaluation = Evaluation {
+            hyperparameters: self.named(point),
+            train: Score::of(&evaluations[0]),
+            validation: Score::of(&evaluations[1]),
+            test: Score::of(test),
+            test_classes: named.then(|| Classification::from_confusion(&split.test.about().outputs, confusion)),
+        };
+        Ok((evaluation, network))
+    }
+
+    fn ending(&self) -> Ending {
+        self.state.ending(&self.prepared.config).unwrap_or(Ending::Running)
+    }
+
+    /// Constrained values by name.
+    fn named(&self, point: &Hyperparameters) -> Named {
+        names::values(point, self.session.problem())
+    }
+}
+
+#[async_trait(?Send)]
+impl ByUnits for Tuner {
+    fn report(&self) -> Report {
+        let ending = self.ending();
+        Report { done: self.state.iteration.into(), outer_loss: self.outer_loss, ending }
+    }
+
     /// One outer iteration: train, differentiate if that is asked for, step.
-    async fn iterate(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError> {
+    async fn unit(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError> {
         let (begin, before) = (Instant::now(), self.session.device().counters());
         let iteration = self.state.iteration + 1;
         let (point, cost) = (self.state.next.clone(), self.state.next_cost());
@@ -213,75 +269,13 @@ impl Tuner {
         let (state, weights) = (&self.state, self.best_weights.as_deref().filter(|_| is_best));
         observed(observer.event(Event::Outer { record: &record, state, result: &result, weights }))
     }
-
-    /// Scores what the last sweep has trained, at this point, on all three sets. Of folds, each is scored on the people
-    /// whom it has not seen, and a training on all of them on the others; its network is given, too.
-    async fn evaluate(
-        &mut self,
-        point: &Hyperparameters,
-        observer: &mut dyn Observer,
-    ) -> Result<(Evaluation, Option<Vec<f32>>), TuneError> {
-        let prepared = self.prepared.clone();
-        let (split, mut host) = (&prepared.data.split, Watched::quiet(observer));
-        let (evaluations, network) = match &prepared.folds {
-            None => {
-                let sets = [&split.train, &split.validation, &split.test];
-                (evaluations(&mut self.session, &sets, &mut host).await?, None)
-            }
-            Some(folds) => {
-                let validated = folds.validated(&mut self.session, &mut host).await;
-                let validated = host.settle(validated)?;
-                let mut joined = folds.joined(&self.session.device(), &prepared.config, &split.sizes()).await?;
-                let trained = joined.train_at(point, &mut host).await;
-                host.settle(trained)?;
-                let mut all = evaluations(&mut joined, &[&folds.pool, &split.test], &mut host).await?;
-                all.insert(1, validated);
-                (all, Some(weights(&mut joined).await?))
-            }
-        };
-        let test = &evaluations[2];
-        let named = test.classes > 0 && test.loss.is_finite();
-        let rows = test.confusion.chunks(test.classes.max(1));
-        let confusion = rows.map(|row| row.iter().map(|&n| u64::from(n)).collect()).collect();
-        let evaluation = Evaluation {
-            hyperparameters: self.named(point),
-            train: Score::of(&evaluations[0]),
-            validation: Score::of(&evaluations[1]),
-            test: Score::of(test),
-            test_classes: named.then(|| Classification::from_confusion(&split.test.about().outputs, confusion)),
-        };
-        Ok((evaluation, network))
-    }
-
-    fn ending(&self) -> Ending {
-        self.state.ending(&self.prepared.config).unwrap_or(Ending::Running)
-    }
-
-    fn report(&self, ending: Ending) -> Report {
-        Report { done: self.state.iteration.into(), outer_loss: self.outer_loss, ending }
-    }
-
-    /// Constrained values by name.
-    fn named(&self, point: &Hyperparameters) -> Named {
-        names::values(point, self.session.problem())
-    }
 }
 
 #[async_trait(?Send)]
 impl Training for Tuner {
     /// Outer iterations. One that is stopped midway is run again.
     async fn advance(&mut self, units: u64, observer: &mut dyn Observer) -> Result<Report, TuneError> {
-        for _ in 0..units {
-            if self.state.ending(&self.prepared.config).is_some() {
-                break;
-            }
-            match self.iterate(observer).await {
-                Ok(()) => {}
-                Err(error) if error.is_stop() => return Ok(self.report(Ending::Stopped)),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(self.report(self.ending()))
+        training::advance(self, units, observer).await
     }
 
     /// The network with the best hyperparameters so far, beside that of the start values.

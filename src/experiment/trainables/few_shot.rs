@@ -23,7 +23,7 @@ use crate::experiment::event::{Observer, Watched};
 use crate::experiment::library::Library;
 use crate::experiment::record::{Ending, Named};
 use crate::experiment::trainable::{Job, Trainable};
-use crate::experiment::training::{Report, Training};
+use crate::experiment::training::{self, ByUnits, Report, Training};
 use crate::rig::{Compiled, Device, Progress, Unattended};
 
 /// Learns across tasks, and is judged by tasks of classes or people that it never saw.
@@ -243,19 +243,20 @@ struct Kept {
     diverged: bool,
 }
 
-impl Running {
-    fn report(&self, ending: Option<Ending>) -> Report {
-        let usual = match self.done {
+#[async_trait(?Send)]
+impl ByUnits for Running {
+    fn report(&self) -> Report {
+        let ending = match self.done {
             _ if self.diverged => Ending::Diverged,
             done if done == self.trial.units() => Ending::Finished,
             _ => Ending::Running,
         };
         let outer_loss = self.points.last().map(|point| point.validation_loss).filter(|loss| loss.is_finite());
-        Report { done: self.done, outer_loss, ending: ending.unwrap_or(usual) }
+        Report { done: self.done, outer_loss, ending }
     }
 
     /// The next steps, and a judgement.
-    async fn part(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError> {
+    async fn unit(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError> {
         let (all, every) = (self.trial.units() as f64, self.trial.settings.every as usize);
         let shares = [self.done, self.done + 1].map(|done| done as f64 / all);
         let mut watched = Watched::of(observer, self.done as u32 + 1, shares);
@@ -277,25 +278,17 @@ impl Running {
         self.done += 1;
         Ok(())
     }
+
+    fn take_back(&mut self) -> Result<(), TuneError> {
+        self.session.load(&self.state)?;
+        Ok(())
+    }
 }
 
 #[async_trait(?Send)]
 impl Training for Running {
     async fn advance(&mut self, units: u64, observer: &mut dyn Observer) -> Result<Report, TuneError> {
-        for _ in 0..units {
-            if self.report(None).ending != Ending::Running {
-                break;
-            }
-            match self.part(observer).await {
-                Ok(()) => {}
-                Err(error) if error.is_stop() => {
-                    self.session.load(&self.state)?;
-                    return Ok(self.report(Some(Ending::Stopped)));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(self.report(None))
+        training::advance(self, units, observer).await
     }
 
     /// The judgements, and on test tasks the mean accuracy with half of its 95 % interval.

@@ -21,7 +21,7 @@ use crate::experiment::library::Library;
 use crate::experiment::record::{Ending, Named};
 use crate::experiment::setup::set;
 use crate::experiment::trainable::{Job, Trainable};
-use crate::experiment::training::{Report, Training};
+use crate::experiment::training::{self, ByUnits, Report, Training};
 use crate::ir::numel;
 use crate::nn::{Layer, Model, optim};
 use crate::rig::{Compiled, Device};
@@ -244,23 +244,23 @@ struct State {
     descent: Descent,
 }
 
-impl Learning {
-    fn report(&self, ending: Ending) -> Report {
-        Report { done: self.state.done.into(), outer_loss: self.state.outer_loss, ending }
-    }
-
-    fn ending(&self) -> Ending {
-        match self.state.done == self.trial.outer() {
+#[async_trait(?Send)]
+impl ByUnits for Learning {
+    fn report(&self) -> Report {
+        let ending = match self.state.done == self.trial.outer() {
             _ if self.state.diverged => Ending::Diverged,
             true => Ending::Finished,
             false => Ending::Running,
-        }
+        };
+        Report { done: self.state.done.into(), outer_loss: self.state.outer_loss, ending }
     }
 
     /// A step of the weights by a hypergradient through the whole training, projected.
-    async fn step(&mut self, share: f64, observer: &mut dyn Observer) -> Result<(), TuneError> {
+    async fn unit(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError> {
         let (state, trial) = (&mut self.state, &self.trial);
-        let Some(session) = &mut self.session else { return Ok(()) };
+        let (Weights::Learned { share }, Some(session)) = (trial.settings.weights, &mut self.session) else {
+            return Ok(());
+        };
         let along = Directions::new(&trial.problem).each(trial.problem.layout().weights);
         // The learning rate that gives the budget of weights the mean rate.
         let at = lambda(&trial.problem, RATE / share, &state.weights);
@@ -282,19 +282,7 @@ impl Learning {
 #[async_trait(?Send)]
 impl Training for Learning {
     async fn advance(&mut self, units: u64, observer: &mut dyn Observer) -> Result<Report, TuneError> {
-        if let Weights::Learned { share } = self.trial.settings.weights {
-            for _ in 0..units {
-                if self.ending() != Ending::Running {
-                    break;
-                }
-                match self.step(share, observer).await {
-                    Ok(()) => {}
-                    Err(error) if error.is_stop() => return Ok(self.report(Ending::Stopped)),
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        Ok(self.report(self.ending()))
+        training::advance(self, units, observer).await
     }
 
     /// The last training, on all examples.

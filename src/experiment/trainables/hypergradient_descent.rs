@@ -24,7 +24,7 @@ use crate::experiment::event::{Observer, Watched};
 use crate::experiment::library::Library;
 use crate::experiment::record::{Ending, Named};
 use crate::experiment::trainable::{Job, Trainable};
-use crate::experiment::training::{Report, Training};
+use crate::experiment::training::{self, ByUnits, Report, Training};
 use crate::nn::Model;
 use crate::rig::{Compiled, Device, Monitor};
 
@@ -197,18 +197,6 @@ struct Saved {
 }
 
 impl Descending {
-    fn report(&self, ending: Option<Ending>) -> Report {
-        let done = self.curve.epochs.len() as u64;
-        let all = u64::from(self.trial.settings.epochs);
-        let usual = match done {
-            _ if self.curve.diverged => Ending::Diverged,
-            done if done == all => Ending::Finished,
-            _ => Ending::Running,
-        };
-        let outer_loss = self.curve.epochs.last().map(|epoch| epoch.test_loss).filter(|loss| loss.is_finite());
-        Report { done, outer_loss, ending: ending.unwrap_or(usual) }
-    }
-
     /// The steps of an epoch from `first` on, on a session that has so large batches; the last state.
     async fn steps(
         trial: &Trial,
@@ -228,19 +216,6 @@ impl Descending {
             values.extend(recorded.iter().flat_map(|all| &all[first..first + count]));
         }
         session.save().await
-    }
-
-    /// An epoch from the state that the last one has left.
-    async fn epoch(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError> {
-        let done = self.curve.epochs.len() as u32;
-        let shares = [done, done + 1].map(|done| f64::from(done) / f64::from(self.trial.settings.epochs));
-        let mut watched = Watched::of(observer, done + 1, shares);
-        let trained = self.trained(done, &mut watched).await;
-        match watched.settle(trained)?.filter(|epoch| (epoch.train_loss + epoch.test_loss).is_finite()) {
-            Some(epoch) => self.curve.epochs.push(epoch),
-            None => self.curve.diverged = true,
-        }
-        Ok(())
     }
 
     /// None where it diverges.
@@ -290,19 +265,37 @@ struct Recorded {
 }
 
 #[async_trait(?Send)]
+impl ByUnits for Descending {
+    fn report(&self) -> Report {
+        let done = self.curve.epochs.len() as u64;
+        let all = u64::from(self.trial.settings.epochs);
+        let ending = match done {
+            _ if self.curve.diverged => Ending::Diverged,
+            done if done == all => Ending::Finished,
+            _ => Ending::Running,
+        };
+        let outer_loss = self.curve.epochs.last().map(|epoch| epoch.test_loss).filter(|loss| loss.is_finite());
+        Report { done, outer_loss, ending }
+    }
+
+    /// An epoch from the state that the last one has left.
+    async fn unit(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError> {
+        let done = self.curve.epochs.len() as u32;
+        let shares = [done, done + 1].map(|done| f64::from(done) / f64::from(self.trial.settings.epochs));
+        let mut watched = Watched::of(observer, done + 1, shares);
+        let trained = self.trained(done, &mut watched).await;
+        match watched.settle(trained)?.filter(|epoch| (epoch.train_loss + epoch.test_loss).is_finite()) {
+            Some(epoch) => self.curve.epochs.push(epoch),
+            None => self.curve.diverged = true,
+        }
+        Ok(())
+    }
+}
+
+#[async_trait(?Send)]
 impl Training for Descending {
     async fn advance(&mut self, units: u64, observer: &mut dyn Observer) -> Result<Report, TuneError> {
-        for _ in 0..units {
-            if self.report(None).ending != Ending::Running {
-                break;
-            }
-            match self.epoch(observer).await {
-                Ok(()) => {}
-                Err(error) if error.is_stop() => return Ok(self.report(Some(Ending::Stopped))),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(self.report(None))
+        training::advance(self, units, observer).await
     }
 
     /// The whole curve: each number with the epoch behind it, and those of the last one.

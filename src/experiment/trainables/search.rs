@@ -22,7 +22,7 @@ use crate::experiment::scored::scored;
 use crate::experiment::setup::{outer_rate, price};
 use crate::experiment::space::Space;
 use crate::experiment::trainable::{Job, Trainable};
-use crate::experiment::training::{Report, Training};
+use crate::experiment::training::{self, ByUnits, Report, Training};
 use crate::rig::{Compiled, Device};
 use crate::rng::{Purpose, Stream};
 
@@ -259,7 +259,30 @@ impl Searching {
         self.space.lambda(&self.ground.problem, &self.ground.lambda, point)
     }
 
-    async fn train(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError> {
+    /// Whether the next point is asked for its hypergradient.
+    fn differentiates(&self) -> bool {
+        self.state.leader.as_ref().is_some_and(|leader| leader.differentiates())
+    }
+
+    /// What the next point costs, in trainings.
+    fn cost(&self) -> f64 {
+        if self.differentiates() { self.ground.price } else { 1.0 }
+    }
+
+    /// Whether the budget is spent; the first point is made in any case.
+    fn is_over(&self) -> bool {
+        self.state.done > 0 && self.state.spent + self.cost() > f64::from(self.trainings)
+    }
+}
+
+#[async_trait(?Send)]
+impl ByUnits for Searching {
+    fn report(&self) -> Report {
+        let ending = if self.is_over() { Ending::Finished } else { Ending::Running };
+        Report { done: self.state.done.into(), outer_loss: self.state.outer_loss, ending }
+    }
+
+    async fn unit(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError> {
         let point = self.point();
         let lambda = self.lambda(&point);
         let all = f64::from(self.trainings);
@@ -290,42 +313,13 @@ impl Searching {
         }
         Ok(())
     }
-
-    /// Whether the next point is asked for its hypergradient.
-    fn differentiates(&self) -> bool {
-        self.state.leader.as_ref().is_some_and(|leader| leader.differentiates())
-    }
-
-    /// What the next point costs, in trainings.
-    fn cost(&self) -> f64 {
-        if self.differentiates() { self.ground.price } else { 1.0 }
-    }
-
-    /// Whether the budget is spent; the first point is made in any case.
-    fn is_over(&self) -> bool {
-        self.state.done > 0 && self.state.spent + self.cost() > f64::from(self.trainings)
-    }
-
-    fn report(&self, ending: Ending) -> Report {
-        Report { done: self.state.done.into(), outer_loss: self.state.outer_loss, ending }
-    }
 }
 
 #[async_trait(?Send)]
 impl Training for Searching {
     /// Points. One that is stopped midway is run again.
     async fn advance(&mut self, units: u64, observer: &mut dyn Observer) -> Result<Report, TuneError> {
-        for _ in 0..units {
-            if self.is_over() {
-                break;
-            }
-            match self.train(observer).await {
-                Ok(()) => {}
-                Err(error) if error.is_stop() => return Ok(self.report(Ending::Stopped)),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(self.report(if self.is_over() { Ending::Finished } else { Ending::Running }))
+        training::advance(self, units, observer).await
     }
 
     /// The best point's network, trained again; nothing but the number of points where all of them diverged.

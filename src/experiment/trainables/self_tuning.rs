@@ -25,7 +25,7 @@ use crate::experiment::event::{Observer, Watched};
 use crate::experiment::library::Library;
 use crate::experiment::record::{Ending, Named};
 use crate::experiment::trainable::{Job, Trainable};
-use crate::experiment::training::{Report, Training};
+use crate::experiment::training::{self, ByUnits, Report, Training};
 use crate::rig::{Device, Progress};
 
 /// One training in which the hyperparameters move.
@@ -197,19 +197,22 @@ impl Running {
     fn begin(&self) -> Result<(), TuneError> {
         self.trial.ground.begin(&self.session, &self.trial.start)
     }
+}
 
-    fn report(&self, ending: Option<Ending>) -> Report {
-        let usual = match self.done {
+#[async_trait(?Send)]
+impl ByUnits for Running {
+    fn report(&self) -> Report {
+        let ending = match self.done {
             _ if self.diverged => Ending::Diverged,
             done if done == self.trial.parts.len() => Ending::Finished,
             _ => Ending::Running,
         };
         let outer_loss = self.points.last().map(|point| point.validation_loss).filter(|loss| loss.is_finite());
-        Report { done: self.done as u64, outer_loss, ending: ending.unwrap_or(usual) }
+        Report { done: self.done as u64, outer_loss, ending }
     }
 
     /// The next part, from the state that the last one has left.
-    async fn part(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError> {
+    async fn unit(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError> {
         let trial = self.trial.clone();
         let (all, warm) = (trial.parts.len(), trial.settings.protocol.warm_up as usize);
         let shares = [self.done, self.done + 1].map(|done| done as f64 / all as f64);
@@ -233,25 +236,17 @@ impl Running {
         self.done = done;
         Ok(())
     }
+
+    fn take_back(&mut self) -> Result<(), TuneError> {
+        self.session.load(&self.state)?;
+        Ok(())
+    }
 }
 
 #[async_trait(?Send)]
 impl Training for Running {
     async fn advance(&mut self, units: u64, observer: &mut dyn Observer) -> Result<Report, TuneError> {
-        for _ in 0..units {
-            if self.report(None).ending != Ending::Running {
-                break;
-            }
-            match self.part(observer).await {
-                Ok(()) => {}
-                Err(error) if error.is_stop() => {
-                    self.session.load(&self.state)?;
-                    return Ok(self.report(Some(Ending::Stopped)));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(self.report(None))
+        training::advance(self, units, observer).await
     }
 
     /// The judgements, the hyperparameters at them with the step behind each, and what all of it costs in gradients of a

@@ -19,7 +19,7 @@ use crate::experiment::event::{Observer, Watched};
 use crate::experiment::library::Library;
 use crate::experiment::record::{Ending, Named};
 use crate::experiment::trainable::{Job, Trainable};
-use crate::experiment::training::{Report, Training};
+use crate::experiment::training::{self, ByUnits, Report, Training};
 use crate::gp::{Gp, Observation};
 use crate::rig::{Device, Progress};
 use crate::rng::{Purpose, Stream};
@@ -177,7 +177,23 @@ impl Searching {
         point.iter().zip(self.trial.ground.hyperparameters().iter().map(|h| h.ends)).map(at).collect()
     }
 
-    async fn train(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError> {
+    /// The best of the first so many.
+    fn best(&self, first: usize) -> Option<&Seen> {
+        let seen = self.seen[..first].iter().filter(|seen| seen.scores.is_some());
+        seen.reduce(|best, seen| if seen.loss() < best.loss() { seen } else { best })
+    }
+}
+
+#[async_trait(?Send)]
+impl ByUnits for Searching {
+    fn report(&self) -> Report {
+        let ending =
+            if self.seen.len() < self.trial.settings.trainings as usize { Ending::Running } else { Ending::Finished };
+        let outer_loss = self.seen.last().map(Seen::loss).filter(|loss| loss.is_finite());
+        Report { done: self.seen.len() as u64, outer_loss, ending }
+    }
+
+    async fn unit(&mut self, observer: &mut dyn Observer) -> Result<(), TuneError> {
         let trial = self.trial.clone();
         let point = self.point();
         let lambda = trial.ground.unconstrained(&self.values(&point))?;
@@ -203,36 +219,13 @@ impl Searching {
         self.seen.push(Seen { point, scores });
         Ok(())
     }
-
-    /// The best of the first so many.
-    fn best(&self, first: usize) -> Option<&Seen> {
-        let seen = self.seen[..first].iter().filter(|seen| seen.scores.is_some());
-        seen.reduce(|best, seen| if seen.loss() < best.loss() { seen } else { best })
-    }
-
-    fn report(&self, ending: Option<Ending>) -> Report {
-        let usual =
-            if self.seen.len() < self.trial.settings.trainings as usize { Ending::Running } else { Ending::Finished };
-        let outer_loss = self.seen.last().map(Seen::loss).filter(|loss| loss.is_finite());
-        Report { done: self.seen.len() as u64, outer_loss, ending: ending.unwrap_or(usual) }
-    }
 }
 
 #[async_trait(?Send)]
 impl Training for Searching {
     /// Trainings. One that is stopped midway is run again.
     async fn advance(&mut self, units: u64, observer: &mut dyn Observer) -> Result<Report, TuneError> {
-        for _ in 0..units {
-            if self.report(None).ending == Ending::Finished {
-                break;
-            }
-            match self.train(observer).await {
-                Ok(()) => {}
-                Err(error) if error.is_stop() => return Ok(self.report(Some(Ending::Stopped))),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(self.report(None))
+        training::advance(self, units, observer).await
     }
 
     /// The scores and hyperparameters of the lowest validation loss, and that loss after each training.
