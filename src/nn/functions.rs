@@ -204,6 +204,15 @@ pub fn dropout_factor(g: &mut Graph, mask: NodeId, rate: f64) -> NodeId {
     g.scale(mask, 1.0 / (1.0 - rate))
 }
 
+/// Share of rows whose predicted class is theirs, `[1]`.
+pub fn accuracy(g: &mut Graph, predicted: NodeId, labels: NodeId) -> NodeId {
+    let is_right = g.eq_u(predicted, labels);
+    let is_right = g.scalar(Scalar::ToFloat, &[is_right]);
+    let sum = g.sum_all(is_right);
+    let share = g.scale(sum, 1.0 / g.shape(labels)[0] as f64);
+    g.reshape(share, &[1])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,8 @@ use super::episodes::{CELL, Drawing, Episode, Key, Shape, labels};
 use super::learner::{Learner, Lesson, Shared, mean_loss};
 use crate::bilevel::supervised::kept::{self, SCALE};
 use crate::bilevel::{Decay, Examples, SolveError};
-use crate::ir::{DType, Graph, NodeId, Scalar};
+use crate::ir::{DType, Graph, NodeId};
+use crate::nn::functions;
 use crate::nn::optim::Dynamics;
 use crate::rig::Function;
 use crate::rng::Purpose;
@@ -211,14 +212,10 @@ impl Builder<'_> {
     }
 }
 
-/// Share of rows whose class has the largest score, `[1]`.
+/// Accuracy of the class with the largest score.
 fn accuracy(g: &mut Graph, scores: NodeId, labels: NodeId) -> NodeId {
     let predicted = g.argmax(scores, 1);
-    let is_right = g.eq_u(predicted, labels);
-    let is_right = g.scalar(Scalar::ToFloat, &[is_right]);
-    let sum = g.sum_all(is_right);
-    let share = g.scale(sum, 1.0 / g.shape(labels)[0] as f64);
-    g.reshape(share, &[1])
+    functions::accuracy(g, predicted, labels)
 }
 
 impl Pool<'_> {

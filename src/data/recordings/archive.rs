@@ -1,5 +1,4 @@
-//! The files of the UEA and UCR archive of time series: `.ts` of sktime, `.arff` of Weka. Each line is a series, all of the
-//! same length.
+//! The files of the UEA and UCR archive of time series: `.ts` of sktime, `.arff` of Weka. Each line is a series.
 
 use super::read::{Labels, Recording};
 use super::source::Files;
@@ -16,8 +15,6 @@ pub struct Series {
     pub labels: Labels,
     /// How many signals each has.
     pub channels: usize,
-    /// How many samples.
-    pub length: usize,
     /// Of each, whether it is of the published test part.
     pub test: Vec<bool>,
 }
@@ -29,7 +26,7 @@ pub fn series(files: &mut Files) -> Result<Option<Series>, DataError> {
     // Of a set in both forms, one is enough.
     let ending = [".ts", ".arff"].into_iter().find(|ending| paths.iter().any(|path| ends(path, ending)));
     let Some(ending) = ending else { return Ok(None) };
-    let mut all = Series { recordings: vec![], labels: Labels::default(), channels: 0, length: 0, test: vec![] };
+    let mut all = Series { recordings: vec![], labels: Labels::default(), channels: 0, test: vec![] };
     let own: Vec<usize> = (0..paths.len()).filter(|&at| ends(&paths[at], ending)).collect();
     // A multivariate set in .arff has besides a file for each dimension.
     let is_dimension = |path: &str| path.contains("Dimension");
@@ -55,16 +52,17 @@ pub fn series(files: &mut Files) -> Result<Option<Series>, DataError> {
                     signals[c].len()
                 )));
             }
-            if all.recordings.is_empty() {
-                (all.channels, all.length) = (channels, length);
-            } else if (all.channels, all.length) != (channels, length) {
-                return Err(wrong(format!(
-                    "it has {channels} signals of {length} values, and those before {} of {}; series of different lengths \
-                     are not taken",
-                    all.channels, all.length
-                )));
+            // Series that end early are filled up with missing values where all lines are to be as long.
+            let length = (0..length).rfind(|&t| signals.iter().any(|signal| !signal[t].is_nan())).map_or(0, |t| t + 1);
+            if length == 0 || signals.iter().any(|signal| signal[..length].iter().any(|x| x.is_nan())) {
+                return Err(wrong("a value is missing that others follow".to_owned()));
             }
-            let label = all.labels.of(&label, &[]);
+            if all.recordings.is_empty() {
+                all.channels = channels;
+            } else if all.channels != channels {
+                return Err(wrong(format!("it has {channels} signals, and those before {}", all.channels)));
+            }
+            let label = all.labels.of(&label, &["?".to_owned()]);
             all.recordings.push(Recording {
                 name: paths[at].clone(),
                 person: None,
@@ -78,14 +76,14 @@ pub fn series(files: &mut Files) -> Result<Option<Series>, DataError> {
     Ok(Some(all))
 }
 
-const MEND: &str = "take a set of the UEA and UCR archive with labels and series of one length";
+const MEND: &str = "take a set of the UEA and UCR archive whose series are whole and have labels";
 
 /// The signals of a series and its label.
 type Parsed = Result<(Vec<Vec<f32>>, String), String>;
 
 fn values(text: &str, separator: char) -> Result<Vec<f32>, String> {
     let value = |word: &str| match word.trim() {
-        "?" | "NaN" => Err("a value is missing".to_owned()),
+        "?" | "NaN" => Ok(f32::NAN),
         word => {
             word.parse::<f32>().ok().filter(|x| x.is_finite()).ok_or_else(|| format!("`{word}` is not a finite number"))
         }

@@ -185,22 +185,41 @@ pub fn rows_as_windows(
     Ok(Cuttings { pieces, sources, windows, names, channels, length, recording, report, published: None })
 }
 
-/// Series of the archive, each a window.
-pub fn series_as_windows(series: archive::Series, given: &Mapping, mut report: Report) -> Cuttings {
-    let archive::Series { recordings, labels, channels, length, test } = series;
+/// Series of the archive, each a window: its middle, where others are shorter.
+pub fn series_as_windows(series: archive::Series, given: &Mapping, labelled: bool, mut report: Report) -> Cuttings {
+    let archive::Series { recordings, labels: names, channels, test: tested } = series;
     report.recordings = recordings.len() as u64;
-    report.pieces = report.recordings;
+    let lengths = || recordings.iter().map(|own| own.labels.len());
+    let (least, most) = (lengths().min().unwrap_or(0), lengths().max().unwrap_or(0));
+    let length = given.window.map_or(least, |window| window as usize);
+    let short = lengths().filter(|&own| own < length).count();
+    if most > length {
+        report.note(format!("Series have {least} to {most} samples: the middle {length} of each are taken (`--window`)"));
+    }
+    if short > 0 {
+        report.note(format!("{short} series are left out: they have fewer than the {length} samples of a window"));
+    }
     report.mapping.window = Some(length as u32);
     let recording = crate::data::Recording { rate_hz: given.rate.unwrap_or(RATE) as f32, hop: length };
-    let (mut pieces, mut sources, mut windows) = (vec![], vec![], vec![]);
-    for (at, own) in recordings.into_iter().enumerate() {
-        windows.push(windows::Window { piece: at, start: 0, label: own.labels[0] });
+    let (mut pieces, mut sources, mut windows, mut test) = (vec![], vec![], vec![], vec![]);
+    for (own, tested) in recordings.into_iter().zip(tested) {
+        let (samples, label) = (own.labels.len(), own.labels[0]);
+        if samples < length {
+            continue;
+        }
+        if labelled && label == read::NONE {
+            report.unlabelled += 1;
+            continue;
+        }
+        windows.push(windows::Window { piece: pieces.len(), start: (samples - length) / 2, label });
         sources.push(Source { file: own.name, person: None });
-        pieces.push(Piece { begins: at as f64, signals: own.signals, labels: own.labels });
+        pieces.push(Piece { begins: pieces.len() as f64, signals: own.signals, labels: own.labels });
+        test.push(tested);
     }
+    report.pieces = pieces.len() as u64;
     let channels = (1..=channels).map(|channel| format!("signal {channel}")).collect();
     let published = (test.contains(&true) && test.contains(&false)).then_some(test);
-    Cuttings { pieces, sources, windows, names: labels, channels, length, recording, report, published }
+    Cuttings { pieces, sources, windows, names, channels, length, recording, report, published }
 }
 
 impl Cuttings {

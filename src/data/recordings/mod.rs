@@ -133,7 +133,7 @@ fn windows(files: &mut Files, given: &Mapping, usual: &Columns, labelled: bool) 
         report.written = "series of the UEA and UCR archive".to_owned();
         let own = |path: &&str| series.recordings.iter().any(|own| own.name == **path);
         report.files = files.paths().filter(own).map(str::to_owned).collect();
-        series_as_windows(series, given, report)
+        series_as_windows(series, given, labelled, report)
     } else if let Some((recordings, names)) = hapt::recordings(files)? {
         report.written = "the raw recordings of HAPT".to_owned();
         report.files = recordings.iter().map(|recording| recording.name.clone()).collect();

@@ -374,6 +374,32 @@ fn files_of_the_archive_are_series_with_a_published_test_part() {
 }
 
 #[test]
+fn of_series_of_different_lengths_the_middle_is_taken_and_missing_values_at_the_end_are_the_end() {
+    let series = |k: usize, long: usize| (0..long).map(|t| value(k, t, 0).to_string()).collect::<Vec<_>>().join(",");
+    let rows = |fill: &dyn Fn(usize) -> String| -> String {
+        let row = |k: usize| format!("{},{}\n", fill(k), ["up", "down", "?"][k % 3]);
+        format!("@relation b\n@data\n{}", (0..60).map(row).collect::<String>())
+    };
+    let long = |k: usize| if k % 2 == 0 { 12 } else { 8 };
+    let read = |text: String, window| {
+        read_files(vec![("b.arff".to_owned(), text)], &Mapping { window, ..Mapping::default() })
+    };
+    let (data, report) = read(rows(&|k| series(k, long(k))), None).unwrap();
+    assert_eq!((data.about().shape.clone(), data.len(), report.unlabelled), (vec![8, 1], 40, 20));
+    assert_eq!([data.example(0)[0], data.example(1)[0]], [value(0, 2, 0) as f32, value(1, 0, 0) as f32]);
+    assert!(report.notes.iter().any(|note| note.contains("8 to 12 samples: the middle 8")), "{:?}", report.notes);
+    let (filled, _) = read(rows(&|k| series(k, long(k)) + &",?".repeat(12 - long(k))), None).unwrap();
+    assert_eq!(filled.fingerprint(), data.fingerprint());
+    let (longer, report) = read(rows(&|k| series(k, long(k))), Some(10)).unwrap();
+    assert_eq!((longer.about().shape[0], longer.len()), (10, 20));
+    assert!(report.notes.iter().any(|note| note.starts_with("30 series are left out")), "{:?}", report.notes);
+    let error = read(rows(&|k| format!("?,{}", series(k, 8))), None).unwrap_err().to_string();
+    assert!(error.contains("b.arff, line 3") && error.contains("a value is missing that others follow"), "{error}");
+    let error = read("@data\n1,2,\n3,4,\n".to_owned(), None).unwrap_err().to_string();
+    assert!(error.contains("no window has a label"), "{error}");
+}
+
+#[test]
 fn the_raw_recordings_of_hapt_have_their_labels_in_a_file_of_their_own() {
     let mut files = vec![
         ("labels.txt".to_owned(), String::new()),
@@ -594,7 +620,8 @@ mod bytes {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(200))]
+        // `PROPTEST_CASES` says how many.
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn no_bytes_make_it_panic(bytes in nearly_tables(), more in nearly_tables(), path in 0usize..5) {

@@ -9,6 +9,7 @@ use crate::bilevel::meta::{
     pair_losses,
 };
 use crate::ir::{Graph, NodeId, Scalar};
+use crate::nn::functions::accuracy;
 use crate::nn::optim::Sgd;
 use crate::nn::reading::{Predicting, Training};
 use crate::nn::{Model, Parameter, Statistic};
@@ -129,7 +130,7 @@ impl<'a> Fewshot<'a> {
     fn accuracy(&mut self, scores: NodeId, labels: NodeId) -> NodeId {
         let g = &mut self.b.graph;
         let predicted = g.argmax(scores, 1);
-        share(g, predicted, labels)
+        accuracy(g, predicted, labels)
     }
 
     /// E over tasks with its derivatives, from the scores of each task's queries.
@@ -327,7 +328,7 @@ impl<'a> Fewshot<'a> {
         let found = learner.pair_scores(g, factors, query, support);
         let nearest = g.argmax(found, 1);
         let decision = g.take_rows(episode.y, nearest);
-        let accuracy = share(g, decision, episode.yq);
+        let accuracy = accuracy(g, decision, episode.yq);
         let decision = g.scalar(Scalar::ToFloat, &[decision]);
         for (name, node) in [
             ("pair_scores", scores),
@@ -343,15 +344,6 @@ impl<'a> Fewshot<'a> {
         self.out_parts("grad", &parameters, gradients[0]);
         Ok(())
     }
-}
-
-/// Share of rows that are of their class, `[1]`.
-fn share(g: &mut Graph, predicted: NodeId, labels: NodeId) -> NodeId {
-    let is_right = g.eq_u(predicted, labels);
-    let is_right = g.scalar(Scalar::ToFloat, &[is_right]);
-    let sum = g.sum_all(is_right);
-    let share = g.scale(sum, 1.0 / g.shape(labels)[0] as f64);
-    g.reshape(share, &[1])
 }
 
 /// The name of a running statistic in cases.
