@@ -194,7 +194,8 @@ pub fn series_as_windows(series: archive::Series, given: &Mapping, labelled: boo
     let length = given.window.map_or(least, |window| window as usize);
     let short = lengths().filter(|&own| own < length).count();
     if most > length {
-        report.note(format!("Series have {least} to {most} samples: the middle {length} of each are taken (`--window`)"));
+        report
+            .note(format!("Series have {least} to {most} samples: the middle {length} of each are taken (`--window`)"));
     }
     if short > 0 {
         report.note(format!("{short} series are left out: they have fewer than the {length} samples of a window"));

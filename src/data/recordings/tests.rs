@@ -380,10 +380,9 @@ fn of_series_of_different_lengths_the_middle_is_taken_and_missing_values_at_the_
         let row = |k: usize| format!("{},{}\n", fill(k), ["up", "down", "?"][k % 3]);
         format!("@relation b\n@data\n{}", (0..60).map(row).collect::<String>())
     };
-    let long = |k: usize| if k % 2 == 0 { 12 } else { 8 };
-    let read = |text: String, window| {
-        read_files(vec![("b.arff".to_owned(), text)], &Mapping { window, ..Mapping::default() })
-    };
+    let long = |k: usize| if k.is_multiple_of(2) { 12 } else { 8 };
+    let read =
+        |text: String, window| read_files(vec![("b.arff".to_owned(), text)], &Mapping { window, ..Mapping::default() });
     let (data, report) = read(rows(&|k| series(k, long(k))), None).unwrap();
     assert_eq!((data.about().shape.clone(), data.len(), report.unlabelled), (vec![8, 1], 40, 20));
     assert_eq!([data.example(0)[0], data.example(1)[0]], [value(0, 2, 0) as f32, value(1, 0, 0) as f32]);
