@@ -166,7 +166,7 @@ class Sampler(optuna.samplers.BaseSampler):
     """
 
     def __init__(self, method: str = "tpe", *, seed: int = 0, trials: int = 72) -> None:
-        self._how = {"method": method, "seed": seed, "trials": trials}
+        self._how: dict[str, Any] = {"method": method, "seed": seed, "trials": trials}
         self._common = optuna.search_space.IntersectionSearchSpace()
         self._drawn = optuna.samplers.RandomSampler(seed)
         self._lock = threading.Lock()

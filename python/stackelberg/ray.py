@@ -39,7 +39,7 @@ class Trainable(tune.Trainable):
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         self._trial.save(checkpoint_dir)
 
-    def load_checkpoint(self, checkpoint: str) -> None:
+    def load_checkpoint(self, checkpoint: Any) -> None:
         self._trial.load(checkpoint)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -73,9 +73,10 @@ def space(space: Space | None = None, *, trainable: str = "tune", **settings: An
 def _domain(dimension: dict[str, Any]) -> sample.Domain:
     """A dimension of ours as Ray has it. It keeps the dimension, which `Search` looks at."""
     if "choices" in dimension:
-        domain: sample.Domain = tune.choice(dimension["choices"])
+        domain: Any = tune.choice(dimension["choices"])
     else:
-        low, high, log, step = (dimension.get(name) for name in ("low", "high", "log", "step"))
+        low, high = dimension["low"], dimension["high"]
+        log, step = dimension.get("log"), dimension.get("step")
         whole = dimension["type"] == "int"
         kind = ("q" if step else "") + ("log" if log else "") + ("randint" if whole else "uniform")
         # Ray's whole numbers end before the upper end, unless they have a step.
@@ -118,11 +119,11 @@ class Search(search.Searcher):
         self, method: str = "tpe", *, seed: int = 0, trials: int = 72, metric: str | None = None, mode: str | None = None
     ) -> None:
         super().__init__(metric=metric, mode=mode)
-        self._how = {"method": method, "seed": seed, "trials": trials}
+        self._how: dict[str, Any] = {"method": method, "seed": seed, "trials": trials}
         self._searcher: searcher.Searcher | None = None
         self._numbers: dict[str, int] = {}
 
-    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **_: Any) -> bool:
+    def set_search_properties(self, metric: str | None, mode: str | None, config: Any, **spec: Any) -> bool:
         if self._searcher:
             return False
         self._metric, self._mode = metric or self._metric, mode or self._mode or "min"
@@ -135,7 +136,7 @@ class Search(search.Searcher):
         self._searcher = searcher.Searcher(dimensions, **self._how)
         return True
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         if not self._searcher:
             raise RuntimeError("there is nothing to search; give the Tuner a param_space with domains of tune")
         task = self._searcher.ask()

@@ -88,9 +88,12 @@ storage = optuna.storages.JournalStorage(JournalFileBackend({str(journal)!r}))
 study = optuna.create_study(study_name="a/b", storage=storage, load_if_exists=True, sampler=optuna.samplers.RandomSampler(1))
 study.optimize(stackelberg.optuna.Objective({SPACE!r}, trainable="train", **{({**SETTINGS, **long})!r}), 1)
 """
-        other = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+        other = subprocess.Popen([sys.executable, "-c", script])
+        self.addCleanup(other.wait)
+        self.addCleanup(other.kill)
         study, begin = None, time.monotonic()
         while not (study and study.trials and len(study.trials[0].intermediate_values) > 3):
+            self.assertIsNone(other.poll(), "it ended too early")
             self.assertLess(time.monotonic() - begin, 120)
             time.sleep(0.1)
             if study is None and journal.exists():
