@@ -160,12 +160,21 @@ class Sampler(optuna.samplers.BaseSampler):
     """A searcher of `stackelberg search --help` that chooses points, for any objective of Optuna's with one value:
     `create_study(sampler=stackelberg.optuna.Sampler("gp"))`.
 
-    Searched is what all trials so far have in common; the first trial and all else are drawn. `trials` is about how many
+    Searched is `space`, or what all trials so far have in common; all else is drawn, and so the first trial is where no space
+    is given. `trials` is about how many
     there will be, which some methods want to know. The point of a trial follows from the trials before it, the seed and its
     number: a study that is gone on with by another process comes out the same, if its trials run one after another.
     """
 
-    def __init__(self, method: str = "tpe", *, seed: int = 0, trials: int = 72) -> None:
+    def __init__(
+        self,
+        method: str = "tpe",
+        *,
+        seed: int = 0,
+        trials: int = 72,
+        space: Mapping[str, distributions.BaseDistribution] | None = None,
+    ) -> None:
+        self._given = space
         self._how: dict[str, Any] = {"method": method, "seed": seed, "trials": trials}
         self._common = optuna.search_space.IntersectionSearchSpace()
         self._drawn = optuna.samplers.RandomSampler(seed)
@@ -178,7 +187,7 @@ class Sampler(optuna.samplers.BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, distributions.BaseDistribution]:
-        return self._common.calculate(study)
+        return self._common.calculate(study) if self._given is None else dict(self._given)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, distributions.BaseDistribution]

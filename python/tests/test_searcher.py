@@ -117,7 +117,7 @@ class SearcherTest(unittest.TestCase):
 
     def test_a_space_suits_what_is_trained(self):
         names = lambda **more: [d["name"] for d in self.searcher(None, **more).space]
-        self.assertEqual(names(trainable="train"), ["optimizer", "batch", "learning_rate", "momentum", "l2"])
+        self.assertEqual(names(trainable="train"), ["optimizer", "batch", "learning_rate", "momentum", "l2", "dropout"])
         # All else is tuned within each trial.
         self.assertEqual(names(trainable="tune"), ["optimizer", "batch"])
 

@@ -161,7 +161,7 @@ impl Study {
     }
 
     fn record(&mut self, event: Event) -> Result<(), Fault> {
-        self.history.record(event).map_err(bad)
+        self.history.record(event).map_err(|error| bad(format!("trial {} {}", error.trial, error.problem)))
     }
 
     /// The values of a point by names.
