@@ -96,7 +96,7 @@ def tested(command, config):
         said = subprocess.run(run, check=True, capture_output=True, text=True).stdout
         if command == "tune":
             return 100 * stackelberg.load(out).result["end"]["test"]["accuracy"]
-        return 100 * json.loads(said)["test"]["accuracy"]
+        return 100 * json.loads(said)["metrics"]["test_accuracy"]
 
 
 def main():

@@ -74,7 +74,7 @@ class RayTest(unittest.TestCase):
     def start(self):
         ray.init(num_cpus=2, include_dashboard=False, object_store_memory=MEMORY, log_to_driver=False)
 
-    def fit(self, config, callbacks=(), trainable=stackelberg.ray.Trainable, **more):
+    def fit(self, config, callbacks=(), trainable=stackelberg.ray.Trainable, saved=1, **more):
         tuner = tune.Tuner(
             trainable,
             param_space=config,
@@ -85,7 +85,7 @@ class RayTest(unittest.TestCase):
                 callbacks=list(callbacks),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=3),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=saved),
             ),
         )
         results = tuner.fit()
@@ -165,7 +165,7 @@ class RayTest(unittest.TestCase):
 
         search = stackelberg.ray.Search("gp", seed=1)
         limited = tune.search.ConcurrencyLimiter(search, max_concurrent=1)
-        results = self.fit(config, trainable=objective, search_alg=limited, num_samples=15)
+        results = self.fit(config, trainable=objective, saved=0, search_alg=limited, num_samples=15)
         self.assertEqual(len(results), 15)
         self.assertLess(results.get_best_result().metrics["value"], 0.01)
         path = os.path.join(self.folder, "searcher.json")
