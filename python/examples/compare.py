@@ -103,7 +103,7 @@ def side_by_side(seeds):
         tune.report({"value": branin(**config)})
 
     def of_ray(search):
-        return lambda seed: by_ray(reported, space, TRIALS, search_alg=search(seed))
+        return lambda seed: by_ray(reported, space, TRIALS, search_alg=search(seed), reuse_actors=True)
 
     for name, run in {
         "Optuna, random": lambda seed: by_optuna(suggested, TRIALS, optuna.samplers.RandomSampler(seed)),
