@@ -20,6 +20,7 @@ fn help_tells_a_newcomer_where_to_start() {
         "tune",
         "train",
         "worker",
+        "ask",
         "verify",
         "explain",
         "profile",
@@ -161,6 +162,8 @@ fn schemas_cover_what_runs_write() {
         ("result", "test"),
         ("worker-request", "budget"),
         ("worker-reply", "outer_loss"),
+        ("ask-request", "factor"),
+        ("ask-reply", "exploit"),
     ] {
         let one: Value = serde_json::from_str(&run(&mut program(&format!("schema {part}"))).exits(0).stdout).unwrap();
         assert_eq!(all[part], one);

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use miette::MietteHandlerOpts;
 
 mod advise;
+mod ask;
 mod chart;
 mod check_gradient;
 mod data;
@@ -69,6 +70,7 @@ enum Command {
     CheckGradient(Box<check_gradient::Args>),
     Verify(verify::Args),
     Worker(worker::Args),
+    Ask(ask::Args),
     Experiment(experiment::Args),
     Predict(predict::Args),
     Export(export::Args),
@@ -105,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::CheckGradient(args) => check_gradient::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Worker(args) => worker::run(&args),
+        Command::Ask(args) => ask::run(&args),
         Command::Experiment(args) => experiment::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Export(args) => export::run(&args),

@@ -11,8 +11,8 @@ use stackelberg::experiment::record::{OuterRecord, RunResult};
 use stackelberg::experiment::trainable::Trainable;
 use stackelberg::experiment::trainables::TRAINABLES;
 
-use super::CliError;
 use super::worker::protocol::{Reply, Request};
+use super::{CliError, ask};
 
 /// Print the JSON schemas of the files that runs read and write
 ///
@@ -39,6 +39,10 @@ enum Part {
     WorkerRequest,
     /// What it answers
     WorkerReply,
+    /// What `stackelberg ask` is asked
+    AskRequest,
+    /// What it answers
+    AskReply,
 }
 
 impl Part {
@@ -57,6 +61,8 @@ impl Part {
             }
             Part::WorkerRequest => schema_for!(Request).to_value(),
             Part::WorkerReply => schema_for!(Reply).to_value(),
+            Part::AskRequest => schema_for!(ask::protocol::Request).to_value(),
+            Part::AskReply => schema_for!(ask::protocol::Reply).to_value(),
         }
     }
 }
@@ -72,6 +78,8 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
             "trials": Part::Trials.schema(),
             "worker-request": Part::WorkerRequest.schema(),
             "worker-reply": Part::WorkerReply.schema(),
+            "ask-request": Part::AskRequest.schema(),
+            "ask-reply": Part::AskReply.schema(),
         }),
     };
     super::print(&format!("{value:#}\n"))?;

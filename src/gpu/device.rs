@@ -87,7 +87,7 @@ fn describe(adapter: &wgpu::Adapter) -> EngineInfo {
     }
 }
 
-/// The adapter that `choice` means: `auto`, a position in [`adapters`], or part of a name.
+/// The adapter that `choice` means: `auto`, a position in [`adapters`], `pci:` and a bus id, or part of a name.
 async fn choose(choice: &str) -> Result<wgpu::Adapter> {
     let mut adapters = enumerate(&instance()).await;
     if adapters.is_empty() {
@@ -95,7 +95,12 @@ async fn choose(choice: &str) -> Result<wgpu::Adapter> {
     }
     let infos: Vec<EngineInfo> = adapters.iter().map(describe).collect();
     let wanted = choice.to_lowercase();
+    let on_bus = |id: &str| {
+        let ids: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().device_pci_bus_id).collect();
+        by_bus(&infos, &ids, id)
+    };
     let position = match wanted.parse::<usize>() {
+        _ if wanted.starts_with(PCI) => on_bus(&wanted[PCI.len()..]),
         _ if wanted == "auto" => Ok(0),
         Ok(index) if index < adapters.len() => Ok(index),
         Ok(_) => Err(format!("there is none of number {choice}")),
@@ -127,6 +132,37 @@ fn by_name(infos: &[EngineInfo], part: &str) -> std::result::Result<usize, Strin
     match named.find(|(_, other)| other.adapter != info.adapter) {
         Some((_, other)) => Err(format!("`{part}` is part of two names, {} and {}", info.adapter, other.adapter)),
         None => Ok(first),
+    }
+}
+
+/// What a choice by bus id begins with.
+const PCI: &str = "pci:";
+
+/// The adapter at a place on the PCI bus, which tells apart adapters of one name.
+fn by_bus(infos: &[EngineInfo], ids: &[String], wanted: &str) -> std::result::Result<usize, String> {
+    let form = || format!("`{wanted}` is no PCI bus id, which is written like 0000:01:00.0");
+    let place = bus_place(wanted).ok_or_else(form)?;
+    let found = ids.iter().position(|id| bus_place(id) == Some(place));
+    found.ok_or_else(|| {
+        let there = infos.iter().zip(ids).map(|(info, id)| match id.as_str() {
+            "" => format!("{} (no PCI bus id)", info.adapter),
+            id => format!("{} ({id})", info.adapter),
+        });
+        format!("no adapter has the PCI bus id {wanted}; there are {}", there.collect::<Vec<_>>().join(", "))
+    })
+}
+
+/// Domain, bus, device and function of a bus id. Tools write the domain in four digits, in eight, or not at all.
+fn bus_place(id: &str) -> Option<[u32; 4]> {
+    let (place, function) = id.trim().rsplit_once('.')?;
+    let mut numbers = vec![];
+    for part in place.split(':').chain([function]) {
+        numbers.push(u32::from_str_radix(part, 16).ok()?);
+    }
+    match numbers[..] {
+        [domain, bus, device, function] => Some([domain, bus, device, function]),
+        [bus, device, function] => Some([0, bus, device, function]),
+        _ => None,
     }
 }
 
@@ -247,4 +283,38 @@ pub fn padded(bytes: u64) -> u64 {
 /// What has gone wrong is as readable after a panic elsewhere as before.
 fn lock(troubles: &Mutex<Troubles>) -> MutexGuard<'_, Troubles> {
     troubles.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gpu(name: &str) -> EngineInfo {
+        EngineInfo {
+            engine: "gpu".to_owned(),
+            adapter: name.to_owned(),
+            backend: "vulkan".to_owned(),
+            driver: String::new(),
+            software: false,
+            max_buffer_bytes: 1 << 30,
+        }
+    }
+
+    #[test]
+    fn adapters_of_one_name_are_told_apart_by_their_place_on_the_bus() {
+        let infos = ["A", "A", "software"].map(gpu);
+        let ids = ["0000:41:00.0", "0001:41:00.0", ""].map(str::to_owned);
+        for (id, position) in [("0000:41:00.0", 0), ("41:00.0", 0), ("00000001:41:00.0", 1), ("0000:41:00.0 ", 0)] {
+            assert_eq!(by_bus(&infos, &ids, id), Ok(position), "{id}");
+        }
+        let missing = by_bus(&infos, &ids, "0000:42:00.0").unwrap_err();
+        assert_eq!(
+            missing,
+            "no adapter has the PCI bus id 0000:42:00.0; there are A (0000:41:00.0), A (0001:41:00.0), software (no PCI \
+             bus id)"
+        );
+        for wrong in ["", "1", "0000:41:00", "x:41:00.0", "0:0:41:00.0"] {
+            assert!(by_bus(&infos, &ids, wrong).unwrap_err().contains("is no PCI bus id"), "{wrong}");
+        }
+    }
 }

@@ -47,6 +47,11 @@ pub struct Args {
     #[arg(long = "stdio", required = true)]
     _stdio: bool,
 
+    /// The GPU at this place on the PCI bus, such as 0000:01:00.0, is what trials that name no device run on; several workers
+    /// on one machine get one each
+    #[arg(long, value_name = "ID")]
+    gpu_pci: Option<String>,
+
     #[command(flatten)]
     place: data::Place,
 }
@@ -55,9 +60,13 @@ pub struct Args {
 const TRIAL: &str = "trial.safetensors";
 
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
+    let usual = args.gpu_pci.as_ref().map_or_else(|| device::AUTO.to_owned(), |id| format!("pci:{id}"));
+    // A place where there is no GPU is told before anything is asked.
+    let pinned = args.gpu_pci.as_ref().map(|_| device::open(&usual)).transpose()?;
+    let device = pinned.map(|on| (usual.clone(), on));
     let (lines, ended) = listen();
     let library = Library::new(args.place.directory.clone());
-    let mut worker = Worker { library, voice: Voice::new(), ended, device: None, trial: None };
+    let mut worker = Worker { library, voice: Voice::new(), ended, usual, device, trial: None };
     for line in lines {
         let request = match Request::of(&line) {
             Ok(request) => request,
@@ -112,6 +121,8 @@ struct Worker {
     voice: Voice,
     /// Whether nobody asks any more.
     ended: Arc<AtomicBool>,
+    /// The choice of a device where a trial makes none.
+    usual: String,
     /// The device of the last trial, and the choice that led to it.
     device: Option<(String, Device)>,
     trial: Option<Trial>,
@@ -133,7 +144,7 @@ impl Worker {
     /// The reply; none where nobody waits for one any more.
     fn answer(&mut self, request: Request) -> Result<Option<Reply>, Fault> {
         let reply = match request {
-            Request::Hello { version } => hello(version)?,
+            Request::Hello { version } => self.hello(version)?,
             Request::Init { trainable, config, data, seed, device } => {
                 let given = [("data", data.map(Value::from)), ("seed", seed.map(Value::from))];
                 let given = given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
@@ -149,6 +160,22 @@ impl Worker {
             Request::Close {} => Reply::Close {},
         };
         Ok(Some(reply))
+    }
+
+    fn hello(&self, version: u32) -> Result<Reply, Fault> {
+        if version != VERSION {
+            let what = format!("this is version {VERSION} of the protocol, and version {version} was asked for");
+            return Err(Fault::new(Code::Version, what));
+        }
+        let pinned = self.device.as_ref().filter(|_| self.usual != device::AUTO);
+        let info = pinned.map_or_else(device::usual, |(_, on)| on.info());
+        Ok(Reply::Hello {
+            version: VERSION,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            engine: info.engine,
+            adapter: info.adapter,
+            memory: device::most_bytes(),
+        })
     }
 
     fn trial(&mut self, verb: &str) -> Result<&mut Trial, Fault> {
@@ -169,7 +196,8 @@ impl Worker {
             Fault::new(Code::BadConfig, format!("no trainable is called `{name}`; there are {}", names.join(", ")))
         })?;
         let settings = settings::with(trainable, config, given)?;
-        let choice = device.or_else(|| settings::device(&settings)).unwrap_or_else(|| device::AUTO.to_owned());
+        let choice = device.or_else(|| settings::device(&settings)).filter(|choice| choice != device::AUTO);
+        let choice = choice.unwrap_or_else(|| self.usual.clone());
         let job = trainable.job(&Value::Object(settings), &self.library)?;
         let on = match &self.device {
             Some((before, on)) if *before == choice => on.clone(),
@@ -317,21 +345,6 @@ fn check_named(dir: &Path) -> Result<(), Fault> {
     }
 }
 
-fn hello(version: u32) -> Result<Reply, Fault> {
-    if version != VERSION {
-        let what = format!("this is version {VERSION} of the protocol, and version {version} was asked for");
-        return Err(Fault::new(Code::Version, what));
-    }
-    let info = device::usual();
-    Ok(Reply::Hello {
-        version: VERSION,
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-        engine: info.engine,
-        adapter: info.adapter,
-        memory: device::most_bytes(),
-    })
-}
-
 /// Lets a step go on until nobody waits for it.
 struct Watch {
     voice: Voice,
@@ -396,6 +409,7 @@ mod tests {
                     library: Library::new("nowhere".into()),
                     voice: Voice::new(),
                     ended: Arc::default(),
+                    usual: device::AUTO.to_owned(),
                     device: Some(("reference".to_owned(), Device::new(ReferenceEngine::new()))),
                     trial: Some(Trial { trainable, training, step: 0, diverged: false, dir: None }),
                 };
