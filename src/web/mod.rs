@@ -3,13 +3,16 @@
 
 mod advise;
 mod bench;
+mod beside;
 mod bridge;
 mod check;
+mod details;
 mod kept;
 mod own_data;
 mod plans;
 mod post;
 pub mod protocol;
 mod run;
+mod slope;
 #[cfg(feature = "verify")]
 mod verify;

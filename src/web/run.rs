@@ -1,26 +1,34 @@
 //! A tuning run in the worker: what it tells the page, and how it takes turns with the page's messages.
+// Long because what a run tells, keeps and can be told to do follow from one another at every turn of it.
 
 use std::cell::{Cell, RefCell};
+use std::mem::take;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 use web_time::Instant;
 
 use super::bench::{Bench, is_loss};
 use super::kept::{self, Kept};
-use super::plans::{Origin, Plans, plans};
+use super::plans::{Origin, Plans, Spoilt, Taken, plans, with_beside};
 use super::post::{Post, macrotask};
 use super::protocol::*;
+use super::{beside, details};
 use crate::bilevel::hyperparameters::Kind;
+use crate::bilevel::outer::roughness;
 use crate::bilevel::{Flow, SolveError};
 use crate::engine::{EngineError, LocalFuture};
+use crate::experiment::archive;
+use crate::experiment::classifier::Classifier;
 use crate::experiment::config::Differentiation;
 use crate::experiment::error::TuneError;
+use crate::experiment::mislabelled::auc;
 use crate::experiment::model_file::Exported;
 use crate::experiment::names;
 use crate::experiment::record::{self, OuterRecord, RunResult, Score};
-use crate::experiment::setup::Scaled;
 use crate::experiment::training::{Report, Training};
 use crate::experiment::tune::{Event, Observed, Observer, Tuner, TunerState};
 
@@ -36,14 +44,22 @@ pub struct Control {
 enum Wish {
     #[default]
     Run,
+    /// To the end of an outer iteration.
+    Step,
     Hold,
     Stop,
 }
 
 impl Control {
     pub fn pause(&self) {
-        if self.wish.get() == Wish::Run {
+        if matches!(self.wish.get(), Wish::Run | Wish::Step) {
             self.wish.set(Wish::Hold);
+        }
+    }
+
+    pub fn step(&self) {
+        if self.wish.get() != Wish::Stop {
+            self.change(Wish::Step);
         }
     }
 
@@ -83,8 +99,18 @@ pub struct Job {
     pub engine: Engine,
     /// What the configuration calls the data, and how it has them read.
     pub origin: Origin,
-    pub scaled: Rc<Scaled>,
+    pub data: Taken,
     pub control: Rc<Control>,
+    /// Where it goes on from, as [`FromWorker::Saved`] has it.
+    pub resume: Option<Vec<u8>>,
+}
+
+/// What a run can go on from.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    state: TunerState,
+    records: Vec<OuterRecord>,
+    seconds: f64,
 }
 
 impl Job {
@@ -92,10 +118,13 @@ impl Job {
     /// Gives its network, if it has one.
     pub async fn run(&self, bench: &mut Bench, post: &Post) -> Result<Option<(Kept, NetworkInfo)>, Failure> {
         let mut engine = self.engine;
-        let mut watcher = Watcher::new(&self.settings, post, self.control.clone());
+        let mut watcher = Watcher::new(&self.settings, &self.data, post, self.control.clone());
+        if let Some(saved) = &self.resume {
+            watcher.go_on_from(saved).map_err(|message| Failure { stage: Stage::Run, message })?;
+        }
         let mut lost = false;
         let outcome = loop {
-            let plans = plans(&self.settings, engine, &self.origin, self.scaled.clone());
+            let plans = plans(&self.settings, engine, &self.origin, self.data.scaled.clone());
             let outcome = self.attempt(engine, &plans, bench, &mut watcher).await;
             let Err(error) = &outcome else { break outcome };
             if is_loss(error) {
@@ -122,34 +151,63 @@ impl Job {
             post.send(&FromWorker::Cancelled);
             return Ok(None);
         };
-        if let Some(evaluation) = result.end.as_ref().and_then(|end| evaluation(Which::After, end)) {
-            post.send(&FromWorker::Evaluation(evaluation));
-        }
-        let (method, reason) = result.configuration.leader();
-        post.send(&FromWorker::Done(Done {
-            ending: match result.ending {
-                record::Ending::Running | record::Ending::Finished => Ending::Finished,
-                record::Ending::Stopped => Ending::Stopped,
-                record::Ending::Diverged => Ending::Diverged,
-            },
-            best: result.best_iteration,
-            spent: result.spent,
-            hypergradients: result.hypergradients,
-            past_edge: result.past_edge,
-            settled: result.settled,
-            method,
-            reason,
-            seconds: watcher.seconds(),
-            files: kept::files(&result, &watcher.records, model.as_deref()),
-        }));
-        if let Some(each) = watcher.measured.each() {
-            let plans = plans(&self.settings, engine, &self.origin, self.scaled.clone());
-            if let Ok(run) = bench.ready(&plans) {
-                bench.correct(engine, &plans, &run.blueprint().map_err(failure)?.checkpoints, each);
+        watcher.tell(Which::After, result.end.as_ref());
+        // One that tells the next sample has no classes to name.
+        let kept = model.as_ref().and_then(|model| Kept::of_run(&result, model).ok());
+        let plans = plans(&self.settings, engine, &self.origin, self.data.scaled.clone());
+        let mut random = None;
+        if result.ending == record::Ending::Finished {
+            // What is shown beside the result is no part of it: without it, the result stands.
+            random = self.beside(engine, &plans, &result, bench, &mut watcher).await.unwrap_or_default();
+            if let Some((kept, _)) = &kept {
+                self.look_closer(&kept.classifier, bench, &mut watcher).await;
             }
         }
-        // One that tells the next sample has no classes to name.
-        Ok(model.and_then(|model| Kept::of_run(&result, &model).ok()))
+        let files = kept::files(&result, random.as_ref(), &watcher.records, model.as_deref());
+        post.send(&FromWorker::Done(done(&result, watcher.seconds(), files)));
+        if let Some(each) = watcher.measured.each()
+            && let Ok(run) = bench.ready(&plans)
+        {
+            bench.correct(engine, &plans, &run.blueprint().map_err(failure)?.checkpoints, each);
+        }
+        Ok(kept)
+    }
+
+    /// What the run is held against; gives random search at equal cost, if that was asked for.
+    async fn beside(
+        &self,
+        engine: Engine,
+        plans: &Plans<'_>,
+        tuned: &RunResult,
+        bench: &mut Bench,
+        watcher: &mut Watcher<'_>,
+    ) -> Result<Option<RunResult>, TuneError> {
+        let run = bench.ready(plans)?;
+        let device = bench.engine(engine).await.map_err(SolveError::from)?;
+        if let Some(spoilt) = &self.data.spoilt {
+            let right = beside::right_labels(&spoilt.right, &run, &device, watcher).await?;
+            watcher.tell(Which::RightLabels, right.as_ref());
+        }
+        if !self.settings.compare {
+            return Ok(None);
+        }
+        let random = beside::random(tuned, &run, &device, watcher).await?;
+        watcher.tell(Which::Random, random.as_ref().and_then(|random| random.end.as_ref()));
+        Ok(random)
+    }
+
+    /// Tells what the network that was kept does with single windows and people.
+    async fn look_closer(&self, classifier: &Classifier, bench: &mut Bench, watcher: &mut Watcher<'_>) {
+        let Ok(device) = bench.engine(Engine::Cpu).await else { return };
+        let best = watcher.state.as_ref().and_then(|state| state.best.as_ref());
+        let weights = best.map(|best| best.hyperparameters.values(Kind::ExampleWeights)).unwrap_or_default();
+        // Weights that are not tuned are all one.
+        let tuned = self.settings.hyperparameters.contains(&Kind::ExampleWeights);
+        let weights = if tuned { weights } else { vec![] };
+        let Taken { source, scaled, .. } = &self.data;
+        if let Ok(details) = details::of(classifier, source, &scaled.split, &weights, &device).await {
+            watcher.post.send(&FromWorker::Details(details));
+        }
     }
 
     /// One engine's part of a run: gives the record and the model's file, if there is one, or nothing if the run was
@@ -166,7 +224,8 @@ impl Job {
             return Ok(None);
         }
         bench.forecast(plans, Some(&run.blueprint()?.checkpoints));
-        watcher.foreseen = bench.expected(engine).map(|run| run / f64::from(self.settings.budget));
+        let trainings = f64::from(self.settings.budget) * with_beside(&self.settings);
+        watcher.foreseen = bench.expected(engine).map(|run| run / trainings);
         let device = bench.engine(engine).await.map_err(SolveError::from)?;
         let mut tuner = Tuner::new(&device, run.clone(), watcher.state.clone()).await?;
         watcher.at(tuner.state());
@@ -229,15 +288,18 @@ impl Spent {
 }
 
 /// Posts what happens, and lets the page's messages through between segments.
-struct Watcher<'a> {
-    settings: &'a Settings,
-    post: &'a Post,
+pub struct Watcher<'a> {
+    pub settings: &'a Settings,
+    data: &'a Taken,
+    pub post: &'a Post,
     control: Rc<Control>,
     begun: Instant,
+    /// Seconds of the run before it was taken up again.
+    before: f64,
     held: Duration,
     told: Option<(Phase, Instant)>,
     /// What was spent before the iteration at hand, and what this costs, in trainings.
-    spent: f64,
+    pub spent: f64,
     cost: f64,
     /// Whether it takes a hypergradient.
     differentiates: bool,
@@ -258,12 +320,14 @@ struct Watcher<'a> {
 }
 
 impl<'a> Watcher<'a> {
-    fn new(settings: &'a Settings, post: &'a Post, control: Rc<Control>) -> Self {
+    fn new(settings: &'a Settings, data: &'a Taken, post: &'a Post, control: Rc<Control>) -> Self {
         Watcher {
             settings,
+            data,
             post,
             control,
             begun: Instant::now(),
+            before: 0.0,
             held: Duration::ZERO,
             told: None,
             spent: 0.0,
@@ -286,9 +350,69 @@ impl<'a> Watcher<'a> {
         self.since = self.seconds();
     }
 
+    /// Takes up a run where it was saved, and tells what was before.
+    fn go_on_from(&mut self, saved: &[u8]) -> Result<(), String> {
+        let Saved { state, records, seconds } = archive::unpack_value(saved)?;
+        self.tell(Which::Before, state.start.as_ref());
+        for iteration in iterations(&records, &self.settings.hyperparameters) {
+            self.post.send(&FromWorker::Outer(iteration));
+        }
+        (self.state, self.records, self.before) = (Some(state), records, seconds);
+        Ok(())
+    }
+
+    /// Tells a network's scores, if it has some.
+    fn tell(&self, which: Which, of: Option<&record::Evaluation>) {
+        if let Some(evaluation) = of.and_then(|of| evaluation(which, of)) {
+            self.post.send(&FromWorker::Evaluation(evaluation));
+        }
+    }
+
     /// Seconds since the start without the pauses.
-    fn seconds(&self) -> f64 {
-        (self.begun.elapsed() - self.held).as_secs_f64()
+    pub fn seconds(&self) -> f64 {
+        self.before + (self.begun.elapsed() - self.held).as_secs_f64()
+    }
+
+    /// Seconds of a training, as far as one can tell.
+    pub fn each(&self) -> Option<f64> {
+        self.measured.each().or(self.foreseen)
+    }
+
+    /// Whether progress is worth telling again.
+    pub fn is_news(&mut self, phase: Phase) -> bool {
+        let fresh = |&(before, at): &(Phase, Instant)| before == phase && at.elapsed() < NEWS;
+        if self.told.as_ref().is_some_and(fresh) {
+            return false;
+        }
+        self.told = Some((phase, Instant::now()));
+        true
+    }
+
+    /// Share of the whole run that is behind it when so many trainings are spent on tuning.
+    fn share(&self, spent: f64) -> f64 {
+        (spent / f64::from(self.settings.budget)).min(1.0) / with_beside(self.settings)
+    }
+
+    /// Seconds that random search will take, once so much is spent on tuning.
+    fn beside(&self, each: f64, spent: f64) -> f64 {
+        (with_beside(self.settings) - 1.0) * each * spent
+    }
+
+    /// Tells how the weights that come next tell right labels from wrong ones.
+    fn weigh(&self, iteration: u32, state: &TunerState) {
+        let Some(Spoilt { wrong, .. }) = &self.data.spoilt else { return };
+        let weights = state.next.values(Kind::ExampleWeights);
+        if weights.len() != wrong.len() || !self.settings.hyperparameters.contains(&Kind::ExampleWeights) {
+            return;
+        }
+        let bin = |weight: f64| ((weight / 2.0 * BINS as f64) as usize).min(BINS - 1);
+        let counted = |which: bool| {
+            let mut bins = vec![0; BINS];
+            weights.iter().zip(&**wrong).filter(|(_, wrong)| **wrong == which).for_each(|(&w, _)| bins[bin(w)] += 1);
+            bins
+        };
+        let (right, wrong, auc) = (counted(false), counted(true), auc(&weights, wrong));
+        self.post.send(&FromWorker::Weights(Weights { iteration, auc, right, wrong }));
     }
 
     /// Begins the last part of a run, unless it was stopped and scoring would not be done at once.
@@ -305,7 +429,10 @@ impl<'a> Watcher<'a> {
             steps: 1,
             spent: self.spent,
             seconds: self.seconds(),
-            seconds_left: self.scoring,
+            seconds_left: self
+                .scoring
+                .map(|scoring| scoring + self.beside(self.each().unwrap_or_default(), self.spent)),
+            share: self.share(f64::from(self.settings.budget)),
         }));
         true
     }
@@ -323,18 +450,16 @@ impl<'a> Watcher<'a> {
         } else {
             (Phase::Backward, done - steps, total - steps)
         };
-        let fresh = |&(before, at): &(Phase, Instant)| before == phase && at.elapsed() < NEWS;
-        if self.told.as_ref().is_some_and(fresh) {
+        if !self.is_news(phase) {
             return;
         }
-        self.told = Some((phase, Instant::now()));
         let seconds = self.seconds();
         let part = step as f64 / steps.max(1) as f64;
         let trainings = match phase {
             Phase::Training => part,
             Phase::Backward => 1.0 + (self.cost - 1.0) * part,
             Phase::Forward => self.cost * part,
-            Phase::ScoringStart | Phase::ScoringTuned => self.cost,
+            _ => self.cost,
         };
         let each = self.measured.and(trainings, seconds - self.since).each().or(self.foreseen);
         let spent = self.spent + trainings;
@@ -347,7 +472,8 @@ impl<'a> Watcher<'a> {
             steps: steps as u32,
             spent,
             seconds,
-            seconds_left: each.map(|each| left * each + scoring),
+            seconds_left: each.map(|each| left * each + scoring + self.beside(each, spent + left)),
+            share: self.share(spent),
         }));
     }
 }
@@ -363,16 +489,24 @@ impl Observer for Watcher<'_> {
             }
             Event::Start(start) => {
                 self.scoring = Some(self.seconds() - self.trained);
-                if let Some(evaluation) = evaluation(Which::Before, start) {
-                    self.post.send(&FromWorker::Evaluation(evaluation));
-                }
+                self.tell(Which::Before, Some(start));
             }
             Event::Outer { record, state, .. } => {
                 self.measured = self.measured.and(record.spent - self.spent, self.trained - self.since);
-                self.state = Some(state.clone());
+                self.post.send(&FromWorker::Outer(outer_iteration(
+                    record,
+                    &self.records,
+                    &self.settings.hyperparameters,
+                )));
+                self.weigh(record.iteration, state);
                 self.records.push(record.clone());
+                let saved = Saved { state: state.clone(), records: take(&mut self.records), seconds: self.seconds() };
+                self.post.send(&FromWorker::Saved { state: ByteBuf::from(archive::pack_value(&saved)) });
+                (self.state, self.records) = (Some(saved.state), saved.records);
                 self.at(state);
-                self.post.send(&FromWorker::Outer(outer_iteration(record, &self.settings.hyperparameters)));
+                if self.control.wish.get() == Wish::Step {
+                    self.control.wish.set(Wish::Hold);
+                }
             }
         }
         Ok(())
@@ -393,8 +527,58 @@ impl Observer for Watcher<'_> {
     }
 }
 
+/// Bins of weights.
+const BINS: usize = 20;
+
+/// What the page shows of the end of a run.
+pub fn done(result: &RunResult, seconds: f64, files: Vec<RunFile>) -> Done {
+    let (method, reason) = result.configuration.leader();
+    Done {
+        ending: match result.ending {
+            record::Ending::Running | record::Ending::Finished => Ending::Finished,
+            record::Ending::Stopped => Ending::Stopped,
+            record::Ending::Diverged => Ending::Diverged,
+        },
+        best: result.best_iteration,
+        spent: result.spent,
+        hypergradients: result.hypergradients,
+        past_edge: result.past_edge,
+        settled: result.settled,
+        method,
+        reason,
+        seconds,
+        files,
+    }
+}
+
+/// What the page shows of all iterations that are recorded.
+pub fn iterations<'a>(records: &'a [OuterRecord], tuned: &'a [Kind]) -> impl Iterator<Item = OuterIteration> + use<'a> {
+    records.iter().enumerate().map(|(at, record)| outer_iteration(record, &records[..at], tuned))
+}
+
+/// The loss that the last hypergradient before an iteration foretells of it, if it were a straight line. Nothing where
+/// hyperparameters are too many to be recorded one by one.
+fn foretold(record: &OuterRecord, before: &[OuterRecord], tuned: &[Kind]) -> Option<f64> {
+    let last = before.iter().rev().find(|last| last.differentiated && !last.hypergradient.is_empty())?;
+    let mut loss = last.outer_loss?;
+    for (name, slope) in &last.hypergradient {
+        let transform = tuned.iter().find(|kind| names::is_of(**kind, name))?.row().transform;
+        let [from, to] =
+            [last, record].map(|of| of.hyperparameters.get(name).map(|&value| transform.unconstrain(value)));
+        loss += slope * (to? - from?);
+    }
+    loss.is_finite().then_some(loss)
+}
+
+/// How near an iteration that took a hypergradient is to the edge of stability, by the derivatives that tell.
+fn rough(record: &OuterRecord) -> Option<f64> {
+    let telling = [Kind::Lr, Kind::Momentum].map(|kind| record.hypergradient.get(kind.row().record));
+    let largest = telling.into_iter().flatten().map(|slope| slope.abs()).reduce(f64::max)?;
+    Some(roughness(record.outer_loss?, largest))
+}
+
 /// What the page shows of an iteration: the kinds that are tuned, in the order in which people name them.
-fn outer_iteration(record: &OuterRecord, tuned: &[Kind]) -> OuterIteration {
+fn outer_iteration(record: &OuterRecord, before: &[OuterRecord], tuned: &[Kind]) -> OuterIteration {
     let belongs = |kind: Kind, name: &str| names::is_of(kind, name);
     let hyperparameters = tuned.iter().flat_map(|&group| {
         let members = record.hyperparameters.iter().filter(move |(name, _)| belongs(group, name));
@@ -412,6 +596,8 @@ fn outer_iteration(record: &OuterRecord, tuned: &[Kind]) -> OuterIteration {
         selection: record.selection_loss,
         differentiated: record.differentiated,
         past_edge: record.past_edge,
+        roughness: rough(record),
+        foretold: foretold(record, before, tuned),
         accepted: record.accepted,
         hyperparameters: hyperparameters.collect(),
         seconds: record.seconds,
@@ -419,7 +605,7 @@ fn outer_iteration(record: &OuterRecord, tuned: &[Kind]) -> OuterIteration {
 }
 
 /// Scores, which a network that diverged has none of; the page's networks all classify.
-fn evaluation(which: Which, of: &record::Evaluation) -> Option<Evaluation> {
+pub fn evaluation(which: Which, of: &record::Evaluation) -> Option<Evaluation> {
     let (Score { loss: Some(loss), accuracy: Some(accuracy) }, Some(classes)) = (of.test, &of.test_classes) else {
         return None;
     };
@@ -429,6 +615,8 @@ fn evaluation(which: Which, of: &record::Evaluation) -> Option<Evaluation> {
         accuracy,
         macro_f1: classes.macro_f1,
         f1: classes.classes.iter().map(|class| class.f1).collect(),
+        precision: classes.classes.iter().map(|class| class.precision).collect(),
+        recall: classes.classes.iter().map(|class| class.recall).collect(),
         confusion: classes.confusion.iter().flatten().map(|&windows| windows as u32).collect(),
     })
 }
