@@ -45,6 +45,8 @@ pub struct Studio {
     given_up: Cell<bool>,
     /// Labels that are wrong on purpose, of which data, by which percent and seed.
     spoilt: RefCell<Option<(Origin, [u32; 2], plans::Taken)>>,
+    /// The data that logistic regression is wanted on, when there is nothing else to do.
+    wanted: RefCell<Option<Loaded>>,
     /// What logistic regression reached, on which data.
     baseline: RefCell<Option<(Origin, f64)>>,
     slope: RefCell<Option<Rc<Taken>>>,
@@ -66,8 +68,6 @@ enum Task {
     /// Train so far from the last slope.
     TryOut(Vec<f64>),
     Run(Job),
-    /// Logistic regression on data, when there is nothing else to do.
-    Baseline(Loaded),
 }
 
 /// The last slope that was taken, and of what run.
@@ -128,6 +128,7 @@ impl Studio {
             network: RefCell::default(),
             given_up: Cell::default(),
             spoilt: RefCell::default(),
+            wanted: RefCell::default(),
             baseline: RefCell::default(),
             slope: RefCell::default(),
             tasks: RefCell::default(),
@@ -211,7 +212,12 @@ impl Studio {
     /// Does what was noted, and what is noted meanwhile. Returns at once if this is going on already.
     async fn work(&self) {
         let Some(mut bench) = self.bench.take() else { return };
-        while let Some(task) = self.next_task() {
+        loop {
+            let Some(task) = self.next_task() else {
+                let Some(loaded) = self.wanted.take() else { break };
+                self.hold_against(loaded, &mut bench).await;
+                continue;
+            };
             match task {
                 Task::Open => bench.open(&self.adapter).await,
                 Task::Prepare(id, settings, engine) => self.prepare(id, &settings, engine, &mut bench).await,
@@ -220,7 +226,6 @@ impl Studio {
                 Task::Predict(name, files, reading) => self.predict(&name, files, reading, &mut bench).await,
                 Task::Slope(settings, engine, moves) => self.differentiate(settings, engine, moves, &mut bench).await,
                 Task::TryOut(moves) => self.try_out(moves, &mut bench).await,
-                Task::Baseline(loaded) => self.hold_against(loaded, &mut bench).await,
                 Task::Run(job) => {
                     let outcome = job.run(&mut bench, &self.post).await;
                     *self.run.borrow_mut() = None;
@@ -240,11 +245,8 @@ impl Studio {
         self.bench.set(Some(bench));
     }
 
-    /// The oldest task, but for a baseline, which waits for all others.
     fn next_task(&self) -> Option<Task> {
-        let mut tasks = self.tasks.borrow_mut();
-        let first = tasks.iter().position(|task| !matches!(task, Task::Baseline(_)));
-        tasks.remove(first.unwrap_or(0))
+        self.tasks.borrow_mut().pop_front()
     }
 
     /// The data at hand as settings want them, with what is to be called of them.
@@ -278,7 +280,7 @@ impl Studio {
             let source = of.source.to_string();
             self.post.send(&FromWorker::Baseline { source, accuracy: *accuracy });
         } else if let Some(loaded) = self.data.borrow().as_ref().filter(|loaded| loaded.origin == *of) {
-            self.tasks.borrow_mut().push_back(Task::Baseline(loaded.clone()));
+            *self.wanted.borrow_mut() = Some(loaded.clone());
         }
     }
 
@@ -298,7 +300,7 @@ impl Studio {
                 *self.baseline.borrow_mut() = Some((loaded.origin, accuracy));
                 self.post.send(&FromWorker::Baseline { source, accuracy });
             }
-            Err(SolveError::Stopped) => self.tasks.borrow_mut().push_back(Task::Baseline(loaded)),
+            Err(SolveError::Stopped) => *self.wanted.borrow_mut() = Some(loaded),
             // A yardstick that cannot be had is left out.
             Err(_) => {}
         }

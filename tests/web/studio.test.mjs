@@ -134,7 +134,7 @@ test("a hyperparameter is dragged by hand: foretold, then trained", async (t) =>
   for (let press = 0; press < 10; press++) await page.keyboard.press("ArrowRight");
   await page.getByText("Foretold here: 0.6900").waitFor();
   await button(page, "Train there").click();
-  await page.getByText(/The loss there is 0\.6950; 0\.6900 was foretold: a change of −0\.025, and −0\.030 by the derivative/).waitFor();
+  await page.getByText(/The loss there is 0\.6950; 0\.6900 was foretold: a change of\s+−0\.025, and −0\.030\s+by the derivative/).waitFor();
   await button(page, "A step downhill").click();
   await page.getByRole("row", { name: "2 0.6300 0.6450" }).waitFor();
   assert.deepEqual(await violations(page), []);
