@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::plans::with_beside;
 use super::protocol::{Drawn, FromWorker, Phase, Progress};
-use super::run::Watcher;
+use super::watcher::Watcher;
 use crate::bilevel::Flow;
 use crate::engine::LocalFuture;
 use crate::experiment::config::TuneConfig;

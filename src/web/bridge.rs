@@ -11,11 +11,12 @@ use wasm_bindgen::prelude::*;
 
 use super::bench::Bench;
 use super::check;
+use super::control::Control;
 use super::kept::{self, Kept, Opened};
 use super::plans::{self, Origin, Spoilt, plans};
 use super::post::{Post, Visitor, macrotask};
 use super::protocol::{self, *};
-use super::run::{Control, Job};
+use super::run::Job;
 use super::slope::Slope;
 use super::{details, own_data};
 use crate::bilevel::{Flow, SolveError};

@@ -8,7 +8,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::protocol::*;
-use super::run;
+use super::records;
 use crate::data::recordings::{Files, Mapping};
 use crate::experiment::card::card;
 use crate::experiment::classifier::Classifier;
@@ -112,12 +112,12 @@ fn told_again(
     let data = recorded(result);
     let opened = Some(name.to_owned());
     let mut told = vec![FromWorker::Started { settings, engine, data, opened }];
-    let score = |which, of: Option<&record::Evaluation>| of.and_then(|of| run::evaluation(which, of));
+    let score = |which, of: Option<&record::Evaluation>| of.and_then(|of| records::evaluation(which, of));
     told.extend(score(Which::Before, result.start.as_ref()).map(FromWorker::Evaluation));
-    told.extend(run::iterations(records, &config.hyperparameters).map(FromWorker::Outer));
+    told.extend(records::iterations(records, &config.hyperparameters).map(FromWorker::Outer));
     told.extend(score(Which::After, result.end.as_ref()).map(FromWorker::Evaluation));
     told.extend(score(Which::Random, random.and_then(|random| random.end.as_ref())).map(FromWorker::Evaluation));
-    told.push(FromWorker::Done(run::done(result, result.seconds, files)));
+    told.push(FromWorker::Done(records::done(result, result.seconds, files)));
     told
 }
 

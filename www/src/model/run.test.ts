@@ -48,6 +48,10 @@ test("an iteration that is done again on a new device replaces its inner losses"
   assert.deepEqual(run.inner, [[3, 2], [2, 1]]);
 });
 
+test("of a run that was taken up again, earlier training losses are not known", () => {
+  assert.deepEqual(play({ kind: "inner-losses", iteration: 3, losses: [2, 1] }).inner, [[], [], [2, 1]]);
+});
+
 test("the forecast is that of the last progress, not of the start", () => {
   const at = (seconds: number, secondsLeft: number | undefined): RunMessage => ({ kind: "progress", iteration: 1, phase: "training", step: 1, steps: 4, spent: 0.25, seconds, secondsLeft, share: 0.1 });
   assert.equal(foreseen(play()), undefined);

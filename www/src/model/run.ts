@@ -48,7 +48,8 @@ export function advance(run: Run, message: RunMessage): Run {
     case "inner-losses": {
       const inner = run.inner.slice();
       inner[message.iteration - 1] = message.losses;
-      return { ...run, inner };
+      // Those of iterations before a run was taken up again are not known.
+      return { ...run, inner: Array.from(inner, (losses) => losses ?? []) };
     }
     case "outer":
       return { ...run, outer: [...run.outer, message] };
