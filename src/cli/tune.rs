@@ -8,9 +8,8 @@ use pollster::block_on;
 use stackelberg::bilevel::SolveError;
 use stackelberg::data::Split;
 use stackelberg::engine::several;
-use stackelberg::experiment::config::{Budget, TuneConfig, USUAL_BATCH};
+use stackelberg::experiment::config::{TuneConfig, USUAL_BATCH};
 use stackelberg::experiment::error::TuneError;
-use stackelberg::experiment::leader::OuterMethod;
 use stackelberg::experiment::model_file::Exported;
 use stackelberg::experiment::prepared::Prepared;
 use stackelberg::experiment::record::{DataRecord, DeviceRecord, Ending, RunResult};
@@ -215,13 +214,7 @@ fn drive(
 
 /// Random search at the cost of a run; nothing where it was interrupted.
 fn random(tuned: &RunResult, run: &Prepared, on: &Device, watch: &mut Watch) -> Result<Option<RunResult>, CliError> {
-    let config = TuneConfig {
-        outer_method: OuterMethod::Random,
-        budget: Budget::Trainings(tuned.spent.round() as u32),
-        outer: None,
-        patience: 0,
-        ..run.config.clone()
-    };
+    let config = run.config.random_search(tuned.spent);
     let result = other(Prepared::of(&config, run.data.clone())?, "Random search at equal cost:", on, watch)?;
     if let (Some(directory), Some(result)) = (&watch.directory, &result) {
         let json = serde_json::to_string_pretty(result).expect("results are plain values");

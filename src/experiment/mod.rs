@@ -14,6 +14,7 @@ pub mod golden;
 pub mod leader;
 #[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]
 pub mod library;
+pub mod mislabelled;
 pub mod model_file;
 pub mod names;
 pub mod onnx;
@@ -21,6 +22,7 @@ pub mod predict;
 pub mod prepared;
 pub mod profile;
 pub mod record;
+pub mod regression;
 #[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]
 mod scored;
 #[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]

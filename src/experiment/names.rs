@@ -53,7 +53,7 @@ pub fn is_of(kind: Kind, name: &str) -> bool {
 }
 
 /// A name for each value of a group, unless there are too many.
-pub(super) fn each(group: &Group, problem: &Problem) -> Option<Vec<String>> {
+pub fn each(group: &Group, problem: &Problem) -> Option<Vec<String>> {
     let row = group.kind.row();
     let of_layers = |layers: Vec<&str>| layers.into_iter().map(|layer| format!("{}.{layer}", row.record)).collect();
     match row.names {

@@ -41,7 +41,7 @@ fn measurements(name: Name) -> usize {
 /// A device that is lost twice within this time will be lost again.
 const RECOVERY: Duration = Duration::from_secs(60);
 
-/// Seconds that a run may take which nobody has asked for in particular.
+/// Seconds that a run may take which nobody has asked for in particular, random search at equal cost included.
 const FIRST_RUN: f64 = 40.0;
 
 /// Runs to begin with, the best first.
@@ -368,7 +368,7 @@ impl Bench {
             let pace = self.pace(self.states[at].engine, &load);
             let state = &mut self.states[at];
             state.step = pace.map(|pace| pace.step);
-            state.run = pace.zip(plan).map(|(pace, plan)| predict::seconds(&pace, plan, &plans.config, &plans.sizes));
+            state.run = pace.zip(plan).map(|(pace, plan)| plans.seconds(&pace, plan));
             state.advice = pace.zip(ways).map(|(pace, ways)| ways.advice(&pace).into());
         }
         self.tell();
@@ -393,7 +393,8 @@ impl Bench {
         let plan = Plan::new(run.steps as usize, usize::MAX)?;
         let usable = |name: Name| wanted.is_none_or(|wanted| wanted == name);
         let known = self.paces.iter().filter(|measured| usable(measured.engine) && measured.load == load);
-        known.map(|measured| predict::seconds(&measured.pace, &plan, &config, &plans.sizes)).reduce(f64::min)
+        // As much again goes into the random search beside it.
+        known.map(|measured| 2.0 * predict::seconds(&measured.pace, &plan, &config, &plans.sizes)).reduce(f64::min)
     }
 
     fn pace(&self, name: Name, load: &Load) -> Option<Pace> {

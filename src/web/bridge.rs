@@ -1,4 +1,5 @@
 //! The one class that the worker drives.
+// Long because every message that the page may send is answered here, beside what they share.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -10,17 +11,21 @@ use wasm_bindgen::prelude::*;
 
 use super::bench::Bench;
 use super::check;
-use super::kept::{self, Kept};
-use super::own_data;
-use super::plans::{Origin, plans};
-use super::post::Post;
-use super::protocol::*;
-use super::run::{Control, Job};
-use crate::bilevel::Flow;
+use super::control::Control;
+use super::kept::{self, Kept, Opened};
+use super::plans::{self, Origin, Spoilt, plans};
+use super::post::{Post, Visitor, macrotask};
+use super::protocol::{self, *};
+use super::run::Job;
+use super::slope::Slope;
+use super::{details, own_data};
+use crate::bilevel::{Flow, SolveError};
 use crate::data::har::{builtin, uci_har};
 use crate::data::recordings::{self, Files, Mapping};
 use crate::data::{self, DataError, Dataset};
 use crate::experiment::config::{DataSource, TuneConfig};
+use crate::experiment::mislabelled::Mislabelled;
+use crate::experiment::regression::Regression;
 use crate::experiment::setup::Scaled;
 
 /// The data and the run of one page.
@@ -39,6 +44,13 @@ pub struct Studio {
     network: RefCell<Option<Rc<Kept>>>,
     /// The visitor no longer wants the check that was asked for last.
     given_up: Cell<bool>,
+    /// Labels that are wrong on purpose, of which data, by which percent and seed.
+    spoilt: RefCell<Option<(Origin, [u32; 2], plans::Taken)>>,
+    /// The data that logistic regression is wanted on, when there is nothing else to do.
+    wanted: RefCell<Option<Loaded>>,
+    /// What logistic regression reached, on which data.
+    baseline: RefCell<Option<(Origin, f64)>>,
+    slope: RefCell<Option<Rc<Taken>>>,
     /// What the engines are to do, in this order.
     tasks: RefCell<VecDeque<Task>>,
     /// The engines; away while one is at work.
@@ -51,8 +63,19 @@ enum Task {
     Prepare(u32, Settings, Option<Engine>),
     Check(Settings, Engine),
     Profile(Settings, Engine),
-    Predict(String, Vec<Given>),
+    Predict(String, Vec<Given>, Reading),
+    /// Take a hypergradient, as [`ToWorker::Differentiate`] says.
+    Slope(Settings, Engine, Option<Vec<f64>>),
+    /// Train so far from the last slope.
+    TryOut(Vec<f64>),
     Run(Job),
+}
+
+/// The last slope that was taken, and of what run.
+struct Taken {
+    settings: Settings,
+    engine: Engine,
+    slope: Slope,
 }
 
 /// Data with what the page was told of them. A run keeps its own while others are loaded.
@@ -105,6 +128,10 @@ impl Studio {
             recordings: RefCell::default(),
             network: RefCell::default(),
             given_up: Cell::default(),
+            spoilt: RefCell::default(),
+            wanted: RefCell::default(),
+            baseline: RefCell::default(),
+            slope: RefCell::default(),
             tasks: RefCell::default(),
             bench: Cell::new(Some(Bench::new(post))),
         }
@@ -137,10 +164,12 @@ impl Studio {
             }
             ToWorker::OpenRun { name, files } => match opened(&name, files).and_then(|mut f| Kept::open(&name, &mut f))
             {
-                Ok(kept) => self.keep(kept),
+                Ok(opened) => self.show(opened),
                 Err(message) => self.post.send(&FromWorker::Untold { message }),
             },
-            ToWorker::Predict { name, files } => self.tasks.borrow_mut().push_back(Task::Predict(name, files)),
+            ToWorker::Predict { name, files, reading } => {
+                self.tasks.borrow_mut().push_back(Task::Predict(name, files, reading));
+            }
             ToWorker::UseBuiltin { subset } => {
                 self.choice.set(if subset { Choice::Subset } else { Choice::Builtin });
                 self.take_builtin();
@@ -152,7 +181,17 @@ impl Studio {
                 tasks.retain(|task| !matches!(task, Task::Prepare(..)));
                 tasks.push_back(Task::Prepare(id, settings, engine));
             }
-            ToWorker::Start { settings, engine } => self.start(settings, engine),
+            ToWorker::Start { settings, engine, resume } => self.start(settings, engine, resume)?,
+            ToWorker::Differentiate { settings, engine, moves } => {
+                self.tasks.borrow_mut().push_back(Task::Slope(settings, engine, moves));
+            }
+            ToWorker::Foretell { moves } => {
+                if let Some(taken) = &*self.slope.borrow() {
+                    let (loss, values) = taken.slope.foretell(&moves);
+                    self.post.send(&FromWorker::Foretold { loss, values });
+                }
+            }
+            ToWorker::TryOut { moves } => self.tasks.borrow_mut().push_back(Task::TryOut(moves)),
             ToWorker::CheckGradient { settings, engine } => {
                 self.given_up.set(false);
                 self.tasks.borrow_mut().push_back(Task::Check(settings, engine));
@@ -162,6 +201,7 @@ impl Studio {
             }
             ToWorker::Pause => self.control(Control::pause),
             ToWorker::Resume => self.control(Control::resume),
+            ToWorker::Step => self.control(Control::step),
             ToWorker::Stop => {
                 self.given_up.set(true);
                 self.control(Control::stop);
@@ -173,18 +213,30 @@ impl Studio {
     /// Does what was noted, and what is noted meanwhile. Returns at once if this is going on already.
     async fn work(&self) {
         let Some(mut bench) = self.bench.take() else { return };
-        while let Some(task) = self.next_task() {
+        loop {
+            let Some(task) = self.next_task() else {
+                let Some(loaded) = self.wanted.take() else { break };
+                self.hold_against(loaded, &mut bench).await;
+                continue;
+            };
             match task {
                 Task::Open => bench.open(&self.adapter).await,
                 Task::Prepare(id, settings, engine) => self.prepare(id, &settings, engine, &mut bench).await,
                 Task::Check(settings, engine) => self.check(&settings, engine, &mut bench).await,
                 Task::Profile(settings, engine) => self.profile(&settings, engine, &mut bench).await,
-                Task::Predict(name, files) => self.predict(&name, files, &mut bench).await,
+                Task::Predict(name, files, reading) => self.predict(&name, files, reading, &mut bench).await,
+                Task::Slope(settings, engine, moves) => self.differentiate(settings, engine, moves, &mut bench).await,
+                Task::TryOut(moves) => self.try_out(moves, &mut bench).await,
                 Task::Run(job) => {
                     let outcome = job.run(&mut bench, &self.post).await;
                     *self.run.borrow_mut() = None;
                     match outcome {
-                        Ok(Some(kept)) => self.keep(kept),
+                        Ok(Some(kept)) => {
+                            self.keep(kept);
+                            if job.data.spoilt.is_none() {
+                                self.wants_baseline(&job.origin);
+                            }
+                        }
                         Ok(None) => {}
                         Err(failure) => self.post.send(&FromWorker::Failed(failure)),
                     }
@@ -196,6 +248,114 @@ impl Studio {
 
     fn next_task(&self) -> Option<Task> {
         self.tasks.borrow_mut().pop_front()
+    }
+
+    /// The data at hand as settings want them, with what is to be called of them.
+    fn data_for(&self, settings: &Settings) -> Result<Option<(Loaded, plans::Taken)>, Failure> {
+        let Some(loaded) = self.data.borrow().clone() else { return Ok(None) };
+        let Loaded { source, scaled, origin, .. } = &loaded;
+        if settings.mislabelled == 0 {
+            let taken = plans::Taken { source: source.clone(), scaled: scaled.clone(), spoilt: None };
+            return Ok(Some((loaded, taken)));
+        }
+        let key = [settings.mislabelled, settings.seed];
+        if let Some((of, by, taken)) = &*self.spoilt.borrow()
+            && (of, by) == (origin, &key)
+        {
+            return Ok(Some((loaded.clone(), taken.clone())));
+        }
+        let share = f64::from(settings.mislabelled) / 100.0;
+        let config = TuneConfig { seed: settings.seed, ..TuneConfig::default() };
+        let (data, wrong) = Mislabelled { share, annotators: None, left_out: false }.of(&config, source)?;
+        let spoilt = Some(Spoilt { right: scaled.clone(), wrong: wrong.into() });
+        let taken = plans::Taken { source: source.clone(), scaled: Rc::new(Scaled::new(&config, &data)?), spoilt };
+        *self.spoilt.borrow_mut() = Some((origin.clone(), key, taken.clone()));
+        Ok(Some((loaded, taken)))
+    }
+
+    /// Asks for logistic regression on the data of a run, or tells what it reached before.
+    fn wants_baseline(&self, of: &Origin) {
+        if let Some((known, accuracy)) = &*self.baseline.borrow()
+            && known == of
+        {
+            let source = of.source.to_string();
+            self.post.send(&FromWorker::Baseline { source, accuracy: *accuracy });
+        } else if let Some(loaded) = self.data.borrow().as_ref().filter(|loaded| loaded.origin == *of) {
+            *self.wanted.borrow_mut() = Some(loaded.clone());
+        }
+    }
+
+    /// Runs logistic regression on data, if nothing else is to be done meanwhile.
+    async fn hold_against(&self, loaded: Loaded, bench: &mut Bench) {
+        // What the end of the run makes the page ask for comes first.
+        macrotask().await;
+        macrotask().await;
+        let waits = || !self.tasks.borrow().is_empty();
+        let flow = || if waits() { Flow::Stop } else { Flow::Continue };
+        let split = data::Split::by_people(&loaded.source, &TuneConfig::default().split);
+        let Some(regression) = split.ok().and_then(|split| Regression::new(&split, 0)) else { return };
+        let Ok(device) = bench.engine(Engine::Cpu).await else { return };
+        match regression.accuracy(&device, &mut Visitor { flow }).await {
+            Ok(accuracy) => {
+                let source = loaded.origin.source.to_string();
+                *self.baseline.borrow_mut() = Some((loaded.origin, accuracy));
+                self.post.send(&FromWorker::Baseline { source, accuracy });
+            }
+            Err(SolveError::Stopped) => *self.wanted.borrow_mut() = Some(loaded),
+            // A yardstick that cannot be had is left out.
+            Err(_) => {}
+        }
+    }
+
+    /// Takes a hypergradient at a point that the visitor chose; gives way to a run.
+    async fn differentiate(&self, settings: Settings, engine: Engine, moves: Option<Vec<f64>>, bench: &mut Bench) {
+        let Ok(Some((loaded, taken))) = self.data_for(&settings) else { return };
+        let before = self.slope.borrow().clone();
+        let at = moves.zip(before).map(|(moves, taken)| taken.slope.at(&moves));
+        let plans = plans(&settings, engine, &loaded.origin, taken.scaled);
+        let outcome = Slope::take(engine, &plans, at, bench, || self.unless_a_run_waits()).await;
+        match outcome {
+            Ok(slope) if slope.loss.is_finite() => {
+                self.post.send(&FromWorker::Slope(protocol::Slope {
+                    loss: slope.loss,
+                    past_edge: slope.past_edge,
+                    variables: slope.movable(),
+                    downhill: slope.downhill(),
+                }));
+                *self.slope.borrow_mut() = Some(Rc::new(Taken { settings, engine, slope }));
+            }
+            Ok(_) => self.untried(
+                engine,
+                bench,
+                Some("Training diverges at these values, so there is no hypergradient.".to_owned()),
+            ),
+            Err(error) => self.untried(engine, bench, (!error.is_stop()).then(|| error.to_string())),
+        }
+    }
+
+    /// Trains so far from the last slope; gives way to a run.
+    async fn try_out(&self, moves: Vec<f64>, bench: &mut Bench) {
+        let Some(taken) = self.slope.borrow().clone() else { return };
+        let Ok(Some((loaded, data))) = self.data_for(&taken.settings) else { return };
+        let plans = plans(&taken.settings, taken.engine, &loaded.origin, data.scaled);
+        let (foretold, _) = taken.slope.foretell(&moves);
+        let flow = || self.unless_a_run_waits();
+        match Slope::try_out(taken.engine, &plans, &taken.slope.at(&moves), bench, flow).await {
+            Ok(loss) => self.post.send(&FromWorker::Tried { foretold, loss, moves }),
+            Err(error) => self.untried(taken.engine, bench, (!error.is_stop()).then(|| error.to_string())),
+        }
+    }
+
+    fn untried(&self, engine: Engine, bench: &mut Bench, message: Option<String>) {
+        if message.is_some() {
+            bench.close(engine);
+        }
+        self.post.send(&FromWorker::Untried { message });
+    }
+
+    fn unless_a_run_waits(&self) -> Flow {
+        let waits = self.tasks.borrow().iter().any(|task| matches!(task, Task::Run(_)));
+        if waits { Flow::Stop } else { Flow::Continue }
     }
 
     /// Gets ready for a run while the visitor looks around; ends as soon as there is something else to do.
@@ -213,9 +373,7 @@ impl Studio {
     async fn check(&self, settings: &Settings, engine: Engine, bench: &mut Bench) {
         let Some(Loaded { scaled, origin, .. }) = self.data.borrow().clone() else { return };
         let plans = plans(settings, engine, &origin, scaled);
-        let waits = |task: &Task| matches!(task, Task::Run(_));
-        let ends = || self.given_up.get() || self.tasks.borrow().iter().any(waits);
-        let flow = || if ends() { Flow::Stop } else { Flow::Continue };
+        let flow = || if self.given_up.get() { Flow::Stop } else { self.unless_a_run_waits() };
         check::run(engine, &plans, bench, &self.post, flow).await;
     }
 
@@ -264,9 +422,11 @@ impl Studio {
 
     /// Takes the visitor's own data: a copy of UCI HAR, or recordings, which are kept to be read anew.
     fn open_recordings(&self, name: String, given: Vec<Given>) -> Result<(), Failure> {
-        if let [Given { bytes, .. }] = &given[..]
-            && let Ok(data) = uci_har::from_zip(&name, bytes)
-        {
+        let published = match &given[..] {
+            [Given { bytes, .. }] => uci_har::from_zip(&name, bytes).ok(),
+            files => uci_har::from_files(&name, &paths_and_bytes(files))?,
+        };
+        if let Some(data) = published {
             let origin = Origin { source: DataSource::Path(name), reading: Mapping::default() };
             *self.recordings.borrow_mut() = None;
             self.choice.set(Choice::Own);
@@ -276,7 +436,7 @@ impl Studio {
         let failed = |message| Failure { stage: Stage::Data, message };
         let mut files = opened(&name, given).map_err(failed)?;
         if kept::is_run(&files) {
-            self.keep(Kept::open(&name, &mut files).map_err(failed)?);
+            self.show(Kept::open(&name, &mut files).map_err(failed)?);
             return Ok(());
         }
         self.read(&mut files, &Mapping::default())?;
@@ -305,6 +465,12 @@ impl Studio {
         Ok(())
     }
 
+    /// Shows a run that was kept, and keeps its network.
+    fn show(&self, Opened { kept, info, told }: Opened) {
+        told.iter().for_each(|message| self.post.send(message));
+        self.keep((kept, info));
+    }
+
     /// Keeps a network to tell of new recordings.
     fn keep(&self, (kept, info): (Kept, NetworkInfo)) {
         *self.network.borrow_mut() = Some(Rc::new(kept));
@@ -312,10 +478,10 @@ impl Studio {
     }
 
     /// Tells of new recordings, on the processor.
-    async fn predict(&self, name: &str, given: Vec<Given>, bench: &mut Bench) {
+    async fn predict(&self, name: &str, given: Vec<Given>, reading: Reading, bench: &mut Bench) {
         let Some(kept) = self.network.borrow().clone() else { return };
         let told = match (opened(name, given), bench.engine(Engine::Cpu).await) {
-            (Ok(mut files), Ok(device)) => kept.tell(name, &mut files, &device).await,
+            (Ok(mut files), Ok(device)) => kept.tell(name, &mut files, reading, &device).await,
             (Err(message), _) => Err(message),
             (_, Err(error)) => Err(error.to_string()),
         };
@@ -334,32 +500,24 @@ impl Studio {
     fn send_trace(&self, index: u32) {
         let data = self.data.borrow();
         let Some(windows) = data.as_ref().map(|data| &*data.source) else { return };
-        let (about, at) = (windows.about(), index as usize % windows.len());
-        let channel = |one: &data::Channel| Channel { name: one.name.clone(), unit: one.unit.clone() };
-        self.post.send(&FromWorker::Trace(Trace {
-            index: at as u32,
-            person: windows.people()[at],
-            activity: about.outputs[windows.labels()[at] as usize].clone(),
-            rate: about.recording.map_or(1.0, |recording| recording.rate_hz),
-            channels: about.channels.iter().map(channel).collect(),
-            samples: windows.example(at).into_owned(),
-        }));
+        self.post.send(&FromWorker::Trace(details::trace(windows, index as usize % windows.len())));
     }
 
-    fn start(&self, settings: Settings, engine: Engine) {
-        let Some(Loaded { scaled, origin, info, .. }) = self.data.borrow().clone() else { return };
+    fn start(&self, settings: Settings, engine: Engine, resume: Option<Vec<u8>>) -> Result<(), Failure> {
         // A second start while a run is under way is a click that came too late.
         if self.run.borrow().is_some() {
-            return;
+            return Ok(());
         }
+        let Some((Loaded { origin, info, .. }, data)) = self.data_for(&settings)? else { return Ok(()) };
         // A run on the first people is one that can be repeated: the others do not come in between.
         if info.subset {
             self.choice.set(Choice::Subset);
         }
         let control = Rc::new(Control::default());
         *self.run.borrow_mut() = Some(control.clone());
-        self.post.send(&FromWorker::Started { settings: settings.clone(), engine, data: info.clone() });
-        self.tasks.borrow_mut().push_back(Task::Run(Job { settings, engine, origin, scaled, control }));
+        self.post.send(&FromWorker::Started { settings: settings.clone(), engine, data: info, opened: None });
+        self.tasks.borrow_mut().push_back(Task::Run(Job { settings, engine, origin, data, control, resume }));
+        Ok(())
     }
 
     fn control(&self, wish: impl Fn(&Control)) {
@@ -367,6 +525,11 @@ impl Studio {
             wish(run);
         }
     }
+}
+
+/// Files by their paths.
+fn paths_and_bytes(given: &[Given]) -> Vec<(&str, &[u8])> {
+    given.iter().map(|Given { path, bytes }| (path.as_str(), bytes.as_slice())).collect()
 }
 
 /// Files that were given.

@@ -8,26 +8,36 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::protocol::*;
-use crate::data::recordings::{Columns, Files};
+use super::records;
+use crate::data::recordings::{Files, Mapping};
 use crate::experiment::card::card;
 use crate::experiment::classifier::Classifier;
-use crate::experiment::config::TuneConfig;
+use crate::experiment::config::{Budget, TuneConfig};
 use crate::experiment::onnx;
-use crate::experiment::record::{OuterRecord, RunResult};
+use crate::experiment::record::{self, ClassScore, OuterRecord, People, RunResult};
 use crate::experiment::told::{self, Asked};
 use crate::rig::Device;
 
 const SETTINGS: &str = "run.toml";
 const METRICS: &str = "metrics.jsonl";
 const RESULT: &str = "result.json";
+const RANDOM: &str = "random.json";
 const MODEL: &str = "model.safetensors";
 /// The largest file of a run that is opened.
 const LIMIT_MIB: u64 = 256;
 
 /// A network with the settings that its data were read by.
 pub struct Kept {
-    classifier: Classifier,
+    pub classifier: Classifier,
     config: TuneConfig,
+}
+
+/// A run that was kept, opened.
+pub struct Opened {
+    pub kept: Kept,
+    pub info: NetworkInfo,
+    /// What the page is told of the run, as if it had just been.
+    pub told: Vec<FromWorker>,
 }
 
 /// Whether a run's network is among files.
@@ -36,15 +46,21 @@ pub fn is_run(files: &Files) -> bool {
 }
 
 /// The files of a run: those that `tune --out` and `export` write, and all of these in a zip.
-pub fn files(result: &RunResult, records: &[OuterRecord], model: Option<&[u8]>) -> Vec<RunFile> {
+pub fn files(
+    result: &RunResult,
+    random: Option<&RunResult>,
+    records: &[OuterRecord],
+    model: Option<&[u8]>,
+) -> Vec<RunFile> {
     let file = |name: &str, bytes: Vec<u8>| RunFile { name: name.to_owned(), bytes: ByteBuf::from(bytes) };
-    let json = serde_json::to_string_pretty(result).expect("records are plain values") + "\n";
+    let json = |result: &RunResult| serde_json::to_string_pretty(result).expect("records are plain values") + "\n";
     let line = |record| serde_json::to_string(record).expect("records are plain values") + "\n";
     let mut files = vec![
-        file(RESULT, json.into_bytes()),
+        file(RESULT, json(result).into_bytes()),
         file(METRICS, records.iter().map(line).collect::<String>().into_bytes()),
         file(SETTINGS, result.configuration.to_toml().into_bytes()),
     ];
+    files.extend(random.map(|random| file(RANDOM, json(random).into_bytes())));
     if let Some(model) = model {
         files.push(file(MODEL, model.to_vec()));
         // A network that tells the next sample has no classes to name.
@@ -69,6 +85,61 @@ fn zipped(files: &[RunFile]) -> Vec<u8> {
     zip.finish().expect("memory can be written to").into_inner()
 }
 
+/// What a run told when it was, as far as it is recorded.
+fn told_again(
+    name: &str,
+    result: &RunResult,
+    random: Option<&RunResult>,
+    records: &[OuterRecord],
+    files: Vec<RunFile>,
+) -> Vec<FromWorker> {
+    let config = &result.configuration;
+    let settings = Settings {
+        network: config.network.clone(),
+        steps: config.steps,
+        budget: match config.budget {
+            Budget::Trainings(trainings) => trainings,
+            Budget::Seconds(_) => result.spent.ceil() as u32,
+        },
+        batch: config.batch_of(result.data.training_windows as usize),
+        method: config.method,
+        hyperparameters: config.hyperparameters.clone(),
+        seed: config.seed,
+        compare: random.is_some(),
+        mislabelled: 0,
+    };
+    let engine = if result.device.engine == "gpu" { Engine::Webgpu } else { Engine::Cpu };
+    let data = recorded(result);
+    let opened = Some(name.to_owned());
+    let mut told = vec![FromWorker::Started { settings, engine, data, opened }];
+    let score = |which, of: Option<&record::Evaluation>| of.and_then(|of| records::evaluation(which, of));
+    told.extend(score(Which::Before, result.start.as_ref()).map(FromWorker::Evaluation));
+    told.extend(records::iterations(records, &config.hyperparameters).map(FromWorker::Outer));
+    told.extend(score(Which::After, result.end.as_ref()).map(FromWorker::Evaluation));
+    told.extend(score(Which::Random, random.and_then(|random| random.end.as_ref())).map(FromWorker::Evaluation));
+    told.push(FromWorker::Done(records::done(result, result.seconds, files)));
+    told
+}
+
+/// What is recorded of a run's data.
+fn recorded(RunResult { data, configuration, end, start, .. }: &RunResult) -> DataInfo {
+    let people = data.people.clone().unwrap_or(People { training: vec![], validation: vec![], test: vec![] });
+    let side = |windows: u64, people: Vec<u32>| Split { windows: windows as u32, people };
+    let classes = end.as_ref().or(start.as_ref()).and_then(|of| of.test_classes.as_ref());
+    // Of the other people's windows there is no count by class.
+    let class = |class: &ClassScore| Class { name: class.name.clone(), windows: class.windows as u32, training: 0 };
+    DataInfo {
+        name: data.name.clone(),
+        source: configuration.data.to_string(),
+        subset: data.subset,
+        train: side(data.training_windows, people.training),
+        validation: side(data.validation_windows, people.validation),
+        test: side(data.test_windows, people.test),
+        classes: classes.map(|all| all.classes.iter().map(class).collect()).unwrap_or_default(),
+        notes: vec![],
+    }
+}
+
 impl Kept {
     /// The network of a run that has ended here.
     pub fn of_run(result: &RunResult, model: &[u8]) -> Result<(Kept, NetworkInfo), String> {
@@ -78,7 +149,7 @@ impl Kept {
     }
 
     /// The network of a run's directory. Says what is missing or wrong, and how to mend it.
-    pub fn open(name: &str, given: &mut Files) -> Result<(Kept, NetworkInfo), String> {
+    pub fn open(name: &str, given: &mut Files) -> Result<Opened, String> {
         let paths: Vec<String> = given.paths().map(str::to_owned).collect();
         let found = |file: &str| paths.iter().position(|path| path.rsplit('/').next() == Some(file));
         let folder = |at: usize| paths[at].rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -99,8 +170,11 @@ impl Kept {
         let Some(result) = beside(RESULT) else {
             return Err(format!("{name} has no {RESULT} beside {MODEL}; give all files of the run"));
         };
-        let result: RunResult = serde_json::from_slice(&bytes(result)?)
-            .map_err(|error| wrong(RESULT, format!("it is no result ({error})")))?;
+        let mut outcome = |at: usize, file: &str| -> Result<RunResult, String> {
+            serde_json::from_slice(&bytes(at)?).map_err(|error| wrong(file, format!("it is no result ({error})")))
+        };
+        let random = beside(RANDOM).map(|at| outcome(at, RANDOM)).transpose()?;
+        let result = outcome(result, RESULT)?;
         let records = match beside(METRICS) {
             None => vec![],
             Some(at) => {
@@ -110,8 +184,9 @@ impl Kept {
             }
         };
         let kept = Kept { classifier, config: result.configuration.clone() };
-        let info = kept.info(Some(name.to_owned()), &result, files(&result, &records, Some(&weights)));
-        Ok((kept, info))
+        let files = files(&result, random.as_ref(), &records, Some(&weights));
+        let info = kept.info(Some(name.to_owned()), &result, files.clone());
+        Ok(Opened { kept, info, told: told_again(name, &result, random.as_ref(), &records, files) })
     }
 
     fn info(&self, opened: Option<String>, result: &RunResult, files: Vec<RunFile>) -> NetworkInfo {
@@ -134,8 +209,9 @@ impl Kept {
     }
 
     /// What the network tells of new recordings.
-    pub async fn tell(&self, name: &str, files: &mut Files, device: &Device) -> Result<Told, String> {
-        let asked = Asked::read(files, &self.config, &self.classifier, &Columns::default(), None)
+    pub async fn tell(&self, name: &str, files: &mut Files, reading: Reading, device: &Device) -> Result<Told, String> {
+        let columns = Mapping::from(reading).columns;
+        let asked = Asked::read(files, &self.config, &self.classifier, &columns, None)
             .map_err(|error| format!("{name}: {error}"))?;
         let mut notes = asked.notes.clone();
         let told = told::Told::of(asked, &self.classifier, device).await.map_err(|error| error.to_string())?;

@@ -3,13 +3,19 @@
 
 mod advise;
 mod bench;
+mod beside;
 mod bridge;
 mod check;
+mod control;
+mod details;
 mod kept;
 mod own_data;
 mod plans;
 mod post;
 pub mod protocol;
+mod records;
 mod run;
+mod slope;
 #[cfg(feature = "verify")]
 mod verify;
+mod watcher;

@@ -3,10 +3,13 @@
 use std::rc::Rc;
 
 use super::protocol::{Engine, Settings};
+use crate::bilevel::Pace;
+use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::hyperparameters::Kind;
-use crate::data::Sizes;
 use crate::data::recordings::Mapping;
+use crate::data::{Dataset, Sizes};
 use crate::experiment::config::{Budget, DataSource, Network, TuneConfig};
+use crate::experiment::predict;
 use crate::experiment::setup::Scaled;
 
 /// A run that may be asked for, and on what data.
@@ -39,7 +42,37 @@ impl Load {
 /// What the ways to the hypergradient depend on: settings but those that make no difference, and the sizes of the data.
 pub type Subject = (TuneConfig, Sizes);
 
+/// Data as a run takes them.
+#[derive(Clone)]
+pub struct Taken {
+    /// As they were recorded.
+    pub source: Rc<Dataset>,
+    /// Divided and scaled.
+    pub scaled: Rc<Scaled>,
+    /// Which labels are wrong, where some are on purpose.
+    pub spoilt: Option<Spoilt>,
+}
+
+/// Labels that are wrong on purpose.
+#[derive(Clone)]
+pub struct Spoilt {
+    /// The data divided and scaled before.
+    pub right: Rc<Scaled>,
+    /// Which training windows have another label.
+    pub wrong: Rc<[bool]>,
+}
+
+/// What a run costs in all beside its tuning: as much again, where it is held against random search.
+pub fn with_beside(settings: &Settings) -> f64 {
+    if settings.compare { 2.0 } else { 1.0 }
+}
+
 impl Plans<'_> {
+    /// Seconds of the whole run at this pace and with this plan.
+    pub fn seconds(&self, pace: &Pace, plan: &Plan) -> f64 {
+        with_beside(self.settings) * predict::seconds(pace, plan, &self.config, &self.sizes)
+    }
+
     /// What the ways to its hypergradient depend on.
     pub fn subject(&self) -> Subject {
         let TuneConfig { outer, budget, seed, method, device, .. } = TuneConfig::default();

@@ -107,16 +107,18 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
       this.load("builtin");
     }
     window({ index }) {
+      this.say({ kind: "trace", ...this.trace(index) });
+    }
+    trace(index) {
       const names = ["body_acc", "body_gyro", "total_acc"].flatMap((sensor) => ["x", "y", "z"].map((axis) => `${sensor}_${axis}`));
-      this.say({
-        kind: "trace",
+      return {
         index,
         person: 1 + (index % 30),
         activity: "walking downstairs",
         rate: 50,
         channels: names.map((name) => ({ name, unit: name.includes("gyro") ? "rad/s" : "g" })),
         samples: Array.from({ length: 128 * 9 }, (_, at) => wave(Math.floor(at / 9), at % 9, index)),
-      });
+      };
     }
     evaluation(which, right) {
       const accuracy = right / 140;
@@ -127,8 +129,41 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
         accuracy,
         macroF1: accuracy - 0.012,
         f1: names.map((_, at) => accuracy - 0.05 + 0.02 * at),
+        precision: names.map((_, at) => accuracy - 0.04 + 0.02 * at),
+        recall: names.map(() => accuracy),
         confusion: confusion(right),
       });
+    }
+    /** What a run is held against, and what its network does with single windows and people. */
+    beside() {
+      const { compare, mislabelled } = this.settings;
+      if (mislabelled) this.evaluation("right-labels", 124);
+      if (compare) {
+        for (let spent = 1; spent <= 6; spent++) this.say({ kind: "drawn", spent, loss: 1.3 / (1 + (spent % 3)) });
+        this.evaluation("random", 109);
+      }
+      const window = (index) => ({ trace: this.trace(index), named: "sitting", probability: 0.97, label: "laying", weight: 0.11 });
+      this.say({
+        kind: "details",
+        people: [2, 4, 9].map((person) => ({ person, windows: 190 + person, accuracy: 0.7 + person / 40 })),
+        worst: [1, 2, 3].map(window),
+        doubted: mislabelled ? [4, 5].map(window) : [],
+      });
+    }
+    differentiate({ moves }) {
+      this.say({
+        kind: "slope",
+        loss: moves ? 0.6 : 0.72,
+        pastEdge: false,
+        variables: groups.slice(0, 3).map(({ name, from }, at) => ({ name, value: from, hypergradient: -0.3 / (1 + at) })),
+        downhill: [0.3, 0.15, 0.1],
+      });
+    }
+    foretell({ moves }) {
+      this.say({ kind: "foretold", loss: 0.72 - 0.3 * moves[0], values: groups.slice(0, 3).map(({ from }, at) => from * Math.exp(moves[at])) });
+    }
+    "try-out"({ moves }) {
+      this.say({ kind: "tried", foretold: 0.72 - 0.3 * moves[0], loss: 0.72 - 0.25 * moves[0], moves });
     }
     /** Trainings that so many iterations cost: a hypergradient, then three trainings alone. */
     cost(iterations) {
@@ -148,6 +183,10 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
         (_, step) => 0.25 * (1.2 - part) + 1.6 * Math.exp((-step / steps) * (1 + 5 * part)) + 0.05 * Math.sin(step * 1.3 + iteration),
       );
       this.say({ kind: "inner-losses", iteration: iteration + 1, losses });
+      if (this.settings.mislabelled) {
+        const bins = (centre) => Array.from({ length: 20 }, (_, bin) => Math.round(400 * Math.exp(-(((bin - centre) / 3) ** 2))));
+        this.say({ kind: "weights", iteration: iteration + 1, auc: 0.5 + 0.25 * part, right: bins(10 + 3 * part), wrong: bins(10 - 5 * part) });
+      }
       const accepted = iteration !== 6;
       const differentiated = iteration % 4 === 0;
       this.say({
@@ -156,6 +195,8 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
         spent: this.cost(iteration + 1),
         differentiated,
         pastEdge: iteration === 12,
+        ...(differentiated && { roughness: iteration === 12 ? 40 : 0.03 }),
+        ...(iteration > 0 && { foretold: 1.2 * (0.26 / 1.36) ** part }),
         loss: accepted ? 1.36 * (0.26 / 1.36) ** part : 1.1,
         accepted,
         seconds: 1.3,
@@ -173,6 +214,7 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
       const { steps, budget } = settings;
       const all = this.all(budget);
       this.say({ kind: "started", settings, engine, data: this.data });
+      this.settings = settings;
       if (shaders < 42) return;
       this.evaluation("before", 52);
       for (let iteration = 0; iteration < Math.min(all, stopAfter); iteration++) this.iterate(settings, iteration);
@@ -186,6 +228,7 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
           spent: this.cost(stopAfter) + 2,
           seconds: 1.5 * stopAfter,
           secondsLeft: 1.5 * (all - stopAfter),
+          share: Math.min(1, (this.cost(stopAfter) + 2) / budget) / (settings.compare ? 2 : 1),
         });
       this.finish("finished", all);
     }
@@ -228,6 +271,7 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
     finish(ending, best, right = 118, settled = false) {
       // Scoring would have taken a while.
       if (ending !== "stopped") this.evaluation("after", right);
+      if (ending === "finished") this.beside();
       const spent = this.cost(Math.max(1, best));
       const hypergradients = Math.ceil(Math.max(1, best) / 4);
       const pastEdge = best > 12 ? 1 : 0;

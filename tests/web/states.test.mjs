@@ -94,7 +94,7 @@ test("once a run is started its link repeats it, also where other defaults are f
   await page.getByRole("heading", { name: "Result" }).waitFor();
   const url = new URL(page.url());
   assert.equal(url.search, "?engine=webgpu");
-  assert.equal(url.hash, "#network=narrow&steps=100&budget=5&batch=64&seed=0&method=reverse&hyperparameters=lr,momentum,l2&data=builtin");
+  assert.equal(url.hash, "#network=narrow&steps=100&budget=5&batch=64&seed=0&method=reverse&hyperparameters=lr,momentum,l2&compare=true&data=builtin");
 
   const again = await open(t, { path: url.search + url.hash });
   await say(again, { kind: "first-run", network: "paper", steps: 200, budget: 72 });
@@ -108,7 +108,7 @@ test("what an address has wrong is said, and the address then says what is at ha
   const alert = page.getByRole("alert");
   for (const text of ["Training steps: “NaN”", "Batch: “9999” is out of range; 512", "“foo” is no setting", "“seed” is given more than once", "Network: “x”", "Hyperparameters: “y”"])
     await alert.getByText(text).waitFor();
-  assert.equal(hash(page), "#network=narrow&steps=20&budget=36&batch=512&seed=3&method=reverse&hyperparameters=lr");
+  assert.equal(hash(page), "#network=narrow&steps=20&budget=36&batch=512&seed=3&method=reverse&hyperparameters=lr&compare=false");
   await button(page, "Understood").click();
   assert.equal(await alert.count(), 0);
 });
@@ -293,6 +293,8 @@ test("the focus goes with the work: start, pause, resume, stop, result", async (
   await page.keyboard.press("Enter");
   await button(page, "Pause").waitFor();
   assert.equal(await focused(page), "Pause");
+  await page.keyboard.press("Tab");
+  assert.equal(await focused(page), "Step");
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { name: "Result" }).waitFor();
@@ -578,7 +580,7 @@ test("a hypergradient past the edge is noise and no arrow, and the arrow is labe
 });
 
 test("a run that patience ends says so, and one that gains nothing on the test people says that first", async (t) => {
-  const page = await open(t, { script: long });
+  const page = await open(t, { script: long, path: "?engine=webgpu#compare=false" });
   await start(page);
   await bar(page).getByText("6.6 of 36 trainings spent").waitFor();
   await page.evaluate(() => window.double.finish("finished", 2, 52, true));

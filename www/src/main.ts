@@ -5,4 +5,5 @@ import "./app.css";
 import { mount } from "svelte";
 import App from "./App.svelte";
 
+document.getElementById("waiting")?.remove();
 mount(App, { target: document.body });

@@ -17,9 +17,10 @@ Usage: cargo xtask COMMAND
 
 Commands:
   web [--port P] [--debug]  Build the page and serve it on 127.0.0.1 (port 8080, or the next free one)
-  build-web [--debug] [--verify]
-                            Build the page into www/dist; with --verify also the module of the browser tests, which has
-                            the reference cases, into target/wasm/verify
+  build-web [--debug] [--verify] [--base PATH]
+                            Build the page into www/dist and pack it; it works under any path, and --base names one for
+                            hosts that want absolute addresses. With --verify also the module of the browser tests,
+                            which has the reference cases, into target/wasm/verify
   test [--all]              Run every check: formatting, lints, native tests, page and browser tests.
                             With --all also the slow tests, those marked #[ignore]
   bench-web [OPTION…]       Run benches/har_cnn in Chromium, with its own options (--work, --T, --repeat, --json …)
@@ -29,7 +30,7 @@ Commands:
 
 enum Command {
     Web { port: u16, profile: wasm::Profile },
-    BuildWeb { profile: wasm::Profile, verify: bool },
+    BuildWeb { profile: wasm::Profile, verify: bool, base: Option<String> },
     Test { all: bool },
     BenchWeb { options: Vec<String> },
     Doctor,
@@ -50,8 +51,8 @@ fn main() -> ExitCode {
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
     let name = args.next();
-    let (mut port, mut profile, mut verify, mut all, mut options) =
-        (8080, wasm::Profile::Release, false, false, vec![]);
+    let (mut port, mut profile, mut verify, mut base, mut all, mut options) =
+        (8080, wasm::Profile::Release, false, None, false, vec![]);
     while let Some(arg) = args.next() {
         match (name.as_deref(), arg.as_str()) {
             (_, "--help" | "-h") => return Ok(Command::Help),
@@ -61,6 +62,10 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
             },
             (Some("web" | "build-web"), "--debug") => profile = wasm::Profile::Debug,
             (Some("build-web"), "--verify") => verify = true,
+            (Some("build-web"), "--base") => match args.next() {
+                Some(path) if path.starts_with('/') && path.ends_with('/') => base = Some(path),
+                _ => bail!("--base needs the path that the page is served under, from / to /, such as /studio/"),
+            },
             (Some("test"), "--all") => all = true,
             (Some("bench-web"), _) => options.push(arg),
             _ => bail!("unknown argument `{arg}`\n\n{USAGE}"),
@@ -68,7 +73,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
     }
     Ok(match name.as_deref() {
         Some("web") => Command::Web { port, profile },
-        Some("build-web") => Command::BuildWeb { profile, verify },
+        Some("build-web") => Command::BuildWeb { profile, verify, base },
         Some("test") => Command::Test { all },
         Some("bench-web") => Command::BenchWeb { options },
         Some("doctor") => Command::Doctor,
@@ -80,17 +85,19 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Web { port, profile } => {
-            build_web(profile)?;
+            build_web(profile, None)?;
             let server = serve::Server::bind(page_output(), port)?;
             println!("Serving the page on {} (Ctrl-C stops)", server.url()?);
             server.run()
         }
-        Command::BuildWeb { profile, verify } => {
-            build_web(profile)?;
+        Command::BuildWeb { profile, verify, base } => {
+            build_web(profile, base.as_deref())?;
             if verify {
                 wasm::Toolchain::find()?.build_verifier()?;
             }
-            println!("The page is in {}", page_output().display());
+            let zip = process::root().join("target/stackelberg-studio.zip");
+            page::pack(&page_output(), &zip)?;
+            println!("The page is in {}, and packed as {}", page_output().display(), zip.display());
             Ok(ExitCode::SUCCESS)
         }
         Command::Test { all } => suite::run(all),
@@ -106,11 +113,16 @@ fn run(command: Command) -> Result<ExitCode> {
     }
 }
 
-fn build_web(profile: wasm::Profile) -> Result<()> {
+fn build_web(profile: wasm::Profile, base: Option<&str>) -> Result<()> {
     tools::prepare(tools::Need::Page, false)?;
     wasm::Toolchain::find()?.build(profile)?;
     page::install()?;
-    process::run(&mut page::script("build"))
+    let mut build = page::script("build");
+    // By itself the page works under any path.
+    if let Some(base) = base {
+        build.args(["--", "--base", base]);
+    }
+    process::run(&mut build)
 }
 
 fn bench_web(options: &[String]) -> Result<()> {
@@ -145,8 +157,10 @@ mod tests {
         ));
         assert!(matches!(
             parsed("build-web --verify").unwrap(),
-            Command::BuildWeb { profile: wasm::Profile::Release, verify: true }
+            Command::BuildWeb { profile: wasm::Profile::Release, verify: true, base: None }
         ));
+        let Command::BuildWeb { base, .. } = parsed("build-web --base /studio/").unwrap() else { panic!("build-web") };
+        assert_eq!(base.as_deref(), Some("/studio/"));
         assert!(matches!(parsed("test --all").unwrap(), Command::Test { all: true }));
         assert!(matches!(parsed("").unwrap(), Command::Help));
         assert!(matches!(parsed("web --help").unwrap(), Command::Help));
@@ -156,7 +170,9 @@ mod tests {
 
     #[test]
     fn wrong_arguments_are_named() {
-        for line in ["serve", "web --port", "web --port 99999", "build-web --port 1", "doctor --all"] {
+        for line in
+            ["serve", "web --port", "web --port 99999", "build-web --port 1", "build-web --base studio", "doctor --all"]
+        {
             assert!(parsed(line).is_err(), "{line}");
         }
     }

@@ -16,7 +16,7 @@ pub use hoag::Hoag;
 pub use outer_adam::OuterAdam;
 pub use probe::ProbeDescent;
 pub use sampled::{Sampled, Source};
-pub use variables::{Moved, Variables};
+pub use variables::{Moved, Variables, roughness};
 
 use super::Estimate;
 use super::hyperparameters::Hyperparameters;

@@ -116,8 +116,14 @@ impl Variables {
     pub fn past_edge(&self, loss: f64, hypergradient: &[f64]) -> bool {
         let scalars = [self.lr, self.momentum].into_iter().flatten();
         let largest = scalars.map(|place| hypergradient[place].abs()).fold(0.0, f64::max);
-        largest > EDGE * loss.abs().max(LEAST_LOSS)
+        roughness(loss, largest) > 1.0
     }
+}
+
+/// How near a training is to the edge of stability by the larger of its derivatives by log η and the logit of μ: at 1 it
+/// is there.
+pub fn roughness(loss: f64, largest: f64) -> f64 {
+    largest / (EDGE * loss.abs().max(LEAST_LOSS))
 }
 
 /// −log (1 − μ) of a momentum by its logit.

@@ -32,12 +32,17 @@ pub const NAMES: [&str; 15] = [
 /// Statistics of one window.
 pub const FEATURES: usize = CHANNELS * NAMES.len();
 
+/// Whether they can be taken of these windows.
+pub fn are_for(data: &Dataset) -> bool {
+    data.about().shape == [WINDOW, CHANNELS]
+}
+
 /// `[n, FEATURES]`, row-major: for each window, [`NAMES`] of the first channel, of the second, …
 ///
 /// # Panics
 /// If these are no windows of the shape of UCI HAR.
 pub fn features(data: &Dataset) -> Vec<f32> {
-    assert_eq!(data.about().shape, [WINDOW, CHANNELS], "the shape of a window");
+    assert!(are_for(data), "the shape of a window");
     let mut features = Vec::with_capacity(data.len() * FEATURES);
     for window in data.values().chunks_exact(WINDOW * CHANNELS) {
         for channel in 0..CHANNELS {

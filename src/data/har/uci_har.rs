@@ -33,6 +33,18 @@ pub fn from_zip(name: &str, bytes: &[u8]) -> Result<Dataset, DataError> {
     from_archive(name, Cursor::new(bytes))?.dataset(name, false)
 }
 
+/// Reads the data set from files by their paths, as a page is given a folder; nothing where they are none of its.
+pub fn from_files(name: &str, files: &[(&str, &[u8])]) -> Result<Option<Dataset>, DataError> {
+    let names: Vec<String> = files.iter().map(|(path, _)| (*path).to_owned()).collect();
+    let Some(root) = root(name, &names)? else { return Ok(None) };
+    let place = format!("{name}/{root}");
+    let read = &mut |file: &str| {
+        let path = format!("{root}{file}");
+        Ok(files.iter().find(|(entry, _)| entry.eq_ignore_ascii_case(&path)).map(|(_, bytes)| bytes.to_vec()))
+    };
+    windows(place.trim_end_matches('/'), read)?.dataset(name, false).map(Some)
+}
+
 fn from_archive(name: &str, file: impl Read + Seek) -> Result<Windows, DataError> {
     let mut zip = open(name, file)?;
     let names = archive::names(name, &zip)?;

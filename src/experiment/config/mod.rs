@@ -257,6 +257,12 @@ impl TuneConfig {
         TuneConfig { rate, window, overlap, columns, ..self }
     }
 
+    /// Random search at the cost of so many trainings, all else as it is.
+    pub fn random_search(&self, trainings: f64) -> Self {
+        let budget = Budget::Trainings(trainings.round() as u32);
+        TuneConfig { outer_method: OuterMethod::Random, budget, outer: None, patience: 0, ..self.clone() }
+    }
+
     /// Windows in a training batch where there are so many to train on: as given, or usually 64.
     pub fn batch_of(&self, training_windows: usize) -> u32 {
         self.batch.unwrap_or(USUAL_BATCH.min(u32::try_from(training_windows).unwrap_or(u32::MAX)))

@@ -44,7 +44,7 @@ pub enum FromWorker {
     },
     /// An answer to [`ToWorker::Window`].
     Trace(Trace),
-    /// A run began.
+    /// A run began, or one that was kept is told from its beginning: what is recorded of it follows at once, up to its end.
     Started {
         /// What it runs.
         settings: Settings,
@@ -52,6 +52,15 @@ pub enum FromWorker {
         engine: Engine,
         /// The data it runs on, whatever is loaded meanwhile.
         data: DataInfo,
+        /// What a run that was kept is called.
+        #[tsify(optional)]
+        opened: Option<String>,
+    },
+    /// From here a run can go on, should the page be closed; sent after every outer iteration.
+    Saved {
+        /// For [`ToWorker::Start`](super::ToWorker::Start).
+        #[tsify(type = "Uint8Array<ArrayBuffer>")]
+        state: serde_bytes::ByteBuf,
     },
     /// Where the run is; sent a few times a second.
     Progress(Progress),
@@ -66,6 +75,42 @@ pub enum FromWorker {
     Outer(OuterIteration),
     /// The network on the test people; not sent of one that diverged.
     Evaluation(Evaluation),
+    /// Example weights where labels are wrong on purpose; sent after every outer iteration.
+    Weights(Weights),
+    /// A training of the random search that a run is held against.
+    Drawn(Drawn),
+    /// What the kept network does with single windows and people.
+    Details(Details),
+    /// What logistic regression on statistics of windows reaches on the data at hand.
+    Baseline {
+        /// What the command line's `--data` calls the data.
+        source: String,
+        /// Share of the test windows named right, 0 to 1.
+        accuracy: f64,
+    },
+    /// The hypergradient at a point that the visitor chose.
+    Slope(Slope),
+    /// What it foretells of another point.
+    Foretold {
+        /// The outer loss, if it were a straight line.
+        loss: f64,
+        /// The values there, one a variable.
+        values: Vec<f64>,
+    },
+    /// What training there comes to.
+    Tried {
+        /// What was foretold.
+        foretold: f64,
+        /// The outer loss; none if training diverged.
+        loss: Option<f64>,
+        /// Where: as in [`ToWorker::Foretell`](super::ToWorker::Foretell).
+        moves: Vec<f64>,
+    },
+    /// No hypergradient could be taken, or no training done.
+    Untried {
+        /// Why; none if it gave way to a run.
+        message: Option<String>,
+    },
     /// The device was lost; the run goes on from its last outer iteration on a new one.
     Recovering {
         /// Where: the processor, if the GPU was lost twice within a minute.
@@ -244,6 +289,8 @@ pub struct Progress {
     pub seconds: f64,
     /// Seconds to go, as far as one can tell.
     pub seconds_left: Option<f64>,
+    /// Share of the whole run that is done, random search included, 0 to 1.
+    pub share: f64,
 }
 
 /// The parts of a run.
@@ -260,6 +307,10 @@ pub enum Phase {
     ScoringStart,
     /// A last training with the best values, then all windows of all people.
     ScoringTuned,
+    /// Random search at equal cost.
+    RandomSearch,
+    /// One training with the start values on right labels, where labels are wrong on purpose.
+    RightLabels,
 }
 
 /// One outer iteration.
@@ -278,6 +329,10 @@ pub struct OuterIteration {
     pub differentiated: bool,
     /// Whether that hypergradient is of a training past the edge of stability, and noise.
     pub past_edge: bool,
+    /// How rough the outer loss is there, by the derivatives of learning rate and momentum: beyond 1 it is past the edge.
+    pub roughness: Option<f64>,
+    /// The loss that the last hypergradient before foretold of this point, if it were a straight line.
+    pub foretold: Option<f64>,
     /// Whether the outer optimiser goes on from here; otherwise from where it was before.
     pub accepted: bool,
     /// The point this loss belongs to.
@@ -316,6 +371,10 @@ pub struct Evaluation {
     pub macro_f1: f64,
     /// F1 score of each activity, 0 to 1.
     pub f1: Vec<f64>,
+    /// Share of the windows named so that are of the activity.
+    pub precision: Vec<f64>,
+    /// Share of the windows of the activity that are named so.
+    pub recall: Vec<f64>,
     /// Windows by true activity (row) and named activity (column), row by row.
     pub confusion: Vec<u32>,
 }
@@ -328,6 +387,103 @@ pub enum Which {
     Before,
     /// The best that was found.
     After,
+    /// The best of random search at equal cost.
+    Random,
+    /// The start values on right labels, where labels are wrong on purpose.
+    RightLabels,
+}
+
+/// How example weights tell right labels from wrong ones.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Weights {
+    /// The outer iteration that moved them, from 1.
+    pub iteration: u32,
+    /// The probability that a right label has a larger weight than a wrong one.
+    pub auc: f64,
+    /// Training windows with right labels by weight, from 0 to 2 in bins of one width.
+    pub right: Vec<u32>,
+    /// Those with wrong labels.
+    pub wrong: Vec<u32>,
+}
+
+/// A training of a random search.
+#[derive(Debug, Clone, Copy, Serialize, Tsify)]
+pub struct Drawn {
+    /// What the search has cost so far, in trainings.
+    pub spent: f64,
+    /// Validation loss, nats; none if training diverged.
+    pub loss: Option<f64>,
+}
+
+/// What the kept network does with single windows and people.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Details {
+    /// Everybody who is tested on.
+    pub people: Vec<PersonScore>,
+    /// Test windows that are named wrong, the surest first.
+    pub worst: Vec<NamedWindow>,
+    /// Training windows with the least weights, the least first; none where these were not tuned.
+    pub doubted: Vec<DoubtedWindow>,
+}
+
+/// How the network does on one person.
+#[derive(Debug, Serialize, Tsify)]
+pub struct PersonScore {
+    /// Their number.
+    pub person: u32,
+    /// Their windows.
+    pub windows: u32,
+    /// Share of these named right, 0 to 1.
+    pub accuracy: f64,
+}
+
+/// A window and what the network names it.
+#[derive(Debug, Serialize, Tsify)]
+pub struct NamedWindow {
+    /// The window.
+    pub trace: Trace,
+    /// What the network names.
+    pub named: String,
+    /// How sure it is, 0 to 1.
+    pub probability: f32,
+}
+
+/// A window whose label is doubted.
+#[derive(Debug, Serialize, Tsify)]
+pub struct DoubtedWindow {
+    /// The window; its activity is what was done.
+    pub trace: Trace,
+    /// The label that it was trained with.
+    pub label: String,
+    /// Its weight in training, 0 to 2.
+    pub weight: f64,
+}
+
+/// The hypergradient at a point that the visitor chose.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Slope {
+    /// The outer loss there.
+    pub loss: f64,
+    /// Whether training there is past the edge of stability, and the hypergradient noise.
+    pub past_edge: bool,
+    /// What can be moved.
+    pub variables: Vec<Movable>,
+    /// A short step down the slope, as in [`ToWorker::Foretell`](super::ToWorker::Foretell).
+    pub downhill: Vec<f64>,
+}
+
+/// A hyperparameter that can be moved by hand.
+#[derive(Debug, Serialize, Tsify)]
+pub struct Movable {
+    /// Such as `l2.conv1`.
+    pub name: String,
+    /// In its natural unit.
+    pub value: f64,
+    /// The derivative of the outer loss by the coordinate that it is moved in.
+    pub hypergradient: f64,
 }
 
 /// The end of a run.

@@ -50,6 +50,10 @@ pub enum ToWorker {
         name: String,
         /// Tables, or zip archives.
         files: Vec<Given>,
+        /// What is not to be as it was with the network's own recordings.
+        #[serde(default)]
+        #[tsify(optional)]
+        reading: Reading,
     },
     /// Take the built-in people for the runs to come.
     UseBuiltin {
@@ -78,6 +82,39 @@ pub enum ToWorker {
         settings: Settings,
         /// And on what.
         engine: Engine,
+        /// What [`FromWorker::Saved`] gave last, of a run of these settings that is to go on.
+        ///
+        /// [`FromWorker::Saved`]: super::FromWorker::Saved
+        #[serde(default, with = "serde_bytes")]
+        #[tsify(optional, type = "Uint8Array")]
+        resume: Option<Vec<u8>>,
+    },
+    /// Take the hypergradient at a point that the visitor chose; answered by [`FromWorker::Slope`].
+    ///
+    /// [`FromWorker::Slope`]: super::FromWorker::Slope
+    Differentiate {
+        /// What would be run.
+        settings: Settings,
+        /// And on what.
+        engine: Engine,
+        /// How far the point is from that of the last slope, as in [`ToWorker::Foretell`]; the start values if it does not
+        /// say.
+        #[tsify(optional)]
+        moves: Option<Vec<f64>>,
+    },
+    /// Say what the last slope foretells of a point; answered at once by [`FromWorker::Foretold`].
+    ///
+    /// [`FromWorker::Foretold`]: super::FromWorker::Foretold
+    Foretell {
+        /// How far it is from the slope's point: a number for each of its variables, in the coordinate that it is moved in.
+        moves: Vec<f64>,
+    },
+    /// Train at such a point; answered by [`FromWorker::Tried`].
+    ///
+    /// [`FromWorker::Tried`]: super::FromWorker::Tried
+    TryOut {
+        /// As in [`ToWorker::Foretell`].
+        moves: Vec<f64>,
     },
     /// Check the hypergradient on these settings, in at most some seconds; given up when a run is to begin.
     CheckGradient {
@@ -97,6 +134,8 @@ pub enum ToWorker {
     Pause,
     /// Go on with a held run.
     Resume,
+    /// Go on to the end of the outer iteration at hand, and hold there.
+    Step,
     /// End the run at once, its best network is scored only if that is a matter of a second; or the check, which then has
     /// no outcome.
     Stop,
@@ -133,4 +172,8 @@ pub struct Settings {
     pub hyperparameters: Vec<Kind>,
     /// Seed of weights, batches and masks.
     pub seed: u32,
+    /// Whether as much is spent on random search afterwards, to be shown beside.
+    pub compare: bool,
+    /// Percent of the training windows that get a wrong label, on purpose.
+    pub mislabelled: u32,
 }

@@ -40,7 +40,7 @@ export function options(lines: Line[], { xLabel, yLabel, log }: Axes, paint: Pai
   };
   return {
     legend: { show: false },
-    cursor: { show: false },
+    cursor: { y: false, drag: { setScale: false }, points: { size: 7 } },
     // The last label of the axis reaches beyond its end.
     padding: [8, 20, 0, 0],
     scales: {

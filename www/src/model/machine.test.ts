@@ -14,6 +14,7 @@ import {
   silence,
   stage,
   step,
+  title,
   withoutResult,
   type Act,
   type Command,
@@ -41,9 +42,9 @@ const set = (source: string): DataInfo => ({ name: source, source, subset: sourc
 
 const engines = (...all: EngineState[]): Event => ({ kind: "engines", engines: all, faster: all[0]?.engine });
 const data = (source: string): Event => ({ kind: "data", ...set(source) });
-const outer: OuterIteration = { iteration: 1, spent: 3.6, loss: 1, selection: undefined, differentiated: true, pastEdge: false, accepted: true, hyperparameters: [], seconds: 1 };
+const outer: OuterIteration = { iteration: 1, spent: 3.6, loss: 1, selection: undefined, differentiated: true, pastEdge: false, roughness: undefined, foretold: undefined, accepted: true, hyperparameters: [], seconds: 1 };
 const point: Event = { kind: "outer", ...outer };
-const progress: Event = { kind: "progress", iteration: 1, phase: "training", step: 1, steps: 4, spent: 0.25, seconds: 1, secondsLeft: 3 };
+const progress: Event = { kind: "progress", iteration: 1, phase: "training", step: 1, steps: 4, spent: 0.25, seconds: 1, secondsLeft: 3, share: 0.01 };
 const done: Event = {
   kind: "done",
   ending: "finished",
@@ -124,6 +125,7 @@ const pages: Record<Stage["is"], () => Page> = {
   paused: () => started().play(progress, { kind: "paused" }),
   stopping: () => started().play(progress, { kind: "stop" }),
   checking: () => ready().play({ kind: "check" }),
+  trying: () => ready().play({ kind: "differentiate", moves: null }),
   stuck: () => ready().play(broke),
 };
 const stages = Object.keys(pages) as Stage["is"][];
@@ -134,7 +136,7 @@ test("a page comes to each of its stages", () => {
 
 test("each act at each stage leads where it should, and is ignored where it makes no sense", () => {
   const acts: Record<string, [Event, Partial<Record<Stage["is"], Stage["is"]>>]> = {
-    start: [{ kind: "start" }, { ready: "starting", checking: "starting" }],
+    start: [{ kind: "start" }, { ready: "starting", checking: "starting", trying: "starting" }],
     confirm: [{ kind: "confirm" }, { asking: "starting" }],
     decline: [{ kind: "decline" }, { asking: "ready" }],
     pause: [{ kind: "pause" }, {}],
@@ -175,9 +177,10 @@ test("each message of the worker at each stage leads where it should", () => {
     resumed: [{ kind: "resumed" }, { starting: "running", recovering: "running", paused: "running" }],
     recovering: [lost("webgpu"), { running: "recovering", paused: "recovering" }],
     done: [done, from(under.slice(1), "settling")],
-    cancelled: [{ kind: "cancelled" }, from([...under, "asking", "checking", "ready"], "settling")],
-    failed: [failed("run"), from([...under, "asking", "checking", "ready"], "settling")],
+    cancelled: [{ kind: "cancelled" }, from([...under, "asking", "checking", "trying", "ready"], "settling")],
+    failed: [failed("run"), from([...under, "asking", "checking", "trying", "ready"], "settling")],
     checked: [{ kind: "checked", ...report }, { checking: "settling" }],
+    untried: [{ kind: "untried", message: undefined }, { trying: "settling" }],
     unchecked: [{ kind: "unchecked", message: undefined }, { checking: "settling" }],
     "no data": [{ kind: "no-data", message: "None came." }, { fetching: "stuck" }],
     "a late preparation": [{ kind: "settled", id: 0 }, {}],
@@ -213,7 +216,7 @@ test("changing a field early pins the others", () => {
 
 test("an address means the same run whatever is measured", () => {
   const page = settling("#steps=7").play(first(200)).settle();
-  assert.deepEqual(settings(page.studio), { ...defaults(null), steps: 7 });
+  assert.deepEqual(settings(page.studio), { ...defaults(null), compare: false, steps: 7 });
 });
 
 test("a run puts all that it depends on into the address", () => {
@@ -237,14 +240,98 @@ test("an address changed in mid-run is set back, and said", () => {
 });
 
 test("preparation that a run interrupted goes on after it, however it ended", () => {
-  for (const end of [done, { kind: "cancelled" } as const, failed("run"), failed("device")]) {
+  const ends: [Event, string[]][] = [[done, ["hold", "keep"]], [{ kind: "cancelled" }, ["hold"]], [failed("run"), []], [failed("device"), []]];
+  for (const [end, kept] of ends) {
     const page = started();
     page.sent();
     page.play(end);
-    assert.deepEqual(page.sent(), ["prepare"]);
+    assert.deepEqual(page.sent(), [...kept, "prepare"], "what failed can be gone on with");
     assert.equal(page.is, "settling");
     assert.equal(page.settle().is, "ready");
   }
+});
+
+test("a run is held after every iteration, kept at its end, and goes on where it was held", () => {
+  const state = new Uint8Array([1, 2]);
+  const page = started().play(point, { kind: "saved", state });
+  const held = page.commands.at(-1)!;
+  assert.ok(held.kind === "hold" && held.unfinished);
+  assert.deepEqual([held.unfinished.iterations, held.unfinished.state, held.unfinished.source], [1, state, "builtin"]);
+  const again = ready().play({ kind: "go-on", unfinished: held.unfinished });
+  const start = again.commands.at(-1)!;
+  assert.ok(start.kind === "send" && start.message.kind === "start");
+  assert.deepEqual(start.message.resume, state);
+  assert.equal(again.is, "starting");
+  const other = ready().play({ kind: "go-on", unfinished: { ...held.unfinished, source: "watch.zip" } });
+  assert.equal(other.is, "ready", "its data are not there");
+  page.play(done);
+  assert.deepEqual(page.commands.slice(-3).map(({ kind }) => kind), ["hold", "keep", "send"]);
+});
+
+test("a run of other settings starts as soon as it can, and a step by hand starts one, too", () => {
+  const page = ready();
+  const wanted = { ...defaults(null), mislabelled: 33 };
+  page.sent();
+  assert.deepEqual(page.play({ kind: "start-with", settings: wanted }).sent(), ["prepare"]);
+  assert.equal(page.is, "settling");
+  assert.deepEqual(page.settle().sent(), ["start"]);
+  assert.equal(settings(page.studio).mislabelled, 33);
+  const stepped = ready();
+  stepped.sent();
+  assert.deepEqual(stepped.play({ kind: "step" }).sent(), ["start", "step"]);
+  assert.deepEqual(started().play({ kind: "paused" }, { kind: "step" }).sent().slice(-1), ["step"]);
+  assert.equal(ready().play({ kind: "start-with", settings: wanted }, { kind: "choose", settings: defaults(null) }).settle().is, "ready", "what is chosen since does not start");
+});
+
+test("a run that was kept is told from its beginning, and neither address nor shelf take it for one of now", () => {
+  const opened = { kind: "started", settings: { ...defaults(null), seed: 9 }, engine: "cpu", data: set("watch.zip"), opened: "watch" } as const;
+  const page = ready();
+  page.sent();
+  page.play(opened, point, done);
+  assert.deepEqual(page.sent(), ["prepare"]);
+  assert.equal(address(page.studio), "");
+  assert.equal(page.studio.run?.outer.length, 1);
+  assert.equal(page.settle().is, "ready");
+  const shown = ready().play({ kind: "show", run: { ...page.studio.run!, opened: null } });
+  assert.equal(shown.studio.run?.opened, "the run of watch.zip");
+  const before = shown.studio.run;
+  shown.play({ ...opened, opened: "the run of watch.zip" }, point, done);
+  assert.equal(shown.studio.run, before, "what is shown already is not told again");
+});
+
+test("a hypergradient by hand is taken at rest, and what it foretells is asked for", () => {
+  const slope: Event = { kind: "slope", loss: 0.5, pastEdge: false, variables: [{ name: "momentum", value: 0.7, hypergradient: -0.1 }], downhill: [0.3] };
+  const page = ready();
+  page.sent();
+  page.play({ kind: "differentiate", moves: null });
+  assert.equal(page.is, "trying");
+  assert.deepEqual(page.play(slope).sent(), ["differentiate", "prepare"], "preparation that it interrupted goes on");
+  assert.deepEqual(page.settle().play({ kind: "foretell", moves: [0.2] }).sent(), ["foretell"]);
+  assert.equal(page.is, "ready");
+  assert.deepEqual(page.play({ kind: "try-out", moves: [0.2] }).sent(), ["foretell", "try-out"]);
+  page.play({ kind: "tried", foretold: 0.48, loss: 0.47, moves: [0.2] }).settle();
+  assert.deepEqual([page.is, page.studio.hand?.tried.length], ["ready", 1]);
+  page.play({ kind: "differentiate", moves: [0.2] });
+  const last = page.commands.at(-1)!;
+  assert.ok(last.kind === "send" && last.message.kind === "differentiate");
+  assert.deepEqual(last.message.moves, [0.2]);
+  assert.equal(page.play({ kind: "untried", message: "It diverges." }).studio.hand?.problem, "It diverges.");
+  assert.equal(started().play({ kind: "differentiate", moves: null }).is, "running", "not in a run");
+});
+
+test("logistic regression stands beside the run on its data, whenever it comes", () => {
+  const baseline: Event = { kind: "baseline", source: "builtin", accuracy: 0.9 };
+  assert.equal(started().play(done, baseline).studio.run?.baseline, 0.9);
+  assert.equal(started(ready().play(baseline)).play(done).studio.run?.baseline, 0.9);
+  assert.equal(started().play(done, { ...baseline, source: "watch.zip" }).studio.run?.baseline, null);
+});
+
+test("the tab tells where the run is", () => {
+  const page = started();
+  assert.equal(title(page.play({ ...progress, share: 0.37 } as Event).studio), "37 % – Stackelberg studio");
+  assert.equal(title(page.play({ kind: "paused" }).studio), "Paused at 37 % – Stackelberg studio");
+  assert.match(title(page.play(point, done).studio), /^Outer loss .* – Stackelberg studio$/);
+  assert.equal(title(ready().studio), "Stackelberg studio");
 });
 
 test("so does preparation that a check interrupted", () => {

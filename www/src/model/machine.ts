@@ -1,13 +1,14 @@
 // What the page is doing: one state, changed by events alone. Components read it and send events; nothing else decides.
 // Long because every event has to be answered in every stage, which shows only where all of them stand together.
 import type {
-  CheckReport, DataInfo, Engine, EngineState, FirstRun, FromWorker, Given, NetworkInfo, Reading, Seen, Settings, Told, ToWorker, Trace,
+  CheckReport, DataInfo, Engine, EngineState, FirstRun, FromWorker, Given, NetworkInfo, Reading, Seen, Settings, Slope, Told, ToWorker, Trace,
 } from "../../pkg/stackelberg.js";
 import { chosen, fromSearch, engines as names, unknown } from "./engine.ts";
 import { duration } from "./format.ts";
-import { advance, begin, type Run } from "./run.ts";
+import { advance, begin, completed, type Run } from "./run.ts";
 import { defaults, fromHash, same, toHash } from "./settings.ts";
 import { ending, outcome } from "./verdict.ts";
+import { spoken } from "./words.ts";
 
 /** What the page asks of its worker: of the module in it, or to fetch the built-in recordings again. */
 export type ToEngine = ToWorker | { kind: "fetch" };
@@ -29,9 +30,17 @@ export type Act =
   | { kind: "take"; engine: Engine | null }
   | { kind: "address"; hash: string }
   | { kind: "start" | "confirm" | "decline" }
-  | { kind: "pause" | "resume" | "stop" }
+  | { kind: "pause" | "resume" | "stop" | "step" }
+  /** Start a run of other settings as soon as it can be. */
+  | { kind: "start-with"; settings: Settings }
+  /** Go on with a run that the page was closed on. */
+  | { kind: "go-on"; unfinished: Unfinished }
+  /** Show a run that was kept on this device. */
+  | { kind: "show"; run: Run }
+  | { kind: "differentiate"; moves: number[] | null }
+  | { kind: "foretell" | "try-out"; moves: number[] }
   | { kind: "check" | "cancel-check" }
-  | { kind: "open"; use: Use; name: string; files: Given[] }
+  | { kind: "open"; use: Use; name: string; files: Given[]; reading?: Reading }
   | { kind: "reading"; use: Use; name: string }
   | { kind: "unreadable"; use: Use; message: string }
   | { kind: "reread"; reading: Reading }
@@ -45,7 +54,38 @@ export type Use = "recordings" | "open-run" | "predict";
 export type Event = FromEngine | Act | { kind: "silence" };
 
 /** What is to be done about an event. */
-export type Command = { kind: "send"; message: ToEngine } | { kind: "restart" };
+export type Command =
+  | { kind: "send"; message: ToEngine }
+  | { kind: "restart" }
+  /** Keep a run that has ended on this device. */
+  | { kind: "keep"; run: Run }
+  /** Keep what a run can go on from, or nothing once it has ended. */
+  | { kind: "hold"; unfinished: Unfinished | null };
+
+/** What a run can go on from when the page is opened again. */
+export interface Unfinished {
+  settings: Settings;
+  engine: Engine;
+  /** What the command line calls its data, and what they are called. */
+  source: string;
+  name: string;
+  iterations: number;
+  state: Uint8Array<ArrayBuffer>;
+}
+
+/** A hypergradient taken by hand, what it foretold and what came. */
+export interface Hand {
+  /** Of which settings. */
+  settings: Settings;
+  engine: Engine;
+  slope: Slope | null;
+  /** What is being moved, and what the slope foretells of it. */
+  moves: number[];
+  foretold: { loss: number; values: number[] } | null;
+  /** Points that were trained at, the last one last. */
+  tried: { foretold: number; loss?: number; moves: number[] }[];
+  problem: string | null;
+}
 
 /** Ways on from where nothing can be run. */
 export type Way = "restart" | "fetch" | "retry" | "fastest" | "builtin" | "subset";
@@ -65,10 +105,12 @@ export type Stage =
   | { is: "asking"; seconds: number }
   | { is: "starting" | "running" | "recovering" | "paused" | "stopping" }
   | { is: "checking"; cancelling: boolean }
+  /** Taking a hypergradient, or training, at a point that was chosen by hand. */
+  | { is: "trying" }
   /** Nothing can be run until something changes. */
   | { is: "stuck"; why: string; ways: Way[] };
 
-type Busy = Extract<Stage, { is: "asking" | "starting" | "running" | "recovering" | "paused" | "stopping" | "checking" }>;
+type Busy = Extract<Stage, { is: "asking" | "starting" | "running" | "recovering" | "paused" | "stopping" | "checking" | "trying" }>;
 
 export type Check =
   /** Through so many training steps, in f64 and on the device; its seconds as foreseen, and the share that is done. */
@@ -112,6 +154,11 @@ export interface Studio {
   /** What was not taken as it was typed, or as the address has it. */
   remarks: string[];
   run: Run | null;
+  /** A run is to start as soon as it can. */
+  eager: boolean;
+  hand: Hand | null;
+  /** What logistic regression reached on data. */
+  baseline: { source: string; accuracy: number } | null;
   /** The last run was stopped before it had a result. */
   cancelled: boolean;
   /** The last check of the hypergradient. */
@@ -155,6 +202,9 @@ export function open(search: string, hash: string): Step {
     wanted: fromSearch(search),
     remarks: [...unknown(search), ...remarks],
     run: null,
+    eager: false,
+    hand: null,
+    baseline: null,
     cancelled: false,
     check: null,
     silent: false,
@@ -169,7 +219,7 @@ function greeting({ source }: Studio): Command[] {
 }
 
 const useBuiltin = (subset: boolean): Command => ({ kind: "send", message: { kind: "use-builtin", subset } });
-const plain = (kind: "pause" | "resume" | "stop" | "fetch"): Command => ({ kind: "send", message: { kind } });
+const plain = (kind: "pause" | "resume" | "stop" | "step" | "fetch"): Command => ({ kind: "send", message: { kind } });
 
 /** The settings at hand. */
 export function settings({ pinned, firstRun, data }: Studio): Settings {
@@ -183,7 +233,7 @@ export function engine(studio: Studio): EngineState | undefined {
 
 /** Whether a run is under way. */
 export function live({ busy }: Studio): boolean {
-  return busy !== null && busy.is !== "asking" && busy.is !== "checking";
+  return busy !== null && !["asking", "checking", "trying"].includes(busy.is);
 }
 
 /** Whether the worker is at something that lets it be heard now and then. */
@@ -247,25 +297,39 @@ export function step(before: Studio, event: Event): Step {
       const next = { ...studio, firstRun: event };
       return same(settings(next), settings(studio)) ? [next, []] : settle(next);
     }
-    case "settled":
-      return event.id === studio.asked ? [{ ...studio, settled: event.id, fixed: true }, []] : [studio, []];
+    case "settled": {
+      if (event.id !== studio.asked) return [studio, []];
+      const next = { ...studio, settled: event.id, fixed: true };
+      return next.eager ? start({ ...next, eager: false }) : [next, []];
+    }
     case "data":
       return received(studio, event);
     case "seen":
-      return [{ ...studio, seen: event, reading: null, refused: null }, []];
+      return [{ ...studio, seen: withoutOptions(event), reading: null, refused: null }, []];
     case "network":
       return [{ ...studio, network: event, reading: null, refused: null, telling: null, told: null, untold: null }, []];
     case "told":
       return [{ ...studio, telling: null, told: event, untold: null }, []];
     case "untold":
-      return [{ ...studio, telling: null, untold: event.message }, []];
+      return [{ ...studio, telling: null, untold: spoken(event.message) }, []];
     case "trace":
       return [{ ...studio, trace: event }, []];
     case "started": {
-      const { settings, engine, data } = event;
+      const { settings, engine, data, opened } = event;
+      // A run that was kept is told from its beginning to its end at once; one that is shown already needs no telling.
+      if (opened !== undefined) return [studio.run?.opened === opened ? studio : { ...studio, busy: { is: "running" }, run: begin(event), cancelled: false }, []];
       const busy: Busy = studio.busy?.is === "stopping" ? studio.busy : { is: "running" };
       return [{ ...studio, busy, run: begin(event), pinned: settings, wanted: engine, source: data.source, cancelled: false }, []];
     }
+    case "saved": {
+      const { run } = studio;
+      if (!run || !live(studio)) return [studio, []];
+      const { settings, engine, data, outer } = run;
+      return [studio, [{ kind: "hold", unfinished: { settings, engine, source: data.source, name: data.name, iterations: outer.length, state: event.state } }]];
+    }
+    case "weights":
+    case "drawn":
+    case "details":
     case "progress":
     case "inner-losses":
     case "outer":
@@ -278,12 +342,25 @@ export function step(before: Studio, event: Event): Step {
     case "resumed":
       return [during(studio, "running"), []];
     case "done":
-      return studio.run ? settle({ ...studio, busy: null, run: advance(studio.run, event) }) : [studio, []];
+      return finished(studio, event);
+    case "baseline": {
+      const { source, accuracy } = event;
+      const run = studio.run && studio.run.opened === null && studio.run.data.source === source && studio.run.settings.mislabelled === 0 ? { ...studio.run, baseline: accuracy } : studio.run;
+      return [{ ...studio, baseline: { source, accuracy }, run }, []];
+    }
+    case "slope":
+      return byHand(studio, (hand) => ({ ...hand, slope: event, moves: event.variables.map(() => 0), foretold: null, tried: [] }));
+    case "foretold":
+      return [studio.hand ? { ...studio, hand: { ...studio.hand, foretold: event } } : studio, []];
+    case "tried":
+      return byHand(studio, (hand) => ({ ...hand, tried: [...hand.tried, event] }));
+    case "untried":
+      return byHand(studio, (hand) => ({ ...hand, problem: event.message ?? null }));
     case "cancelled":
       return cancel(studio);
     case "failed":
       // Recordings that nobody chose are the built-in ones, which came but cannot be read.
-      if (event.stage === "data") return [studio.reading === null ? { ...studio, absent: event.message } : { ...studio, refused: event.message, reading: null }, []];
+      if (event.stage === "data") return [studio.reading === null ? { ...studio, absent: event.message } : { ...studio, refused: spoken(event.message), reading: null }, []];
       return settle({ ...studio, busy: null, run: studio.run && { ...studio.run, failure: event.message } });
     case "checking":
       return [{ ...studio, check: { state: "checking", ...event } }, []];
@@ -300,7 +377,7 @@ export function step(before: Studio, event: Event): Step {
     // What the visitor does.
     case "choose":
       if (live(studio)) return [studio, []];
-      return settle({ ...studio, pinned: event.settings, remarks: event.remarks ?? [] });
+      return settle({ ...studio, eager: false, pinned: event.settings, remarks: event.remarks ?? [] });
     case "standard":
       return live(studio) ? [studio, []] : settle({ ...studio, pinned: null, source: null, remarks: [] });
     case "take":
@@ -317,6 +394,26 @@ export function step(before: Studio, event: Event): Step {
       return ["starting", "running", "recovering"].includes(stage(studio).is) ? [studio, [plain("pause")]] : [studio, []];
     case "resume":
       return studio.busy?.is === "paused" ? [studio, [plain("resume")]] : [studio, []];
+    case "step":
+      if (live(studio)) return [studio, studio.busy?.is === "stopping" ? [] : [plain("step")]];
+      return stage(studio).is === "ready" ? launched(start(studio), plain("step")) : [studio, []];
+    case "start-with":
+      return live(studio) ? [studio, []] : eagerly(settle({ ...studio, busy: null, pinned: event.settings, remarks: [] }));
+    case "go-on":
+      return goOn(studio, event.unfinished);
+    case "show":
+      return live(studio) ? [studio, []] : shown(studio, event.run);
+    case "differentiate":
+      return differentiate(studio, event.moves);
+    case "foretell":
+      if (!studio.hand?.slope) return [studio, []];
+      return [{ ...studio, hand: { ...studio.hand, moves: event.moves } }, [{ kind: "send", message: { kind: "foretell", moves: event.moves } }]];
+    case "try-out":
+      if (!studio.hand?.slope || stage(studio).is !== "ready") return [studio, []];
+      return [
+        { ...studio, busy: { is: "trying" }, hand: { ...studio.hand, moves: event.moves, problem: null } },
+        [{ kind: "send", message: { kind: "foretell", moves: event.moves } }, { kind: "send", message: { kind: "try-out", moves: event.moves } }],
+      ];
     case "stop":
       return live(studio) && studio.busy?.is !== "stopping" ? [{ ...studio, busy: { is: "stopping" } }, [plain("stop")]] : [studio, []];
     case "check":
@@ -327,10 +424,10 @@ export function step(before: Studio, event: Event): Step {
     case "reading":
       return [event.use === "recordings" ? { ...studio, reading: event.name, refused: null } : { ...studio, telling: event.name, untold: null }, []];
     case "open": {
-      const { use, name, files } = event;
+      const { use, name, files, reading } = event;
       if (live(studio)) return [unread(studio, use, inMidRun), []];
       if (studio.module !== "there") return [unread(studio, use, `${name} was not opened: the engine that reads it is not there.`), []];
-      return [studio, [{ kind: "send", message: { kind: use, name, files } }]];
+      return [studio, [{ kind: "send", message: use === "predict" ? { kind: use, name, files, reading: reading ?? {} } : { kind: use, name, files } }]];
     }
     case "unreadable":
       return [unread(studio, event.use, event.message), []];
@@ -346,6 +443,58 @@ export function step(before: Studio, event: Event): Step {
     default:
       return event satisfies never;
   }
+}
+
+/** What was seen, in the words of the page. */
+function withoutOptions(seen: Seen): Seen {
+  return { ...seen, notes: seen.notes.map(spoken), ...(seen.problem === undefined ? {} : { problem: spoken(seen.problem) }) };
+}
+
+/** A run is over: it is kept, unless it was before. */
+function finished(studio: Studio, event: Extract<FromWorker, { kind: "done" }>): Step {
+  if (!studio.run || !live(studio)) return [studio, []];
+  const known = studio.baseline?.source === studio.run.data.source && studio.run.settings.mislabelled === 0 ? studio.baseline.accuracy : null;
+  const run = { ...advance(studio.run, event), baseline: studio.run.opened === null ? known : null };
+  const [next, commands] = settle({ ...studio, busy: null, run });
+  return [next, run.opened === null ? [{ kind: "hold", unfinished: null }, { kind: "keep", run }, ...commands] : commands];
+}
+
+/** A run that was kept on this device stands where it stood when it had just ended; its network is opened, too. */
+function shown(studio: Studio, kept: Run): Step {
+  const run: Run = { ...kept, opened: kept.opened ?? `the run of ${kept.data.name}` };
+  const files = (kept.done?.files ?? []).filter(({ name }) => name !== "run.zip").map(({ name, bytes }) => ({ path: name, bytes: bytes.slice() }));
+  const next = { ...studio, run, network: null, told: null, cancelled: false };
+  if (!files.some(({ path }) => path === "model.safetensors")) return [next, []];
+  return [next, [{ kind: "send", message: { kind: "open-run", name: run.opened!, files } }]];
+}
+
+function goOn(studio: Studio, { settings, engine, state, source }: Unfinished): Step {
+  if (live(studio) || !studio.engines.some((one) => one.engine === engine && one.problem === undefined) || studio.data?.source !== source) return [studio, []];
+  const next: Studio = { ...studio, busy: { is: "starting" }, pinned: settings, wanted: engine, remarks: [], cancelled: false };
+  return [next, [{ kind: "send", message: { kind: "start", settings, engine, resume: state } }]];
+}
+
+const eagerly = ([studio, commands]: Step): Step => [{ ...studio, eager: true }, commands];
+
+/** A start with more to do, unless it is asked about first. */
+function launched([studio, commands]: Step, ...more: Command[]): Step {
+  return [studio, commands.length > 0 ? [...commands, ...more] : []];
+}
+
+/** Something was done by hand. */
+function byHand(studio: Studio, change: (hand: Hand) => Hand): Step {
+  const next: Studio = { ...studio, hand: studio.hand && change(studio.hand) };
+  return studio.busy?.is === "trying" ? settle({ ...next, busy: null }) : [next, []];
+}
+
+function differentiate(studio: Studio, moves: number[] | null): Step {
+  const state = engine(studio);
+  if (stage(studio).is !== "ready" || !state) return [studio, []];
+  const own = moves !== null && studio.hand?.slope ? studio.hand : null;
+  const of = own ?? { settings: settings(studio), engine: state.engine };
+  const hand: Hand = { ...of, slope: own?.slope ?? null, moves: own?.moves ?? [], foretold: null, tried: own?.tried ?? [], problem: null };
+  const message: ToWorker = { kind: "differentiate", settings: of.settings, engine: of.engine, ...(own && moves ? { moves } : {}) };
+  return [{ ...studio, busy: { is: "trying" }, hand }, [{ kind: "send", message }]];
 }
 
 /** Files were not read, for a reason that stands where they were chosen. */
@@ -374,11 +523,11 @@ function onRun(studio: Studio, message: Parameters<typeof advance>[1], is: "runn
 function broken(studio: Studio, { message: why, again }: { message: string; again: boolean }): Studio {
   const check: Check | null = studio.check?.state === "checking" ? { state: "failed", message: why } : studio.check;
   const run = live(studio) && studio.run ? { ...studio.run, failure: why } : studio.run;
-  return { ...studio, busy: null, module: { why, again }, reading: null, ...gone, check, run };
+  return { ...studio, busy: null, eager: false, module: { why, again }, reading: null, ...gone, check, run };
 }
 
 /** What a worker that is gone had with it. */
-const gone = { seen: null, network: null, telling: null, told: null, untold: null } satisfies Partial<Studio>;
+const gone = { seen: null, network: null, telling: null, told: null, untold: null, hand: null } satisfies Partial<Studio>;
 
 function received(studio: Studio, data: DataInfo): Step {
   const own = data.source !== "builtin" && data.source !== "subset";
@@ -403,7 +552,8 @@ function received(studio: Studio, data: DataInfo): Step {
 function cancel(studio: Studio): Step {
   const finished = (studio.run?.outer.length ?? 0) > 0;
   const failure = "Stopped while the lost device was being replaced: what was finished before is below, but its network is lost.";
-  return settle({ ...studio, busy: null, cancelled: !finished, run: finished && studio.run ? { ...studio.run, failure } : null });
+  const [next, commands] = settle({ ...studio, busy: null, cancelled: !finished, run: finished && studio.run ? { ...studio.run, failure } : null });
+  return [next, [{ kind: "hold", unfinished: null }, ...commands]];
 }
 
 function checked(studio: Studio, check: Check | null): Step {
@@ -424,8 +574,8 @@ function readdressed(studio: Studio, hash: string): Step {
 }
 
 function start(studio: Studio): Step {
-  // A check gives way to a run.
-  const { is } = studio.busy?.is === "checking" ? resting(studio) : stage(studio);
+  // A check gives way to a run, and so does what is tried by hand.
+  const { is } = studio.busy?.is === "checking" || studio.busy?.is === "trying" ? resting(studio) : stage(studio);
   if (is !== "ready") return [studio, []];
   const seconds = engine(studio)?.run ?? 0;
   return seconds > LONG ? [{ ...studio, busy: { is: "asking", seconds } }, []] : launch(studio);
@@ -501,11 +651,25 @@ export function announcement(studio: Studio): string {
       return "Paused.";
     case "stopping":
       return "Stopping.";
+    case "trying":
+      return "Training at the point that was chosen.";
     case "checking":
       return now.cancelling ? "Giving the check up." : "Checking the hypergradient.";
     case "stuck":
       return studio.module === "there" ? "Nothing can be run yet: what to do is said beside the start." : now.why;
   }
+}
+
+/** What the browser's tab says. */
+export function title(studio: Studio): string {
+  const now = stage(studio);
+  const name = "Stackelberg studio";
+  const { run } = studio;
+  if (live(studio)) {
+    const done = `${Math.round(100 * (run ? completed(run) : 0))} %`;
+    return `${now.is === "paused" ? `Paused at ${done}` : done} – ${name}`;
+  }
+  return run?.done && run.opened === null ? `${outcome(run)} – ${name}` : name;
 }
 
 export const silence = "Nothing was heard from the engine for half a minute. It may be at work on something long; if it hangs, start it again.";

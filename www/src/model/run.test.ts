@@ -19,6 +19,8 @@ function outer(iteration: number, loss: number, accepted = true): OuterIteration
     selection: undefined,
     differentiated: iteration === 1,
     pastEdge: false,
+    roughness: undefined,
+    foretold: undefined,
     accepted,
     seconds: 1,
     hyperparameters: [
@@ -46,8 +48,12 @@ test("an iteration that is done again on a new device replaces its inner losses"
   assert.deepEqual(run.inner, [[3, 2], [2, 1]]);
 });
 
+test("of a run that was taken up again, earlier training losses are not known", () => {
+  assert.deepEqual(play({ kind: "inner-losses", iteration: 3, losses: [2, 1] }).inner, [[], [], [2, 1]]);
+});
+
 test("the forecast is that of the last progress, not of the start", () => {
-  const at = (seconds: number, secondsLeft: number | undefined): RunMessage => ({ kind: "progress", iteration: 1, phase: "training", step: 1, steps: 4, spent: 0.25, seconds, secondsLeft });
+  const at = (seconds: number, secondsLeft: number | undefined): RunMessage => ({ kind: "progress", iteration: 1, phase: "training", step: 1, steps: 4, spent: 0.25, seconds, secondsLeft, share: 0.1 });
   assert.equal(foreseen(play()), undefined);
   assert.equal(foreseen(play(at(100, 17))), 117);
   assert.equal(foreseen(play(at(100, undefined))), undefined);
@@ -61,14 +67,13 @@ test("what was kept is the best iteration, or the start values, once the run is 
   assert.equal(kept(play(...points, done(0)))?.iteration, 1);
 });
 
-test("progress is what was spent of the budget, also right after an iteration and where the first costs more", () => {
-  const at = (spent: number): RunMessage => ({ kind: "progress", iteration: 1, phase: "backward", step: 1, steps: 4, spent, seconds: 1, secondsLeft: 1 });
+test("progress is what the engine says, and what is spent never falls behind an iteration", () => {
+  const at = (spent: number): RunMessage => ({ kind: "progress", iteration: 1, phase: "backward", step: 1, steps: 4, spent, seconds: 1, secondsLeft: 1, share: spent / 24 });
   const point: RunMessage = { kind: "outer", ...outer(1, 1) };
   assert.equal(completed(play()), 0);
-  assert.equal(completed(play(at(3))), 3 / 12);
+  assert.equal(completed(play(at(3))), 3 / 24, "half of a run is random search");
   assert.equal(spent(play(at(3), point)), 3.6);
-  assert.equal(completed(play(at(3), point, at(4.6))), 4.6 / 12);
-  assert.equal(completed(play(at(15))), 1);
+  assert.equal(completed(play(at(3), point, at(4.6))), 4.6 / 24);
 });
 
 test("the lowest loss so far only falls, and a divergence does not count", () => {

@@ -1,4 +1,6 @@
-import type { DataInfo, Done, Engine, Evaluation, FromWorker, OuterIteration, Progress, Settings, Which } from "../../pkg/stackelberg.js";
+import type {
+  DataInfo, Details, Done, Drawn, Engine, Evaluation, FromWorker, OuterIteration, Progress, Settings, Weights, Which,
+} from "../../pkg/stackelberg.js";
 
 /** A run as far as the page was told of it. */
 export interface Run {
@@ -15,14 +17,27 @@ export interface Run {
   inner: number[][];
   outer: OuterIteration[];
   scores: Partial<Record<Which, Evaluation>>;
+  /** How example weights told wrong labels, one an outer iteration. */
+  weights: Weights[];
+  /** Trainings of the random search beside it. */
+  drawn: Drawn[];
+  /** Single windows and people. */
+  details: Details | null;
+  /** What logistic regression reaches on its data. */
+  baseline: number | null;
   done: Done | null;
+  /** What it is called, if it was kept and opened again. */
+  opened: string | null;
 }
 
 /** Messages about a run that is under way. */
-export type RunMessage = Extract<FromWorker, { kind: "progress" | "inner-losses" | "outer" | "evaluation" | "recovering" | "done" }>;
+export type RunMessage = Extract<FromWorker, { kind: "progress" | "inner-losses" | "outer" | "evaluation" | "weights" | "drawn" | "details" | "recovering" | "done" }>;
 
-export function begin({ settings, engine, data }: Pick<Run, "settings" | "engine" | "data">): Run {
-  return { settings, engine, on: engine, data, failure: null, progress: null, inner: [], outer: [], scores: {}, done: null };
+export function begin({ settings, engine, data, opened = null }: Pick<Run, "settings" | "engine" | "data"> & { opened?: string | null | undefined }): Run {
+  return {
+    settings, engine, on: engine, data, opened,
+    failure: null, progress: null, inner: [], outer: [], scores: {}, weights: [], drawn: [], details: null, baseline: null, done: null,
+  };
 }
 
 /** The run after one more message. */
@@ -33,12 +48,19 @@ export function advance(run: Run, message: RunMessage): Run {
     case "inner-losses": {
       const inner = run.inner.slice();
       inner[message.iteration - 1] = message.losses;
-      return { ...run, inner };
+      // Those of iterations before a run was taken up again are not known.
+      return { ...run, inner: Array.from(inner, (losses) => losses ?? []) };
     }
     case "outer":
       return { ...run, outer: [...run.outer, message] };
     case "evaluation":
       return { ...run, scores: { ...run.scores, [message.which]: message } };
+    case "weights":
+      return { ...run, weights: [...run.weights, message] };
+    case "drawn":
+      return { ...run, drawn: [...run.drawn, message] };
+    case "details":
+      return { ...run, details: message };
     case "recovering":
       return { ...run, on: message.engine, progress: null };
     case "done":
@@ -81,5 +103,5 @@ export function spent({ progress, outer }: Run): number {
 
 /** Share of the whole run that is done, 0 to 1. */
 export function completed(run: Run): number {
-  return run.done ? 1 : Math.min(1, spent(run) / run.settings.budget);
+  return run.done ? 1 : (run.progress?.share ?? 0);
 }

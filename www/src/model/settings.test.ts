@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { command, defaults, entered, fromHash, numbers, toHash } from "./settings.ts";
+import { command, defaults, entered, fromHash, numbers, toHash, withWrongLabels } from "./settings.ts";
 
-const start = defaults(null);
+const start = { ...defaults(null), compare: false };
 
 test("the defaults are what was found worth its time", () => {
   const { network, steps, budget, batch } = defaults({ network: "paper", steps: 200, budget: 72 });
@@ -21,8 +21,11 @@ test("an address has every setting, and survives", () => {
     assert.deepEqual(fromHash(toHash(settings, data)), { settings, data, remarks: [] });
   assert.equal(
     toHash(start, "builtin"),
-    "#network=narrow&steps=20&budget=36&batch=64&seed=0&method=reverse&hyperparameters=lr,momentum,l2&data=builtin",
+    "#network=narrow&steps=20&budget=36&batch=64&seed=0&method=reverse&hyperparameters=lr,momentum,l2&compare=false&data=builtin",
   );
+  const spoilt = withWrongLabels(start);
+  assert.match(toHash(spoilt, null), /hyperparameters=lr,example-weights&compare=false&mislabelled=33$/);
+  assert.deepEqual(fromHash(toHash(spoilt, null)).settings, spoilt);
 });
 
 test("what an address leaves out does not come from this device", () => {
@@ -87,6 +90,7 @@ test("hyperparameters keep the order of the list, whatever the address says", ()
 
 test("the command line names every setting, and the data as a shell takes them", () => {
   const plain = "stackelberg tune --network narrow --steps 20 --budget 36 --batch 64 --seed 0 --method reverse --hyperparameters lr,momentum,l2";
+  assert.equal(command({ ...start, compare: true }), `${plain} --compare`);
   assert.equal(command(start), plain);
   assert.equal(command(start, "cpu"), `${plain} --device cpu`);
   assert.equal(command(start, "webgpu", "subset"), `${plain} --data subset`);

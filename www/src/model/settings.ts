@@ -10,6 +10,7 @@ export const numbers = [
   { name: "budget", label: "Budget", symbol: "", min: 2, max: 500, hint: "in whole trainings; ∇ counts more" },
   { name: "batch", label: "Batch", symbol: "B", min: 1, max: 512, hint: "windows a step" },
   { name: "seed", label: "Seed", symbol: "", min: 0, max: 4_294_967_295, hint: "same seed, same run" },
+  { name: "mislabelled", label: "Wrong labels", symbol: "", min: 0, max: 90, hint: "% of training windows, on purpose" },
 ] as const;
 
 /** The steps K that truncated reverse mode goes back through. */
@@ -44,7 +45,13 @@ export function truncation(method: string): number | null {
  * has as many windows as there are to train on, where these are few. */
 export function defaults(first: FirstRun | null, windows = Infinity): Settings {
   const { network, steps, budget } = first ?? { network: "narrow", steps: 20, budget: 36 };
-  return { network, steps, budget, batch: Math.min(64, windows), method: "reverse", hyperparameters: ["lr", "momentum", "l2"], seed: 0 };
+  return { network, steps, budget, batch: Math.min(64, windows), method: "reverse", hyperparameters: ["lr", "momentum", "l2"], seed: 0, compare: true, mislabelled: 0 };
+}
+
+/** A run in which a third of the training labels is wrong and a weight for each window is learned: what the story of these
+ * settings is. Random search says nothing of thousands of weights, and the start values on right labels are shown instead. */
+export function withWrongLabels(settings: Settings): Settings {
+  return { ...settings, method: "reverse", hyperparameters: ["lr", "example-weights"], compare: false, mislabelled: 33 };
 }
 
 /** A number as it was typed, pulled into its range; `remark` says so where it had to be, or that it is none. */
@@ -59,6 +66,12 @@ export function entered(
   const value = Math.min(max, Math.max(min, Number(typed)));
   const remark = value < Number(typed) ? `${max} is the most` : value > Number(typed) ? `${min} is the least` : null;
   return { value, remark: remark && `${label}: ${quoted(typed)} is out of range; ${remark}, and is taken.` };
+}
+
+/** What the command line calls the network; a run that was kept may have one from a file of layers. */
+export function networkName({ network }: Pick<Settings, "network">): string {
+  const written = network as string | { file: string };
+  return typeof written === "string" ? written : written.file;
 }
 
 /** What was typed or named in an address, short enough to be shown. */
@@ -80,7 +93,8 @@ export interface Address {
 /** What the part of an address after `#` says. What it leaves out is the same on every device. */
 export function fromHash(hash: string): Address {
   const query = new URLSearchParams(hash.replace(/^#/, ""));
-  const settings = defaults(null);
+  // Addresses of before knew of no random search beside.
+  const settings = { ...defaults(null), compare: false };
   const remarks: string[] = [];
   let named = false;
   const refuse = (name: string, value: string, what: string, taken: string) =>
@@ -112,6 +126,9 @@ export function fromHash(hash: string): Address {
         settings.method = `truncated:${number.value}`;
         if (number.remark) remarks.push(number.remark);
       } else refuse("Way to the hypergradient", value, "reverse, forward or truncated:K", settings.method);
+    } else if (name === "compare") {
+      if (value === "true" || value === "false") settings.compare = value === "true";
+      else refuse("Random search beside", value, "true or false", String(settings.compare));
     } else if (name === "hyperparameters") {
       const asked = value.split(",");
       const chosen = groups.map((one): string => one.value).filter((one) => asked.includes(one));
@@ -130,7 +147,12 @@ export function fromHash(hash: string): Address {
 /** The part of an address after `#` for settings and, once a run made them matter, data: all of it, so that it means the
  * same run on every device. */
 export function toHash(settings: Settings, data: string | null): string {
-  const all = [...flags(settings), ...(data === null ? [] : [["data", encodeURIComponent(data)]])];
+  const all = [
+    ...flags(settings),
+    ["compare", String(settings.compare)],
+    ...(settings.mislabelled > 0 ? [["mislabelled", String(settings.mislabelled)]] : []),
+    ...(data === null ? [] : [["data", encodeURIComponent(data)]]),
+  ];
   return `#${all.map(([name, value]) => `${name}=${value}`).join("&")}`;
 }
 
@@ -138,9 +160,11 @@ export function same(one: Settings, other: Settings): boolean {
   return toHash(one, null) === toHash(other, null);
 }
 
-/** The same run on the command line, with words a shell takes as they are meant. */
+/** The same run on the command line, with words a shell takes as they are meant; labels that are wrong on purpose it has
+ * in a study alone. */
 export function command(settings: Settings, engine?: Engine, data = "builtin"): string {
   const all = flags(settings).map(([name, value]) => `--${name} ${value}`);
+  if (settings.compare) all.push("--compare");
   if (engine === "cpu") all.push("--device cpu");
   // With an equals sign, as a name may begin with a hyphen.
   if (data !== "builtin") all.push(`--data${data.startsWith("-") ? "=" : " "}${shell(data)}`);
@@ -153,8 +177,8 @@ function shell(word: string): string {
 
 function flags(settings: Settings): [string, string][] {
   return [
-    ["network", settings.network],
-    ...numbers.map(({ name }): [string, string] => [name, String(settings[name])]),
+    ["network", networkName(settings)],
+    ...numbers.filter(({ name }) => name !== "mislabelled").map(({ name }): [string, string] => [name, String(settings[name])]),
     ["method", settings.method],
     ["hyperparameters", settings.hyperparameters.join(",")],
   ];

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { paths } from "./paths.ts";
 import { defaults } from "./settings.ts";
-import { confusionTable, csv, fileName, innerTable, iterationsTable, outerTable, pathTable, traceTable } from "./table.ts";
+import { classTable, confusionTable, csv, fileName, innerTable, iterationsTable, outerTable, pathTable, traceTable } from "./table.ts";
 
 const outer = [1, 2].map((iteration) => ({
   iteration,
@@ -11,6 +11,8 @@ const outer = [1, 2].map((iteration) => ({
   selection: undefined as number | undefined,
   differentiated: iteration === 1,
   pastEdge: false,
+  roughness: undefined,
+  foretold: undefined,
   accepted: iteration === 1,
   seconds: 0.25,
   hyperparameters: [
@@ -48,13 +50,14 @@ test("paths keep the full digits of every hyperparameter", () => {
 test("a row of all iterations is as long as the header", () => {
   const { columns, rows } = iterationsTable(outer);
   assert.deepEqual(rows.map((row) => row.length), [columns.length, columns.length]);
-  assert.deepEqual(rows[0], [1, 3.6, "taken", 1.5, "kept", 1e-7, 2, -0.5, undefined, 0.25]);
+  assert.deepEqual(rows[0], [1, 3.6, "taken", 1.5, undefined, "kept", 1e-7, 2, -0.5, undefined, 0.25]);
   const chosen = iterationsTable(outer.map((one) => ({ ...one, selection: 0.7 })));
   assert.deepEqual([chosen.columns[4], chosen.rows[0]![4], chosen.rows[0]!.length], ["loss of the people who choose (nats)", 0.7, chosen.columns.length]);
 });
 
 test("a confusion matrix and a recording go row by row", () => {
-  const score = { which: "after" as const, loss: 1, accuracy: 1, macroF1: 1, f1: [], confusion: [5, 1, 2, 7] };
+  const score = { which: "after" as const, loss: 1, accuracy: 1, macroF1: 1, f1: [0.8, 0.9], precision: [5 / 7, 7 / 8], recall: [5 / 6, 7 / 9], confusion: [5, 1, 2, 7] };
+  assert.deepEqual(classTable(["sit", "walk"], score, score).rows, [["sit", 6, 5 / 7, 5 / 6, 0.8, 0.8], ["walk", 9, 7 / 8, 7 / 9, 0.9, 0.9]]);
   assert.deepEqual(confusionTable(["sit", "walk"], score).rows, [["sit", 5, 1], ["walk", 2, 7]]);
   const channels = [{ name: "body_acc_x", unit: "g" }, { name: "body_gyro_x", unit: "rad/s" }];
   const table = traceTable({ index: 0, person: 1, activity: "sitting", rate: 50, channels, samples: [1, 2, 3, 4] });

@@ -1,7 +1,8 @@
-import type { Evaluation, OuterIteration, Settings, Trace } from "../../pkg/stackelberg.js";
+import type { Evaluation, OuterIteration, Settings, Trace, Weights } from "../../pkg/stackelberg.js";
 import type { Path } from "./paths.ts";
 import { title } from "./format.ts";
 import { lowest } from "./run.ts";
+import { networkName } from "./settings.ts";
 
 /** What a picture shows, as rows under named columns. */
 export interface Table {
@@ -40,6 +41,16 @@ export function innerTable(inner: number[][], steps: number): Table {
   };
 }
 
+/** AUC and weights of right and wrong labels by outer iteration. */
+export function separationTable(weights: Weights[]): Table {
+  const bins = weights[0]?.right.length ?? 0;
+  const of = (label: string) => Array.from({ length: bins }, (_, bin) => `${label} labels with weights from ${(2 * bin) / bins}`);
+  return {
+    columns: ["outer iteration", "AUC", ...of("right"), ...of("wrong")],
+    rows: weights.map(({ iteration, auc, right, wrong }) => [iteration, auc, ...right, ...wrong]),
+  };
+}
+
 export function pathTable({ lines, title }: Path, outer: OuterIteration[]): Table {
   return {
     columns: ["outer iteration", "trainings spent", ...lines.map(({ name }) => (lines.length > 1 ? name : title.toLowerCase()))],
@@ -58,6 +69,7 @@ export function iterationsTable(outer: OuterIteration[]): Table {
       "hypergradient",
       "validation loss (nats)",
       ...(chosen ? ["loss of the people who choose (nats)"] : []),
+      "foretold by the last hypergradient (nats)",
       "step",
       ...names,
       ...names.map((name) => `hypergradient of ${name}`),
@@ -69,12 +81,27 @@ export function iterationsTable(outer: OuterIteration[]): Table {
       taken(one),
       one.loss,
       ...(chosen ? [one.selection] : []),
+      one.foretold,
       one.accepted ? "kept" : "not kept",
       ...one.hyperparameters.map(({ value }) => value),
       ...one.hyperparameters.map(({ hypergradient }) => hypergradient),
       one.seconds,
     ]),
   };
+}
+
+/** How well each class is told: windows, precision, recall and F1, and the F1 of the start values. */
+export function classTable(classes: string[], before: Evaluation, after: Evaluation): Table {
+  const windows = (row: number) => after.confusion.slice(row * classes.length, (row + 1) * classes.length).reduce((sum, one) => sum + one, 0);
+  return {
+    columns: ["activity", "windows", "precision", "recall", "F1", "F1 of the start values"],
+    rows: classes.map((name, at) => [name, windows(at), after.precision[at], after.recall[at], after.f1[at], before.f1[at]]),
+  };
+}
+
+/** Two runs side by side. */
+export function comparisonTable(names: string[], rows: [string, string, string][]): Table {
+  return { columns: ["what", ...names], rows };
 }
 
 export function confusionTable(classes: string[], { confusion }: Evaluation): Table {
@@ -96,6 +123,6 @@ export function traceTable({ channels, rate, samples }: Trace): Table {
 
 /** "stackelberg-outer-loss-narrow-T20-seed0.csv": what it is, and of which run. */
 export function fileName(what: string, extension: string, run?: Settings): string {
-  const of = run ? [run.network, `T${run.steps}`, `seed${run.seed}`] : [];
+  const of = run ? [networkName(run), `T${run.steps}`, `seed${run.seed}`] : [];
   return `${["stackelberg", ...what.toLowerCase().match(/[a-z0-9]+/g)!, ...of].join("-")}.${extension}`;
 }

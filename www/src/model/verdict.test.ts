@@ -1,21 +1,21 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Done, Evaluation, OuterIteration } from "../../pkg/stackelberg.js";
-import { advance, begin, type RunMessage } from "./run.ts";
-import { defaults } from "./settings.ts";
-import { cost, ending, gained, outcome, unnamed, untaught, verdicts } from "./verdict.ts";
+import type { Done, Evaluation, OuterIteration, Which } from "../../pkg/stackelberg.js";
+import { advance, begin, type Run, type RunMessage } from "./run.ts";
+import { defaults, withWrongLabels } from "./settings.ts";
+import { bars, cost, ending, gained, outcome, unnamed, untaught, verdicts, wonBack } from "./verdict.ts";
 
 const side = { windows: 1, people: [1] };
 const classes = ["walking", "standing", "laying"].map((name) => ({ name, windows: 10, training: 5 }));
 const data = { name: "", source: "builtin", subset: false, train: side, validation: side, test: side, classes, notes: [] };
 
 /** Scores of a network with these windows by true and named activity. */
-function score(which: "before" | "after", confusion: number[]): Evaluation & { kind: "evaluation" } {
+function score(which: Which, confusion: number[]): Evaluation & { kind: "evaluation" } {
   const at = (row: number, column: number) => confusion[3 * row + column]!;
   const sum = (of: (other: number) => number) => of(0) + of(1) + of(2);
   const f1 = [0, 1, 2].map((one) => (2 * at(one, one)) / Math.max(1, sum((other) => at(one, other)) + sum((other) => at(other, one))));
   const right = at(0, 0) + at(1, 1) + at(2, 2);
-  return { kind: "evaluation", which, loss: 1, accuracy: right / confusion.reduce((a, b) => a + b), macroF1: 0, f1, confusion };
+  return { kind: "evaluation", which, loss: 1, accuracy: right / confusion.reduce((a, b) => a + b), macroF1: 0, f1, precision: f1, recall: f1, confusion };
 }
 const done: Done = {
   ending: "finished",
@@ -29,7 +29,7 @@ const done: Done = {
   seconds: 12,
   files: [],
 };
-const play = (...messages: RunMessage[]) => messages.reduce(advance, begin({ settings: defaults(null), engine: "webgpu", data }));
+const play = (...messages: RunMessage[]) => messages.reduce(advance, begin({ settings: { ...defaults(null), compare: false }, engine: "webgpu", data }));
 const run = (before: number[], after: number[], best = 3) => play(score("before", before), score("after", after), { kind: "done", ...done, best });
 const point = (iteration: number, value: number, pastEdge = false, selection?: number): RunMessage & OuterIteration => ({
   kind: "outer",
@@ -39,6 +39,8 @@ const point = (iteration: number, value: number, pastEdge = false, selection?: n
   selection,
   differentiated: pastEdge,
   pastEdge,
+  roughness: undefined,
+  foretold: undefined,
   accepted: true,
   seconds: 1,
   hyperparameters: [{ name: "learning_rate", group: "lr", value, hypergradient: pastEdge ? -9 : undefined }],
@@ -49,6 +51,29 @@ const good = [9, 1, 0, 1, 9, 0, 0, 0, 10];
 
 test("a good result needs no sentence", () => {
   assert.deepEqual(verdicts(run(poor, good)), []);
+});
+
+test("random search at equal cost stands beside the result, and is said first where it did better", () => {
+  const beside = (random: number[]) =>
+    [score("before", poor), score("after", good), score("random", random), { kind: "done" as const, ...done }].reduce(advance, begin({ settings: defaults(null), engine: "webgpu", data }));
+  const better = [10, 0, 0, 0, 10, 0, 0, 0, 10];
+  assert.match(gained(beside(poor))!, /^Tuning gained/);
+  assert.match(gained(beside(better))!, /^Random search at equal cost did better: 100\.0 % of test accuracy, and 93\.3 % tuned/);
+  assert.deepEqual(bars(beside(poor)).map(({ name }) => name), ["Start values", "Best of random search, 31 trainings", "Tuned by hypergradients"]);
+  const cut = [score("before", poor), score("after", good), { kind: "done" as const, ...done }].reduce(advance, begin({ settings: defaults(null), engine: "webgpu", data }));
+  assert.deepEqual(verdicts(cut), ["Random search at equal cost was not finished, so there is nothing to hold this against."]);
+  assert.equal(bars({ ...beside(poor), baseline: 0.9 }).at(-1)?.accuracy, 0.9);
+});
+
+test("what wrong labels cost is said, and what came back of it", () => {
+  const settings = withWrongLabels(defaults(null));
+  const weights: RunMessage = { kind: "weights", iteration: 1, auc: 0.756, right: [1], wrong: [2] };
+  const spoilt = (after: number[], right: number[]) =>
+    [score("before", poor), weights, score("after", after), score("right-labels", right)].reduce<Run>(advance, begin({ settings, engine: "webgpu", data }));
+  assert.match(wonBack(spoilt(good, good))!, /in 33 % of the training windows cost 53\.3 points .* won back 53\.3 points of these\. .* probability 0\.76\.$/);
+  assert.match(wonBack(spoilt(poor, good))!, /won back none of these/);
+  assert.match(wonBack(spoilt(good, poor))!, /cost no test accuracy here/);
+  assert.equal(wonBack(run(poor, good)), null);
 });
 
 test("people who chose the iteration are told of, and those who were fitted by heart", () => {

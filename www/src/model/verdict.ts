@@ -26,9 +26,35 @@ export function gained(run: Run): string | null {
   const { scores: { before, after }, data } = run;
   if (!before || !after) return null;
   const people = several(data.test.people.length, "person", "people");
+  const { random } = run.scores;
+  if (random && random.accuracy - after.accuracy > GAIN)
+    return `Random search at equal cost did better: ${percent(random.accuracy)} of test accuracy, and ${percent(after.accuracy)} tuned, on ${people} the model never saw.`;
   return better(run)
     ? `Tuning gained ${points(after.accuracy - before.accuracy).slice(1)} of test accuracy, on ${people} the model never saw.`
     : `The tuned network is not better than the start on the ${people} the model never saw.`;
+}
+
+/** What is held against each other on people that no network has seen, as it came. */
+export function bars({ scores: { before, after, random, "right-labels": right }, settings, baseline, done }: Run): { name: string; accuracy: number; own: boolean }[] {
+  const all = [
+    { name: settings.mislabelled > 0 ? "Start values, wrong labels" : "Start values", score: before, own: false },
+    { name: `Best of random search, ${done ? several(Math.round(done.spent), "training") : "equal cost"}`, score: random, own: false },
+    { name: settings.hyperparameters.includes("example-weights") ? "Learned weights" : "Tuned by hypergradients", score: after, own: true },
+    { name: "Start values, right labels", score: right, own: false },
+  ].flatMap(({ name, score, own }) => (score ? [{ name, accuracy: score.accuracy, own }] : []));
+  return baseline === null ? all : [...all, { name: "Logistic regression on window statistics", accuracy: baseline, own: false }];
+}
+
+/** What wrong labels cost, and what learned weights won back of it; nothing of a run without them. */
+export function wonBack({ scores: { before, after, "right-labels": right }, weights, settings }: Run): string | null {
+  if (settings.mislabelled === 0 || !before || !after || !right) return null;
+  const lost = right.accuracy - before.accuracy;
+  const told = weights.at(-1);
+  const auc = told ? ` A right label has a larger weight than a wrong one with probability ${told.auc.toFixed(2)}.` : "";
+  if (lost <= GAIN) return `Wrong labels in ${settings.mislabelled} % of the training windows cost no test accuracy here, so there was nothing to win back.${auc}`;
+  const back = after.accuracy - before.accuracy;
+  const won = back > GAIN ? `won back ${points(back).slice(1)} of these` : "won back none of these";
+  return `Wrong labels in ${settings.mislabelled} % of the training windows cost ${points(lost).slice(1)} of test accuracy; what was learned from the validation people alone ${won}.${auc}`;
 }
 
 /** The outcome of a run that is over, in a line. */
@@ -89,6 +115,8 @@ export function verdicts(run: Run): string[] {
     sentences.push(
       `The loss on the test people rose all the same, from ${number(before.loss)} to ${number(after.loss)}: the network is more often right, and surer of itself where it is wrong.`,
     );
+  if (run.settings.compare && done?.ending === "finished" && !run.scores.random && run.opened === null)
+    sentences.push("Random search at equal cost was not finished, so there is nothing to hold this against.");
   if (run.on !== run.engine) sentences.push("The GPU was lost twice within a minute, so the processor did the rest of this run.");
   const last = kept(run) ?? run.outer.at(-1);
   if (last && run.outer.some((one) => samePoint(one, last) && useless(one)))

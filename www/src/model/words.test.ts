@@ -1,0 +1,17 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { spoken } from "./words.ts";
+
+test("options of the command line are called as the page calls them", () => {
+  const said: [string, string][] = [
+    ["50 samples a second are assumed (`--rate` says otherwise)", "50 samples a second are assumed (“Samples a second” says otherwise)"],
+    ["resample them with `--rate 50`, or leave the filter out", "resample them with “Samples a second”: 50, or leave the filter out"],
+    ['name the columns (`--columns "channels=ax, ay, az"`)', "name the columns (“Channels”: ax, ay, az)"],
+    ['in their order: --columns "channels=…"', "in their order: “Channels”"],
+    ["name that (`--columns \"person=folder\"`, `person=file`)", "name that (“People stand in”: folder, “People stand in”: file)"],
+    ["take a smaller `--overlap` or `--rate`, or fewer files", "take a smaller “Overlap of windows” or “Samples a second”, or fewer files"],
+    ["which columns are what (`--columns`)", "which columns are what (“Columns”)"],
+    ["nothing is said of options - here", "nothing is said of options - here"],
+  ];
+  for (const [sentence, wanted] of said) assert.equal(spoken(sentence), wanted);
+});
