@@ -1,5 +1,7 @@
 //! What the worker tells of itself, its data and its runs.
 
+// Long because every message of the worker stands here with the types that it carries, and what each field means.
+
 use serde::Serialize;
 use tsify::Tsify;
 
