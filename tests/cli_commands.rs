@@ -1,5 +1,7 @@
 //! The commands that do not train, through the built program.
 
+// Long because every command that does not train is tried here.
+
 mod cli_support;
 
 use std::fs;
