@@ -3,6 +3,9 @@
 use super::read::{NONE, Recording};
 use super::report::Report;
 
+/// Samples of a piece at most: a day and a half at 1,000 a second. Times that go farther are no times.
+const MOST_SAMPLES: usize = 1 << 27;
+
 /// A step that is so many usual ones is a gap, which nothing is put into.
 const GAP: f64 = 5.0;
 /// Steps that differ by no more than this share of a step are even.
@@ -74,7 +77,13 @@ pub fn pieces(recording: &Recording, channels: usize, rate: f64, report: &mut Re
             all.extend(on_grid(&own, times, times, channels, gap, recording.times[0]));
         } else {
             let span = times[times.len() - 1] - times[0];
-            let samples = (span * rate + 1e-6).floor() as usize + 1;
+            let samples = (span * rate + 1e-6).floor() as usize;
+            if samples >= MOST_SAMPLES {
+                report.note(format!("{} rows are left out: their times span {span:.3e} seconds", times.len()));
+                from = to;
+                continue;
+            }
+            let samples = samples + 1;
             let grid: Vec<f64> = (0..samples).map(|k| times[0] + k as f64 * step).collect();
             report.resampled += samples as u64;
             all.extend(on_grid(&own, times, &grid, channels, gap, recording.times[0]));
