@@ -1,5 +1,5 @@
-//! The networks of the zoo as ONNX: onnxruntime tells of windows what this program tells (skipped, said aloud, where Python
-//! with onnxruntime is absent; `STACKELBERG_PYTHON` names another python3).
+//! The networks of the zoo in the files that are taken home: onnxruntime and NumPy tell of windows what this program tells (skipped, said
+//! aloud, where Python with onnxruntime and safetensors is absent; `STACKELBERG_PYTHON` names another python3).
 
 use std::process::Command;
 
@@ -46,12 +46,12 @@ fn file(model: &Model, task: &str) -> Vec<u8> {
 }
 
 #[test]
-fn every_network_of_the_zoo_tells_the_same_in_onnxruntime() {
+fn every_network_of_the_zoo_tells_the_same_in_onnxruntime_and_numpy() {
     let python = std::env::var("STACKELBERG_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let has = Command::new(&python).args(["-c", "import onnxruntime, numpy"]).output();
+    let has = Command::new(&python).args(["-c", "import onnxruntime, numpy, safetensors"]).output();
     let has = has.is_ok_and(|output| output.status.success());
     if !has {
-        println!("SKIPPED: {python} has no onnxruntime; set STACKELBERG_PYTHON to one that has");
+        println!("SKIPPED: {python} lacks onnxruntime or safetensors; set STACKELBERG_PYTHON to one that has them");
     }
     let device = Device::new(ReferenceEngine::new());
     let folder = tempfile::tempdir().unwrap();
@@ -61,7 +61,8 @@ fn every_network_of_the_zoo_tells_the_same_in_onnxruntime() {
         if task == "classification-mse" {
             model = model.then(stackelberg::nn::Layer::Softplus).unwrap();
         }
-        let classifier = Classifier::open(&file(&model, task)).unwrap();
+        let weights = file(&model, task);
+        let classifier = Classifier::open(&weights).unwrap();
         let bytes = onnx::pack(&classifier);
         assert_eq!(bytes, onnx::pack(&classifier), "the same network is the same file");
         let mut stream = Stream::new(2, Purpose::Init, 78);
@@ -79,27 +80,31 @@ fn every_network_of_the_zoo_tells_the_same_in_onnxruntime() {
         if !has {
             continue;
         }
-        let (network, windows) = (folder.path().join("model.onnx"), folder.path().join("windows.bin"));
-        std::fs::write(&network, bytes).unwrap();
-        std::fs::write(&windows, x.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>()).unwrap();
-        let script = "import sys, json, numpy as np, onnxruntime as ort\n\
-                      session = ort.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider'])\n\
-                      shape = json.loads(sys.argv[3])\n\
-                      x = np.fromfile(sys.argv[2], '<f4').reshape([-1] + shape)\n\
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("model.onnx"), bytes).unwrap();
+        std::fs::write(at("model.safetensors"), weights).unwrap();
+        std::fs::write(at("windows.bin"), x.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>()).unwrap();
+        let script = "import sys, json, numpy as np, onnxruntime as ort, network\n\
+                      session = ort.InferenceSession('model.onnx', providers=['CPUExecutionProvider'])\n\
+                      x = np.fromfile('windows.bin', '<f4').reshape([-1] + json.loads(sys.argv[1]))\n\
                       meta = session.get_modelmeta().custom_metadata_map\n\
-                      print(json.dumps([meta, session.run(None, {'windows': x})[0].tolist()]))";
+                      told = [session.run(None, {'windows': x})[0], network.probabilities('model.safetensors', x)]\n\
+                      print(json.dumps([meta, *(each.tolist() for each in told)]))";
         let mut command = Command::new(&python);
-        command.arg("-c").arg(script).arg(&network).arg(&windows).arg(json!(input).to_string());
+        command.current_dir(folder.path()).env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/python/examples"));
+        command.env("PYTHONDONTWRITEBYTECODE", "1").args(["-c", script]).arg(json!(input).to_string());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}: {}", entry.name, String::from_utf8_lossy(&output.stderr));
         let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(answer[0]["classes"], r#"["class 0","class 1","class 2","class 3"]"#);
-        let theirs = answer[1].as_array().unwrap();
-        assert_eq!(theirs.len(), WINDOWS);
-        for (ours, theirs) in told.iter().zip(theirs) {
-            for (ours, theirs) in ours.iter().zip(theirs.as_array().unwrap()) {
-                let difference = (f64::from(*ours) - theirs.as_f64().unwrap()).abs();
-                assert!(difference < 2e-5, "{}, {task}: {ours} and {theirs}", entry.name);
+        for (by, theirs) in [("onnxruntime", &answer[1]), ("NumPy", &answer[2])] {
+            let theirs = theirs.as_array().unwrap();
+            assert_eq!(theirs.len(), WINDOWS);
+            for (ours, theirs) in told.iter().zip(theirs) {
+                for (ours, theirs) in ours.iter().zip(theirs.as_array().unwrap()) {
+                    let difference = (f64::from(*ours) - theirs.as_f64().unwrap()).abs();
+                    assert!(difference < 2e-5, "{}, {task}, {by}: {ours} and {theirs}", entry.name);
+                }
             }
         }
     }

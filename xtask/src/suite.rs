@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check in order, each with its time, and one sum at the end.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,11 @@ pub fn run(all: bool) -> Result<ExitCode> {
     suite.step("clippy, wasm32", |_| wasm.clippy());
     suite.step("library alone", |_| library_alone());
     suite.step("documentation", |_| documentation());
-    suite.step("native tests", |count| native_tests(count, all, strict));
+    let mut python = std::env::var_os("STACKELBERG_PYTHON").map(PathBuf::from);
+    if all && python.is_none() {
+        suite.step("Python packages", |_| python_packages().map(|made| python = Some(made)));
+    }
+    suite.step("native tests", |count| native_tests(count, all, strict, python.as_deref()));
     suite.step("examples", |_| examples());
     suite.step("tests of xtask", |count| run_tests(process::cargo("test").args(XTASK), count));
     suite.step("wasm build", |_| wasm.build(wasm::Profile::Release));
@@ -105,8 +109,25 @@ fn documentation() -> Result<()> {
     process::run(process::cargo("doc").args(["--lib", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-fn native_tests(count: &mut Count, all: bool, strict: bool) -> Result<()> {
+/// What tests ask of a Python that they are given.
+const PYTHON_PACKAGES: [&str; 6] = ["numpy", "onnxruntime", "optuna", "pandas", "ray[tune]", "safetensors"];
+
+/// A Python that has what tests ask for, in an environment of its own under `target`.
+fn python_packages() -> Result<PathBuf> {
+    let environment = process::root().join("target").join("python");
+    process::run(process::command("python3").args(["-m", "venv"]).arg(&environment))?;
+    let scripts = environment.join(if cfg!(windows) { "Scripts" } else { "bin" });
+    let python = scripts.join("python").with_extension(std::env::consts::EXE_EXTENSION);
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    process::run(process::command(&python).args(install).args(PYTHON_PACKAGES))?;
+    Ok(python)
+}
+
+fn native_tests(count: &mut Count, all: bool, strict: bool, python: Option<&Path>) -> Result<()> {
     let mut cargo = process::cargo("test");
+    if let Some(python) = python {
+        cargo.env("STACKELBERG_PYTHON", python);
+    }
     cargo.arg("--no-fail-fast");
     if all {
         cargo.args(["--", "--include-ignored"]);

@@ -3,13 +3,33 @@
 use super::read::{NONE, Recording};
 use super::report::Report;
 
-/// Samples of a piece at most: a day and a half at 1,000 a second. Times that go farther are no times.
-const MOST_SAMPLES: usize = 1 << 27;
+/// Samples between two rows at most: memory grows with what was recorded, not with what a rate or a damaged time asks for.
+const MOST_BETWEEN: f64 = 100.0;
 
 /// A step that is so many usual ones is a gap, which nothing is put into.
 const GAP: f64 = 5.0;
 /// Steps that differ by no more than this share of a step are even.
 const EVEN: f64 = 0.1;
+
+/// Whether rows that are usually so many seconds apart are too few for a rate; says so.
+fn too_few(usual: f64, rate: f64, name: &str, report: &mut Report) -> bool {
+    let too_few = usual * rate > MOST_BETWEEN;
+    if too_few {
+        report.note(format!(
+            "{name} is left out: its rows lie {} apart, and at {rate} samples a second most of it would be made up",
+            seconds(usual)
+        ));
+    }
+    too_few
+}
+
+/// A time in words.
+fn seconds(time: f64) -> String {
+    match time {
+        ..1e4 => format!("{time:.3} s"),
+        _ => format!("{time:.1e} s"),
+    }
+}
 
 /// Samples without a gap, evenly spaced.
 #[derive(Debug, PartialEq)]
@@ -55,6 +75,9 @@ pub fn pieces(recording: &Recording, channels: usize, rate: f64, report: &mut Re
     let Some(&usual) = steps.get(steps.len() / 2) else {
         return vec![];
     };
+    if too_few(usual, rate, &recording.name, report) {
+        return vec![];
+    }
     let gap = GAP * usual;
     let mut all = vec![];
     let mut from = 0;
@@ -77,13 +100,7 @@ pub fn pieces(recording: &Recording, channels: usize, rate: f64, report: &mut Re
             all.extend(on_grid(&own, times, times, channels, gap, recording.times[0]));
         } else {
             let span = times[times.len() - 1] - times[0];
-            let samples = (span * rate + 1e-6).floor() as usize;
-            if samples >= MOST_SAMPLES {
-                report.note(format!("{} rows are left out: their times span {span:.3e} seconds", times.len()));
-                from = to;
-                continue;
-            }
-            let samples = samples + 1;
+            let samples = (span * rate + 1e-6).floor() as usize + 1;
             let grid: Vec<f64> = (0..samples).map(|k| times[0] + k as f64 * step).collect();
             report.resampled += samples as u64;
             all.extend(on_grid(&own, times, &grid, channels, gap, recording.times[0]));
@@ -156,7 +173,7 @@ fn on_grid(recording: &Recording, times: &[f64], grid: &[f64], channels: usize, 
 
 /// Recordings of several sensors of the same time as one, on a grid of this rate from the last one's beginning to the first
 /// one's end. What lies in a gap of one sensor is missing.
-pub fn joined(sensors: &[(Recording, usize)], rate: f64) -> Recording {
+pub fn joined(sensors: &[(Recording, usize)], rate: f64, report: &mut Report) -> Recording {
     let first = |(sensor, _): &(Recording, usize)| sensor.times.first().copied();
     let last = |(sensor, _): &(Recording, usize)| sensor.times.last().copied();
     let start = sensors.iter().filter_map(first).fold(f64::NEG_INFINITY, f64::max);
@@ -164,17 +181,31 @@ pub fn joined(sensors: &[(Recording, usize)], rate: f64) -> Recording {
     let channels: usize = sensors.iter().map(|(_, channels)| channels).sum();
     let mut whole =
         Recording { person: sensors[0].0.person.clone(), name: sensors[0].0.name.clone(), ..Recording::default() };
-    if start >= end || start.is_nan() || end.is_nan() {
+    let usual = |sensor: &Recording| {
+        let steps = steps(sensor);
+        steps.get(steps.len() / 2).copied().unwrap_or(0.0)
+    };
+    if start >= end || sensors.iter().any(|(sensor, _)| too_few(usual(sensor), rate, &sensor.name, report)) {
         return whole;
     }
-    let samples = ((end - start) * rate + 1e-6).floor() as usize + 1;
-    whole.times = (0..samples).map(|k| start + k as f64 / rate).collect();
+    let gap = |sensor: &Recording| GAP * usual(sensor).max(1.0 / rate);
+    // Only where the first sensor has something: a day without is not gone through.
+    let first_gap = gap(&sensors[0].0);
+    let mut next = 0.0_f64;
+    for pair in sensors[0].0.times.windows(2).filter(|pair| pair[1] - pair[0] <= first_gap) {
+        next = next.max(((pair[0] - start) * rate).ceil());
+        let last = ((pair[1].min(end) - start) * rate + 1e-6).floor();
+        while next <= last {
+            whole.times.push(start + next / rate);
+            next += 1.0;
+        }
+    }
+    let samples = whole.times.len();
     whole.signals = vec![f32::NAN; samples * channels];
     whole.labels = vec![sensors[0].0.labels[0]; samples];
     let mut offset = 0;
     for (sensor, own) in sensors {
-        let steps = steps(sensor);
-        let gap = GAP * steps.get(steps.len() / 2).copied().unwrap_or(0.0).max(1.0 / rate);
+        let gap = gap(sensor);
         for c in 0..*own {
             let mut at = 0;
             for (k, &time) in whole.times.iter().enumerate() {

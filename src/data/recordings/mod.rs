@@ -363,7 +363,7 @@ fn by_sensor(
     let Some(rate) = mapping.rate.or_else(|| grid::rate(of_folders.iter().flatten().map(|(sensor, _)| sensor))) else {
         return Ok(Recorded { recordings: vec![], names: labels, channels });
     };
-    let joined = of_folders.iter().map(|sensors| grid::joined(sensors, rate));
+    let joined = of_folders.iter().map(|sensors| grid::joined(sensors, rate, report));
     let recordings = joined.filter(|recording| !recording.labels.is_empty()).collect();
     Ok(Recorded { recordings, names: labels, channels })
 }
