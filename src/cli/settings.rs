@@ -104,6 +104,9 @@ pub struct Settings {
     #[arg(long, value_name = "X", help = about("example_weight_rate", words::EXAMPLE_WEIGHT_RATE))]
     example_weight_rate: Option<f64>,
 
+    #[arg(long, value_name = "X", help = about("mislabelled", words::MISLABELLED))]
+    mislabelled: Option<f64>,
+
     #[arg(long, value_name = "X", help = about("dropout", words::DROPOUT))]
     dropout: Option<f64>,
 
@@ -313,6 +316,7 @@ impl Settings {
             l2: pick(&self.l2, base.l2),
             outer_rate: self.outer_rate.or(base.outer_rate),
             example_weight_rate: self.example_weight_rate.or(base.example_weight_rate),
+            mislabelled: pick(&self.mislabelled, base.mislabelled),
             dropout: self.dropout.or(base.dropout),
             jitter: pick(&self.jitter, base.jitter),
             scaling: pick(&self.scaling, base.scaling),

@@ -32,6 +32,17 @@ pub enum OuterMethod {
 }
 
 impl OuterMethod {
+    /// All of them.
+    pub const ALL: [OuterMethod; 7] = [
+        OuterMethod::Auto,
+        OuterMethod::ProbeDescent,
+        OuterMethod::GuardedAdam,
+        OuterMethod::Adam,
+        OuterMethod::Random,
+        OuterMethod::Sobol,
+        OuterMethod::Gp,
+    ];
+
     /// What `auto` means for these hyperparameters, and why.
     pub fn of(self, kinds: &[Kind]) -> (OuterMethod, String) {
         let many = kinds.iter().find(|kind| kind.row().names == Names::Many);

@@ -28,6 +28,9 @@ pub fn windows(source: &DataSource, mapping: &Mapping) -> Result<(Dataset, Optio
 /// What came from somewhere, with where that was.
 type Kept<K, T> = RefCell<Vec<(K, Rc<T>)>>;
 
+/// What data divided and scaled depend on: a task, and which labels are wrong on purpose, by share and seed.
+type Division = (DataSource, Mapping, SubjectSplit, bool, Option<(f64, u32)>);
+
 /// So many of a kind are kept, those that were asked for last: a driver may go through any number of divisions.
 const KEPT: usize = 4;
 
@@ -36,7 +39,7 @@ pub struct Library {
     /// The directory with a folder for each data set.
     directory: PathBuf,
     windows: Kept<(DataSource, Mapping), Dataset>,
-    scaled: Kept<(DataSource, Mapping, SubjectSplit, bool), Scaled>,
+    scaled: Kept<Division, Scaled>,
     images: Kept<&'static str, [Dataset; 2]>,
     characters: Kept<(), Dataset>,
 }
@@ -62,7 +65,8 @@ impl Library {
     /// The same divided and scaled as the configuration says.
     pub fn scaled(&self, config: &TuneConfig) -> Result<Rc<Scaled>, DataError> {
         let windows = self.windows(&config.data, &config.mapping())?;
-        let key = (config.data.clone(), config.mapping(), config.split.clone(), config.task.classifies());
+        let wrong = (config.mislabelled > 0.0).then_some((config.mislabelled, config.seed));
+        let key = (config.data.clone(), config.mapping(), config.split.clone(), config.task.classifies(), wrong);
         kept(&self.scaled, key, || Scaled::new(config, &windows))
     }
 

@@ -17,6 +17,7 @@ pub mod library;
 pub mod mislabelled;
 pub mod model_file;
 pub mod names;
+pub mod offers;
 pub mod onnx;
 pub mod predict;
 pub mod prepared;

@@ -1,8 +1,11 @@
 //! From settings and windows to a bilevel problem, its data and its start values.
 
+use std::rc::Rc;
+
 use super::config::{ConfigError, TuneConfig};
 use super::error::TuneError;
 use super::leader::Leader;
+use super::mislabelled::Mislabelled;
 use super::record::Trivial;
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::hyperparameters::{Hyperparameters, Kind, ROWS, Row, Start};
@@ -170,14 +173,22 @@ pub struct Scaled {
     pub split: Split,
     /// By what they were scaled.
     pub scale: Standardizer,
-    /// Of the data as they were read, in hexadecimal.
+    /// Of the data as they were read, wrong labels included, in hexadecimal.
     pub fingerprint: String,
+    /// Which training windows have a wrong label, where some have on purpose.
+    pub wrong: Option<Rc<[bool]>>,
 }
 
 impl Scaled {
-    /// Divides and scales data as a configuration says.
+    /// Divides and scales data as a configuration says, once labels are wrong that it wants to be.
     pub fn new(config: &TuneConfig, data: &Dataset) -> Result<Scaled, DataError> {
-        Self::of(config, data, Split::by_people(data, &config.split)?)
+        if config.mislabelled == 0.0 {
+            return Self::of(config, data, Split::by_people(data, &config.split)?);
+        }
+        let (data, wrong) =
+            Mislabelled { share: config.mislabelled, annotators: None, left_out: false }.of(config, data)?;
+        let scaled = Self::of(config, &data, Split::by_people(&data, &config.split)?)?;
+        Ok(Scaled { wrong: Some(wrong.into()), ..scaled })
     }
 
     /// The same with windows drawn at random, as many in each part: those of one person, and those that overlap, come into
@@ -191,7 +202,7 @@ impl Scaled {
 
     fn of(config: &TuneConfig, data: &Dataset, split: Split) -> Result<Scaled, DataError> {
         let (split, scale) = if config.task.classifies() { split.standardized()? } else { split.forecasting()? };
-        Ok(Scaled { split, scale, fingerprint: format!("{:016x}", data.fingerprint()) })
+        Ok(Scaled { split, scale, fingerprint: format!("{:016x}", data.fingerprint()), wrong: None })
     }
 }
 

@@ -269,7 +269,7 @@ impl Bench {
         if self.prepare(name, run, flow).await? == Flow::Stop {
             return Ok(Flow::Stop);
         }
-        let load = Load::of(plans.settings);
+        let load = plans.load();
         loop {
             let known = self.paces.iter().position(|measured| measured.engine == name && measured.load == load);
             if known.is_some_and(|at| self.paces[at].times >= measurements(name)) {
@@ -323,7 +323,7 @@ impl Bench {
 
     /// The pace of an engine on a run, measured if it is not known.
     pub async fn measured(&mut self, name: Name, plans: &Plans<'_>) -> Result<Pace, TuneError> {
-        if let Some(pace) = self.pace(name, &Load::of(plans.settings)) {
+        if let Some(pace) = self.pace(name, &plans.load()) {
             return Ok(pace);
         }
         let engine = self.engine(name).await.map_err(SolveError::from)?;
@@ -344,7 +344,7 @@ impl Bench {
 
     /// Takes the seconds that a training of a run took for what the next ones will.
     pub fn correct(&mut self, name: Name, plans: &Plans<'_>, plan: &Plan, each: f64) {
-        let load = Load::of(plans.settings);
+        let load = plans.load();
         let Some(known) = self.paces.iter_mut().find(|known| known.engine == name && known.load == load) else {
             return;
         };
@@ -361,7 +361,7 @@ impl Bench {
 
     /// Notes for every engine what is known of it for a run, as far as there is a plan for it.
     pub fn forecast(&mut self, plans: &Plans<'_>, plan: Option<&Plan>) {
-        let load = Load::of(plans.settings);
+        let load = plans.load();
         let subject = plans.subject();
         let ways = self.ways.as_ref().filter(|(of, _)| *of == subject).map(|(_, ways)| ways);
         for at in 0..self.states.len() {
@@ -387,9 +387,13 @@ impl Bench {
 
     /// Seconds that a first run takes on the fastest of the engines, or on the one that is wanted, if known.
     fn seconds(&self, run: &FirstRun, plans: &Plans<'_>, wanted: Option<Name>) -> Option<f64> {
-        let config = TuneConfig { budget: Budget::Trainings(run.budget), steps: run.steps, ..TuneConfig::default() };
-        let batch = config.batch_of(plans.sizes.train);
-        let load = Load { network: run.network.clone(), batch, weights: false, noise: [false; 3] };
+        let config = TuneConfig {
+            network: run.network.clone(),
+            budget: Budget::Trainings(run.budget),
+            steps: run.steps,
+            ..TuneConfig::default()
+        };
+        let load = Load::of(&config, plans.sizes.train);
         let plan = Plan::new(run.steps as usize, usize::MAX)?;
         let usable = |name: Name| wanted.is_none_or(|wanted| wanted == name);
         let known = self.paces.iter().filter(|measured| usable(measured.engine) && measured.load == load);

@@ -42,7 +42,7 @@ pub async fn right_labels(
     device: &Device,
     watcher: &mut Watcher<'_>,
 ) -> Result<Option<Evaluation>, TuneError> {
-    let config = TuneConfig { outer: Some(1), ..run.config.random_search(1.0) };
+    let config = TuneConfig { outer: Some(1), mislabelled: 0.0, ..run.config.random_search(1.0) };
     let training = Prepared::with(&config, right.clone(), run.compiled.clone())?;
     let mut tuner = Tuner::new(device, Rc::new(training), None).await?;
     let mut beside = Beside { phase: Phase::RightLabels, budget: 1.0, done: 0.0, start: None, watcher };

@@ -1,5 +1,4 @@
 //! The one class that the worker drives.
-// Long because every message that the page may send is answered here, beside what they share.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -12,45 +11,35 @@ use wasm_bindgen::prelude::*;
 use super::bench::Bench;
 use super::check;
 use super::control::Control;
-use super::kept::{self, Kept, Opened};
-use super::plans::{self, Origin, Spoilt, plans};
+use super::kept::{Kept, Opened};
+use super::plans::{Origin, Plans, Taken, plans};
 use super::post::{Post, Visitor, macrotask};
 use super::protocol::{self, *};
 use super::run::Job;
 use super::slope::Slope;
-use super::{details, own_data};
+use super::stock::{Stock, opened};
 use crate::bilevel::{Flow, SolveError};
-use crate::data::har::{builtin, uci_har};
-use crate::data::recordings::{self, Files, Mapping};
-use crate::data::{self, DataError, Dataset};
-use crate::experiment::config::{DataSource, TuneConfig};
-use crate::experiment::mislabelled::Mislabelled;
+use crate::data;
+use crate::experiment::config::TuneConfig;
+use crate::experiment::error::TuneError;
 use crate::experiment::regression::Regression;
-use crate::experiment::setup::Scaled;
 
 /// The data and the run of one page.
 #[wasm_bindgen]
 pub struct Studio {
     post: Post,
     adapter: String,
-    data: RefCell<Option<Loaded>>,
-    /// The built-in people that are there, and which data are to be taken.
-    builtin: RefCell<Builtin>,
-    choice: Cell<Choice>,
+    stock: Stock,
     run: RefCell<Option<Rc<Control>>>,
-    /// The visitor's own recordings, to be read anew.
-    recordings: RefCell<Option<Files>>,
     /// The network that tells of new recordings.
     network: RefCell<Option<Rc<Kept>>>,
     /// The visitor no longer wants the check that was asked for last.
     given_up: Cell<bool>,
-    /// Labels that are wrong on purpose, of which data, by which percent and seed.
-    spoilt: RefCell<Option<(Origin, [u32; 2], plans::Taken)>>,
     /// The data that logistic regression is wanted on, when there is nothing else to do.
-    wanted: RefCell<Option<Loaded>>,
+    wanted: RefCell<Option<Taken>>,
     /// What logistic regression reached, on which data.
     baseline: RefCell<Option<(Origin, f64)>>,
-    slope: RefCell<Option<Rc<Taken>>>,
+    slope: RefCell<Option<Rc<OfRun>>>,
     /// What the engines are to do, in this order.
     tasks: RefCell<VecDeque<Task>>,
     /// The engines; away while one is at work.
@@ -72,40 +61,10 @@ enum Task {
 }
 
 /// The last slope that was taken, and of what run.
-struct Taken {
+struct OfRun {
     settings: Settings,
     engine: Engine,
     slope: Slope,
-}
-
-/// Data with what the page was told of them. A run keeps its own while others are loaded.
-#[derive(Clone)]
-struct Loaded {
-    source: Rc<Dataset>,
-    /// Divided and scaled, as runs take them.
-    scaled: Rc<Scaled>,
-    /// What a configuration calls them, and how it has them read.
-    origin: Origin,
-    info: DataInfo,
-}
-
-/// The built-in people, as far as they have come.
-#[derive(Default)]
-struct Builtin {
-    first: Option<Loaded>,
-    all: Option<Loaded>,
-}
-
-/// Which data the runs to come take.
-#[derive(Clone, Copy, Default, PartialEq)]
-enum Choice {
-    /// All built-in people, and the first of them until the others are there.
-    #[default]
-    Builtin,
-    /// The first built-in people, whatever comes.
-    Subset,
-    /// The visitor's own.
-    Own,
 }
 
 #[wasm_bindgen]
@@ -121,14 +80,10 @@ impl Studio {
         Studio {
             post: post.clone(),
             adapter,
-            data: RefCell::default(),
-            builtin: RefCell::default(),
-            choice: Cell::default(),
+            stock: Stock::new(post.clone()),
             run: RefCell::default(),
-            recordings: RefCell::default(),
             network: RefCell::default(),
             given_up: Cell::default(),
-            spoilt: RefCell::default(),
             wanted: RefCell::default(),
             baseline: RefCell::default(),
             slope: RefCell::default(),
@@ -155,13 +110,13 @@ impl Studio {
     fn handle(&self, message: ToWorker) -> Result<(), Failure> {
         match message {
             ToWorker::Open => self.tasks.borrow_mut().push_back(Task::Open),
-            ToWorker::Builtin { first, rest } => self.load_builtin(&first, rest.as_deref())?,
-            ToWorker::Recordings { name, files } => self.open_recordings(name, files)?,
-            ToWorker::Reread { reading } => {
-                if let Some(files) = &mut *self.recordings.borrow_mut() {
-                    self.read(files, &reading.into())?;
+            ToWorker::Builtin { first, rest } => self.stock.load_builtin(&first, rest.as_deref())?,
+            ToWorker::Recordings { name, files } => {
+                if let Some(run) = self.stock.open_recordings(name, files)? {
+                    self.show(run);
                 }
             }
+            ToWorker::Reread { reading } => self.stock.reread(reading)?,
             ToWorker::OpenRun { name, files } => match opened(&name, files).and_then(|mut f| Kept::open(&name, &mut f))
             {
                 Ok(opened) => self.show(opened),
@@ -170,11 +125,8 @@ impl Studio {
             ToWorker::Predict { name, files, reading } => {
                 self.tasks.borrow_mut().push_back(Task::Predict(name, files, reading));
             }
-            ToWorker::UseBuiltin { subset } => {
-                self.choice.set(if subset { Choice::Subset } else { Choice::Builtin });
-                self.take_builtin();
-            }
-            ToWorker::Window { index } => self.send_trace(index),
+            ToWorker::UseBuiltin { subset } => self.stock.use_builtin(subset),
+            ToWorker::Window { index } => self.stock.send_trace(index),
             ToWorker::Prepare { id, settings, engine } => {
                 // Only the latest settings are worth the work.
                 let mut tasks = self.tasks.borrow_mut();
@@ -233,8 +185,8 @@ impl Studio {
                     match outcome {
                         Ok(Some(kept)) => {
                             self.keep(kept);
-                            if job.data.spoilt.is_none() {
-                                self.wants_baseline(&job.origin);
+                            if job.data.right.is_none() {
+                                self.wants_baseline(&job.data.origin);
                             }
                         }
                         Ok(None) => {}
@@ -250,27 +202,10 @@ impl Studio {
         self.tasks.borrow_mut().pop_front()
     }
 
-    /// The data at hand as settings want them, with what is to be called of them.
-    fn data_for(&self, settings: &Settings) -> Result<Option<(Loaded, plans::Taken)>, Failure> {
-        let Some(loaded) = self.data.borrow().clone() else { return Ok(None) };
-        let Loaded { source, scaled, origin, .. } = &loaded;
-        if settings.mislabelled == 0 {
-            let taken = plans::Taken { source: source.clone(), scaled: scaled.clone(), spoilt: None };
-            return Ok(Some((loaded, taken)));
-        }
-        let key = [settings.mislabelled, settings.seed];
-        if let Some((of, by, taken)) = &*self.spoilt.borrow()
-            && (of, by) == (origin, &key)
-        {
-            return Ok(Some((loaded.clone(), taken.clone())));
-        }
-        let share = f64::from(settings.mislabelled) / 100.0;
-        let config = TuneConfig { seed: settings.seed, ..TuneConfig::default() };
-        let (data, wrong) = Mislabelled { share, annotators: None, left_out: false }.of(&config, source)?;
-        let spoilt = Some(Spoilt { right: scaled.clone(), wrong: wrong.into() });
-        let taken = plans::Taken { source: source.clone(), scaled: Rc::new(Scaled::new(&config, &data)?), spoilt };
-        *self.spoilt.borrow_mut() = Some((origin.clone(), key, taken.clone()));
-        Ok(Some((loaded, taken)))
+    /// What settings come to on the data at hand; nothing before there are some.
+    fn plans<'a>(&self, settings: &'a Settings, engine: Engine) -> Result<Option<Plans<'a>>, Failure> {
+        let Some(taken) = self.stock.taken_by(settings)? else { return Ok(None) };
+        Ok(Some(plans(settings, engine, &taken).map_err(TuneError::from)?))
     }
 
     /// Asks for logistic regression on the data of a run, or tells what it reached before.
@@ -280,13 +215,13 @@ impl Studio {
         {
             let source = of.source.to_string();
             self.post.send(&FromWorker::Baseline { source, accuracy: *accuracy });
-        } else if let Some(loaded) = self.data.borrow().as_ref().filter(|loaded| loaded.origin == *of) {
-            *self.wanted.borrow_mut() = Some(loaded.clone());
+        } else if let Some(loaded) = self.stock.at_hand().filter(|loaded| loaded.origin == *of) {
+            *self.wanted.borrow_mut() = Some(loaded);
         }
     }
 
     /// Runs logistic regression on data, if nothing else is to be done meanwhile.
-    async fn hold_against(&self, loaded: Loaded, bench: &mut Bench) {
+    async fn hold_against(&self, loaded: Taken, bench: &mut Bench) {
         // What the end of the run makes the page ask for comes first.
         macrotask().await;
         macrotask().await;
@@ -309,10 +244,13 @@ impl Studio {
 
     /// Takes a hypergradient at a point that the visitor chose; gives way to a run.
     async fn differentiate(&self, settings: Settings, engine: Engine, moves: Option<Vec<f64>>, bench: &mut Bench) {
-        let Ok(Some((loaded, taken))) = self.data_for(&settings) else { return };
+        let plans = match self.plans(&settings, engine) {
+            Ok(Some(plans)) => plans,
+            Ok(None) => return,
+            Err(Failure { message, .. }) => return self.untried(engine, bench, Some(message)),
+        };
         let before = self.slope.borrow().clone();
         let at = moves.zip(before).map(|(moves, taken)| taken.slope.at(&moves));
-        let plans = plans(&settings, engine, &loaded.origin, taken.scaled);
         let outcome = Slope::take(engine, &plans, at, bench, || self.unless_a_run_waits()).await;
         match outcome {
             Ok(slope) if slope.loss.is_finite() => {
@@ -322,7 +260,7 @@ impl Studio {
                     variables: slope.movable(),
                     downhill: slope.downhill(),
                 }));
-                *self.slope.borrow_mut() = Some(Rc::new(Taken { settings, engine, slope }));
+                *self.slope.borrow_mut() = Some(Rc::new(OfRun { settings, engine, slope }));
             }
             Ok(_) => self.untried(
                 engine,
@@ -336,8 +274,7 @@ impl Studio {
     /// Trains so far from the last slope; gives way to a run.
     async fn try_out(&self, moves: Vec<f64>, bench: &mut Bench) {
         let Some(taken) = self.slope.borrow().clone() else { return };
-        let Ok(Some((loaded, data))) = self.data_for(&taken.settings) else { return };
-        let plans = plans(&taken.settings, taken.engine, &loaded.origin, data.scaled);
+        let Ok(Some(plans)) = self.plans(&taken.settings, taken.engine) else { return };
         let (foretold, _) = taken.slope.foretell(&moves);
         let flow = || self.unless_a_run_waits();
         match Slope::try_out(taken.engine, &plans, &taken.slope.at(&moves), bench, flow).await {
@@ -360,8 +297,15 @@ impl Studio {
 
     /// Gets ready for a run while the visitor looks around; ends as soon as there is something else to do.
     async fn prepare(&self, id: u32, settings: &Settings, engine: Option<Engine>, bench: &mut Bench) {
-        let Some(Loaded { scaled, origin, .. }) = self.data.borrow().clone() else { return };
-        let plans = plans(settings, engine.unwrap_or(Engine::Cpu), &origin, scaled);
+        let plans = match self.plans(settings, engine.unwrap_or(Engine::Cpu)) {
+            Ok(Some(plans)) => plans,
+            Ok(None) => return,
+            Err(Failure { message, .. }) => {
+                self.post.send(&FromWorker::Form(Form::unreadable(id, message)));
+                return self.post.send(&FromWorker::Settled { id });
+            }
+        };
+        self.post.send(&FromWorker::Form(plans.form(id)));
         let flow = || if self.tasks.borrow().is_empty() { Flow::Continue } else { Flow::Stop };
         if bench.look_ahead(&plans, engine, flow).await == Flow::Continue {
             self.post.send(&FromWorker::Settled { id });
@@ -371,98 +315,32 @@ impl Studio {
 
     /// Checks the hypergradient; ends as soon as a run is to begin, or the visitor gives it up.
     async fn check(&self, settings: &Settings, engine: Engine, bench: &mut Bench) {
-        let Some(Loaded { scaled, origin, .. }) = self.data.borrow().clone() else { return };
-        let plans = plans(settings, engine, &origin, scaled);
+        let plans = match self.plans(settings, engine) {
+            Ok(Some(plans)) => plans,
+            Ok(None) => return,
+            Err(Failure { message, .. }) => {
+                return self.post.send(&FromWorker::Unchecked { message: Some(message) });
+            }
+        };
         let flow = || if self.given_up.get() { Flow::Stop } else { self.unless_a_run_waits() };
         check::run(engine, &plans, bench, &self.post, flow).await;
     }
 
     /// Times every dispatch of a run's programs.
     async fn profile(&self, settings: &Settings, engine: Engine, bench: &mut Bench) {
-        let Some(Loaded { scaled, origin, .. }) = self.data.borrow().clone() else { return };
-        let profiled = bench.profile(engine, &plans(settings, engine, &origin, scaled)).await;
+        let profiled = match self.plans(settings, engine) {
+            Ok(Some(plans)) => bench.profile(engine, &plans).await.map_err(|error| error.to_string()),
+            Ok(None) => return,
+            Err(Failure { message, .. }) => Err(message),
+        };
         let (profile, message) = match profiled {
             Ok(profile) => (Some(profile), None),
-            Err(error) => (None, Some(error.to_string())),
+            Err(message) => (None, Some(message)),
         };
         if message.is_some() {
             bench.close(engine);
         }
         self.post.send(&FromWorker::Profiled { profile, message });
-    }
-
-    /// Keeps the built-in data, and takes them where they are what is to be taken.
-    fn load_builtin(&self, first: &[u8], rest: Option<&[u8]>) -> Result<(), Failure> {
-        let source = if rest.is_some() { DataSource::Builtin } else { DataSource::Subset };
-        let origin = Origin { source, reading: Mapping::default() };
-        let loaded = Some(Loaded::new(builtin::dataset(first, rest)?, origin)?);
-        {
-            let mut builtin = self.builtin.borrow_mut();
-            *(if rest.is_some() { &mut builtin.all } else { &mut builtin.first }) = loaded;
-        }
-        self.take_builtin();
-        Ok(())
-    }
-
-    /// Takes the built-in people that are wanted, if they are there and were not taken.
-    fn take_builtin(&self) {
-        let wanted = {
-            let builtin = self.builtin.borrow();
-            match self.choice.get() {
-                Choice::Builtin => builtin.all.as_ref().or(builtin.first.as_ref()).cloned(),
-                Choice::Subset => builtin.first.clone(),
-                Choice::Own => None,
-            }
-        };
-        let taken = |wanted: &Loaded| self.data.borrow().as_ref().is_some_and(|data| data.origin == wanted.origin);
-        if let Some(wanted) = wanted.filter(|wanted| !taken(wanted)) {
-            self.take(wanted);
-        }
-    }
-
-    /// Takes the visitor's own data: a copy of UCI HAR, or recordings, which are kept to be read anew.
-    fn open_recordings(&self, name: String, given: Vec<Given>) -> Result<(), Failure> {
-        let published = match &given[..] {
-            [Given { bytes, .. }] => uci_har::from_zip(&name, bytes).ok(),
-            files => uci_har::from_files(&name, &paths_and_bytes(files))?,
-        };
-        if let Some(data) = published {
-            let origin = Origin { source: DataSource::Path(name), reading: Mapping::default() };
-            *self.recordings.borrow_mut() = None;
-            self.choice.set(Choice::Own);
-            self.take(Loaded::new(data, origin)?);
-            return Ok(());
-        }
-        let failed = |message| Failure { stage: Stage::Data, message };
-        let mut files = opened(&name, given).map_err(failed)?;
-        if kept::is_run(&files) {
-            self.show(Kept::open(&name, &mut files).map_err(failed)?);
-            return Ok(());
-        }
-        self.read(&mut files, &Mapping::default())?;
-        *self.recordings.borrow_mut() = Some(files);
-        Ok(())
-    }
-
-    /// Reads recordings and takes them; where that cannot be done as it is guessed or said, what was taken before stays.
-    fn read(&self, files: &mut Files, given: &Mapping) -> Result<(), Failure> {
-        let outlook = recordings::look(files, given)?;
-        let source = DataSource::Path(files.name().to_owned());
-        let taken = recordings::read(files, given).and_then(|(data, report)| {
-            let seen = own_data::seen(outlook.clone(), report.clone(), &data);
-            let mut own = Loaded::new(data, Origin { source, reading: report.mapping.clone() })?;
-            own.info.notes = report.said();
-            Ok((own, seen))
-        });
-        match taken {
-            Ok((own, seen)) => {
-                self.post.send(&FromWorker::Seen(seen));
-                self.choice.set(Choice::Own);
-                self.take(own);
-            }
-            Err(error) => self.post.send(&FromWorker::Seen(own_data::unread(outlook, error.to_string()))),
-        }
-        Ok(())
     }
 
     /// Shows a run that was kept, and keeps its network.
@@ -491,32 +369,21 @@ impl Studio {
         });
     }
 
-    /// Takes data for the runs to come.
-    fn take(&self, loaded: Loaded) {
-        self.post.send(&FromWorker::Data(loaded.info.clone()));
-        *self.data.borrow_mut() = Some(loaded);
-    }
-
-    fn send_trace(&self, index: u32) {
-        let data = self.data.borrow();
-        let Some(windows) = data.as_ref().map(|data| &*data.source) else { return };
-        self.post.send(&FromWorker::Trace(details::trace(windows, index as usize % windows.len())));
-    }
-
     fn start(&self, settings: Settings, engine: Engine, resume: Option<Vec<u8>>) -> Result<(), Failure> {
         // A second start while a run is under way is a click that came too late.
         if self.run.borrow().is_some() {
             return Ok(());
         }
-        let Some((Loaded { origin, info, .. }, data)) = self.data_for(&settings)? else { return Ok(()) };
+        let Some(data) = self.stock.taken_by(&settings)? else { return Ok(()) };
+        let info = data.info.clone();
         // A run on the first people is one that can be repeated: the others do not come in between.
         if info.subset {
-            self.choice.set(Choice::Subset);
+            self.stock.use_builtin(true);
         }
         let control = Rc::new(Control::default());
         *self.run.borrow_mut() = Some(control.clone());
         self.post.send(&FromWorker::Started { settings: settings.clone(), engine, data: info, opened: None });
-        self.tasks.borrow_mut().push_back(Task::Run(Job { settings, engine, origin, data, control, resume }));
+        self.tasks.borrow_mut().push_back(Task::Run(Job { settings, engine, data, control, resume }));
         Ok(())
     }
 
@@ -524,53 +391,5 @@ impl Studio {
         if let Some(run) = &*self.run.borrow() {
             wish(run);
         }
-    }
-}
-
-/// Files by their paths.
-fn paths_and_bytes(given: &[Given]) -> Vec<(&str, &[u8])> {
-    given.iter().map(|Given { path, bytes }| (path.as_str(), bytes.as_slice())).collect()
-}
-
-/// Files that were given.
-fn opened(name: &str, given: Vec<Given>) -> Result<Files, String> {
-    let files = given.into_iter().map(|Given { path, bytes }| (path, bytes)).collect();
-    Files::of_bytes(name, files).map_err(|error| error.to_string())
-}
-
-impl Loaded {
-    /// Data for the page; an error if they cannot be divided and scaled.
-    fn new(source: Dataset, origin: Origin) -> Result<Self, DataError> {
-        let scaled = Scaled::new(&TuneConfig::default(), &source)?;
-        let info = describe(&source, &scaled.split, &origin.source);
-        Ok(Loaded { source: Rc::new(source), scaled: Rc::new(scaled), origin, info })
-    }
-}
-
-impl From<DataError> for Failure {
-    fn from(error: DataError) -> Self {
-        Failure { stage: Stage::Data, message: error.to_string() }
-    }
-}
-
-/// What the page shows of a data set and its parts.
-fn describe(source: &Dataset, split: &data::Split, origin: &DataSource) -> DataInfo {
-    let side = |part: &Dataset| Split { windows: part.len() as u32, people: part.present_people() };
-    let of =
-        |windows: &Dataset, label: usize| windows.labels().iter().filter(|&&one| one as usize == label).count() as u32;
-    let class = |(label, name): (usize, &String)| Class {
-        name: name.clone(),
-        windows: of(source, label),
-        training: of(&split.train, label),
-    };
-    DataInfo {
-        name: source.about().name.clone(),
-        source: origin.to_string(),
-        subset: source.about().subset,
-        train: side(&split.train),
-        validation: side(&split.validation),
-        test: side(&split.test),
-        classes: source.about().outputs.iter().enumerate().map(class).collect(),
-        notes: vec![],
     }
 }

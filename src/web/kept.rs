@@ -4,6 +4,7 @@
 use std::io::{Cursor, Write};
 
 use serde_bytes::ByteBuf;
+use serde_json::Value;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
@@ -12,7 +13,7 @@ use super::records;
 use crate::data::recordings::{Files, Mapping};
 use crate::experiment::card::card;
 use crate::experiment::classifier::Classifier;
-use crate::experiment::config::{Budget, TuneConfig};
+use crate::experiment::config::{Budget, TuneConfig, usual_decay};
 use crate::experiment::onnx;
 use crate::experiment::record::{self, ClassScore, OuterRecord, People, RunResult};
 use crate::experiment::told::{self, Asked};
@@ -106,7 +107,8 @@ fn told_again(
         hyperparameters: config.hyperparameters.clone(),
         seed: config.seed,
         compare: random.is_some(),
-        mislabelled: 0,
+        mislabelled: (100.0 * config.mislabelled).round() as u32,
+        more: more(config),
     };
     let engine = if result.device.engine == "gpu" { Engine::Webgpu } else { Engine::Cpu };
     let data = recorded(result);
@@ -119,6 +121,37 @@ fn told_again(
     told.extend(score(Which::Random, random.and_then(|random| random.end.as_ref())).map(FromWorker::Evaluation));
     told.push(FromWorker::Done(records::done(result, result.seconds, files)));
     told
+}
+
+/// Settings of a configuration beside those with a field of their own, where they are not the usual ones.
+fn more(config: &TuneConfig) -> Vec<Setting> {
+    // What has a field, and what says how data are read and where the run was.
+    const OWN: [&str; 14] = [
+        "data",
+        "rate",
+        "window",
+        "overlap",
+        "columns",
+        "network",
+        "steps",
+        "budget",
+        "batch",
+        "method",
+        "hyperparameters",
+        "seed",
+        "mislabelled",
+        "device",
+    ];
+    let usual = TuneConfig {
+        optimizer: config.optimizer.clone(),
+        decay: usual_decay(&*config.optimizer),
+        ..TuneConfig::default()
+    };
+    let usual = TuneConfig { optimizer: TuneConfig::default().optimizer, ..usual }.filled().to_json();
+    let Value::Object(all) = config.to_json() else { unreachable!("settings have names") };
+    let other =
+        |(name, value): &(&String, &Value)| !OWN.contains(&name.as_str()) && usual.get(name.as_str()) != Some(*value);
+    all.iter().filter(other).map(Setting::of).collect()
 }
 
 /// What is recorded of a run's data.

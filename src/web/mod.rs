@@ -16,6 +16,7 @@ pub mod protocol;
 mod records;
 mod run;
 mod slope;
+mod stock;
 #[cfg(feature = "verify")]
 mod verify;
 mod watcher;

@@ -2,15 +2,19 @@
 
 use std::rc::Rc;
 
-use super::protocol::{Engine, Settings};
-use crate::bilevel::Pace;
+use serde_json::{Value, json};
+
+use super::protocol::{self, DataInfo, Engine, Form, Setting, Settings};
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::hyperparameters::Kind;
+use crate::bilevel::{Noise, Pace};
 use crate::data::recordings::Mapping;
 use crate::data::{Dataset, Sizes};
-use crate::experiment::config::{Budget, DataSource, Network, TuneConfig};
+use crate::experiment::config::{Budget, ConfigError, DataSource, Network, Task, TuneConfig};
+use crate::experiment::offers::{Offer, offers, refusal};
 use crate::experiment::predict;
 use crate::experiment::setup::Scaled;
+use crate::nn::optim::Dynamics;
 
 /// A run that may be asked for, and on what data.
 pub struct Plans<'a> {
@@ -24,18 +28,29 @@ pub struct Plans<'a> {
 /// What an engine's pace depends on.
 #[derive(Clone, PartialEq)]
 pub struct Load {
-    pub network: Network,
-    pub batch: u32,
-    pub weights: bool,
-    /// Whether dropout, values and channels have noise of their own.
-    pub noise: [bool; 3],
+    network: Network,
+    task: Task,
+    optimizer: Dynamics,
+    batch: u32,
+    folds: Option<u32>,
+    weights: bool,
+    noise: Vec<Noise>,
+    dropout: bool,
 }
 
 impl Load {
-    pub fn of(settings: &Settings) -> Self {
-        let tuned = |kind| settings.hyperparameters.contains(&kind);
-        let noise = [Kind::Dropout, Kind::Jitter, Kind::Scaling].map(tuned);
-        Load { network: settings.network.clone(), batch: settings.batch, weights: tuned(Kind::ExampleWeights), noise }
+    /// That of a configuration on so many training windows.
+    pub fn of(config: &TuneConfig, train: usize) -> Self {
+        Load {
+            network: config.network.clone(),
+            task: config.task,
+            optimizer: config.optimizer.clone(),
+            batch: config.batch_of(train),
+            folds: config.folds,
+            weights: config.hyperparameters.contains(&Kind::ExampleWeights),
+            noise: config.noise(),
+            dropout: config.setting("dropout")[0] > 0.0,
+        }
     }
 }
 
@@ -49,17 +64,12 @@ pub struct Taken {
     pub source: Rc<Dataset>,
     /// Divided and scaled.
     pub scaled: Rc<Scaled>,
-    /// Which labels are wrong, where some are on purpose.
-    pub spoilt: Option<Spoilt>,
-}
-
-/// Labels that are wrong on purpose.
-#[derive(Clone)]
-pub struct Spoilt {
-    /// The data divided and scaled before.
-    pub right: Rc<Scaled>,
-    /// Which training windows have another label.
-    pub wrong: Rc<[bool]>,
+    /// The same with right labels, where some are wrong on purpose.
+    pub right: Option<Rc<Scaled>>,
+    /// What a configuration calls them, and how it has them read.
+    pub origin: Origin,
+    /// What the page is told of them.
+    pub info: DataInfo,
 }
 
 /// What a run costs in all beside its tuning: as much again, where it is held against random search.
@@ -78,6 +88,32 @@ impl Plans<'_> {
         let TuneConfig { outer, budget, seed, method, device, .. } = TuneConfig::default();
         (TuneConfig { outer, budget, seed, method, device, ..self.config.clone() }, self.sizes.clone())
     }
+
+    /// What an engine's pace on it depends on.
+    pub fn load(&self) -> Load {
+        Load::of(&self.config, self.sizes.train)
+    }
+
+    /// What goes with its settings, and what they come to.
+    pub fn form(&self, id: u32) -> Form {
+        let offer = |offer: Offer| protocol::Offer {
+            setting: offer.setting.to_owned(),
+            value: offer.value,
+            refusal: offer.refusal,
+        };
+        let problem = refusal(&self.config, &self.sizes);
+        let Value::Object(all) = self.config.filled().to_json() else { unreachable!("settings have names") };
+        let dropout = self.config.setting("dropout")[0];
+        let model = self.config.network.model(&self.sizes.input, self.sizes.outputs, dropout).ok();
+        Form {
+            id,
+            offers: offers(&self.config, &self.sizes).into_iter().map(offer).collect(),
+            values: all.iter().map(Setting::of).collect(),
+            unused: TuneConfig::of_rows().filter(|key| !self.config.uses(key)).map(str::to_owned).collect(),
+            layers: model.map(|model| serde_json::to_string_pretty(model.layers()).expect("layers are plain values")),
+            problem,
+        }
+    }
 }
 
 /// Where data come from.
@@ -89,28 +125,32 @@ pub struct Origin {
     pub reading: Mapping,
 }
 
-/// What settings mean on the data.
-pub fn plans<'a>(settings: &'a Settings, engine: Engine, origin: &Origin, scaled: Rc<Scaled>) -> Plans<'a> {
+/// What settings mean on data that are taken as they want them.
+pub fn plans<'a>(settings: &'a Settings, engine: Engine, taken: &Taken) -> Result<Plans<'a>, ConfigError> {
     let device = match engine {
         Engine::Webgpu => "auto",
         Engine::Cpu => "cpu",
     };
-    let config = TuneConfig { device: device.to_owned(), ..configuration(settings, origin.clone()) };
-    let sizes = scaled.split.sizes();
-    Plans { settings, config, scaled, sizes }
+    let config = TuneConfig { device: device.to_owned(), ..configuration(settings, &taken.origin)? };
+    let sizes = taken.scaled.split.sizes();
+    Ok(Plans { settings, config, scaled: taken.scaled.clone(), sizes })
 }
 
-fn configuration(settings: &Settings, Origin { source, reading }: Origin) -> TuneConfig {
-    TuneConfig {
-        data: source,
-        network: settings.network.clone(),
-        steps: settings.steps,
-        budget: Budget::Trainings(settings.budget),
-        batch: Some(settings.batch),
-        method: settings.method,
-        hyperparameters: settings.hyperparameters.clone(),
-        seed: settings.seed,
-        ..TuneConfig::default()
+/// The configuration of settings, checked as far as it can be read.
+pub fn configuration(settings: &Settings, origin: &Origin) -> Result<TuneConfig, ConfigError> {
+    let mut named = json!({
+        "data": origin.source,
+        "network": settings.network,
+        "steps": settings.steps,
+        "budget": Budget::Trainings(settings.budget),
+        "batch": settings.batch,
+        "method": settings.method,
+        "hyperparameters": settings.hyperparameters,
+        "seed": settings.seed,
+        "mislabelled": f64::from(settings.mislabelled) / 100.0,
+    });
+    for Setting { name, value } in &settings.more {
+        named[name] = serde_json::from_str(value).unwrap_or_else(|_| value.as_str().into());
     }
-    .as_read(reading)
+    Ok(TuneConfig::from_json(&named)?.as_read(origin.reading.clone()))
 }

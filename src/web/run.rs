@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::bench::{Bench, is_loss};
 use super::control::Control;
 use super::kept::{self, Kept};
-use super::plans::{Origin, Plans, Taken, plans, with_beside};
+use super::plans::{Plans, Taken, plans, with_beside};
 use super::post::Post;
 use super::protocol::*;
 use super::records::done;
@@ -25,8 +25,6 @@ use crate::experiment::tune::Tuner;
 pub struct Job {
     pub settings: Settings,
     pub engine: Engine,
-    /// What the configuration calls the data, and how it has them read.
-    pub origin: Origin,
     pub data: Taken,
     pub control: Rc<Control>,
     /// Where it goes on from, as [`FromWorker::Saved`] has it.
@@ -44,7 +42,7 @@ impl Job {
         }
         let mut lost = false;
         let outcome = loop {
-            let plans = plans(&self.settings, engine, &self.origin, self.data.scaled.clone());
+            let plans = plans(&self.settings, engine, &self.data).map_err(TuneError::from)?;
             let outcome = self.attempt(engine, &plans, bench, &mut watcher).await;
             let Err(error) = &outcome else { break outcome };
             if is_loss(error) {
@@ -74,7 +72,7 @@ impl Job {
         watcher.tell(Which::After, result.end.as_ref());
         // One that tells the next sample has no classes to name.
         let kept = model.as_ref().and_then(|model| Kept::of_run(&result, model).ok());
-        let plans = plans(&self.settings, engine, &self.origin, self.data.scaled.clone());
+        let plans = plans(&self.settings, engine, &self.data).map_err(TuneError::from)?;
         let mut random = None;
         if result.ending == record::Ending::Finished {
             // What is shown beside the result is no part of it: without it, the result stands.
@@ -104,8 +102,8 @@ impl Job {
     ) -> Result<Option<RunResult>, TuneError> {
         let run = bench.ready(plans)?;
         let device = bench.engine(engine).await.map_err(SolveError::from)?;
-        if let Some(spoilt) = &self.data.spoilt {
-            let right = beside::right_labels(&spoilt.right, &run, &device, watcher).await?;
+        if let Some(right) = &self.data.right {
+            let right = beside::right_labels(right, &run, &device, watcher).await?;
             watcher.tell(Which::RightLabels, right.as_ref());
         }
         if !self.settings.compare {
@@ -177,5 +175,5 @@ fn is_gone(error: &TuneError) -> bool {
 
 fn failure(error: TuneError) -> Failure {
     let stage = if is_gone(&error) { Stage::Device } else { Stage::Run };
-    Failure { stage, message: error.to_string() }
+    Failure { stage, ..error.into() }
 }

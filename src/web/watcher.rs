@@ -9,7 +9,7 @@ use serde_bytes::ByteBuf;
 use web_time::Instant;
 
 use super::control::{Control, Wish};
-use super::plans::{Spoilt, Taken, with_beside};
+use super::plans::{Taken, with_beside};
 use super::post::{Post, macrotask};
 use super::protocol::*;
 use super::records::{evaluation, iterations, outer_iteration};
@@ -173,7 +173,7 @@ impl<'a> Watcher<'a> {
 
     /// Tells how the weights that come next tell right labels from wrong ones.
     fn weigh(&self, iteration: u32, state: &TunerState) {
-        let Some(Spoilt { wrong, .. }) = &self.data.spoilt else { return };
+        let Some(wrong) = &self.data.scaled.wrong else { return };
         let weights = state.next.values(Kind::ExampleWeights);
         if weights.len() != wrong.len() || !self.settings.hyperparameters.contains(&Kind::ExampleWeights) {
             return;

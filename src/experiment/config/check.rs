@@ -10,19 +10,24 @@ use crate::nn::Model;
 use crate::nn::optim::{Domain, ScalarSpec};
 
 /// Training steps that a plan is made for.
-const MOST_STEPS: u32 = 1_000_000;
+pub(super) const MOST_STEPS: u32 = 1_000_000;
 
 /// An iteration at this rate goes through all of single precision: e⁸⁸ is its largest number.
-const FASTEST: f64 = 88.0;
+pub(super) const FASTEST: f64 = 88.0;
 
 /// What single precision holds, with room to multiply.
-const SINGLE: RangeInclusive<f64> = 1e-30..=1e30;
+pub(super) const LEAST: f64 = 1e-30;
+pub(super) const MOST: f64 = 1e30;
+const SINGLE: RangeInclusive<f64> = LEAST..=MOST;
+
+/// Of more wrong labels than this, hardly a right one is left to learn from.
+pub(super) const MOST_MISLABELLED: f64 = 0.9;
 
 /// Noise ten times as strong as what it is put on leaves nothing of it.
-const LOUDEST: f64 = 10.0;
+pub(super) const LOUDEST: f64 = 10.0;
 
 /// Shares that are not yet 1 in single precision, nor is what is divided by what is left.
-const MOST_DROPOUT: f64 = 0.999;
+pub(super) const MOST_DROPOUT: f64 = 0.999;
 const MOST_BETA: f64 = 0.999999;
 
 impl TuneConfig {
@@ -166,6 +171,28 @@ impl TuneConfig {
             "0.4 is the usual rate: at first it multiplies or divides a learning rate by about 1.5.",
         )?;
         rate("example_weight_rate", self.setting("example_weight_rate")[0], "0.25 is the usual rate.")?;
+        let wrong = self.mislabelled;
+        require(
+            (0.0..=MOST_MISLABELLED).contains(&wrong),
+            "mislabelled",
+            wrong,
+            &format!("at least 0 and at most {MOST_MISLABELLED}"),
+            "It is a share: 0.33 spoils a third of the training labels.",
+        )?;
+        require(
+            wrong == 0.0 || self.task.classifies(),
+            "mislabelled",
+            wrong,
+            "left out or 0 where the next sample is predicted",
+            "Such windows have no labels.",
+        )?;
+        require(
+            wrong == 0.0 || self.folds.is_none(),
+            "mislabelled",
+            wrong,
+            "left out or 0 where there are folds",
+            "In folds everybody is validated on, and that needs right labels.",
+        )?;
         let dropout = self.setting("dropout")[0];
         require(
             (0.0..=MOST_DROPOUT).contains(&dropout),

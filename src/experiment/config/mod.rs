@@ -90,104 +90,108 @@ pub struct TuneConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overlap: Option<f64>,
     /// See [`words::TASK`].
-    #[schemars(description = words::TASK)]
+    #[schemars(description = words::TASK, title = "To learn")]
     pub task: Task,
     /// See [`words::NETWORK`].
-    #[schemars(description = words::NETWORK)]
+    #[schemars(description = words::NETWORK, title = "Network")]
     pub network: Network,
     /// See [`words::STEPS`].
-    #[schemars(description = words::STEPS)]
+    #[schemars(description = words::STEPS, title = "Training steps", extend("symbol" = "T"), range(min = 1, max = check::MOST_STEPS))]
     pub steps: u32,
     /// See [`words::OUTER`].
-    #[schemars(description = words::OUTER)]
+    #[schemars(description = words::OUTER, title = "Outer iterations at most", range(min = 1))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outer: Option<u32>,
     /// See [`words::BUDGET`].
-    #[schemars(description = words::BUDGET)]
+    #[schemars(description = words::BUDGET, title = "Budget", range(min = 1))]
     pub budget: Budget,
     /// See [`words::OUTER_METHOD`].
-    #[schemars(description = words::OUTER_METHOD)]
+    #[schemars(description = words::OUTER_METHOD, title = "Outer optimiser")]
     pub outer_method: OuterMethod,
     /// See [`words::BATCH`].
-    #[schemars(description = words::BATCH)]
+    #[schemars(description = words::BATCH, title = "Batch", extend("symbol" = "B"), range(min = 1))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<u32>,
     /// See [`words::OPTIMIZER`].
-    #[schemars(description = words::OPTIMIZER)]
+    #[schemars(description = words::OPTIMIZER, title = "Inner optimiser")]
     pub optimizer: Dynamics,
     /// See [`words::METHOD`].
-    #[schemars(description = words::METHOD)]
+    #[schemars(description = words::METHOD, title = "Way to the hypergradient")]
     pub method: Differentiation,
     /// See [`words::HYPERPARAMETERS`].
-    #[schemars(description = words::HYPERPARAMETERS)]
+    #[schemars(description = words::HYPERPARAMETERS, title = "Hyperparameters to tune")]
     pub hyperparameters: Vec<Kind>,
     /// See [`words::LEARNING_RATE`].
-    #[schemars(description = words::LEARNING_RATE)]
+    #[schemars(description = words::LEARNING_RATE, title = "Learning rate", extend("symbol" = "η"), range(min = check::LEAST, max = check::MOST))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
     /// See [`words::DECAY`].
-    #[schemars(description = words::DECAY)]
+    #[schemars(description = words::DECAY, title = "Decay of the rate")]
     pub decay: Decay,
     /// See [`words::MOMENTUM`].
-    #[schemars(description = words::MOMENTUM)]
+    #[schemars(description = words::MOMENTUM, title = "Momentum", extend("symbol" = "μ", "exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub momentum: Option<f64>,
     /// See [`words::BETAS`].
-    #[schemars(description = words::BETAS)]
+    #[schemars(description = words::BETAS, title = "Adam's decay rates", extend("symbol" = "β₁, β₂"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub betas: Option<[f64; 2]>,
     /// See [`words::EPSILON`].
-    #[schemars(description = words::EPSILON)]
+    #[schemars(description = words::EPSILON, title = "Adam's ε", range(min = check::LEAST, max = check::MOST))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epsilon: Option<f64>,
     /// See [`words::HYPERGRADIENT_RATE`].
-    #[schemars(description = words::HYPERGRADIENT_RATE)]
+    #[schemars(description = words::HYPERGRADIENT_RATE, title = "Hypergradient rate", extend("symbol" = "β"), range(min = check::LEAST, max = check::MOST))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hypergradient_rate: Option<f64>,
     /// See [`words::MOMENTUM_HYPERGRADIENT_RATE`].
-    #[schemars(description = words::MOMENTUM_HYPERGRADIENT_RATE)]
+    #[schemars(description = words::MOMENTUM_HYPERGRADIENT_RATE, title = "Hypergradient rate of momentum", extend("symbol" = "β₂"), range(min = check::LEAST, max = check::MOST))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub momentum_hypergradient_rate: Option<f64>,
     /// See [`words::L2`].
-    #[schemars(description = words::L2)]
+    #[schemars(description = words::L2, title = "L2 penalty", extend("symbol" = "λ"), range(min = check::LEAST, max = check::MOST))]
     pub l2: f64,
     /// See [`words::OUTER_RATE`].
-    #[schemars(description = words::OUTER_RATE)]
+    #[schemars(description = words::OUTER_RATE, title = "Outer rate", extend("exclusiveMinimum" = 0), range(max = check::FASTEST))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outer_rate: Option<f64>,
     /// See [`words::EXAMPLE_WEIGHT_RATE`].
-    #[schemars(description = words::EXAMPLE_WEIGHT_RATE)]
+    #[schemars(description = words::EXAMPLE_WEIGHT_RATE, title = "Outer rate of example weights", extend("exclusiveMinimum" = 0), range(max = check::FASTEST))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub example_weight_rate: Option<f64>,
+    /// See [`words::MISLABELLED`].
+    #[schemars(description = words::MISLABELLED, title = "Wrong labels", range(min = 0, max = check::MOST_MISLABELLED))]
+    #[serde(skip_serializing_if = "is_zero")]
+    pub mislabelled: f64,
     /// See [`words::DROPOUT`].
-    #[schemars(description = words::DROPOUT)]
+    #[schemars(description = words::DROPOUT, title = "Dropout rate", extend("symbol" = "p"), range(min = 0, max = check::MOST_DROPOUT))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
     /// See [`words::JITTER`].
-    #[schemars(description = words::JITTER)]
+    #[schemars(description = words::JITTER, title = "Jitter of windows", extend("symbol" = "σ"), range(min = 0, max = check::LOUDEST))]
     pub jitter: f64,
     /// See [`words::SCALING`].
-    #[schemars(description = words::SCALING)]
+    #[schemars(description = words::SCALING, title = "Scaling of channels", extend("symbol" = "κ"), range(min = 0, max = check::LOUDEST))]
     pub scaling: f64,
     /// See [`words::PATIENCE`].
-    #[schemars(description = words::PATIENCE)]
+    #[schemars(description = words::PATIENCE, title = "Patience")]
     pub patience: u32,
     /// See [`words::VALIDATION_WINDOWS`].
-    #[schemars(description = words::VALIDATION_WINDOWS)]
+    #[schemars(description = words::VALIDATION_WINDOWS, title = "Validation windows", range(min = 1))]
     pub validation_windows: u32,
     /// See [`words::FOLDS`].
-    #[schemars(description = words::FOLDS)]
+    #[schemars(description = words::FOLDS, title = "Folds", range(min = 2))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folds: Option<u32>,
     /// See [`words::SELECTION_PEOPLE`].
-    #[schemars(description = words::SELECTION_PEOPLE)]
+    #[schemars(description = words::SELECTION_PEOPLE, title = "People who choose the iteration")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selection_people: Option<u32>,
     /// See [`words::MEMORY_BUDGET`].
-    #[schemars(description = words::MEMORY_BUDGET)]
+    #[schemars(description = words::MEMORY_BUDGET, title = "Memory")]
     pub memory_budget: Bytes,
     /// See [`words::SEED`].
-    #[schemars(description = words::SEED)]
+    #[schemars(description = words::SEED, title = "Seed")]
     pub seed: u32,
     /// See [`words::DEVICE`].
     #[schemars(description = words::DEVICE)]
@@ -227,6 +231,7 @@ impl Default for TuneConfig {
             l2: 1e-3,
             outer_rate: None,
             example_weight_rate: None,
+            mislabelled: 0.0,
             dropout: None,
             jitter: 0.0,
             scaling: 0.0,
@@ -241,6 +246,11 @@ impl Default for TuneConfig {
             columns: None,
         }
     }
+}
+
+/// What older readers of configurations do not know is written where it does something.
+fn is_zero(share: &f64) -> bool {
+    *share == 0.0
 }
 
 impl TuneConfig {
@@ -375,6 +385,18 @@ mod tests {
         assert_eq!(TuneConfig::from_toml(""), Ok(TuneConfig::default()));
     }
 
+    /// The page makes its form of the schema; with `UPDATE` in the environment this writes it.
+    #[test]
+    fn the_page_has_this_schema() {
+        let wanted = format!("{:#}\n", schemars::schema_for!(TuneConfig).to_value());
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("www/src/model/schema.json");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, &wanted).unwrap();
+        }
+        let page = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(page, wanted, "run `UPDATE=1 cargo test --lib the_page_has_this_schema`");
+    }
+
     #[test]
     fn a_list_that_is_not_given_is_that_of_the_optimizer() {
         use Kind::{Betas, L2, Lr, Momentum};
@@ -451,7 +473,7 @@ mod tests {
         fn adam() -> TuneConfig {
             TuneConfig::from_toml("optimizer = \"adam\"").unwrap()
         }
-        let cases: [(&str, Spoil); 26] = [
+        let cases: [(&str, Spoil); 29] = [
             ("data", |c| c.data = DataSource::Path(" ".to_owned())),
             ("steps", |c| c.steps = 0),
             ("steps", |c| c.steps = 4_000_000_000),
@@ -471,6 +493,9 @@ mod tests {
                 c.example_weight_rate = Some(0.0);
                 c.hyperparameters.push(Kind::ExampleWeights);
             }),
+            ("mislabelled", |c| c.mislabelled = 1.0),
+            ("mislabelled", |c| (c.mislabelled, c.task) = (0.1, Task::Prediction)),
+            ("mislabelled", |c| (c.mislabelled, c.folds) = (0.1, Some(3))),
             ("dropout", |c| c.dropout = Some(1.0)),
             ("dropout", |c| c.dropout = Some(0.999_999_999_9)),
             ("learning_rate", |c| c.learning_rate = Some(1e31)),

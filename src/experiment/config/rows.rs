@@ -59,6 +59,14 @@ impl TuneConfig {
         self.outer_method.of(&self.hyperparameters)
     }
 
+    /// The settings that rows name, which some runs do not look at.
+    pub fn of_rows() -> impl Iterator<Item = &'static str> {
+        let mut named: Vec<&str> = ROWS.iter().flat_map(Row::settings).collect();
+        named.sort_unstable();
+        named.dedup();
+        named.into_iter()
+    }
+
     /// Whether a run looks at a setting; of those that rows do not name, it does.
     pub fn uses(&self, key: &str) -> bool {
         let mut rows = ROWS.iter().filter(|row| row.settings().any(|setting| setting == key)).peekable();

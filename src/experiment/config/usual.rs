@@ -6,6 +6,7 @@ use super::{TuneConfig, USUAL_BATCH};
 pub fn default_of(key: &str) -> String {
     let config = TuneConfig::default();
     match (table(&config).get(key), config.usual(key)) {
+        _ if key == "mislabelled" => plain(&config.mislabelled.into()),
         _ if key == "batch" => format!("{USUAL_BATCH}, or all windows where there are fewer"),
         (Some(value), _) => plain(value),
         (None, Some(usual)) => usual.iter().map(f64::to_string).collect::<Vec<_>>().join(","),

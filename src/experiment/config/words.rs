@@ -77,6 +77,8 @@ pub const OUTER_RATE: &str = "Rate of the outer optimiser: about how far the log
                               it from the 9th on, and half as far after a step taken back. Schedules and the initial \
                               scale move a quarter as far, initial weights 1/400";
 pub const EXAMPLE_WEIGHT_RATE: &str = "The outer rate of example weights; usually 0.3, with adam 0.25";
+pub const MISLABELLED: &str = "Give this share of the training windows a wrong label on purpose, drawn by the seed, to see \
+                               what learned example weights make of it; the people validated and tested on keep theirs";
 pub const DROPOUT: &str = "Share p of the activations at each dropout layer of the network (of `narrow` and `paper` behind \
                            the second convolution) that are set to 0 during training; the others are divided by 1 − p. Where p is tuned, each is multiplied by 1 + ξ √(p / (1 − p)) in \
                            its place, ξ standard normal";

@@ -58,7 +58,7 @@ impl Settings {
             Split { train: train.select(of_training), validation: train.select(of_validation), test: test.clone() };
         let fingerprint = format!("{:016x}", split.train.fingerprint() ^ split.validation.fingerprint());
         let (split, scale) = split.standardized()?;
-        Ok(Scaled { split, scale, fingerprint })
+        Ok(Scaled { split, scale, fingerprint, wrong: None })
     }
 }
 

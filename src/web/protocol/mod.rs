@@ -4,11 +4,23 @@
 //! equal to what is sent: no maps, and no 64-bit integers (byte counts travel as `f64`).
 
 mod answers;
+mod by_hand;
+mod course;
+mod data;
+mod engines;
+mod form;
 mod from_worker;
+mod outcome;
 mod own_data;
 mod to_worker;
 
 pub use answers::*;
+pub use by_hand::*;
+pub use course::*;
+pub use data::*;
+pub use engines::*;
+pub use form::*;
 pub use from_worker::*;
+pub use outcome::*;
 pub use own_data::*;
 pub use to_worker::*;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tsify::Tsify;
 
+use super::form::Setting;
 use super::own_data::{Given, Reading};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{Differentiation, Network};
@@ -155,8 +156,8 @@ pub enum Engine {
 #[derive(Debug, Clone, Serialize, Deserialize, Tsify)]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {
-    /// The network, by a name of the command line.
-    #[tsify(type = "string")]
+    /// The network, by a name of the command line, or its layers.
+    #[tsify(type = "string | { file: string; layers: unknown[] }")]
     pub network: Network,
     /// Training steps T of one inner run.
     pub steps: u32,
@@ -164,7 +165,7 @@ pub struct Settings {
     pub budget: u32,
     /// Windows in one training batch.
     pub batch: u32,
-    /// How the outer loss is differentiated, in the words of the command line: `reverse`, `forward` or `truncated:K`.
+    /// How the outer loss is differentiated, in the words of the command line, such as `reverse` or `truncated:20`.
     #[tsify(type = "string")]
     pub method: Differentiation,
     /// Kinds of hyperparameters to tune, by their names on the command line; the others keep their start values.
@@ -176,4 +177,7 @@ pub struct Settings {
     pub compare: bool,
     /// Percent of the training windows that get a wrong label, on purpose.
     pub mislabelled: u32,
+    /// Further settings of the configuration; the others are the usual ones.
+    #[serde(default)]
+    pub more: Vec<Setting>,
 }
