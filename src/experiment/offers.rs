@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use crate::experiment::setup::with_training;
 
-    fn refused(config: &TuneConfig) -> impl Fn(&str, &str) -> Option<String> {
+    fn refused(config: &TuneConfig) -> impl Fn(&str, &str) -> Option<String> + use<> {
         let all = offers(config, &with_training(2567));
         move |setting, value| {
             let found = all.iter().find(|offer| (offer.setting, &*offer.value) == (setting, value));

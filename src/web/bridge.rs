@@ -7,6 +7,7 @@ use std::rc::Rc;
 use js_sys::Function;
 use tsify::Ts;
 use wasm_bindgen::prelude::*;
+use web_sys::Blob;
 
 use super::bench::Bench;
 use super::check;
@@ -17,7 +18,7 @@ use super::post::{Post, Visitor, macrotask};
 use super::protocol::{self, *};
 use super::run::Job;
 use super::slope::Slope;
-use super::stock::{Stock, opened};
+use super::stock::{Given, Stock, opened};
 use crate::bilevel::{Flow, SolveError};
 use crate::data;
 use crate::experiment::config::TuneConfig;
@@ -52,7 +53,7 @@ enum Task {
     Prepare(u32, Settings, Option<Engine>),
     Check(Settings, Engine),
     Profile(Settings, Engine),
-    Predict(String, Vec<Given>, Reading),
+    Predict(String, Given, Reading),
     /// Take a hypergradient, as [`ToWorker::Differentiate`] says.
     Slope(Settings, Engine, Option<Vec<f64>>),
     /// Train so far from the last slope.
@@ -92,12 +93,12 @@ impl Studio {
         }
     }
 
-    /// Does what a message asks; the answers go to `post`. Throws only for what is no message.
+    /// Does what a message asks, with the files that came with it; the answers go to `post`. Throws only for what is no message.
     ///
     /// The answer to [`ToWorker::Start`] is the whole run; other messages may be received meanwhile.
-    pub async fn receive(&self, message: Ts<ToWorker>) -> Result<(), JsError> {
+    pub async fn receive(&self, message: Ts<ToWorker>, files: Vec<Blob>) -> Result<(), JsError> {
         let message = message.to_rust()?;
-        if let Err(failure) = self.handle(message) {
+        if let Err(failure) = self.handle(message, files) {
             self.post.send(&FromWorker::Failed(failure));
         }
         self.work().await;
@@ -107,23 +108,25 @@ impl Studio {
 
 impl Studio {
     /// Does what needs no engine, and notes what does.
-    fn handle(&self, message: ToWorker) -> Result<(), Failure> {
+    fn handle(&self, message: ToWorker, files: Vec<Blob>) -> Result<(), Failure> {
+        let given = |paths: Vec<String>| -> Given { paths.into_iter().zip(files).collect() };
         match message {
             ToWorker::Open => self.tasks.borrow_mut().push_back(Task::Open),
             ToWorker::Builtin { first, rest } => self.stock.load_builtin(&first, rest.as_deref())?,
-            ToWorker::Recordings { name, files } => {
-                if let Some(run) = self.stock.open_recordings(name, files)? {
+            ToWorker::Recordings { name, paths } => {
+                if let Some(run) = self.stock.open_recordings(name, given(paths))? {
                     self.show(run);
                 }
             }
             ToWorker::Reread { reading } => self.stock.reread(reading)?,
-            ToWorker::OpenRun { name, files } => match opened(&name, files).and_then(|mut f| Kept::open(&name, &mut f))
-            {
-                Ok(opened) => self.show(opened),
-                Err(message) => self.post.send(&FromWorker::Untold { message }),
-            },
-            ToWorker::Predict { name, files, reading } => {
-                self.tasks.borrow_mut().push_back(Task::Predict(name, files, reading));
+            ToWorker::OpenRun { name, paths } => {
+                match opened(&name, given(paths)).and_then(|mut files| Kept::open(&name, &mut files)) {
+                    Ok(opened) => self.show(opened),
+                    Err(message) => self.post.send(&FromWorker::Untold { message }),
+                }
+            }
+            ToWorker::Predict { name, paths, reading } => {
+                self.tasks.borrow_mut().push_back(Task::Predict(name, given(paths), reading));
             }
             ToWorker::UseBuiltin { subset } => self.stock.use_builtin(subset),
             ToWorker::Window { index } => self.stock.send_trace(index),
@@ -356,7 +359,7 @@ impl Studio {
     }
 
     /// Tells of new recordings, on the processor.
-    async fn predict(&self, name: &str, given: Vec<Given>, reading: Reading, bench: &mut Bench) {
+    async fn predict(&self, name: &str, given: Given, reading: Reading, bench: &mut Bench) {
         let Some(kept) = self.network.borrow().clone() else { return };
         let told = match (opened(name, given), bench.engine(Engine::Cpu).await) {
             (Ok(mut files), Ok(device)) => kept.tell(name, &mut files, reading, &device).await,

@@ -4,6 +4,7 @@
 mod advise;
 mod bench;
 mod beside;
+mod blob;
 mod bridge;
 mod check;
 mod control;

@@ -4,13 +4,15 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use web_sys::Blob;
+
 use super::kept::{self, Kept, Opened};
 use super::plans::{Origin, Taken, configuration};
 use super::post::Post;
 use super::protocol::*;
 use super::{details, own_data};
 use crate::data::har::{builtin, uci_har};
-use crate::data::recordings::{self, Files, Mapping};
+use crate::data::recordings::{self, Files, Mapping, Openable};
 use crate::data::{self, DataError, Dataset, SubjectSplit};
 use crate::experiment::config::{DataSource, TuneConfig};
 use crate::experiment::error::TuneError;
@@ -145,20 +147,16 @@ impl Stock {
 
     /// Takes the visitor's own data: a copy of UCI HAR, or recordings, which are kept to be read anew. Gives the run that they
     /// are, if they are one.
-    pub fn open_recordings(&self, name: String, given: Vec<Given>) -> Result<Option<Opened>, Failure> {
-        let published = match &given[..] {
-            [Given { bytes, .. }] => uci_har::from_zip(&name, bytes).ok(),
-            files => uci_har::from_files(&name, &paths_and_bytes(files))?,
-        };
-        if let Some(data) = published {
+    pub fn open_recordings(&self, name: String, given: Given) -> Result<Option<Opened>, Failure> {
+        let failed = |message| Failure { stage: Stage::Data, message };
+        let mut files = opened(&name, given).map_err(failed)?;
+        if let Some(data) = uci_har::from_files(&mut files)? {
             let origin = Origin { source: DataSource::Path(name), reading: Mapping::default() };
             *self.recordings.borrow_mut() = None;
             self.choice.set(Choice::Own);
             self.take(loaded(data, origin)?);
             return Ok(None);
         }
-        let failed = |message| Failure { stage: Stage::Data, message };
-        let mut files = opened(&name, given).map_err(failed)?;
         if kept::is_run(&files) {
             return Kept::open(&name, &mut files).map(Some).map_err(failed);
         }
@@ -210,15 +208,13 @@ impl Stock {
     }
 }
 
-/// Files by their paths.
-fn paths_and_bytes(given: &[Given]) -> Vec<(&str, &[u8])> {
-    given.iter().map(|Given { path, bytes }| (path.as_str(), bytes.as_slice())).collect()
-}
+/// Files with their paths.
+pub type Given = Vec<(String, Blob)>;
 
 /// Files that were given.
-pub fn opened(name: &str, given: Vec<Given>) -> Result<Files, String> {
-    let files = given.into_iter().map(|Given { path, bytes }| (path, bytes)).collect();
-    Files::of_bytes(name, files).map_err(|error| error.to_string())
+pub fn opened(name: &str, given: Given) -> Result<Files, String> {
+    let files = given.into_iter().map(|(path, blob)| (path, Box::new(blob) as Box<dyn Openable>));
+    Files::of(name, files).map_err(|error| error.to_string())
 }
 
 /// Data as runs usually take them; an error if they cannot be divided and scaled.

@@ -1,5 +1,6 @@
 // Pages for the tests, in one headless Chromium.
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { after } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -8,7 +9,12 @@ import { launch } from "./chromium.mjs";
 /** Longest wait for one thing on the page, in ms; a shared machine with a software GPU needs patience. */
 export const PATIENCE = 60_000;
 
-const shots = fileURLToPath(new URL("../../target/screenshots/", import.meta.url));
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const shots = `${root}target/screenshots/`;
+
+/** Where something of the shared data lies, if they are here. */
+export const shared = (path) =>
+  [process.env.STACKELBERG_SHARED, `${root}../shared`, `${root}../../shared`].filter(Boolean).map((place) => `${place}/${path}`).find(existsSync);
 
 const browser = once(launch);
 
@@ -49,6 +55,13 @@ export async function openPage(t, { path = "", width = 1280, height = 800, schem
   await page.goto(new URL(path, (await server()).url).href);
   return page;
 }
+
+/** Puts a line before the worker's own script, where a page's init scripts do not reach. */
+export const inWorker = (line) => (page) =>
+  page.route(/worker-.*\.js/, async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: `${line}\n${await response.text()}` });
+  });
 
 /** Opens the page at a width and colour scheme and keeps what it looks like in target/screenshots. */
 export async function screenshot(t, name, width, scheme, options = {}) {

@@ -4,12 +4,11 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { openPage, PATIENCE } from "./browser.mjs";
+import { openPage, PATIENCE, shared } from "./browser.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
+const full = shared("golden");
 const bundled = `${root}tests/cases`;
-const shared = [process.env.STACKELBERG_SHARED, `${root}../shared`, `${root}../../shared`];
-const full = shared.filter(Boolean).map((path) => `${path}/golden`).find(existsSync);
 /** The module with the reference cases, which the page's own does without. */
 const verifier = `${root}target/wasm/verify`;
 const wanted = process.env.GOLDEN;

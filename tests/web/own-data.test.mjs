@@ -1,14 +1,26 @@
 // Recordings of a visitor's own, from the file that nobody prepared to the network that is taken home and comes back.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdir, mkdtemp, open as openFile, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { openPage, PATIENCE, shoot } from "./browser.mjs";
+import { inWorker, openPage, PATIENCE, shared, shoot } from "./browser.mjs";
 import { zip } from "./zip.mjs";
 
 const timeout = 5 * PATIENCE;
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** Keeps the module's memory, to ask how large it has become. */
+const memory = `{
+  const { instantiateStreaming } = WebAssembly;
+  WebAssembly.instantiateStreaming = async (...given) => {
+    const made = await instantiateStreaming(...given);
+    self.held = () => made.instance.exports.memory.buffer.byteLength;
+    return made;
+  };
+}`;
 
 /** Opens the page on the processor, with the first built-in people only. */
 async function open(t, { hash = "", width = 1280 } = {}) {
@@ -16,6 +28,7 @@ async function open(t, { hash = "", width = 1280 } = {}) {
     path: `?engine=cpu${hash}`,
     width,
     async prepare(page) {
+      await inWorker(memory)(page);
       await page.emulateMedia({ reducedMotion: "reduce" });
       await page.route(/rest.*\.bin/, () => {});
     },
@@ -48,6 +61,12 @@ async function saved(page, name) {
   // A run that was opened offers its files beside its network, too.
   await page.getByRole("button", { name: `Download ${name}` }).first().click();
   return readFile(await (await download).path());
+}
+
+async function emptyFolder(t) {
+  const folder = await mkdtemp(`${tmpdir()}/recordings-`);
+  t.after(() => rm(folder, { recursive: true }));
+  return folder;
 }
 
 /** Samples of somebody who walks, then sits: 400 at 25 a second, with a header that says little. */
@@ -106,10 +125,7 @@ test("a table, several, a folder, a zip and a zip in a zip are the same data", {
 
 test("a folder is read with what its folders say", { timeout }, async (t) => {
   const page = await open(t);
-  const { mkdtemp, mkdir, rm, writeFile } = await import("node:fs/promises");
-  const { tmpdir } = await import("node:os");
-  const folder = await mkdtemp(`${tmpdir()}/recordings-`);
-  t.after(() => rm(folder, { recursive: true }));
+  const folder = await emptyFolder(t);
   for (const [name, text] of tables)
     for (const [activity, from] of [["walk", 1], ["sit", 201]]) {
       await mkdir(`${folder}/${activity}`, { recursive: true });
@@ -186,6 +202,23 @@ test("from recordings to a network that is taken home, tells of new ones, and co
   assert.deepEqual(await violations(page), []);
   await shoot(page, "told-1280-light");
 
+  // So tells the ONNX file, of the same windows cut here.
+  const python = process.env.STACKELBERG_PYTHON ?? "python3";
+  if (spawnSync(python, ["-c", "import onnxruntime, numpy"]).status === 0) {
+    const raw = tables.slice(3).map(([, text]) => text.trim().split("\n").slice(1).map((row) => row.split(",").slice(1, 3).map(Number)));
+    const cut = rows.flatMap(([file, , seconds]) => raw[file === "dora.csv" ? 0 : 1].slice(Math.round(25 * seconds)).slice(0, 64).flat());
+    const folder = await emptyFolder(t);
+    await writeFile(`${folder}/model.onnx`, onnx);
+    await writeFile(`${folder}/windows.bin`, new Uint8Array(Float32Array.from(cut).buffer));
+    const script =
+      "import json, numpy, onnxruntime\n" +
+      "session = onnxruntime.InferenceSession('model.onnx', providers=['CPUExecutionProvider'])\n" +
+      "print(json.dumps(session.run(None, {'windows': numpy.fromfile('windows.bin', '<f4').reshape(-1, 64, 2)})[0].tolist()))";
+    const theirs = JSON.parse(execFileSync(python, ["-c", script], { cwd: folder }));
+    assert.equal(theirs.length, rows.length);
+    rows.forEach((row, at) => row.slice(5).forEach((told, c) => assert.ok(Math.abs(told - theirs[at][c]) < 1e-5, `${told} and ${theirs[at][c]}`)));
+  } else t.diagnostic(`${python} lacks onnxruntime; STACKELBERG_PYTHON names another`);
+
   // Another unit, no labels; and recordings that lack a channel.
   await predict(file("metres.csv", table(9, { labelled: false, names: "t,acc x,acc y", scale: 9.81 })));
   await page.getByText("m/s² for g?").first().waitFor();
@@ -204,6 +237,77 @@ test("from recordings to a network that is taken home, tells of new ones, and co
   assert.deepEqual(await violations(again), []);
   await again.getByLabel("Open a run").setInputFiles(file("notes.zip", "PK no zip"));
   await again.getByRole("alert").getByText(/notes\.zip .*download it again/).waitFor();
+});
+
+const mini = shared("data/har/UCI_HAR_Dataset_mini.zip");
+
+test("a copy of UCI HAR is known as one, zipped or not", { timeout, skip: mini ? false : "the shared data are not here" }, async (t) => {
+  const page = await open(t);
+  const folder = await emptyFolder(t);
+  execFileSync("python3", ["-m", "zipfile", "-e", mini, folder]);
+  const windows = page.getByText(/^[\d,]+ windows of 2\.56 s, 6 classes, \d+ people/);
+  const seen = [];
+  for (const give of [
+    () => page.getByLabel("Open your recordings").setInputFiles(mini),
+    () => page.getByLabel("Open a folder").setInputFiles(folder),
+  ]) {
+    await give();
+    await page.getByText(["UCI_HAR_Dataset_mini.zip", folder.split("/").at(-1)][seen.length], { exact: true }).waitFor();
+    seen.push(await windows.innerText());
+    assert.equal(await page.getByRole("alert").count() + (await wizard(page).count()), 0, "nothing is guessed");
+    await live(page).waitFor();
+  }
+  assert.equal(seen[0], seen[1]);
+});
+
+test("a file is read where it lies: changed behind the page's back it is said, and the data stay", { timeout }, async (t) => {
+  const page = await open(t);
+  const path = `${await emptyFolder(t)}/all.csv`;
+  const [header] = tables[0][1].split("\n");
+  await writeFile(path, [`who,${header}`, ...tables.flatMap(([name, text]) => text.trim().split("\n").slice(1).map((row) => `${name},${row}`))].join("\n"));
+  await page.getByLabel("Open your recordings").setInputFiles(path);
+  await outcome(page, "5 people");
+  const before = await hash(page);
+  await writeFile(path, "gone");
+  await wizard(page).getByLabel("Samples of a window").fill("32");
+  await wizard(page).getByLabel("Samples of a window").blur();
+  await page.getByRole("alert").filter({ hasText: "If it was changed or moved, choose it again." }).waitFor();
+  assert.equal(await hash(page), before);
+  await live(page).waitFor();
+});
+
+test("a file of 300 MB fills no more memory than three times its windows and 64 MB", { timeout: 5 * timeout, skip: process.env.LONG ? false : "LONG=1 runs it" }, async (t) => {
+  const page = await open(t);
+  const path = `${await emptyFolder(t)}/long.csv`;
+  const file = await openFile(path, "w");
+  await file.write("t,ax (g),ay (g),az (g),gx (rad/s),gy (rad/s),gz (rad/s),activity,person\n");
+  // Ten people, three activities, a minute each.
+  const rows = 4_100_000;
+  for (let row = 0; row < rows; ) {
+    let text = "";
+    for (const end = Math.min(rows, row + 20_000); row < end; row++) {
+      const within = row % 410_000;
+      const value = (c) => Math.sin(row * (0.3 + 0.2 * c) + c).toFixed(6);
+      text += `${(within * 0.02).toFixed(2)},${[0, 1, 2, 3, 4, 5].map(value).join()},${["walk", "sit", "stand"][Math.floor(row / 3000) % 3]},p${Math.floor(row / 410_000)}\n`;
+    }
+    await file.write(text);
+  }
+  t.diagnostic(`${((await file.stat()).size / 1e6).toFixed(0)} MB`);
+  await file.close();
+  await page.evaluate(() => {
+    window.longest = 0;
+    new PerformanceObserver((list) => list.getEntries().forEach(({ duration }) => (window.longest = Math.max(window.longest, duration)))).observe({ type: "longtask" });
+  });
+  const before = await page.workers()[0].evaluate(() => self.held());
+  const begun = Date.now();
+  await page.getByLabel("Open your recordings").setInputFiles(path);
+  await outcome(page, "10 people");
+  t.diagnostic(`read in ${((Date.now() - begun) / 1000).toFixed(1)} s; longest task of the page's own thread ${await page.evaluate(() => window.longest)} ms`);
+  const windows = Number((await wizard(page).getByRole("status").innerText()).match(/^(\d+) windows/)[1]);
+  const kept = windows * 128 * 6 * 4;
+  const held = (await page.workers()[0].evaluate(() => self.held())) - before;
+  t.diagnostic(`${windows} windows, ${(kept / 1e6).toFixed(0)} MB; the module's memory grew by ${(held / 1e6).toFixed(0)} MB`);
+  assert.ok(held <= 3 * kept + 64e6);
 });
 
 test("files that cannot be read are said in sentences, and the data stay", { timeout }, async (t) => {

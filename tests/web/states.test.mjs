@@ -417,10 +417,14 @@ test("several files are one set of recordings; an empty one, and one in mid-run,
 });
 
 test("a file that cannot be read ends the reading", async (t) => {
-  const page = await open(t, { prepare: (page) => page.addInitScript(() => (File.prototype.arrayBuffer = () => Promise.reject(new Error("it went away")))) });
+  const gone = () => {
+    const entry = { isFile: true, fullPath: "/a.zip", file: (_, fail) => fail(new Error("it went away")) };
+    DataTransferItem.prototype.webkitGetAsEntry = () => entry;
+  };
+  const page = await open(t, { prepare: (page) => page.addInitScript(gone) });
   await tune(page).and(page.locator(":enabled")).waitFor();
   await drop(page, "h1", [["a.zip", "x"]]);
-  await page.getByRole("alert").getByText("a.zip cannot be read (it went away)").waitFor();
+  await page.getByRole("alert").getByText("What was dropped cannot be read (it went away)").waitFor();
   await page.getByText("Open your recordings").waitFor();
 });
 

@@ -1,10 +1,9 @@
 // The page with its real engines: the browser's software GPU, and the processor.
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { openPage, PATIENCE, shoot } from "./browser.mjs";
+import { inWorker, openPage, PATIENCE, shoot } from "./browser.mjs";
 
 const timeout = 5 * PATIENCE;
 
@@ -42,13 +41,6 @@ async function saved(page, file) {
   await page.getByRole("button", { name: `Download ${file}` }).click();
   return readFile(await (await download).path());
 }
-
-/** Puts a line before the worker's own script, where a page's init scripts do not reach. */
-const inWorker = (line) => (page) =>
-  page.route(/worker-.*\.js/, async (route) => {
-    const response = await route.fetch();
-    await route.fulfill({ response, body: `${line}\n${await response.text()}` });
-  });
 
 /** Keeps the devices that a worker opens, to lose them, and a clock that can be put forward. */
 const losing = `{
@@ -347,18 +339,6 @@ test("a file that is no data set is refused with a reason, and the data stay", {
   await page.getByLabel("Open your recordings").setInputFiles({ name, mimeType: "application/zip", buffer: Buffer.from("PK no zip") });
   await page.getByRole("alert").filter({ hasText: name }).waitFor();
   await page.getByText("12 of 30 people").waitFor();
-});
-
-const mini = ["../../../shared", "../../../../shared"]
-  .map((folder) => fileURLToPath(new URL(`${folder}/data/har/UCI_HAR_Dataset_mini.zip`, import.meta.url)))
-  .concat(process.env.STACKELBERG_SHARED ? `${process.env.STACKELBERG_SHARED}/data/har/UCI_HAR_Dataset_mini.zip` : [])
-  .find(existsSync);
-
-test("the user's own zip replaces the data", { timeout, skip: mini ? false : "the shared data are not here" }, async (t) => {
-  const page = await open(t, "cpu");
-  await page.getByLabel("Open your recordings").setInputFiles(mini);
-  await page.getByText("UCI_HAR_Dataset_mini.zip", { exact: true }).waitFor();
-  assert.equal(await page.getByRole("alert").count(), 0);
 });
 
 test("recordings of one's own are read as natively, and a run is on them", { timeout }, async (t) => {

@@ -57,7 +57,7 @@ pub fn run(all: bool) -> Result<ExitCode> {
     suite.step("page unit tests", |count| run_tests(&mut page::script("test"), count));
     suite.step("page build", |_| process::run(&mut page::script("build")));
     if let Some(browser) = &browser {
-        suite.step("browser tests", |count| browser_tests(browser, count));
+        suite.step("browser tests", |count| browser_tests(browser, count, all, python.as_deref()));
     }
     let code = suite.report();
     if tools::gpu_driver().is_none() {
@@ -125,9 +125,7 @@ fn python_packages() -> Result<PathBuf> {
 
 fn native_tests(count: &mut Count, all: bool, strict: bool, python: Option<&Path>) -> Result<()> {
     let mut cargo = process::cargo("test");
-    if let Some(python) = python {
-        cargo.env("STACKELBERG_PYTHON", python);
-    }
+    cargo.envs(python.map(|python| ("STACKELBERG_PYTHON", python)));
     cargo.arg("--no-fail-fast");
     if all {
         cargo.args(["--", "--include-ignored"]);
@@ -155,10 +153,14 @@ fn examples() -> Result<()> {
     Ok(())
 }
 
-fn browser_tests(browser: &Path, count: &mut Count) -> Result<()> {
+fn browser_tests(browser: &Path, count: &mut Count, all: bool, python: Option<&Path>) -> Result<()> {
     let server = serve::Server::bind(page_output(), 0)?;
     let mut script = page::script("test:browser");
     script.env("CHROMIUM", browser).env("PAGE_URL", server.url()?);
+    if all {
+        script.env("LONG", "1");
+    }
+    script.envs(python.map(|python| ("STACKELBERG_PYTHON", python)));
     // A Vulkan driver meant for the native tests would slow the browser's own software GPU down.
     script.env_remove("VK_DRIVER_FILES").env_remove("VK_ICD_FILENAMES");
     std::thread::spawn(|| server.run());

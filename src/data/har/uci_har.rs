@@ -8,6 +8,7 @@
 use super::{CHANNEL_NAMES, CHANNELS, CLASSES, SUBJECTS, WINDOW, Windows};
 use crate::data::archive;
 use crate::data::files::is_shadow;
+use crate::data::recordings::Files;
 use crate::data::text::{excerpt, plain, visible};
 use crate::data::{DataError, Dataset};
 use std::borrow::Cow;
@@ -33,16 +34,17 @@ pub fn from_zip(name: &str, bytes: &[u8]) -> Result<Dataset, DataError> {
     from_archive(name, Cursor::new(bytes))?.dataset(name, false)
 }
 
-/// Reads the data set from files by their paths, as a page is given a folder; nothing where they are none of its.
-pub fn from_files(name: &str, files: &[(&str, &[u8])]) -> Result<Option<Dataset>, DataError> {
-    let names: Vec<String> = files.iter().map(|(path, _)| (*path).to_owned()).collect();
-    let Some(root) = root(name, &names)? else { return Ok(None) };
+/// Reads the data set from files as a page is given them, zipped or a folder; nothing where they are none of its.
+pub fn from_files(files: &mut Files) -> Result<Option<Dataset>, DataError> {
+    let (name, names) = (files.name().to_owned(), files.paths().map(str::to_owned).collect::<Vec<_>>());
+    let Some(root) = root(&name, &names)? else { return Ok(None) };
     let place = format!("{name}/{root}");
     let read = &mut |file: &str| {
         let path = format!("{root}{file}");
-        Ok(files.iter().find(|(entry, _)| entry.eq_ignore_ascii_case(&path)).map(|(_, bytes)| bytes.to_vec()))
+        let at = names.iter().position(|entry| entry.eq_ignore_ascii_case(&path));
+        at.map(|at| files.bytes(at, FILE_LIMIT_MIB)).transpose()
     };
-    windows(place.trim_end_matches('/'), read)?.dataset(name, false).map(Some)
+    windows(place.trim_end_matches('/'), read)?.dataset(&name, false).map(Some)
 }
 
 fn from_archive(name: &str, file: impl Read + Seek) -> Result<Windows, DataError> {

@@ -36,7 +36,7 @@ mod windows;
 pub use self::cuttings::{Place, Unlabelled};
 pub use self::mapping::{Columns, Filter, LabelRule, Mapping, Origin, TimeUnit};
 pub use self::report::{ChannelReport, Person, Report};
-pub use self::source::Files;
+pub use self::source::{Files, Openable, Seekable};
 
 use self::cuttings::{Cuttings, Recorded, cut_recordings, rows_as_windows, series_as_windows};
 use self::read::Labels;

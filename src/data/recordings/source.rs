@@ -16,14 +16,30 @@ const INNER_LIMIT_MIB: u64 = 1024;
 const UNPACKED_LIMIT_MIB: u64 = 4096;
 
 /// Something that can be read and gone back in.
-trait Seekable: Read + std::io::Seek {}
+pub trait Seekable: Read + std::io::Seek {}
 impl<T: Read + std::io::Seek> Seekable for T {}
+
+/// A file that is read as often as it is asked for.
+pub trait Openable {
+    /// The file from its beginning.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read any more.
+    fn open(&self) -> std::io::Result<Box<dyn Seekable>>;
+}
+
+impl Openable for Rc<[u8]> {
+    fn open(&self) -> std::io::Result<Box<dyn Seekable>> {
+        Ok(Box::new(Cursor::new(self.clone())))
+    }
+}
 
 /// Where a file's bytes are.
 enum Place {
     #[cfg(not(target_arch = "wasm32"))]
     Disk(std::path::PathBuf),
-    Bytes(Rc<[u8]>),
+    Given(Box<dyn Openable>),
     Zip {
         zip: usize,
         entry: usize,
@@ -39,19 +55,28 @@ pub struct Files {
 }
 
 impl Files {
-    /// Files that are in memory, by their paths; zips among them are opened.
-    pub fn of_bytes(name: &str, given: Vec<(String, Vec<u8>)>) -> Result<Files, DataError> {
+    /// Files by their paths; zips among them are opened.
+    pub fn of(name: &str, given: impl IntoIterator<Item = (String, Box<dyn Openable>)>) -> Result<Files, DataError> {
         let mut files = Files { name: name.to_owned(), files: vec![], zips: vec![] };
-        for (path, bytes) in given {
-            let bytes: Rc<[u8]> = bytes.into();
+        for (path, file) in given {
+            let failed = |reason| DataError::Read { path: path.clone(), reason };
+            let mut opened = file.open().map_err(failed)?;
+            let mut head = vec![];
+            opened.by_ref().take(4).read_to_end(&mut head).and_then(|_| opened.rewind()).map_err(failed)?;
             // Workbooks are zips, too.
-            if is_zip(&path) || bytes.starts_with(b"PK\x03\x04") && other_form(&path).is_none() {
-                files.open_zip(&path, Box::new(Cursor::new(bytes)), 0)?;
+            if is_zip(&path) || head == b"PK\x03\x04" && other_form(&path).is_none() {
+                files.open_zip(&path, opened, 0)?;
             } else {
-                files.add(path, Place::Bytes(bytes));
+                files.add(path, Place::Given(file));
             }
         }
         files.sorted()
+    }
+
+    /// Files that are in memory.
+    pub fn of_bytes(name: &str, given: Vec<(String, Vec<u8>)>) -> Result<Files, DataError> {
+        let openable = |bytes: Vec<u8>| Box::new(Rc::<[u8]>::from(bytes)) as Box<dyn Openable>;
+        Files::of(name, given.into_iter().map(|(path, bytes)| (path, openable(bytes))))
     }
 
     /// A file, a zip, or a folder with either, in it and below.
@@ -146,7 +171,10 @@ impl Files {
                 Some(file) => Ok(Box::new(file)),
                 None => Err(DataError::Read { path: path.clone(), reason: std::io::ErrorKind::NotFound.into() }),
             },
-            Place::Bytes(bytes) => Ok(Box::new(Cursor::new(bytes.clone()))),
+            Place::Given(file) => match file.open() {
+                Ok(file) => Ok(Box::new(file)),
+                Err(reason) => Err(DataError::Read { path: path.clone(), reason }),
+            },
             &Place::Zip { zip, entry } => {
                 let entry = archive::entry(&mut self.zips[zip], entry, path)?;
                 Ok(Box::new(entry.take(UNPACKED_LIMIT_MIB << 20)))

@@ -5,17 +5,6 @@ use tsify::Tsify;
 
 use crate::data::recordings::{Columns, Filter, LabelRule, Mapping, Origin, TimeUnit};
 
-/// A file that was chosen or dropped.
-#[derive(Debug, Deserialize, Tsify)]
-pub struct Given {
-    /// Where it lies in the folder that was given, or its name.
-    pub path: String,
-    /// What it holds.
-    #[serde(with = "serde_bytes")]
-    #[tsify(type = "Uint8Array")]
-    pub bytes: Vec<u8>,
-}
-
 /// How recordings become windows, in the words of the command line's `--columns`; what is not said is guessed.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, Tsify)]
 #[serde(default, rename_all = "camelCase")]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tsify::Tsify;
 
 use super::form::Setting;
-use super::own_data::{Given, Reading};
+use super::own_data::Reading;
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{Differentiation, Network};
 
@@ -30,8 +30,8 @@ pub enum ToWorker {
     Recordings {
         /// What they are called: a file, a folder.
         name: String,
-        /// Tables, or zip archives.
-        files: Vec<Given>,
+        /// Where each of the files with the message lies in the folder that was given, or its name: tables, or zip archives.
+        paths: Vec<String>,
     },
     /// Read the recordings that were given last anew; answered likewise.
     Reread {
@@ -42,15 +42,15 @@ pub enum ToWorker {
     OpenRun {
         /// What it is called.
         name: String,
-        /// Its files.
-        files: Vec<Given>,
+        /// Where each of the files with the message lies in it.
+        paths: Vec<String>,
     },
     /// Tell of new recordings by the network at hand; answered by [`FromWorker::Told`].
     Predict {
         /// What they are called.
         name: String,
-        /// Tables, or zip archives.
-        files: Vec<Given>,
+        /// Where each of the files with the message lies in the folder that was given, or its name: tables, or zip archives.
+        paths: Vec<String>,
         /// What is not to be as it was with the network's own recordings.
         #[serde(default)]
         #[tsify(optional)]

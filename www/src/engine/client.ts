@@ -11,8 +11,7 @@ export function start(receive: (message: FromEngine) => void): Connection {
   let worker = open(receive);
   return {
     send(message) {
-      const transfer = "files" in message ? message.files.map(({ bytes }) => bytes.buffer as ArrayBuffer) : [];
-      worker?.postMessage(message, transfer);
+      worker?.postMessage(message);
     },
     restart() {
       worker?.terminate();

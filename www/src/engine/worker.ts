@@ -31,7 +31,7 @@ async function open(): Promise<Studio | null> {
 
 addEventListener("message", async ({ data }: MessageEvent<ToEngine>) => {
   if (data.kind === "fetch") return loadBuiltin();
-  await (await studio)?.receive(data);
+  await (await studio)?.receive(data, "files" in data ? data.files : []);
 });
 
 void loadBuiltin();
@@ -49,9 +49,9 @@ async function loadBuiltin() {
   try {
     const bytes = await fetchBytes(first);
     const engine = await studio;
-    await engine?.receive({ kind: "builtin", first: bytes });
+    await engine?.receive({ kind: "builtin", first: bytes }, []);
     people = "The recordings of the other people";
-    await engine?.receive({ kind: "builtin", first: bytes, rest: await fetchBytes(rest) });
+    await engine?.receive({ kind: "builtin", first: bytes, rest: await fetchBytes(rest) }, []);
   } catch (error) {
     say({ kind: "no-data", message: `${people} did not arrive (${reason(error)}).` });
   }

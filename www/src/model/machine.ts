@@ -1,7 +1,7 @@
 // What the page is doing: one state, changed by events alone. Components read it and send events; nothing else decides.
 // Long because every event has to be answered in every stage, which shows only where all of them stand together.
 import type {
-  CheckReport, DataInfo, Engine, EngineState, FirstRun, FromWorker, Given, NetworkInfo, Reading, Seen, Settings, Slope, Told, ToWorker, Trace,
+  CheckReport, DataInfo, Engine, EngineState, FirstRun, FromWorker, NetworkInfo, Reading, Seen, Settings, Slope, Told, ToWorker, Trace,
 } from "../../pkg/stackelberg.js";
 import { chosen, fromSearch, engines as names, unknown } from "./engine.ts";
 import { duration } from "./format.ts";
@@ -10,8 +10,11 @@ import { defaults, fromHash, same, toHash } from "./settings.ts";
 import { ending, outcome } from "./verdict.ts";
 import { spoken } from "./words.ts";
 
+/** A message that files come with, in the order of their paths. */
+type WithFiles<Message> = Message extends { paths: string[] } ? Message & { files: Blob[] } : Message;
+
 /** What the page asks of its worker: of the module in it, or to fetch the built-in recordings again. */
-export type ToEngine = ToWorker | { kind: "fetch" };
+export type ToEngine = WithFiles<ToWorker> | { kind: "fetch" };
 
 /** What comes from the worker: the module's messages, and what keeps the module or its data from coming. */
 export type FromEngine =
@@ -40,7 +43,7 @@ export type Act =
   | { kind: "differentiate"; moves: number[] | null }
   | { kind: "foretell" | "try-out"; moves: number[] }
   | { kind: "check" | "cancel-check" }
-  | { kind: "open"; use: Use; name: string; files: Given[]; reading?: Reading }
+  | { kind: "open"; use: Use; name: string; files: readonly { path: string; file: Blob }[]; reading?: Reading }
   | { kind: "reading"; use: Use; name: string }
   | { kind: "unreadable"; use: Use; message: string }
   | { kind: "reread"; reading: Reading }
@@ -427,7 +430,8 @@ export function step(before: Studio, event: Event): Step {
       const { use, name, files, reading } = event;
       if (live(studio)) return [unread(studio, use, inMidRun), []];
       if (studio.module !== "there") return [unread(studio, use, `${name} was not opened: the engine that reads it is not there.`), []];
-      return [studio, [{ kind: "send", message: use === "predict" ? { kind: use, name, files, reading: reading ?? {} } : { kind: use, name, files } }]];
+      const given = { name, paths: files.map(({ path }) => path), files: files.map(({ file }) => file) };
+      return [studio, [{ kind: "send", message: use === "predict" ? { kind: use, ...given, reading: reading ?? {} } : { kind: use, ...given } }]];
     }
     case "unreadable":
       return [unread(studio, event.use, event.message), []];
@@ -462,10 +466,12 @@ function finished(studio: Studio, event: Extract<FromWorker, { kind: "done" }>):
 /** A run that was kept on this device stands where it stood when it had just ended; its network is opened, too. */
 function shown(studio: Studio, kept: Run): Step {
   const run: Run = { ...kept, opened: kept.opened ?? `the run of ${kept.data.name}` };
-  const files = (kept.done?.files ?? []).filter(({ name }) => name !== "run.zip").map(({ name, bytes }) => ({ path: name, bytes: bytes.slice() }));
+  const parts = (kept.done?.files ?? []).filter(({ name }) => name !== "run.zip");
+  const paths = parts.map(({ name }) => name);
   const next = { ...studio, run, network: null, told: null, cancelled: false };
-  if (!files.some(({ path }) => path === "model.safetensors")) return [next, []];
-  return [next, [{ kind: "send", message: { kind: "open-run", name: run.opened!, files } }]];
+  if (!paths.includes("model.safetensors")) return [next, []];
+  const files = parts.map(({ bytes }) => new Blob([bytes as Uint8Array<ArrayBuffer>]));
+  return [next, [{ kind: "send", message: { kind: "open-run", name: run.opened!, paths, files } }]];
 }
 
 function goOn(studio: Studio, { settings, engine, state, source }: Unfinished): Step {

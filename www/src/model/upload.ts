@@ -1,14 +1,14 @@
 import { bytes } from "./format.ts";
 
-/** More than this would fill the memory of the page. */
-const MOST = 2 ** 29;
+/** Of more than this even what is kept would fill the memory of the page. */
+const MOST = 2 ** 31;
 /** Each file is a message to the worker. */
 const MANY = 10_000;
 
 /** A file with its place in the folder that was given. */
 export interface Chosen {
   path: string;
-  file: Pick<File, "size" | "arrayBuffer">;
+  file: File;
 }
 
 /** What was given, by name: the folder that all lies in, the one file, or the first of several. Paths begin below that folder,
