@@ -17,6 +17,7 @@ mod records;
 mod run;
 mod slope;
 mod stock;
+mod unroll;
 #[cfg(feature = "verify")]
 mod verify;
 mod watcher;

@@ -12,6 +12,7 @@ use super::form::Form;
 use super::outcome::{Details, Done, Drawn, Evaluation, Weights};
 use super::own_data::{NetworkInfo, Seen, Told};
 use super::to_worker::{Engine, Settings};
+use super::unroll::Unroll;
 
 /// What the worker tells the page.
 #[derive(Debug, Serialize, Tsify)]
@@ -148,6 +149,8 @@ pub enum FromWorker {
         /// Why; none if it was given up.
         message: Option<String>,
     },
+    /// A hypergradient as it is taken.
+    Unroll(Unroll),
     /// Where the time of a run goes, or why nobody knows.
     Profiled {
         /// JSON, as `stackelberg profile --json` writes it and `stackelberg schema profile` describes it.
