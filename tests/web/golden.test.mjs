@@ -10,8 +10,8 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 const bundled = `${root}tests/cases`;
 const shared = [process.env.STACKELBERG_SHARED, `${root}../shared`, `${root}../../shared`];
 const full = shared.filter(Boolean).map((path) => `${path}/golden`).find(existsSync);
-/** The module with the reference cases, which the page's own does without. */
-const verifier = `${root}target/wasm/verify`;
+/** The module of the page's self-check. */
+const verifier = `${root}www/verifier`;
 const wanted = process.env.GOLDEN;
 
 /** The folder of each case by name; a case that lies in both places is run once. */
@@ -39,7 +39,7 @@ const timeout = (wanted ? 60 : 5) * PATIENCE;
 for (const [name, recorded] of Object.entries({ webgpu: "gpu", cpu: "cpu" })) {
   test(`reference cases are within tolerance (${name})`, { timeout }, async (t) => {
     if (wanted && !full) t.diagnostic("only the cases of tests/cases: there are none at ../shared/golden (set STACKELBERG_SHARED)");
-    assert.ok(existsSync(verifier), "target/wasm/verify is missing: cargo xtask build-web --verify makes it");
+    assert.ok(existsSync(verifier), "www/verifier is missing: cargo xtask build-web makes it");
     const folders = cases();
     const page = await openPage(t, { path: `verify/?engine=${name}`, prepare: prepare(folders) });
     const engine = await page.evaluate(async () => {

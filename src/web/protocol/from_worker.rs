@@ -9,7 +9,7 @@ use super::course::{OuterIteration, Progress};
 use super::data::{DataInfo, Trace};
 use super::engines::{EngineState, FirstRun};
 use super::form::Form;
-use super::outcome::{Details, Done, Drawn, Evaluation, Weights};
+use super::outcome::{Details, Done, Drawn, Evaluation, Forecast, Weights};
 use super::own_data::{NetworkInfo, Seen, Told};
 use super::to_worker::{Engine, Settings};
 use super::unroll::Unroll;
@@ -81,6 +81,8 @@ pub enum FromWorker {
     Outer(OuterIteration),
     /// The network on the test people; not sent of one that diverged.
     Evaluation(Evaluation),
+    /// How well the next sample is told, where that is the task.
+    Forecast(Forecast),
     /// Example weights where labels are wrong on purpose; sent after every outer iteration.
     Weights(Weights),
     /// A training of the random search that a run is held against.

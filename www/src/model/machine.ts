@@ -343,6 +343,7 @@ export function step(before: Studio, event: Event): Step {
       return [studio, [{ kind: "hold", unfinished: { settings, engine, source: data.source, name: data.name, iterations: outer.length, state: event.state } }]];
     }
     case "weights":
+    case "forecast":
     case "drawn":
     case "details":
     case "progress":

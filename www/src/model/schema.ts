@@ -72,6 +72,12 @@ const typed = (part: Part, type: string): boolean => {
   return own === type || (Array.isArray(own) && own.includes(type)) || (anyOf ?? []).some((one) => typed(one, type));
 };
 
+/** The largest whole number that a configuration holds. */
+const WHOLE = 4_294_967_295;
+
+/** The part that says how far a number goes. */
+const bounded = (part: Part): Part => (part.$ref ? (resolved(part).anyOf ?? []).find(({ type }) => type === "integer") : undefined) ?? part;
+
 /** How a value is written: a word as it is, all else as JSON. */
 export const written = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
 
@@ -80,17 +86,18 @@ export function field(name: string): Field {
   const part = properties[name]!;
   const choices = named(part);
   const whole = typed(part, "integer");
+  const limits = bounded(part);
   return {
     name,
     label: part.title ?? name,
     symbol: part.symbol ?? "",
     help: part.description ?? "",
-    is: choices.length > 0 && !typed(part, "string") ? "choice" : whole || typed(part, "number") ? "number" : "text",
+    is: typed(part, "string") ? "text" : choices.length > 0 ? "choice" : whole || typed(part, "number") ? "number" : "text",
     whole,
-    min: part.minimum ?? part.exclusiveMinimum ?? 0,
-    max: part.maximum ?? part.exclusiveMaximum ?? 4_294_967_295,
-    above: part.exclusiveMinimum ?? null,
-    below: part.exclusiveMaximum ?? null,
+    min: limits.minimum ?? limits.exclusiveMinimum ?? 0,
+    max: limits.maximum ?? limits.exclusiveMaximum ?? WHOLE,
+    above: limits.exclusiveMinimum ?? null,
+    below: limits.exclusiveMaximum ?? null,
     choices,
     usual: part.default === undefined || part.default === null ? "" : written(part.default),
   };

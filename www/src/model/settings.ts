@@ -263,7 +263,7 @@ function ownNetwork(text: string): Settings["network"] | null {
 const list = (words: string[]) => `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
 
 function shell(word: string): string {
-  return /^[\w./:@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+  return /^[\w.,/:@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 function flags(settings: Settings): [string, string][] {
