@@ -35,7 +35,7 @@ pub use error::{Refusal, SnapshotError, SolveError};
 pub use estimate::{Counts, Estimate};
 pub use inner::Inner;
 pub use method::{Memory, Method, Room};
-pub use methods::{FixedPoint, Forward, Implicit, Online, Plain, RealTime, Reverse, Solver, Truncated, Until};
+pub use methods::{FixedPoint, Forward, Implicit, Online, Plain, RealTime, Reverse, Solver, Truncated, Until, Watched};
 pub use outer::{Adam, Hoag, OuterOptimizer};
 pub use pace::Pace;
 pub use quadratic::{Quadratic, QuadraticForm};

@@ -41,3 +41,4 @@ pub mod trainable;
 pub mod trainables;
 pub mod training;
 pub mod tune;
+pub mod unroll;

@@ -18,6 +18,8 @@ pub struct Offer {
     pub value: String,
     /// Why it does not go with the other settings, and how to go on.
     pub refusal: Option<String>,
+    /// Of an inner optimiser, what is tuned where nothing else is asked for.
+    pub usual: Vec<Kind>,
 }
 
 /// Iterations that linear systems are offered with.
@@ -29,8 +31,10 @@ const PART: u32 = 10;
 /// The networks, inner and outer optimisers, ways to the hypergradient and hyperparameters there are, each beside the
 /// other settings on data of these sizes.
 pub fn offers(config: &TuneConfig, sizes: &Sizes) -> Vec<Offer> {
-    let offer =
-        |setting, value: String, changed: &TuneConfig| Offer { setting, value, refusal: refusal(changed, sizes) };
+    let offer = |setting, value: String, changed: &TuneConfig| {
+        let refusal = refusal(changed, sizes);
+        Offer { setting, value, refusal, usual: vec![] }
+    };
     let networks = ZOO.iter().map(|entry| {
         // What the network of before drops, another may not.
         let config = TuneConfig { network: Network::Zoo(entry.name), dropout: None, ..config.clone() };
@@ -52,7 +56,7 @@ pub fn offers(config: &TuneConfig, sizes: &Sizes) -> Vec<Offer> {
             momentum_hypergradient_rate: None,
             ..config.clone()
         };
-        offer("optimizer", name, &config)
+        Offer { usual: config.hyperparameters.clone(), ..offer("optimizer", name, &config) }
     });
     let kinds = Kind::of_configurations().map(|kind| {
         let alone =
@@ -90,8 +94,8 @@ mod tests {
     use super::*;
     use crate::experiment::setup::with_training;
 
-    fn refused(config: &TuneConfig) -> impl Fn(&str, &str) -> Option<String> + use<> {
-        let all = offers(config, &with_training(2567));
+    fn refused(config: TuneConfig) -> impl Fn(&str, &str) -> Option<String> {
+        let all = offers(&config, &with_training(2567));
         move |setting, value| {
             let found = all.iter().find(|offer| (offer.setting, &*offer.value) == (setting, value));
             found.unwrap_or_else(|| panic!("{setting} {value} is not offered")).refusal.clone()
@@ -100,18 +104,18 @@ mod tests {
 
     #[test]
     fn what_does_not_apply_is_offered_with_its_reason() {
-        let of = refused(&TuneConfig::default());
+        let of = refused(TuneConfig::default());
         for (setting, value) in [("network", "mlp"), ("optimizer", "adam"), ("hyperparameters", "momentum")] {
             assert_eq!(of(setting, value), None);
         }
         assert!(of("network", "cnn2d").unwrap().contains("cnn2d"));
         assert!(of("hyperparameters", "betas").unwrap().contains("take optimizer adam"));
         assert!(of("method", "forward").is_none());
-        let many = refused(&TuneConfig { hyperparameters: vec![Kind::ExampleWeights], ..TuneConfig::default() });
+        let many = refused(TuneConfig { hyperparameters: vec![Kind::ExampleWeights], ..TuneConfig::default() });
         assert!(many("outer_method", "sobol").unwrap().contains("guarded-adam"));
         assert_eq!(many("outer_method", "auto"), None);
         // Start values of the optimiser at hand do not stand in another's way.
-        let of = refused(&TuneConfig { momentum: Some(0.5), ..TuneConfig::default() });
+        let of = refused(TuneConfig { momentum: Some(0.5), ..TuneConfig::default() });
         assert_eq!(of("optimizer", "sgd"), None);
     }
 }

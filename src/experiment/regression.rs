@@ -25,14 +25,12 @@ impl Regression {
     /// The least and the largest penalty that are tried.
     pub const PENALTIES: [f64; 2] = [1e-4, 1e-2];
 
-    /// On windows as they were recorded; nothing where they have not the shape that the statistics are made for.
+    /// On windows as they were recorded; nothing where the examples are something else.
     pub fn new(split: &Split, seed: u32) -> Option<Regression> {
         let parts = [&split.train, &split.validation, &split.test];
-        if !statistics::are_for(&split.train) {
-            return None;
-        }
+        let inputs = statistics::count(&split.train)?;
         let mut features = parts.map(statistics::features);
-        statistics::standardize(&mut features);
+        statistics::standardize(&mut features, inputs);
         let labelled = |(x, windows): (Vec<f32>, &Dataset)| Set {
             x: x.into(),
             targets: Targets::Labels(windows.labels().to_vec()),
@@ -41,8 +39,8 @@ impl Regression {
         let sets: Vec<Set> = features.into_iter().zip(parts).map(labelled).collect();
         let [train, validation, test] = <[Set; 3]>::try_from(sets).unwrap_or_else(|_| unreachable!("three parts"));
         let outputs = split.train.about().outputs.len();
-        let layer = Layer::Dense { name: "dense".into(), inputs: statistics::FEATURES, outputs, bias: true };
-        let model = Model::new(vec![layer], &[statistics::FEATURES]).expect("one dense layer fits");
+        let layer = Layer::Dense { name: "dense".into(), inputs, outputs, bias: true };
+        let model = Model::new(vec![layer], &[inputs]).expect("one dense layer fits");
         let problem = Problem {
             batch: 512.min(train.count),
             l2: true,

@@ -19,6 +19,7 @@ use super::protocol::{self, *};
 use super::run::Job;
 use super::slope::Slope;
 use super::stock::{Given, Stock, opened};
+use super::unroll;
 use crate::bilevel::{Flow, SolveError};
 use crate::data;
 use crate::experiment::config::TuneConfig;
@@ -53,6 +54,7 @@ enum Task {
     Prepare(u32, Settings, Option<Engine>),
     Check(Settings, Engine),
     Profile(Settings, Engine),
+    Unroll(Settings, Engine),
     Predict(String, Given, Reading),
     /// Take a hypergradient, as [`ToWorker::Differentiate`] says.
     Slope(Settings, Engine, Option<Vec<f64>>),
@@ -151,6 +153,9 @@ impl Studio {
                 self.given_up.set(false);
                 self.tasks.borrow_mut().push_back(Task::Check(settings, engine));
             }
+            ToWorker::Unroll { settings, engine } => {
+                self.tasks.borrow_mut().push_back(Task::Unroll(settings, engine));
+            }
             ToWorker::Profile { settings, engine } => {
                 self.tasks.borrow_mut().push_back(Task::Profile(settings, engine));
             }
@@ -179,6 +184,7 @@ impl Studio {
                 Task::Prepare(id, settings, engine) => self.prepare(id, &settings, engine, &mut bench).await,
                 Task::Check(settings, engine) => self.check(&settings, engine, &mut bench).await,
                 Task::Profile(settings, engine) => self.profile(&settings, engine, &mut bench).await,
+                Task::Unroll(settings, engine) => self.unroll(&settings, engine, &mut bench).await,
                 Task::Predict(name, files, reading) => self.predict(&name, files, reading, &mut bench).await,
                 Task::Slope(settings, engine, moves) => self.differentiate(settings, engine, moves, &mut bench).await,
                 Task::TryOut(moves) => self.try_out(moves, &mut bench).await,
@@ -327,6 +333,17 @@ impl Studio {
         };
         let flow = || if self.given_up.get() { Flow::Stop } else { self.unless_a_run_waits() };
         check::run(engine, &plans, bench, &self.post, flow).await;
+    }
+
+    /// Takes a hypergradient and tells how it goes; gives way to a run.
+    async fn unroll(&self, settings: &Settings, engine: Engine, bench: &mut Bench) {
+        match self.plans(settings, engine) {
+            Ok(Some(plans)) => unroll::run(engine, &plans, bench, &self.post, || self.unless_a_run_waits()).await,
+            Ok(None) => {}
+            Err(Failure { message, .. }) => {
+                self.post.send(&FromWorker::Unroll(Unroll::Failed { message: Some(message) }));
+            }
+        }
     }
 
     /// Times every dispatch of a run's programs.

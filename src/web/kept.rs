@@ -118,6 +118,7 @@ fn told_again(
     told.extend(score(Which::Before, result.start.as_ref()).map(FromWorker::Evaluation));
     told.extend(records::iterations(records, &config.hyperparameters).map(FromWorker::Outer));
     told.extend(score(Which::After, result.end.as_ref()).map(FromWorker::Evaluation));
+    told.extend(records::forecast(result).map(FromWorker::Forecast));
     told.extend(score(Which::Random, random.and_then(|random| random.end.as_ref())).map(FromWorker::Evaluation));
     told.push(FromWorker::Done(records::done(result, result.seconds, files)));
     told
@@ -177,7 +178,7 @@ impl Kept {
     /// The network of a run that has ended here.
     pub fn of_run(result: &RunResult, model: &[u8]) -> Result<(Kept, NetworkInfo), String> {
         let kept = Kept { classifier: Classifier::open(model)?, config: result.configuration.clone() };
-        let info = kept.info(None, result, vec![]);
+        let info = kept.info(None, result);
         Ok((kept, info))
     }
 
@@ -218,11 +219,11 @@ impl Kept {
         };
         let kept = Kept { classifier, config: result.configuration.clone() };
         let files = files(&result, random.as_ref(), &records, Some(&weights));
-        let info = kept.info(Some(name.to_owned()), &result, files.clone());
+        let info = kept.info(Some(name.to_owned()), &result);
         Ok(Opened { kept, info, told: told_again(name, &result, random.as_ref(), &records, files) })
     }
 
-    fn info(&self, opened: Option<String>, result: &RunResult, files: Vec<RunFile>) -> NetworkInfo {
+    fn info(&self, opened: Option<String>, result: &RunResult) -> NetworkInfo {
         let end = result.end.as_ref();
         let tuned = |(name, &value): (&String, &f64)| Tuned { name: name.clone(), value };
         NetworkInfo {
@@ -237,7 +238,6 @@ impl Kept {
             iterations: result.iterations,
             spent: result.spent,
             hyperparameters: end.map(|end| end.hyperparameters.iter().map(tuned).collect()).unwrap_or_default(),
-            files,
         }
     }
 

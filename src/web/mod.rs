@@ -18,6 +18,7 @@ mod records;
 mod run;
 mod slope;
 mod stock;
+mod unroll;
 #[cfg(feature = "verify")]
 mod verify;
 mod watcher;

@@ -100,6 +100,7 @@ impl Plans<'_> {
             setting: offer.setting.to_owned(),
             value: offer.value,
             refusal: offer.refusal,
+            usual: offer.usual,
         };
         let problem = refusal(&self.config, &self.sizes);
         let Value::Object(all) = self.config.filled().to_json() else { unreachable!("settings have names") };

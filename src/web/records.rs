@@ -4,7 +4,7 @@ use super::protocol::*;
 use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::outer::roughness;
 use crate::experiment::names;
-use crate::experiment::record::{self, OuterRecord, RunResult, Score};
+use crate::experiment::record::{self, OuterRecord, RunResult, Score, Trivial};
 
 /// What the page shows of the end of a run.
 pub fn done(result: &RunResult, seconds: f64, files: Vec<RunFile>) -> Done {
@@ -80,7 +80,14 @@ pub fn outer_iteration(record: &OuterRecord, before: &[OuterRecord], tuned: &[Ki
     }
 }
 
-/// Scores, which a network that diverged has none of; the page's networks all classify.
+/// How well the next sample is told, where that was the task.
+pub fn forecast(result: &RunResult) -> Option<Forecast> {
+    let Trivial { last_sample, training_mean } = result.trivial?;
+    let [before, after] = [&result.start, &result.end].map(|of| of.as_ref().and_then(|of| of.test.loss));
+    Some(Forecast { before, after, last_sample, training_mean })
+}
+
+/// Scores, which a network that diverged has none of, and one that does not classify.
 pub fn evaluation(which: Which, of: &record::Evaluation) -> Option<Evaluation> {
     let (Score { loss: Some(loss), accuracy: Some(accuracy) }, Some(classes)) = (of.test, &of.test_classes) else {
         return None;

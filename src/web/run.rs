@@ -8,7 +8,7 @@ use super::kept::{self, Kept};
 use super::plans::{Plans, Taken, plans, with_beside};
 use super::post::Post;
 use super::protocol::*;
-use super::records::done;
+use super::records::{done, forecast};
 use super::watcher::{Spent, Watcher};
 use super::{beside, details};
 use crate::bilevel::hyperparameters::Kind;
@@ -70,6 +70,9 @@ impl Job {
             return Ok(None);
         };
         watcher.tell(Which::After, result.end.as_ref());
+        if let Some(forecast) = forecast(&result) {
+            post.send(&FromWorker::Forecast(forecast));
+        }
         // One that tells the next sample has no classes to name.
         let kept = model.as_ref().and_then(|model| Kept::of_run(&result, model).ok());
         let plans = plans(&self.settings, engine, &self.data).map_err(TuneError::from)?;

@@ -2,7 +2,7 @@
 
 use stackelberg::bilevel::{
     Blueprint, Counts, Directions, FixedPoint, Forward, Implicit, Memory, Method, Problem, Reverse, Session,
-    SolveError, Solver, Truncated, Unattended,
+    SolveError, Solver, Truncated, Unattended, Watched,
 };
 use stackelberg::nn::optim;
 use stackelberg::reference::ReferenceEngine;
@@ -32,6 +32,9 @@ fn methods() -> Vec<Row> {
     vec![
         unrolled("reverse, all states", |_| Reverse { memory: Memory::StoreAll }.into()),
         unrolled("reverse, Revolve", |_| Reverse { memory: Memory::Slots(2) }.into()),
+        unrolled("reverse, watched", |_| {
+            Watched { memory: Memory::Slots(2), every: 3, look: |_: &_, _, _: &[f64]| {} }.into()
+        }),
         unrolled("truncated to all steps", |p| Truncated { last: p.steps, memory: Memory::StoreAll }.into()),
         unrolled("forward, one at a time", |_| Forward { width: 1 }.into()),
         unrolled("forward, together", |p| Forward::for_directions(dynamics(p).len()).into()),

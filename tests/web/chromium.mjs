@@ -15,5 +15,7 @@ export const launch = () =>
       "--disable-sync",
       "--disable-quic",
       "--no-first-run",
+      // A name that is no secure origin, for a page that is served without TLS.
+      "--host-resolver-rules=MAP studio.test 127.0.0.1",
     ],
   });

@@ -96,7 +96,47 @@ export function install({ software, stopAfter, subset, failure, adapter = true, 
         reason: `one way back costs the same however many hyperparameters there are, and the states of all ${steps} steps fit into the memory budget`,
       };
     }
+    /** What goes with settings: an optimiser of Adam's has other hyperparameters, images have other networks. */
+    form({ id, settings }) {
+      const set = (name) => settings.more?.find((one) => one.name === name)?.value;
+      const optimizer = set("optimizer") ?? "momentum";
+      const offer = (setting, value, refusal, usual = []) => ({ setting, value, usual, ...(refusal && { refusal }) });
+      const own = optimizer === "adam" ? "betas" : "momentum";
+      const lacks = (kind) => ["momentum", "betas"].includes(kind) && kind !== own && `The optimizer is ${optimizer}: take another.`;
+      this.say({
+        kind: "form",
+        id,
+        offers: [
+          ...["narrow", "paper", "mlp", "resnet1d"].map((name) => offer("network", name)),
+          ...["cnn2d", "resnet2d"].map((name) => offer("network", name, "it takes images.")),
+          ...["reverse", "forward", `truncated:${Math.ceil(settings.steps / 10)}`, "fixed-point:20"].map((name) => offer("method", name)),
+          offer("method", "implicit:20", "implicit differentiation cannot see dropout by masks"),
+          ...["lr", "momentum", "betas", "l2", "example-weights", "dropout", "lr-layers", "lr-schedule"].map((kind) => offer("hyperparameters", kind, lacks(kind))),
+          offer("optimizer", "momentum", undefined, ["lr", "momentum", "l2"]),
+          offer("optimizer", "adam", undefined, ["lr", "betas", "l2"]),
+        ],
+        values: Object.entries({ learning_rate: "0.04", optimizer, patience: "15", outer_method: "auto", task: "classification" }).map(([name, value]) => ({ name, value })),
+        unused: optimizer === "adam" ? ["momentum"] : ["betas", "epsilon"],
+        layers: JSON.stringify([{ type: "flatten" }, { type: "dense", name: "dense1", in: 1152, out: 6 }], null, 2),
+        ...(set("folds") === "40" && { problem: "`folds` is 40, but must be at most 24. Take fewer." }),
+      });
+    }
+    /** A hypergradient through the steps, every state kept. */
+    unroll({ settings: { steps } }) {
+      const say = (part, more) => this.say({ kind: "unroll", part, ...more });
+      const actions = 2 * steps + 1;
+      const kept = Array.from({ length: steps }, (_, step) => [step, step, actions - step]).flat();
+      say("plan", { steps, places: steps + 1, bytes: 33 * 2 ** 20, actions, turns: [0, 0, steps, steps, steps + 1, steps, actions, 0], kept });
+      for (let done = 0; done < steps; done++) say("progress", { done });
+      say("turned", { loss: 0.72, losses: Array.from({ length: steps }, (_, step) => 2 / (1 + step)) });
+      for (let from = steps - 2; from >= 0; from -= 2) {
+        say("progress", { done: actions - from });
+        say("back", { from, slopes: [-1 / (1 + from), 0.5 / (2 + from)] });
+      }
+      say("done", { seconds: 0.4 });
+    }
     prepare(message) {
+      this.form(message);
       this.engines(true);
       if (shaders === 42) this.say({ kind: "settled", id: message.id });
     }

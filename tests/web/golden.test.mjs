@@ -9,8 +9,8 @@ import { openPage, PATIENCE, shared } from "./browser.mjs";
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const full = shared("golden");
 const bundled = `${root}tests/cases`;
-/** The module with the reference cases, which the page's own does without. */
-const verifier = `${root}target/wasm/verify`;
+/** The module of the page's self-check. */
+const verifier = `${root}www/verifier`;
 const wanted = process.env.GOLDEN;
 
 /** The folder of each case by name; a case that lies in both places is run once. */
@@ -38,7 +38,7 @@ const timeout = (wanted ? 60 : 5) * PATIENCE;
 for (const [name, recorded] of Object.entries({ webgpu: "gpu", cpu: "cpu" })) {
   test(`reference cases are within tolerance (${name})`, { timeout }, async (t) => {
     if (wanted && !full) t.diagnostic("only the cases of tests/cases: there are none at ../shared/golden (set STACKELBERG_SHARED)");
-    assert.ok(existsSync(verifier), "target/wasm/verify is missing: cargo xtask build-web --verify makes it");
+    assert.ok(existsSync(verifier), "www/verifier is missing: cargo xtask build-web makes it");
     const folders = cases();
     const page = await openPage(t, { path: `verify/?engine=${name}`, prepare: prepare(folders) });
     const engine = await page.evaluate(async () => {

@@ -19,7 +19,7 @@ test("the browser has WebGPU on the page's address", { timeout }, async (t) => {
   assert.ok(await page.evaluate(async () => (await navigator.gpu.requestAdapter()) !== null));
 });
 
-for (const width of [1280, 390]) {
+for (const width of [1280, 390, 360, 320]) {
   for (const scheme of ["light", "dark"]) {
     test(`the page fits ${width} px, ${scheme}`, { timeout }, async (t) => {
       const page = await screenshot(t, "load", width, scheme, { path });

@@ -364,7 +364,7 @@ test("the page does not grow with every run", async (t) => {
   const page = await open(t);
   const client = await page.context().newCDPSession(page);
   const counts = [];
-  for (let run = 0; run < 6; run++) {
+  for (let run = 0; run < 10; run++) {
     await tune(page).and(page.locator(":enabled")).click();
     await page.getByRole("heading", { name: "Result" }).waitFor();
     await page.waitForTimeout(300);
@@ -463,11 +463,11 @@ test("a refused clipboard is said, and the line is selected", async (t) => {
 test("numbers out of range are said, not bent in silence", async (t) => {
   const page = await open(t);
   for (const [label, typed, shown, said] of [
-    ["Training steps", "5000", "2000", "Training steps: “5000” is out of range; 2000 is the most, and is taken."],
+    ["Training steps", "5000000", "1000000", "Training steps: “5000000” is out of range; 1000000 is the most, and is taken."],
     ["Batch", "0", "1", "Batch: “0” is out of range; 1 is the least, and is taken."],
     ["Seed", "-7", "0", "Seed: “-7” is out of range; 0 is the least, and is taken."],
-    ["Budget", "2.5", "36", "Budget: “2.5” is not a whole number from 2 to 500; 36 is taken."],
-    ["Budget", "", "36", "Budget: nothing is not a whole number from 2 to 500; 36 is taken."],
+    ["Budget", "2.5", "36", "Budget: “2.5” is not a whole number from 1 to 4294967295; 36 is taken."],
+    ["Budget", "", "36", "Budget: nothing is not a whole number from 1 to 4294967295; 36 is taken."],
   ]) {
     await field(page, label, typed);
     assert.equal(await page.getByLabel(label).inputValue(), shown);

@@ -178,3 +178,151 @@ test("keys start, hold, step and reset; help, words and the device's report are 
   await page.locator("[popover]:popover-open").waitFor();
   assert.deepEqual(await violations(page), []);
 });
+
+const settingsCard = (page) => page.locator("#settings");
+const group = (page, name) => settingsCard(page).locator("summary").filter({ hasText: name });
+
+for (const [width, scheme] of [[1280, "dark"], [360, "light"]])
+  test(`the form is made of the schema: limits, defaults, what applies and what does not (${width} px, ${scheme})`, async (t) => {
+    const page = await open(t, { width, scheme });
+    const card = settingsCard(page);
+    await group(page, "Training and start values").click();
+    const rate = card.getByRole("textbox", { name: /^Learning rate/ });
+    assert.equal(await rate.getAttribute("placeholder"), "0.04");
+    await rate.fill("-1");
+    await rate.blur();
+    await page.getByText("Learning rate: “-1” is not a number from 1e-30 to 1e+30; the usual one is taken.").waitFor();
+    await rate.fill("0,5");
+    await rate.blur();
+    await page.waitForFunction(() => location.hash.includes("learning_rate=0.5"));
+    // Another optimiser has other scalars, and other hyperparameters to tune.
+    await card.getByLabel("Inner optimiser").selectOption("adam");
+    await page.waitForFunction(() => /hyperparameters=lr,betas,l2.*optimizer=adam/.test(location.hash));
+    await card.getByText("Momentum: The optimizer is adam: take another.").waitFor({ state: "attached" });
+    assert.equal(await card.getByRole("textbox", { name: /^Momentum/ }).count(), 0, "what the run would not look at is not shown");
+    await group(page, "The problem").click();
+    await card.getByRole("textbox", { name: "Validation people" }).fill("3, 5");
+    await card.getByRole("textbox", { name: "Validation people" }).blur();
+    await card.getByText("The same run on the command line").click();
+    await card.getByText(/--validation-subjects 3,5.*--optimizer adam --learning-rate 0\.5/).waitFor();
+    // A network that does not apply says why.
+    await card.getByText("More networks").click();
+    assert.ok(await card.getByRole("radio", { name: /^cnn2d/ }).isDisabled());
+    await card.getByText("Not here: it takes images.").first().waitFor();
+    assert.deepEqual(await violations(page), []);
+    assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)) <= 0, "nothing scrolls sideways");
+    await shoot(page, `form-${width}-${scheme}`);
+    // Everything comes back by the address.
+    await page.reload();
+    await group(page, "Training and start values").getByText("changed").waitFor();
+  });
+
+test("layers of one's own are taken, go into the address, and are named where they are none", async (t) => {
+  const page = await open(t);
+  const card = settingsCard(page);
+  await card.getByText("More networks").click();
+  await card.getByText("Layers of your own").click();
+  const layers = card.getByRole("textbox", { name: "Layers, as JSON" });
+  assert.match(await layers.inputValue(), /"dense1"/);
+  await layers.fill("{");
+  await button(page, "Take these layers").click();
+  await page.getByText(/These are no layers:/).waitFor();
+  await layers.fill('[{"type":"flatten"}]');
+  await button(page, "Take these layers").click();
+  await page.waitForFunction(() => decodeURIComponent(location.hash).includes('network={"file":"layers.json","layers":[{"type":"flatten"}]}'));
+  await tune(page).and(page.locator(":enabled")).waitFor();
+  await card.getByText("taken", { exact: true }).waitFor();
+});
+
+test("settings that cannot be run are said where the start is, with a way back", async (t) => {
+  const page = await open(t);
+  await group(page, "The problem").click();
+  await settingsCard(page).getByRole("textbox", { name: "Folds" }).fill("40");
+  await settingsCard(page).getByRole("textbox", { name: "Folds" }).blur();
+  await page.locator("section.bar").getByText(/must be at most 24\. Take fewer/).waitFor();
+  assert.ok(await tune(page).isDisabled());
+  await page.locator("section.bar").getByRole("button", { name: "Back to defaults" }).click();
+  await tune(page).and(page.locator(":enabled")).waitFor();
+});
+
+for (const [width, scheme, motion] of [[1280, "light", "no-preference"], [390, "dark", "reduce"]])
+  test(`a hypergradient is watched step by step, and drawn once a frame (${width} px, ${motion})`, async (t) => {
+    const page = await open(t, {
+      width,
+      scheme,
+      async prepare(page) {
+        await page.emulateMedia({ reducedMotion: motion });
+        await page.addInitScript(() => {
+          window.drawn = 0;
+          const { scale } = CanvasRenderingContext2D.prototype;
+          CanvasRenderingContext2D.prototype.scale = function (...by) {
+            if (this.canvas.closest("section")?.querySelector("#unroll")) window.drawn++;
+            return scale.apply(this, by);
+          };
+        });
+      },
+    });
+    await button(page, "Watch one hypergradient").click();
+    await page.getByText(/Every state is kept \(33 MB in all\).*outer loss is 0\.720.*it acts most in step 1, with dE\/dη −1\.00.*It took 0\.4 s/).waitFor();
+    await page.waitForFunction(() => window.drawn > 0);
+    // More than fifty parts came in one turn.
+    assert.ok((await page.evaluate(() => window.drawn)) <= 3, `${await page.evaluate(() => window.drawn)} times`);
+    const painted = await page.locator("section:has(#unroll) canvas").evaluate((canvas) => {
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return new Set(new Uint32Array(data.buffer)).size;
+    });
+    assert.ok(painted > 20, "something is drawn");
+    await page.getByLabel("Save the unrolled training").click();
+    const download = page.waitForEvent("download");
+    await page.getByRole("button", { name: "Numbers (CSV)" }).click();
+    assert.match(await readFile(await (await download).path(), "utf8"), /^training step,training loss \(nats\),dE\/dη_t\r\n1,2,-1\r\n/);
+    assert.deepEqual(await violations(page), []);
+    await shoot(page, `unroll-${width}-${scheme}`);
+  });
+
+test("a tab that is killed leaves what its run can go on from", async (t) => {
+  const page = await open(t, { script: { ...plain, stopAfter: 2 } });
+  await tune(page).click();
+  await page.getByText(/backwards through the training/).waitFor();
+  await page.evaluate(() => window.double.say({ kind: "saved", state: new Uint8Array([1, 2]) }));
+  await page.waitForTimeout(300);
+  const context = page.context();
+  const address = page.url();
+  // Without a question, a reload, or a word to the page.
+  await page.close({ runBeforeUnload: false });
+  const next = await context.newPage();
+  await next.addInitScript(install, plain);
+  await next.goto(address);
+  await next.getByText(/was cut off after outer iteration 2/).waitFor();
+});
+
+test("a browser whose storage is full says so, and the run goes on", async (t) => {
+  const full = () => {
+    IDBObjectStore.prototype.put = () => {
+      throw new DOMException("The quota has been exceeded.", "QuotaExceededError");
+    };
+  };
+  const page = await open(t, { prepare: (page) => page.addInitScript(full) });
+  await tune(page).click();
+  await result(page);
+  await page.getByText(/Runs cannot be kept in this browser.*quota has been exceeded.*save run\.zip/).waitFor();
+});
+
+test("from the first key to the result and its files without a pointer", async (t) => {
+  const page = await open(t);
+  const to = async (name) => {
+    for (let presses = 0; presses < 200; presses++) {
+      await page.keyboard.press("Tab");
+      const here = await page.evaluate(() => document.activeElement?.textContent?.trim() ?? "");
+      if (name.test(here)) return;
+    }
+    assert.fail(`${name} is not reached`);
+  };
+  await to(/^Tune/);
+  await page.keyboard.press("Enter");
+  await result(page);
+  await to(/^result\.json/);
+  const download = page.waitForEvent("download");
+  await page.keyboard.press("Enter");
+  assert.equal((await download).suggestedFilename(), "result.json");
+});

@@ -17,10 +17,9 @@ Usage: cargo xtask COMMAND
 
 Commands:
   web [--port P] [--debug]  Build the page and serve it on 127.0.0.1 (port 8080, or the next free one)
-  build-web [--debug] [--verify] [--base PATH]
+  build-web [--debug] [--base PATH]
                             Build the page into www/dist and pack it; it works under any path, and --base names one for
-                            hosts that want absolute addresses. With --verify also the module of the browser tests,
-                            which has the reference cases, into target/wasm/verify
+                            hosts that want absolute addresses
   test [--all]              Run every check: formatting, lints, native tests, page and browser tests.
                             With --all also the slow tests, those marked #[ignore]
   bench-web [OPTION…]       Run benches/har_cnn in Chromium, with its own options (--work, --T, --repeat, --json …)
@@ -30,7 +29,7 @@ Commands:
 
 enum Command {
     Web { port: u16, profile: wasm::Profile },
-    BuildWeb { profile: wasm::Profile, verify: bool, base: Option<String> },
+    BuildWeb { profile: wasm::Profile, base: Option<String> },
     Test { all: bool },
     BenchWeb { options: Vec<String> },
     Doctor,
@@ -51,8 +50,7 @@ fn main() -> ExitCode {
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
     let name = args.next();
-    let (mut port, mut profile, mut verify, mut base, mut all, mut options) =
-        (8080, wasm::Profile::Release, false, None, false, vec![]);
+    let (mut port, mut profile, mut base, mut all, mut options) = (8080, wasm::Profile::Release, None, false, vec![]);
     while let Some(arg) = args.next() {
         match (name.as_deref(), arg.as_str()) {
             (_, "--help" | "-h") => return Ok(Command::Help),
@@ -61,7 +59,6 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
                 _ => bail!("--port needs a number from 0 to 65535"),
             },
             (Some("web" | "build-web"), "--debug") => profile = wasm::Profile::Debug,
-            (Some("build-web"), "--verify") => verify = true,
             (Some("build-web"), "--base") => match args.next() {
                 Some(path) if path.starts_with('/') && path.ends_with('/') => base = Some(path),
                 _ => bail!("--base needs the path that the page is served under, from / to /, such as /studio/"),
@@ -73,7 +70,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
     }
     Ok(match name.as_deref() {
         Some("web") => Command::Web { port, profile },
-        Some("build-web") => Command::BuildWeb { profile, verify, base },
+        Some("build-web") => Command::BuildWeb { profile, base },
         Some("test") => Command::Test { all },
         Some("bench-web") => Command::BenchWeb { options },
         Some("doctor") => Command::Doctor,
@@ -90,10 +87,10 @@ fn run(command: Command) -> Result<ExitCode> {
             println!("Serving the page on {} (Ctrl-C stops)", server.url()?);
             server.run()
         }
-        Command::BuildWeb { profile, verify, base } => {
+        Command::BuildWeb { profile, base } => {
             build_web(profile, base.as_deref())?;
-            if verify {
-                wasm::Toolchain::find()?.build_verifier()?;
+            if profile == wasm::Profile::Release {
+                page::weigh(&page_output())?;
             }
             let zip = process::root().join("target/stackelberg-studio.zip");
             page::pack(&page_output(), &zip)?;
@@ -115,7 +112,9 @@ fn run(command: Command) -> Result<ExitCode> {
 
 fn build_web(profile: wasm::Profile, base: Option<&str>) -> Result<()> {
     tools::prepare(tools::Need::Page, false)?;
-    wasm::Toolchain::find()?.build(profile)?;
+    let toolchain = wasm::Toolchain::find()?;
+    toolchain.build(profile)?;
+    toolchain.build_verifier()?;
     page::install()?;
     let mut build = page::script("build");
     // By itself the page works under any path.
@@ -156,8 +155,8 @@ mod tests {
             Command::Web { port: 9000, profile: wasm::Profile::Debug }
         ));
         assert!(matches!(
-            parsed("build-web --verify").unwrap(),
-            Command::BuildWeb { profile: wasm::Profile::Release, verify: true, base: None }
+            parsed("build-web").unwrap(),
+            Command::BuildWeb { profile: wasm::Profile::Release, base: None }
         ));
         let Command::BuildWeb { base, .. } = parsed("build-web --base /studio/").unwrap() else { panic!("build-web") };
         assert_eq!(base.as_deref(), Some("/studio/"));

@@ -75,9 +75,9 @@ impl Toolchain {
         Ok(())
     }
 
-    /// Compiles the module with the reference cases, which the browser tests run and no visitor should wait for.
+    /// Compiles the module with the reference cases, which the page's self-check loads when it is asked for.
     pub fn build_verifier(&self) -> Result<()> {
-        bind(&self.module(Profile::Release, "verify")?, &target_folder().join("verify"), Profile::Release)
+        bind(&self.module(Profile::Release, "verify")?, &process::root().join("www/verifier"), Profile::Release)
     }
 
     /// The module with these features of the package.

@@ -16,5 +16,5 @@ pub use implicit::{Implicit, Until};
 pub use linear::Solver;
 pub use online::{Online, RealTime};
 pub use plain::Plain;
-pub use reverse::Reverse;
+pub use reverse::{Reverse, Watched};
 pub use truncated::Truncated;

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 
-use crate::bilevel::checkpoint::Plan;
+use crate::bilevel::checkpoint::{Action, Plan};
 use crate::bilevel::inner::{Inner, Known, Through};
 use crate::bilevel::method::Room;
 use crate::bilevel::{Directions, Estimate, Memory, Method, Refusal, SolveError, Trajectory, programs};
@@ -57,7 +57,7 @@ impl Method for Reverse {
         along: &Directions,
         monitor: &mut dyn Monitor,
     ) -> Result<Estimate, SolveError> {
-        Ok(sweep(trajectory, lambda, &[along], monitor).await?.remove(0))
+        Ok(sweep(trajectory, lambda, &[along], None, monitor).await?.remove(0))
     }
 
     fn takes_members(&self) -> bool {
@@ -71,9 +71,61 @@ impl Method for Reverse {
         along: &[&Directions],
         monitor: &mut dyn Monitor,
     ) -> Result<Vec<Estimate>, SolveError> {
-        sweep(trajectory, lambda, along, monitor).await
+        sweep(trajectory, lambda, along, None, monitor).await
     }
 }
+
+/// Reverse mode that is looked at on its way back: of the same bits, and slower by what is read.
+pub struct Watched<F> {
+    /// Which states are kept.
+    pub memory: Memory,
+    /// Steps gone back between two looks, about.
+    pub every: usize,
+    /// Told what the training came to, how many steps the way back has come, and the derivative by every hyperparameter
+    /// as far as these steps make it. That of what acts in one step alone is complete once the way back is through it.
+    pub look: F,
+}
+
+#[async_trait(?Send)]
+impl<F: FnMut(&Estimate, usize, &[f64])> Method for Watched<F> {
+    fn name(&self) -> &'static str {
+        "reverse mode, watched"
+    }
+
+    fn refusal(&self, inner: &dyn Inner, along: &Directions) -> Option<Refusal> {
+        Reverse { memory: self.memory }.refusal(inner, along)
+    }
+
+    fn takes_adjoints(&self) -> bool {
+        true
+    }
+
+    fn functions(&self, inner: &dyn Inner) -> Vec<Function> {
+        functions(inner)
+    }
+
+    fn arrays(&self, inner: &dyn Inner) -> Vec<Array> {
+        arrays(inner)
+    }
+
+    fn plan(&self, inner: &dyn Inner, room: Room) -> Result<Plan, SolveError> {
+        plan(self.memory, inner.steps(), inner.steps(), room)
+    }
+
+    async fn estimate(
+        &mut self,
+        trajectory: &mut Trajectory,
+        lambda: &[f64],
+        along: &Directions,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Estimate, SolveError> {
+        let watch = Some((self.every, &mut self.look as Look));
+        Ok(sweep(trajectory, lambda, &[along], watch, monitor).await?.remove(0))
+    }
+}
+
+/// Who looks at a way back.
+type Look<'a> = &'a mut dyn FnMut(&Estimate, usize, &[f64]);
 
 /// The programs of a backward sweep besides the adjoint.
 pub(super) fn functions(inner: &dyn Inner) -> Vec<Function> {
@@ -108,6 +160,7 @@ pub(super) async fn sweep(
     trajectory: &mut Trajectory,
     lambda: &[f64],
     along: &[&Directions],
+    watch: Option<(usize, Look<'_>)>,
     monitor: &mut dyn Monitor,
 ) -> Result<Vec<Estimate>, SolveError> {
     let Plan { steps, last, .. } = *trajectory.plan();
@@ -120,7 +173,30 @@ pub(super) async fn sweep(
     trajectory.rig().clear("lambda_cotangent")?;
     // The outer loss has been taken.
     let way_back = actions.skip(1);
-    let start = trajectory.run(way_back, &mut Progress { done: steps as u64 + 1, total }, monitor).await?;
+    let mut progress = Progress { done: steps as u64 + 1, total };
+    let start = match watch {
+        None => trajectory.run(way_back, &mut progress, monitor).await?,
+        Some((every, look)) => {
+            let mut way_back = way_back.peekable();
+            // Of an even number, so that the next part finds the cotangent where every sweep begins.
+            let (most, mut back) = (every.max(2).next_multiple_of(2), 0);
+            loop {
+                let mut left = most;
+                let part = std::iter::from_fn(|| {
+                    let next = way_back.next_if(|_| left > 0)?;
+                    left -= usize::from(matches!(next, Action::Adjoint { .. }));
+                    Some(next)
+                });
+                let end = trajectory.run(part, &mut progress, monitor).await?;
+                back += most - left;
+                let so_far = trajectory.read(&[trajectory.array("lambda_cotangent")?]).await?.remove(0);
+                look(&estimates[0], back, &so_far);
+                if way_back.peek().is_none() {
+                    break end;
+                }
+            }
+        }
+    };
     if last == steps && along.iter().any(|along| trajectory.starts(along)) {
         trajectory.pull_back_start(start)?;
     }

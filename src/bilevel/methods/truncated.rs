@@ -83,7 +83,7 @@ impl Method for Truncated {
         along: &Directions,
         monitor: &mut dyn Monitor,
     ) -> Result<Estimate, SolveError> {
-        Ok(reverse::sweep(trajectory, lambda, &[along], monitor).await?.remove(0))
+        Ok(reverse::sweep(trajectory, lambda, &[along], None, monitor).await?.remove(0))
     }
 
     fn takes_members(&self) -> bool {
@@ -97,6 +97,6 @@ impl Method for Truncated {
         along: &[&Directions],
         monitor: &mut dyn Monitor,
     ) -> Result<Vec<Estimate>, SolveError> {
-        reverse::sweep(trajectory, lambda, along, monitor).await
+        reverse::sweep(trajectory, lambda, along, None, monitor).await
     }
 }

@@ -5,7 +5,6 @@
 //! data set: test accuracy 94.5 % when trained on all 21 published training subjects, 93.3 % on the 16
 //! of them that [`SubjectSplit`](crate::data::SubjectSplit) trains on.
 
-use super::{CHANNELS, WINDOW};
 use crate::data::Dataset;
 
 /// The statistics of one channel, in order. Quantiles interpolate linearly; *steps* are differences
@@ -29,50 +28,56 @@ pub const NAMES: [&str; 15] = [
     "autocorrelation at lag 32",
 ];
 
-/// Statistics of one window.
-pub const FEATURES: usize = CHANNELS * NAMES.len();
-
-/// Whether they can be taken of these windows.
-pub fn are_for(data: &Dataset) -> bool {
-    data.about().shape == [WINDOW, CHANNELS]
+/// Samples and channels of windows; none where the examples are something else.
+fn window(data: &Dataset) -> Option<[usize; 2]> {
+    match data.about().shape[..] {
+        [samples, channels] if samples > 1 => Some([samples, channels]),
+        _ => None,
+    }
 }
 
-/// `[n, FEATURES]`, row-major: for each window, [`NAMES`] of the first channel, of the second, …
+/// Statistics of one example; none where the examples are no windows.
+pub fn count(data: &Dataset) -> Option<usize> {
+    window(data).map(|[_, channels]| channels * NAMES.len())
+}
+
+/// `[n, count]`, row-major: for each window, [`NAMES`] of the first channel, of the second, …
 ///
 /// # Panics
-/// If these are no windows of the shape of UCI HAR.
+/// If these are no windows.
 pub fn features(data: &Dataset) -> Vec<f32> {
-    assert!(are_for(data), "the shape of a window");
-    let mut features = Vec::with_capacity(data.len() * FEATURES);
-    for window in data.values().chunks_exact(WINDOW * CHANNELS) {
-        for channel in 0..CHANNELS {
-            let signal = std::array::from_fn(|t| f64::from(window[t * CHANNELS + channel]));
+    let [samples, channels] = window(data).expect("windows of samples and channels");
+    let mut features = Vec::with_capacity(data.len() * channels * NAMES.len());
+    for window in data.values().chunks_exact(samples * channels) {
+        for channel in 0..channels {
+            let signal: Vec<f64> = window[channel..].iter().step_by(channels).map(|&v| f64::from(v)).collect();
             features.extend(of_signal(&signal).map(|value| value as f32));
         }
     }
     features
 }
 
-fn of_signal(signal: &[f64; WINDOW]) -> [f64; NAMES.len()] {
-    let mean = signal.iter().sum::<f64>() / WINDOW as f64;
-    let centred = signal.map(|v| v - mean);
+fn of_signal(signal: &[f64]) -> [f64; NAMES.len()] {
+    let samples = signal.len();
+    let mean = signal.iter().sum::<f64>() / samples as f64;
+    let centred: Vec<f64> = signal.iter().map(|v| v - mean).collect();
     let energy = covariance(&centred, 0);
     let correlation = |lag| {
         if energy > 0.0 { covariance(&centred, lag) / energy } else { 0.0 }
     };
     let steps = signal.windows(2).map(|pair| (pair[1] - pair[0]).abs()).sum::<f64>();
-    let mut sorted = *signal;
+    let mut sorted = signal.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     [
         mean,
-        (energy / WINDOW as f64).sqrt(),
+        (energy / samples as f64).sqrt(),
         sorted[0],
         quantile(&sorted, 0.1),
         quantile(&sorted, 0.5),
         quantile(&sorted, 0.9),
-        sorted[WINDOW - 1],
-        (covariance(signal, 0) / WINDOW as f64).sqrt(),
-        steps / (WINDOW - 1) as f64,
+        sorted[samples - 1],
+        (covariance(signal, 0) / samples as f64).sqrt(),
+        steps / (samples - 1) as f64,
         correlation(1),
         correlation(2),
         correlation(4),
@@ -82,20 +87,20 @@ fn of_signal(signal: &[f64; WINDOW]) -> [f64; NAMES.len()] {
     ]
 }
 
-fn covariance(signal: &[f64; WINDOW], lag: usize) -> f64 {
-    signal.iter().zip(&signal[lag..]).map(|(a, b)| a * b).sum()
+/// Nothing at lags that the signal is too short for.
+fn covariance(signal: &[f64], lag: usize) -> f64 {
+    signal.iter().zip(signal.iter().skip(lag)).map(|(a, b)| a * b).sum()
 }
 
-fn quantile(sorted: &[f64; WINDOW], share: f64) -> f64 {
-    let place = share * (WINDOW - 1) as f64;
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let place = share * (sorted.len() - 1) as f64;
     let below = sorted[place.floor() as usize];
     below + (sorted[place.ceil() as usize] - below) * place.fract()
 }
 
-/// Scales the features of training, validation and test windows by mean and deviation of the first;
+/// Scales the features of training, validation and test windows, so many each, by mean and deviation of the first;
 /// constant ones become 0.
-pub fn standardize(parts: &mut [Vec<f32>; 3]) {
-    let width = FEATURES;
+pub fn standardize(parts: &mut [Vec<f32>; 3], width: usize) {
     for column in 0..width {
         let values = || parts[0][column..].iter().step_by(width).map(|&v| f64::from(v));
         let count = values().count() as f64;
@@ -111,6 +116,9 @@ pub fn standardize(parts: &mut [Vec<f32>; 3]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::har::{CHANNELS, WINDOW};
+
+    const FEATURES: usize = CHANNELS * NAMES.len();
 
     fn assert_statistics(signal: [f64; WINDOW], want: [f64; NAMES.len()]) {
         for (name, (got, want)) in NAMES.iter().zip(of_signal(&signal).iter().zip(want)) {
@@ -135,6 +143,10 @@ mod tests {
         let flat = [1.5; WINDOW];
         let [x, o] = [1.5, 0.0];
         assert_statistics(flat, [x, o, x, x, x, x, x, x, o, o, o, o, o, o, o]);
+
+        // Of a signal shorter than most lags.
+        let [.., one, two, four, _, _, _] = of_signal(&[1.0, -1.0, 1.0, -1.0]);
+        assert_eq!([one, two, four], [-0.75, 0.5, 0.0]);
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub struct TuneConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outer: Option<u32>,
     /// See [`words::BUDGET`].
-    #[schemars(description = words::BUDGET, title = "Budget", range(min = 1))]
+    #[schemars(description = words::BUDGET, title = "Budget")]
     pub budget: Budget,
     /// See [`words::OUTER_METHOD`].
     #[schemars(description = words::OUTER_METHOD, title = "Outer optimiser")]

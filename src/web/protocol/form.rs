@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tsify::Tsify;
 
+use crate::bilevel::hyperparameters::Kind;
+
 /// A setting of the configuration that has no field of its own in [`Settings`](super::to_worker::Settings).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Tsify)]
 pub struct Setting {
@@ -55,4 +57,7 @@ pub struct Offer {
     pub value: String,
     /// Why it does not go with the other settings, and how to go on.
     pub refusal: Option<String>,
+    /// Of an inner optimiser, what is tuned where nothing else is asked for.
+    #[tsify(type = "string[]")]
+    pub usual: Vec<Kind>,
 }

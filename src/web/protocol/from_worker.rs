@@ -9,9 +9,10 @@ use super::course::{OuterIteration, Progress};
 use super::data::{DataInfo, Trace};
 use super::engines::{EngineState, FirstRun};
 use super::form::Form;
-use super::outcome::{Details, Done, Drawn, Evaluation, Weights};
+use super::outcome::{Details, Done, Drawn, Evaluation, Forecast, Weights};
 use super::own_data::{NetworkInfo, Seen, Told};
 use super::to_worker::{Engine, Settings};
+use super::unroll::Unroll;
 
 /// What the worker tells the page.
 #[derive(Debug, Serialize, Tsify)]
@@ -80,6 +81,8 @@ pub enum FromWorker {
     Outer(OuterIteration),
     /// The network on the test people; not sent of one that diverged.
     Evaluation(Evaluation),
+    /// How well the next sample is told, where that is the task.
+    Forecast(Forecast),
     /// Example weights where labels are wrong on purpose; sent after every outer iteration.
     Weights(Weights),
     /// A training of the random search that a run is held against.
@@ -148,6 +151,8 @@ pub enum FromWorker {
         /// Why; none if it was given up.
         message: Option<String>,
     },
+    /// A hypergradient as it is taken.
+    Unroll(Unroll),
     /// Where the time of a run goes, or why nobody knows.
     Profiled {
         /// JSON, as `stackelberg profile --json` writes it and `stackelberg schema profile` describes it.

@@ -13,6 +13,7 @@ mod from_worker;
 mod outcome;
 mod own_data;
 mod to_worker;
+mod unroll;
 
 pub use answers::*;
 pub use by_hand::*;
@@ -24,3 +25,4 @@ pub use from_worker::*;
 pub use outcome::*;
 pub use own_data::*;
 pub use to_worker::*;
+pub use unroll::*;

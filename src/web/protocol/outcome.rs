@@ -43,6 +43,20 @@ pub enum Which {
     RightLabels,
 }
 
+/// How networks tell the next sample, and predictors that learn nothing; mean squared errors on the test people.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Forecast {
+    /// At the start values.
+    pub before: Option<f64>,
+    /// At the tuned ones.
+    pub after: Option<f64>,
+    /// The last sample again.
+    pub last_sample: f64,
+    /// The mean of the training windows.
+    pub training_mean: f64,
+}
+
 /// How example weights tell right labels from wrong ones.
 #[derive(Debug, Serialize, Tsify)]
 #[serde(rename_all = "camelCase")]

@@ -216,8 +216,6 @@ pub struct NetworkInfo {
     pub spent: f64,
     /// The values that were found, by name.
     pub hyperparameters: Vec<Tuned>,
-    /// The files of a run that was opened; those of this page's come with its end.
-    pub files: Vec<RunFile>,
 }
 
 /// A value that was found.

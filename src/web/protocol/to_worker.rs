@@ -124,6 +124,15 @@ pub enum ToWorker {
         /// And on what.
         engine: Engine,
     },
+    /// Take a hypergradient at the start values of these settings and tell how it goes, in [`FromWorker::Unroll`].
+    ///
+    /// [`FromWorker::Unroll`]: super::FromWorker::Unroll
+    Unroll {
+        /// What would be run.
+        settings: Settings,
+        /// And on what.
+        engine: Engine,
+    },
     /// Time every dispatch of the programs that these settings come to; answered by [`FromWorker::Profiled`].
     Profile {
         /// What would be run.
@@ -179,5 +188,6 @@ pub struct Settings {
     pub mislabelled: u32,
     /// Further settings of the configuration; the others are the usual ones.
     #[serde(default)]
+    #[tsify(optional)]
     pub more: Vec<Setting>,
 }

@@ -2,6 +2,7 @@ import type { EngineState } from "../../pkg/stackelberg.js";
 import { engines as names, pace } from "./engine.ts";
 import { duration, number } from "./format.ts";
 import type { Check } from "./machine.ts";
+import { verdict, type SelfCheck } from "./selfcheck.ts";
 
 /** What the browser tells of itself and its graphics adapter. */
 export interface Host {
@@ -41,7 +42,7 @@ function checked(check: Check | null): string {
 }
 
 /** All that a report of a fault needs, as text to copy. */
-export function report({ userAgent, secure, cores, limits, features }: Host, engines: EngineState[], check: Check | null): string {
+export function report({ userAgent, secure, cores, limits, features }: Host, engines: EngineState[], check: Check | null, self: SelfCheck | null): string {
   const of = ({ engine, name, software, problem, step, run, shaders }: EngineState) =>
     [
       `${names[engine].label}: ${name || names[engine].hint}${engine === "webgpu" && software ? " (software adapter)" : ""}`,
@@ -56,6 +57,7 @@ export function report({ userAgent, secure, cores, limits, features }: Host, eng
     ...engines.map(of),
     limits ? `adapter limits: ${Object.entries(limits).map(([name, value]) => `${name} ${value}`).join(", ")}` : "WebGPU: no adapter",
     ...(features.length > 0 ? [`adapter features: ${features.join(", ")}`] : []),
+    `self-check: ${(self && verdict(self)) || "not made yet"}`,
     `check of the hypergradient: ${checked(check)}`,
     "",
   ].join("\n");

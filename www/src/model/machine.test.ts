@@ -126,6 +126,7 @@ const pages: Record<Stage["is"], () => Page> = {
   stopping: () => started().play(progress, { kind: "stop" }),
   checking: () => ready().play({ kind: "check" }),
   trying: () => ready().play({ kind: "differentiate", moves: null }),
+  unrolling: () => ready().play({ kind: "draw" }),
   stuck: () => ready().play(broke),
 };
 const stages = Object.keys(pages) as Stage["is"][];
@@ -136,13 +137,14 @@ test("a page comes to each of its stages", () => {
 
 test("each act at each stage leads where it should, and is ignored where it makes no sense", () => {
   const acts: Record<string, [Event, Partial<Record<Stage["is"], Stage["is"]>>]> = {
-    start: [{ kind: "start" }, { ready: "starting", checking: "starting", trying: "starting" }],
+    start: [{ kind: "start" }, { ready: "starting", checking: "starting", trying: "starting", unrolling: "starting" }],
     confirm: [{ kind: "confirm" }, { asking: "starting" }],
     decline: [{ kind: "decline" }, { asking: "ready" }],
     pause: [{ kind: "pause" }, {}],
     resume: [{ kind: "resume" }, {}],
     stop: [{ kind: "stop" }, { starting: "stopping", running: "stopping", recovering: "stopping", paused: "stopping" }],
     check: [{ kind: "check" }, { ready: "checking" }],
+    "a hypergradient to watch": [{ kind: "draw" }, { ready: "unrolling" }],
     "cancel a check": [{ kind: "cancel-check" }, {}],
     "other settings": [{ kind: "choose", settings: { ...defaults(null), seed: 7 } }, { ready: "settling" }],
     "the defaults": [{ kind: "standard" }, { ready: "settling" }],
@@ -177,9 +179,11 @@ test("each message of the worker at each stage leads where it should", () => {
     resumed: [{ kind: "resumed" }, { starting: "running", recovering: "running", paused: "running" }],
     recovering: [lost("webgpu"), { running: "recovering", paused: "recovering" }],
     done: [done, from(under.slice(1), "settling")],
-    cancelled: [{ kind: "cancelled" }, from([...under, "asking", "checking", "trying", "ready"], "settling")],
-    failed: [failed("run"), from([...under, "asking", "checking", "trying", "ready"], "settling")],
+    cancelled: [{ kind: "cancelled" }, from([...under, "asking", "checking", "trying", "unrolling", "ready"], "settling")],
+    failed: [failed("run"), from([...under, "asking", "checking", "trying", "unrolling", "ready"], "settling")],
     checked: [{ kind: "checked", ...report }, { checking: "settling" }],
+    unrolled: [{ kind: "unroll", part: "done", seconds: 1 }, { unrolling: "settling" }],
+    "unrolled in part": [{ kind: "unroll", part: "progress", done: 3 }, {}],
     untried: [{ kind: "untried", message: undefined }, { trying: "settling" }],
     unchecked: [{ kind: "unchecked", message: undefined }, { checking: "settling" }],
     "no data": [{ kind: "no-data", message: "None came." }, { fetching: "stuck" }],

@@ -1,12 +1,13 @@
 // What the page is doing: one state, changed by events alone. Components read it and send events; nothing else decides.
 // Long because every event has to be answered in every stage, which shows only where all of them stand together.
 import type {
-  CheckReport, DataInfo, Engine, EngineState, FirstRun, FromWorker, NetworkInfo, Reading, Seen, Settings, Slope, Told, ToWorker, Trace,
+  CheckReport, DataInfo, Engine, EngineState, FirstRun, Form, FromWorker, NetworkInfo, Reading, Seen, Settings, Slope, Told, ToWorker, Trace,
 } from "../../pkg/stackelberg.js";
 import { chosen, fromSearch, engines as names, unknown } from "./engine.ts";
 import { duration } from "./format.ts";
 import { advance, begin, completed, type Run } from "./run.ts";
 import { defaults, fromHash, same, toHash } from "./settings.ts";
+import { beginning, unrolled, type Unrolled } from "./unroll.ts";
 import { ending, outcome } from "./verdict.ts";
 import { spoken } from "./words.ts";
 
@@ -43,6 +44,8 @@ export type Act =
   | { kind: "differentiate"; moves: number[] | null }
   | { kind: "foretell" | "try-out"; moves: number[] }
   | { kind: "check" | "cancel-check" }
+  /** Take one hypergradient and show how. */
+  | { kind: "draw" }
   | { kind: "open"; use: Use; name: string; files: readonly { path: string; file: Blob }[]; reading?: Reading }
   | { kind: "reading"; use: Use; name: string }
   | { kind: "unreadable"; use: Use; message: string }
@@ -91,7 +94,7 @@ export interface Hand {
 }
 
 /** Ways on from where nothing can be run. */
-export type Way = "restart" | "fetch" | "retry" | "fastest" | "builtin" | "subset";
+export type Way = "restart" | "fetch" | "retry" | "fastest" | "builtin" | "subset" | "standard";
 
 /** What the page is doing. */
 export type Stage =
@@ -110,10 +113,12 @@ export type Stage =
   | { is: "checking"; cancelling: boolean }
   /** Taking a hypergradient, or training, at a point that was chosen by hand. */
   | { is: "trying" }
+  /** Taking a hypergradient that is drawn step by step. */
+  | { is: "unrolling" }
   /** Nothing can be run until something changes. */
   | { is: "stuck"; why: string; ways: Way[] };
 
-type Busy = Extract<Stage, { is: "asking" | "starting" | "running" | "recovering" | "paused" | "stopping" | "checking" | "trying" }>;
+type Busy = Extract<Stage, { is: "asking" | "starting" | "running" | "recovering" | "paused" | "stopping" | "checking" | "trying" | "unrolling" }>;
 
 export type Check =
   /** Through so many training steps, in f64 and on the device; its seconds as foreseen, and the share that is done. */
@@ -133,6 +138,8 @@ export interface Studio {
   /** What is worth its time here, once measured; fixed as soon as the first run could have begun. */
   firstRun: FirstRun | null;
   fixed: boolean;
+  /** What goes with the settings at hand, once they were looked at. */
+  form: Form | null;
   /** Preparations that were asked for, and the last one that was answered. */
   asked: number;
   settled: number;
@@ -160,6 +167,8 @@ export interface Studio {
   /** A run is to start as soon as it can. */
   eager: boolean;
   hand: Hand | null;
+  /** The hypergradient that was drawn last. */
+  unroll: Unrolled | null;
   /** What logistic regression reached on data. */
   baseline: { source: string; accuracy: number } | null;
   /** The last run was stopped before it had a result. */
@@ -188,6 +197,7 @@ export function open(search: string, hash: string): Step {
     faster: undefined,
     firstRun: null,
     fixed: false,
+    form: null,
     asked: 0,
     settled: 0,
     data: null,
@@ -207,6 +217,7 @@ export function open(search: string, hash: string): Step {
     run: null,
     eager: false,
     hand: null,
+    unroll: null,
     baseline: null,
     cancelled: false,
     check: null,
@@ -236,7 +247,7 @@ export function engine(studio: Studio): EngineState | undefined {
 
 /** Whether a run is under way. */
 export function live({ busy }: Studio): boolean {
-  return busy !== null && !["asking", "checking", "trying"].includes(busy.is);
+  return busy !== null && !["asking", "checking", "trying", "unrolling"].includes(busy.is);
 }
 
 /** Whether the worker is at something that lets it be heard now and then. */
@@ -266,6 +277,8 @@ function resting(studio: Studio): Exclude<Stage, Busy> {
     return { is: "stuck", why, ways: ["builtin"] };
   }
   if (!engine(studio)) return noEngine(studio);
+  const { form } = studio;
+  if (settled === asked && form?.id === asked && form.problem !== undefined) return { is: "stuck", why: form.problem, ways: ["standard"] };
   return settled === asked ? { is: "ready" } : { is: "settling" };
 }
 
@@ -300,6 +313,8 @@ export function step(before: Studio, event: Event): Step {
       const next = { ...studio, firstRun: event };
       return same(settings(next), settings(studio)) ? [next, []] : settle(next);
     }
+    case "form":
+      return [event.id === studio.asked ? { ...studio, form: { ...event, ...(event.problem === undefined ? {} : { problem: spoken(event.problem) }) } } : studio, []];
     case "settled": {
       if (event.id !== studio.asked) return [studio, []];
       const next = { ...studio, settled: event.id, fixed: true };
@@ -331,6 +346,7 @@ export function step(before: Studio, event: Event): Step {
       return [studio, [{ kind: "hold", unfinished: { settings, engine, source: data.source, name: data.name, iterations: outer.length, state: event.state } }]];
     }
     case "weights":
+    case "forecast":
     case "drawn":
     case "details":
     case "progress":
@@ -421,6 +437,10 @@ export function step(before: Studio, event: Event): Step {
       return live(studio) && studio.busy?.is !== "stopping" ? [{ ...studio, busy: { is: "stopping" } }, [plain("stop")]] : [studio, []];
     case "check":
       return check(studio);
+    case "draw":
+      return unroll(studio);
+    case "unroll":
+      return unrolling(studio, event);
     case "cancel-check":
       if (studio.busy?.is !== "checking" || studio.busy.cancelling) return [studio, []];
       return [{ ...studio, busy: { is: "checking", cancelling: true } }, [plain("stop")]];
@@ -452,6 +472,21 @@ export function step(before: Studio, event: Event): Step {
 /** What was seen, in the words of the page. */
 function withoutOptions(seen: Seen): Seen {
   return { ...seen, notes: seen.notes.map(spoken), ...(seen.problem === undefined ? {} : { problem: spoken(seen.problem) }) };
+}
+
+/** One more part of the hypergradient that is drawn. */
+function unrolling(studio: Studio, part: Extract<FromWorker, { kind: "unroll" }>): Step {
+  const next: Studio = { ...studio, unroll: studio.unroll && unrolled(studio.unroll, part) };
+  const over = part.part === "done" || part.part === "failed";
+  return over && studio.busy?.is === "unrolling" ? settle({ ...next, busy: null }) : [next, []];
+}
+
+/** Asks for a hypergradient that can be watched. */
+function unroll(studio: Studio): Step {
+  const state = engine(studio);
+  if (stage(studio).is !== "ready" || !state) return [studio, []];
+  const message: ToWorker = { kind: "unroll", settings: settings(studio), engine: state.engine };
+  return [{ ...studio, busy: { is: "unrolling" }, unroll: beginning(settings(studio)) }, [{ kind: "send", message }]];
 }
 
 /** A run is over: it is kept, unless it was before. */
@@ -533,7 +568,7 @@ function broken(studio: Studio, { message: why, again }: { message: string; agai
 }
 
 /** What a worker that is gone had with it. */
-const gone = { seen: null, network: null, telling: null, told: null, untold: null, hand: null } satisfies Partial<Studio>;
+const gone = { seen: null, network: null, telling: null, told: null, untold: null, hand: null, unroll: null } satisfies Partial<Studio>;
 
 function received(studio: Studio, data: DataInfo): Step {
   const own = data.source !== "builtin" && data.source !== "subset";
@@ -581,7 +616,7 @@ function readdressed(studio: Studio, hash: string): Step {
 
 function start(studio: Studio): Step {
   // A check gives way to a run, and so does what is tried by hand.
-  const { is } = studio.busy?.is === "checking" || studio.busy?.is === "trying" ? resting(studio) : stage(studio);
+  const { is } = studio.busy?.is === "checking" || studio.busy?.is === "trying" || studio.busy?.is === "unrolling" ? resting(studio) : stage(studio);
   if (is !== "ready") return [studio, []];
   const seconds = engine(studio)?.run ?? 0;
   return seconds > LONG ? [{ ...studio, busy: { is: "asking", seconds } }, []] : launch(studio);
@@ -615,6 +650,8 @@ function takeWay(studio: Studio, way: Way): Step {
       return settle(studio);
     case "fastest":
       return settle({ ...studio, wanted: null });
+    case "standard":
+      return step(studio, { kind: way });
     case "builtin":
     case "subset": {
       if (live(studio)) return [studio, []];
@@ -659,6 +696,8 @@ export function announcement(studio: Studio): string {
       return "Stopping.";
     case "trying":
       return "Training at the point that was chosen.";
+    case "unrolling":
+      return "Taking a hypergradient.";
     case "checking":
       return now.cancelling ? "Giving the check up." : "Checking the hypergradient.";
     case "stuck":

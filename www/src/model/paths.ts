@@ -1,7 +1,6 @@
 import type { OuterIteration } from "../../pkg/stackelberg.js";
 import type { Line } from "../drawing/chart.ts";
-import rows from "./hyperparameters.json" with { type: "json" };
-import type { Kind } from "./settings.ts";
+import { kind, type Kind } from "./schema.ts";
 
 /** The course of one group of hyperparameters over the outer iterations. */
 export interface Path {
@@ -21,15 +20,15 @@ const looks: Pick<Line, "colour" | "dash">[] = [
 ];
 
 /** How the values of a kind are shown. */
-function look({ title, unit, log }: { title: string; unit: string; log: boolean }): Pick<Path, "title" | "unit" | "log"> {
-  return { title, unit: log ? `${unit} (log)` : unit, log };
+function look({ label, unit, log }: Kind): Pick<Path, "title" | "unit" | "log"> {
+  return { title: label, unit: log ? `${unit} (log)` : unit, log };
 }
 
 /** One picture a group, one line a hyperparameter, in the order the engine lists them. */
 export function paths(outer: OuterIteration[]): Path[] {
   const all = new Map<string, Path>();
   for (const [at, { group, name }] of (outer[0]?.hyperparameters ?? []).entries()) {
-    const path: Path = all.get(group) ?? { group, ...look(rows[group as Kind]), lines: [] };
+    const path: Path = all.get(group) ?? { group, ...look(kind(group)), lines: [] };
     const values = outer.map(({ hyperparameters }) => hyperparameters[at]!.value);
     path.lines.push({ name: name.split(".").at(-1)!, values, width: 2, ...looks[path.lines.length % looks.length]! });
     all.set(group, path);

@@ -1,5 +1,5 @@
 import type {
-  DataInfo, Details, Done, Drawn, Engine, Evaluation, FromWorker, OuterIteration, Progress, Settings, Weights, Which,
+  DataInfo, Details, Done, Drawn, Engine, Evaluation, Forecast, FromWorker, OuterIteration, Progress, Settings, Weights, Which,
 } from "../../pkg/stackelberg.js";
 
 /** A run as far as the page was told of it. */
@@ -17,6 +17,8 @@ export interface Run {
   inner: number[][];
   outer: OuterIteration[];
   scores: Partial<Record<Which, Evaluation>>;
+  /** How well the next sample is told, where that is the task. */
+  forecast: Forecast | null;
   /** How example weights told wrong labels, one an outer iteration. */
   weights: Weights[];
   /** Trainings of the random search beside it. */
@@ -31,12 +33,12 @@ export interface Run {
 }
 
 /** Messages about a run that is under way. */
-export type RunMessage = Extract<FromWorker, { kind: "progress" | "inner-losses" | "outer" | "evaluation" | "weights" | "drawn" | "details" | "recovering" | "done" }>;
+export type RunMessage = Extract<FromWorker, { kind: "progress" | "inner-losses" | "outer" | "evaluation" | "forecast" | "weights" | "drawn" | "details" | "recovering" | "done" }>;
 
 export function begin({ settings, engine, data, opened = null }: Pick<Run, "settings" | "engine" | "data"> & { opened?: string | null | undefined }): Run {
   return {
     settings, engine, on: engine, data, opened,
-    failure: null, progress: null, inner: [], outer: [], scores: {}, weights: [], drawn: [], details: null, baseline: null, done: null,
+    failure: null, progress: null, inner: [], outer: [], scores: {}, forecast: null, weights: [], drawn: [], details: null, baseline: null, done: null,
   };
 }
 
@@ -55,6 +57,8 @@ export function advance(run: Run, message: RunMessage): Run {
       return { ...run, outer: [...run.outer, message] };
     case "evaluation":
       return { ...run, scores: { ...run.scores, [message.which]: message } };
+    case "forecast":
+      return { ...run, forecast: message };
     case "weights":
       return { ...run, weights: [...run.weights, message] };
     case "drawn":

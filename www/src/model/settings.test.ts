@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { command, defaults, entered, fromHash, numbers, toHash, withWrongLabels } from "./settings.ts";
+import { field } from "./schema.ts";
+import { command, defaults, entered, fromHash, further, numbers, peopleOf, splitOf, toHash, typedSetting, withFurther, withWrongLabels } from "./settings.ts";
 
 const start = { ...defaults(null), compare: false };
 
@@ -35,19 +36,22 @@ test("what an address leaves out does not come from this device", () => {
 test("what an address has wrong is said, thing by thing", () => {
   const cases: [string, object | null, RegExp[]][] = [
     ["#steps=0", { steps: 1 }, [/Training steps: “0” is out of range; 1 is the least/]],
-    ["#budget=99999", { budget: 500 }, [/Budget: “99999” is out of range; 500 is the most/]],
+    ["#budget=0", { budget: 1 }, [/Budget: “0” is out of range; 1 is the least/]],
     ["#seed=-1", { seed: 0 }, [/Seed: “-1” is out of range/]],
-    ["#batch=NaN", {}, [/Batch: “NaN” is not a whole number from 1 to 512; 64 is taken/]],
+    ["#batch=NaN", {}, [/Batch: “NaN” is not a whole number from 1 to 4294967295; 64 is taken/]],
     ["#batch=", {}, [/Batch: nothing is not a whole number/]],
     ["#batch=6.5", {}, [/“6\.5” is not a whole number/]],
     ["#batch=0x10", {}, [/is not a whole number/]],
-    ["#steps=1e999", { steps: 2000 }, [/2000 is the most/]],
-    [`#steps=${"9".repeat(500)}`, { steps: 2000 }, [/“9{24}…” is out of range/]],
+    ["#steps=1e999", { steps: 1000000 }, [/1000000 is the most/]],
+    [`#steps=${"9".repeat(500)}`, { steps: 1000000 }, [/“9{24}…” is out of range/]],
     ["#steps=5&steps=6", { steps: 5 }, [/“steps” is given more than once; the first is taken/]],
-    ["#network=huge", {}, [/Network: “huge” is not narrow or paper; narrow is taken/]],
+    ["#network=huge", {}, [/Network: “huge” is not narrow, paper, .* or resnet2d; narrow is taken/]],
     ["#hyperparameters=nothing", {}, [/Hyperparameters: “nothing”/]],
     ["#hyperparameters=lr,nothing", { hyperparameters: ["lr"] }, [/Hyperparameters: “nothing”.*lr is taken/]],
-    ["#method=implicit:20", {}, [/“implicit:20” is not reverse, forward or truncated:K/]],
+    ["#method=implicit", {}, [/“implicit” is not reverse, forward, truncated:K, implicit:K or fixed-point:K/]],
+    ["#method=implicit:20", { method: "implicit:20" }, []],
+    ["#optimizer=adam&learning_rate=-1", { more: [{ name: "optimizer", value: "adam" }] }, [/Learning rate: “-1” is not a number from 1e-30 to 1e\+30; the usual one is taken/]],
+    ["#optimizer=best", { more: [] }, [/Inner optimiser: “best” is none of sgd, momentum/]],
     ["#method=truncated:0", { method: "truncated:1" }, [/Last steps: “0” is out of range/]],
     ["#method=truncated:x", {}, [/is not reverse/]],
     ["#foo=1&steps=7", { steps: 7 }, [/“foo” is no setting/]],
@@ -69,19 +73,43 @@ test("an address of before, which counts outer iterations, still opens, and what
     data: null,
     remarks: ["Outer iterations are now a budget in trainings: 20 is taken."],
   });
-  assert.equal(of("#outer=1").settings?.budget, 2);
-  assert.deepEqual(of("#outer=1").remarks, ["Outer iterations are now a budget in trainings: “1” is out of range; 2 is the least, and is taken."]);
+  assert.equal(of("#outer=0").settings?.budget, 1);
+  assert.deepEqual(of("#outer=0").remarks, ["Outer iterations are now a budget in trainings: “0” is out of range; 1 is the least, and is taken."]);
   assert.equal(of("#outer=20&budget=50").settings?.budget, 50);
-  assert.deepEqual(of("#outer=20&budget=50").remarks, ["“outer” is no setting."]);
+  // Beside a budget they are the setting of that name.
+  assert.deepEqual(of("#outer=20&budget=50").settings?.more, [{ name: "outer", value: "20" }]);
 });
 
 test("a number that was typed is taken, or pulled into its range or left as it was, and then said", () => {
-  const [steps] = numbers;
+  const steps = numbers[0]!;
   assert.deepEqual(entered("30", steps, 20), { value: 30, remark: null });
   assert.deepEqual(entered(" 1e3 ", steps, 20), { value: 1000, remark: null });
-  assert.deepEqual(entered("5000", steps, 20), { value: 2000, remark: "Training steps: “5000” is out of range; 2000 is the most, and is taken." });
+  assert.deepEqual(entered("5000000", steps, 20), { value: 1000000, remark: "Training steps: “5000000” is out of range; 1000000 is the most, and is taken." });
   assert.equal(entered("", steps, 20).value, 20);
-  assert.match(entered("2.5", steps, 20).remark!, /not a whole number from 1 to 2000; 20 is taken/);
+  assert.match(entered("2.5", steps, 20).remark!, /not a whole number from 1 to 1000000; 20 is taken/);
+});
+
+test("an address has every further setting and layers of one's own, and the command line names them", () => {
+  const network = { file: "layers.json", layers: [{ type: "flatten" }, { type: "dense", name: "d & e", in: 6, out: 2 }] };
+  const more = [
+    ["learning_rate", "0.5"], ["betas", "[0.8,0.99]"], ["optimizer", "adam"], ["split", splitOf("3, 5 and 7")!], ["memory_budget", "2MiB"],
+  ] as const;
+  const settings = more.reduce((settings, [name, value]) => withFurther(settings, name, value), { ...start, network });
+  assert.deepEqual(fromHash(toHash(settings, null)), { settings, data: null, remarks: [] });
+  assert.equal(peopleOf(further(settings, "split")), "3, 5, 7");
+  const line = command(settings);
+  for (const part of ["--network layers.json", "--validation-subjects 3,5,7", "--optimizer adam", "--learning-rate 0.5", "--betas 0.8,0.99", "--memory-budget 2MiB"])
+    assert.ok(line.includes(part), `${part} in ${line}`);
+  assert.equal(further(withFurther(settings, "betas", null), "betas"), undefined);
+});
+
+test("a further setting is within the limits of the schema", () => {
+  const typed = (name: string, text: string) => typedSetting(field(name), text);
+  assert.deepEqual(typed("momentum", "0,5"), { value: "0.5", remark: null });
+  assert.match(typed("momentum", "1").remark!, /Momentum: “1” is not a number above 0 and below 1/);
+  assert.deepEqual(typed("patience", "15"), { value: null, remark: null });
+  assert.match(typed("patience", "1.5").remark!, /not a whole number/);
+  assert.deepEqual(typed("decay", "cosine:0.5"), { value: "cosine:0.5", remark: null });
 });
 
 test("hyperparameters keep the order of the list, whatever the address says", () => {

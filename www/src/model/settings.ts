@@ -1,45 +1,60 @@
-import type { Engine, FirstRun, Settings } from "../../pkg/stackelberg.js";
-import rows from "./hyperparameters.json" with { type: "json" };
+import type { Engine, FirstRun, Form, Setting, Settings } from "../../pkg/stackelberg.js";
+import { field, furtherNames, kinds, networkNames, type Field } from "./schema.ts";
 
-/** A kind of hyperparameter, by its name on the command line. */
-export type Kind = keyof typeof rows;
+/** A whole number that a visitor sets, how far it goes, and a word on it. */
+interface Whole {
+  name: "steps" | "budget" | "batch" | "seed" | "mislabelled";
+  label: string;
+  symbol: string;
+  min: number;
+  max: number;
+  hint: string;
+}
+
+function whole(name: Whole["name"], hint: string): Whole {
+  const { label, symbol, min, max } = field(name);
+  return { name, label, symbol, min, max, hint };
+}
 
 /** The whole numbers a visitor can set, with what they mean and how far they go. */
-export const numbers = [
-  { name: "steps", label: "Training steps", symbol: "T", min: 1, max: 2000, hint: "in one inner run" },
-  { name: "budget", label: "Budget", symbol: "", min: 2, max: 500, hint: "in whole trainings; ∇ counts more" },
-  { name: "batch", label: "Batch", symbol: "B", min: 1, max: 512, hint: "windows a step" },
-  { name: "seed", label: "Seed", symbol: "", min: 0, max: 4_294_967_295, hint: "same seed, same run" },
-  { name: "mislabelled", label: "Wrong labels", symbol: "", min: 0, max: 90, hint: "% of training windows, on purpose" },
-] as const;
+export const numbers: readonly Whole[] = [
+  whole("steps", "in one inner run"),
+  whole("budget", "in whole trainings; ∇ counts more"),
+  whole("batch", "windows a step"),
+  whole("seed", "same seed, same run"),
+  // A share in configurations.
+  { ...whole("mislabelled", "% of training windows, on purpose"), max: 100 * field("mislabelled").max },
+];
 
-/** The steps K that truncated reverse mode goes back through. */
-export const lastSteps = { label: "Last steps", min: 1, max: numbers[0].max };
-
+/** Networks that have a name of their own on the page. */
 export const networks: { value: string; label: string; hint: string }[] = [
   { value: "narrow", label: "Narrow", hint: "8 filters, 16 dense units" },
   { value: "paper", label: "Paper", hint: "64 filters, 100 dense units" },
 ];
 
-/** The hyperparameters that this training can tune, in the order in which the page offers them. */
-const offered = [
-  "lr", "momentum", "l2", "example-weights", "lr-layers", "lr-schedule", "dropout", "jitter", "scaling", "initial-scale",
-] as const satisfies readonly Kind[];
+/** The others. */
+export const otherNetworks = networkNames.filter(({ value }) => !networks.some((one) => one.value === value));
 
-export const groups = offered.map((value) => ({ value, label: rows[value].title, symbol: rows[value].symbol }));
+/** A network made of layers that a visitor wrote. */
+export const ownLayers = "layers.json";
 
-/** The ways to the hypergradient that this training allows. */
-export const methods = [
+/** The ways to the hypergradient; what some count in. */
+export const methods: { value: string; label: string; counts?: { label: string; symbol: string; hint: string } }[] = [
   { value: "reverse", label: "Reverse: back through all steps" },
   { value: "forward", label: "Forward: along with the steps" },
-  { value: "truncated", label: "Truncated: back through the last" },
-] as const;
+  { value: "truncated", label: "Truncated: back through the last", counts: { label: "Last steps", symbol: "K", hint: "differentiated; biased" } },
+  { value: "implicit", label: "Implicit: as if at rest", counts: { label: "Iterations", symbol: "K", hint: "of conjugate gradients" } },
+  { value: "fixed-point", label: "Fixed point of the last step", counts: { label: "Iterations", symbol: "K", hint: "of the fixed point" } },
+];
 
-/** The steps K that `truncated:K` goes back through; none for another method. */
-export function truncation(method: string): number | null {
-  const digits = method.match(/^truncated:(\d+)$/)?.[1];
-  return digits === undefined ? null : Number(digits);
+/** A way to the hypergradient as it is written: its name, and the number that it counts to. */
+export function way(method: string): { name: string; count: number | null } {
+  const [name, count] = method.split(":", 2) as [string, string?];
+  return { name, count: count === undefined ? null : Number(count) };
 }
+
+/** How far what a way counts may go. */
+export const counted = { min: 1, max: field("steps").max };
 
 /** What a first run should be: what was found worth its time on this device, and a short one before that is known. A batch
  * has as many windows as there are to train on, where these are few. */
@@ -68,10 +83,64 @@ export function entered(
   return { value, remark: remark && `${label}: ${quoted(typed)} is out of range; ${remark}, and is taken.` };
 }
 
-/** What the command line calls the network; a run that was kept may have one from a file of layers. */
+/** A further setting as it was typed: none where it is to be as usual, and why it cannot be that. */
+export function typedSetting(row: Field, text: string): { value: string | null; remark: string | null } {
+  const typed = text.trim();
+  if (typed === "" || typed === row.usual) return { value: null, remark: null };
+  if (row.is === "choice")
+    return row.choices.some(({ value }) => value === typed) ? { value: typed, remark: null } : { value: null, remark: `${row.label}: ${quoted(typed)} is none of ${row.choices.map(({ value }) => value).join(", ")}.` };
+  if (row.is === "text") return { value: typed, remark: null };
+  const number = Number(typed.replace(",", "."));
+  const beyond = !Number.isFinite(number) || number < row.min || number > row.max || number === row.above || number === row.below;
+  if (beyond || (row.whole && !Number.isInteger(number)))
+    return { value: null, remark: `${row.label}: ${quoted(typed)} is not ${row.whole ? "a whole number" : "a number"} ${range(row)}; the usual one is taken.` };
+  return { value: String(number), remark: null };
+}
+
+/** How far a number goes, in words. */
+export function range({ min, max, above, below }: Pick<Field, "min" | "max" | "above" | "below">): string {
+  const from = above === null ? `from ${min}` : `above ${above}`;
+  return `${from} ${below === null ? `to ${max}` : `and below ${below}`}`;
+}
+
+/** A further setting as it is written; none where it is as usual. */
+export function further({ more = [] }: Settings, name: string): string | undefined {
+  return more.find((one) => one.name === name)?.value;
+}
+
+/** The settings with a further one, or without it. */
+export function withFurther(settings: Settings, name: string, value: string | null): Settings {
+  const others = (settings.more ?? []).filter((one) => one.name !== name);
+  const all: Setting[] = value === null ? others : [...others, { name, value }];
+  return { ...settings, more: furtherNames.flatMap((name) => all.filter((one) => one.name === name)) };
+}
+
+/** Settings of the scalars that some inner optimisers have. */
+const ofOptimizers = ["momentum", "betas", "epsilon", "hypergradient_rate", "momentum_hypergradient_rate"];
+
+/** The settings with another inner optimiser, and what is usually tuned of it. */
+export function withOptimizer(settings: Settings, name: string, form: Form): Settings {
+  const usual = form.offers.find(({ setting, value }) => setting === "optimizer" && value === name)?.usual ?? settings.hyperparameters;
+  const value = name === field("optimizer").usual ? null : name;
+  const without = ofOptimizers.reduce((settings, name) => withFurther(settings, name, null), settings);
+  return { ...withFurther(without, "optimizer", value), hyperparameters: usual };
+}
+
+/** What the command line calls the network. */
 export function networkName({ network }: Pick<Settings, "network">): string {
-  const written = network as string | { file: string };
-  return typeof written === "string" ? written : written.file;
+  return typeof network === "string" ? network : network.file;
+}
+
+/** People by their numbers, as they are typed. */
+export function peopleOf(split: string | undefined): string {
+  const { validation = [] } = JSON.parse(split ?? "{}") as { validation?: number[] };
+  return validation.join(", ");
+}
+
+/** The setting that has these people validated on; none where nobody is named. */
+export function splitOf(text: string): string | null {
+  const people = [...text.matchAll(/\d+/g)].map(([digits]) => Number(digits));
+  return people.length === 0 ? null : JSON.stringify({ validation: people });
 }
 
 /** What was typed or named in an address, short enough to be shown. */
@@ -115,26 +184,33 @@ export function fromHash(hash: string): Address {
       settings.budget = number.value;
       remarks.push(number.remark ?? `${label}: ${number.value} is taken.`);
     } else if (name === "network") {
-      const network = networks.find((one) => one.value === value);
-      if (network) settings.network = network.value;
-      else refuse("Network", value, networks.map((one) => one.value).join(" or "), settings.network);
+      const layers = value.startsWith("{") ? ownNetwork(value) : null;
+      if (layers) settings.network = layers;
+      else if (networkNames.some((one) => one.value === value)) settings.network = value;
+      else refuse("Network", value, list(networkNames.map((one) => one.value)), networkName(settings));
     } else if (name === "method") {
-      const last = value.match(/^truncated:(.*)$/)?.[1];
-      if (value === "reverse" || value === "forward") settings.method = value;
-      else if (last !== undefined && /^\d+$/.test(last)) {
-        const number = entered(last, lastSteps, lastSteps.min);
-        settings.method = `truncated:${number.value}`;
+      const { name: kind, count } = way(value);
+      const known = methods.find((one) => one.value === kind && (one.counts === undefined) === (count === null));
+      if (known?.counts && Number.isInteger(count)) {
+        const number = entered(String(count), { ...counted, label: known.counts.label }, counted.min);
+        settings.method = `${kind}:${number.value}`;
         if (number.remark) remarks.push(number.remark);
-      } else refuse("Way to the hypergradient", value, "reverse, forward or truncated:K", settings.method);
+      } else if (known && !known.counts) settings.method = value;
+      else refuse("Way to the hypergradient", value, list(methods.map(({ value, counts }) => (counts ? `${value}:K` : value))), settings.method);
     } else if (name === "compare") {
       if (value === "true" || value === "false") settings.compare = value === "true";
       else refuse("Random search beside", value, "true or false", String(settings.compare));
     } else if (name === "hyperparameters") {
       const asked = value.split(",");
-      const chosen = groups.map((one): string => one.value).filter((one) => asked.includes(one));
-      const unknown = asked.filter((one) => !groups.some(({ value }) => value === one));
+      const chosen = kinds.map((one) => one.value).filter((one) => asked.includes(one));
+      const unknown = asked.filter((one) => !kinds.some(({ value }) => value === one));
       if (chosen.length > 0) settings.hyperparameters = chosen;
       if (unknown.length > 0) refuse("Hyperparameters", unknown.join(","), "one of those that can be tuned", settings.hyperparameters.join(","));
+    } else if (furtherNames.includes(name)) {
+      const row = field(name);
+      const { value: taken, remark } = typedSetting(row, value);
+      settings.more = withFurther(settings, name, taken).more!;
+      if (remark) remarks.push(remark);
     } else if (name !== "data") {
       remarks.push(`${quoted(name)} is no setting.`);
       continue;
@@ -151,6 +227,7 @@ export function toHash(settings: Settings, data: string | null): string {
     ...flags(settings),
     ["compare", String(settings.compare)],
     ...(settings.mislabelled > 0 ? [["mislabelled", String(settings.mislabelled)]] : []),
+    ...(settings.more ?? []).map(({ name, value }) => [name, encodeURIComponent(value)]),
     ...(data === null ? [] : [["data", encodeURIComponent(data)]]),
   ];
   return `#${all.map(([name, value]) => `${name}=${value}`).join("&")}`;
@@ -160,10 +237,12 @@ export function same(one: Settings, other: Settings): boolean {
   return toHash(one, null) === toHash(other, null);
 }
 
-/** The same run on the command line, with words a shell takes as they are meant; labels that are wrong on purpose it has
- * in a study alone. */
+/** The same run on the command line, with words a shell takes as they are meant. */
 export function command(settings: Settings, engine?: Engine, data = "builtin"): string {
-  const all = flags(settings).map(([name, value]) => `--${name} ${value}`);
+  const all = flags({ ...settings, network: networkName(settings) }).map(([name, value]) => `--${name} ${value}`);
+  if (settings.mislabelled > 0) all.push(`--mislabelled ${settings.mislabelled / 100}`);
+  for (const { name, value } of settings.more ?? [])
+    all.push(name === "split" ? `--validation-subjects ${peopleOf(value).replaceAll(" ", "")}` : `--${name.replaceAll("_", "-")} ${shell(value.replace(/[[\]]/g, ""))}`);
   if (settings.compare) all.push("--compare");
   if (engine === "cpu") all.push("--device cpu");
   // With an equals sign, as a name may begin with a hyphen.
@@ -171,13 +250,25 @@ export function command(settings: Settings, engine?: Engine, data = "builtin"): 
   return ["stackelberg tune", ...all].join(" ");
 }
 
+/** A network of layers, as an address has it. */
+function ownNetwork(text: string): Settings["network"] | null {
+  try {
+    const { file, layers } = JSON.parse(text) as { file: unknown; layers: unknown };
+    return typeof file === "string" && Array.isArray(layers) ? { file, layers } : null;
+  } catch {
+    return null;
+  }
+}
+
+const list = (words: string[]) => `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+
 function shell(word: string): string {
-  return /^[\w./:@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+  return /^[\w.,/:@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 function flags(settings: Settings): [string, string][] {
   return [
-    ["network", networkName(settings)],
+    ["network", typeof settings.network === "string" ? settings.network : encodeURIComponent(JSON.stringify(settings.network))],
     ...numbers.filter(({ name }) => name !== "mislabelled").map(({ name }): [string, string] => [name, String(settings[name])]),
     ["method", settings.method],
     ["hyperparameters", settings.hyperparameters.join(",")],

@@ -1,4 +1,4 @@
-import type { Done, Evaluation } from "../../pkg/stackelberg.js";
+import type { Done, Evaluation, Forecast } from "../../pkg/stackelberg.js";
 import { capital, duration, number, ofBudget, percent, points, several } from "./format.ts";
 import { best, kept, type Run } from "./run.ts";
 import { samePoint, useless } from "./tracks.ts";
@@ -32,6 +32,13 @@ export function gained(run: Run): string | null {
   return better(run)
     ? `Tuning gained ${points(after.accuracy - before.accuracy).slice(1)} of test accuracy, on ${people} the model never saw.`
     : `The tuned network is not better than the start on the ${people} the model never saw.`;
+}
+
+/** What tuning did for a network that tells the next sample. */
+export function foretells({ before, after, lastSample }: Forecast): string {
+  if (after === undefined) return "The tuned network was not scored, or training diverged.";
+  const gain = before === undefined || after >= before ? "Tuning did not lower the error on people the model never saw" : `Tuning lowered the error on people the model never saw from ${number(before)} to ${number(after)}`;
+  return `${gain}; telling the last sample again has ${number(lastSample)}, ${after < lastSample ? "which is worse" : "which is better: the network is of no use yet"}.`;
 }
 
 /** What is held against each other on people that no network has seen, as it came. */
