@@ -52,9 +52,12 @@ impl Read for Reader {
             return Ok(0);
         }
         if self.at_hand().is_empty() {
-            self.fetch().map_err(|error| {
-                let said = error.dyn_ref::<DomException>().map(DomException::message).unwrap_or_default();
-                Error::other(format!("{said} If it was changed or moved, choose it again."))
+            self.fetch().map_err(|error| match error.dyn_ref::<DomException>() {
+                Some(error) if matches!(&*error.name(), "NotReadableError" | "NotFoundError") => {
+                    Error::other("it was changed or moved since it was chosen: choose it again")
+                }
+                Some(error) => Error::other(error.message()),
+                None => Error::other("the browser does not say why"),
             })?;
         }
         let count = self.at_hand().len().min(into.len());

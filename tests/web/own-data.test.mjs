@@ -245,7 +245,7 @@ test("a copy of UCI HAR is known as one, zipped or not", { timeout, skip: mini ?
   const page = await open(t);
   const folder = await emptyFolder(t);
   execFileSync("python3", ["-m", "zipfile", "-e", mini, folder]);
-  const windows = page.getByText(/^[\d,]+ windows of 2\.56 s, 6 classes, \d+ people/);
+  const split = page.getByRole("table", { name: "Windows and people on each side of the split" });
   const seen = [];
   for (const give of [
     () => page.getByLabel("Open your recordings").setInputFiles(mini),
@@ -253,25 +253,26 @@ test("a copy of UCI HAR is known as one, zipped or not", { timeout, skip: mini ?
   ]) {
     await give();
     await page.getByText(["UCI_HAR_Dataset_mini.zip", folder.split("/").at(-1)][seen.length], { exact: true }).waitFor();
-    seen.push(await windows.innerText());
-    assert.equal(await page.getByRole("alert").count() + (await wizard(page).count()), 0, "nothing is guessed");
+    seen.push(await split.innerText());
+    assert.equal((await page.getByRole("alert").count()) + (await wizard(page).count()), 0, "nothing is guessed");
     await live(page).waitFor();
   }
+  assert.match(seen[0], /Training\s+300 windows\s+5 people/);
   assert.equal(seen[0], seen[1]);
 });
 
 test("a file is read where it lies: changed behind the page's back it is said, and the data stay", { timeout }, async (t) => {
   const page = await open(t);
-  const path = `${await emptyFolder(t)}/all.csv`;
-  const [header] = tables[0][1].split("\n");
-  await writeFile(path, [`who,${header}`, ...tables.flatMap(([name, text]) => text.trim().split("\n").slice(1).map((row) => `${name},${row}`))].join("\n"));
-  await page.getByLabel("Open your recordings").setInputFiles(path);
+  const folder = await emptyFolder(t);
+  const paths = tables.map(([name]) => `${folder}/${name}`);
+  for (const [at, [, text]] of tables.entries()) await writeFile(paths[at], text);
+  await page.getByLabel("Open your recordings").setInputFiles(paths);
   await outcome(page, "5 people");
   const before = await hash(page);
-  await writeFile(path, "gone");
+  await writeFile(paths[2], "gone");
   await wizard(page).getByLabel("Samples of a window").fill("32");
   await wizard(page).getByLabel("Samples of a window").blur();
-  await page.getByRole("alert").filter({ hasText: "If it was changed or moved, choose it again." }).waitFor();
+  await page.getByRole("alert").filter({ hasText: "cleo.csv: it was changed or moved since it was chosen: choose it again" }).waitFor();
   assert.equal(await hash(page), before);
   await live(page).waitFor();
 });
