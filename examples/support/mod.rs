@@ -33,7 +33,8 @@ pub fn statistics() -> Result<[Set; 3], Box<dyn Error>> {
     let split = split()?;
     let parts = [&split.train, &split.validation, &split.test];
     let mut features = parts.map(statistics::features);
-    statistics::standardize(&mut features);
+    let each = features[0].len() / parts[0].len();
+    statistics::standardize(&mut features, each);
     let [train, validation, test] = features;
     Ok([labelled(train, parts[0]), labelled(validation, parts[1]), labelled(test, parts[2])])
 }

@@ -182,7 +182,7 @@ mod tests {
         let parts = told.clone();
         let tell = move |part| parts.borrow_mut().push(part);
         let estimate = pollster::block_on(unroll(&run, &device, tell, &mut Unattended)).unwrap();
-        let mut slopes = vec![f64::NAN; 7];
+        let mut slopes = [f64::NAN; 7];
         let mut looks = 0;
         for part in &*told.borrow() {
             match part {

@@ -143,12 +143,20 @@ fn more(config: &TuneConfig) -> Vec<Setting> {
         "mislabelled",
         "device",
     ];
+    let plain = TuneConfig::default();
+    // What others follow from is as it is.
     let usual = TuneConfig {
+        network: config.network.clone(),
+        batch: config.batch,
         optimizer: config.optimizer.clone(),
         decay: usual_decay(&*config.optimizer),
-        ..TuneConfig::default()
+        hyperparameters: config.hyperparameters.clone(),
+        outer_method: config.outer_method,
+        ..plain.clone()
     };
-    let usual = TuneConfig { optimizer: TuneConfig::default().optimizer, ..usual }.filled().to_json();
+    let mut usual = usual.filled().to_json();
+    usual["optimizer"] = plain.optimizer.name().into();
+    usual["outer_method"] = plain.outer_method.to_string().into();
     let Value::Object(all) = config.to_json() else { unreachable!("settings have names") };
     let other =
         |(name, value): &(&String, &Value)| !OWN.contains(&name.as_str()) && usual.get(name.as_str()) != Some(*value);

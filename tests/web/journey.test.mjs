@@ -121,3 +121,17 @@ test("wrong labels come apart from right ones; a run that is cut off goes on to 
   assert.equal(resumed.iterations, whole.iterations);
   await go.waitFor({ state: "detached" });
 });
+
+test("at least half of what wrong labels cost comes back, with the settings of the story on all built-in people", { timeout: 2 * timeout }, async (t) => {
+  // As the story sets them where the first run is one of the narrow network through 200 steps.
+  const hash = "#network=narrow&steps=200&budget=72&batch=64&seed=0&hyperparameters=lr,example-weights&compare=false&mislabelled=33&data=builtin";
+  const page = await openPage(t, { path: `?engine=cpu${hash}` });
+  page.setDefaultTimeout(timeout);
+  await live(page).click();
+  await result(page);
+  const said = await page.locator(".gained").innerText();
+  const [, lost, back] = said.match(/cost ([\d.]+) points.*won back ([\d.]+) points/).map(Number);
+  t.diagnostic(`${back} of ${lost} points`);
+  assert.ok(lost > 5, said);
+  assert.ok(back >= lost / 2, said);
+});

@@ -263,7 +263,7 @@ for (const [width, scheme, motion] of [[1280, "light", "no-preference"], [390, "
       },
     });
     await button(page, "Watch one hypergradient").click();
-    await page.getByText(/Every state is kept \(33 MB in all\).*outer loss is 0\.720.*it acts most in step 1, with dE\/dη −1\.00.*It took 0\.4 s/).waitFor();
+    await page.getByText(/Every state is kept \(33 MiB in all\).*outer loss is 0\.720.*it acts most in step 1, with dE\/dη −1\.00.*It took 0\.4 s/).waitFor();
     await page.waitForFunction(() => window.drawn > 0);
     // More than fifty parts came in one turn.
     assert.ok((await page.evaluate(() => window.drawn)) <= 3, `${await page.evaluate(() => window.drawn)} times`);
@@ -313,7 +313,7 @@ test("from the first key to the result and its files without a pointer", async (
   const to = async (name) => {
     for (let presses = 0; presses < 200; presses++) {
       await page.keyboard.press("Tab");
-      const here = await page.evaluate(() => document.activeElement?.textContent?.trim() ?? "");
+      const here = await page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? document.activeElement?.textContent?.trim() ?? "");
       if (name.test(here)) return;
     }
     assert.fail(`${name} is not reached`);
@@ -321,7 +321,7 @@ test("from the first key to the result and its files without a pointer", async (
   await to(/^Tune/);
   await page.keyboard.press("Enter");
   await result(page);
-  await to(/^result\.json/);
+  await to(/^Download result\.json/);
   const download = page.waitForEvent("download");
   await page.keyboard.press("Enter");
   assert.equal((await download).suggestedFilename(), "result.json");

@@ -56,6 +56,7 @@ pub fn run(all: bool) -> Result<ExitCode> {
     suite.step("page types", |_| process::run(&mut page::script("check")));
     suite.step("page unit tests", |count| run_tests(&mut page::script("test"), count));
     suite.step("page build", |_| process::run(&mut page::script("build")));
+    suite.step("first load", |_| page::weigh(&process::root().join("www/dist")));
     if let Some(browser) = &browser {
         suite.step("browser tests", |count| browser_tests(browser, count, all, python.as_deref()));
     }

@@ -30,7 +30,7 @@ export function draw(pen: Pen, { plan, done, losses, slopes, loss }: Unrolled, w
   const now = where(plan, done);
   pen.font = `13px ${family}`;
   for (const [name, [top, bottom]] of Object.entries(parts)) {
-    label(pen, { there: "Training loss, step by step →", back: "← dE/dη of each step, on the way back", plan: "The plan: time downwards, kept states as bars" }[name]!, left, top - 10, paint.muted, "left");
+    label(pen, { there: "Training loss, step by step →", back: "← dE/dη of each step, on the way back", plan: "Plan: time ↓, kept states as bars" }[name]!, left, top - 10, paint.muted, "left");
     for (const mark of linearTicks(0, steps, 8).filter(Number.isInteger)) {
       rule(pen, [x(mark), top], [x(mark), bottom], paint.line);
       if (name === "plan") label(pen, tick(mark), x(mark), bottom + 18, paint.muted, "center");

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Settings } from "../../pkg/stackelberg.js";
 import { field } from "./schema.ts";
 import { command, defaults, entered, fromHash, further, numbers, peopleOf, splitOf, toHash, typedSetting, withFurther, withWrongLabels } from "./settings.ts";
 
@@ -94,7 +95,7 @@ test("an address has every further setting and layers of one's own, and the comm
   const more = [
     ["learning_rate", "0.5"], ["betas", "[0.8,0.99]"], ["optimizer", "adam"], ["split", splitOf("3, 5 and 7")!], ["memory_budget", "2MiB"],
   ] as const;
-  const settings = more.reduce((settings, [name, value]) => withFurther(settings, name, value), { ...start, network });
+  const settings = more.reduce<Settings>((settings, [name, value]) => withFurther(settings, name, value), { ...start, network });
   assert.deepEqual(fromHash(toHash(settings, null)), { settings, data: null, remarks: [] });
   assert.equal(peopleOf(further(settings, "split")), "3, 5, 7");
   const line = command(settings);
