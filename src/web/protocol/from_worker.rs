@@ -6,6 +6,7 @@ use serde::Serialize;
 use tsify::Tsify;
 
 use super::answers::{Advice, CheckReport};
+use super::lesson::LessonAnswer;
 use super::own_data::{NetworkInfo, RunFile, Seen, Told};
 use super::to_worker::{Engine, Settings};
 use crate::bilevel::hyperparameters::Kind;
@@ -152,6 +153,8 @@ pub enum FromWorker {
         /// Why there is none.
         message: Option<String>,
     },
+    /// A part of what a lesson shows.
+    Lesson(LessonAnswer),
     /// Something went wrong.
     Failed(Failure),
 }

@@ -5,10 +5,12 @@
 
 mod answers;
 mod from_worker;
+mod lesson;
 mod own_data;
 mod to_worker;
 
 pub use answers::*;
 pub use from_worker::*;
+pub use lesson::*;
 pub use own_data::*;
 pub use to_worker::*;

@@ -120,7 +120,7 @@ function widen(low: number | null, high: number | null, log: boolean): [number, 
 }
 
 /** 1, 2, 5 in each decade, or only powers of ten over many; plain round steps over a short range. */
-function logTicks(low: number, high: number): number[] {
+export function logTicks(low: number, high: number): number[] {
   const decades = Math.log10(high / low);
   if (decades < 0.7) return linearTicks(low, high);
   const factors = decades < 2.5 ? [1, 2, 5] : [1];
