@@ -17,8 +17,8 @@ const RATE: f64 = 0.1;
 /// The numbers of hyperparameters that times are measured for.
 const COUNTS: [usize; 6] = [1, 2, 4, 8, 16, 32];
 
-/// How often a hypergradient is taken for its time, the first apart, which finds nothing warm.
-const REPEATS: usize = 3;
+/// Seconds over which hypergradients are timed, the first apart, which finds nothing warm; clocks of browsers are coarse.
+const TIMING: f64 = 0.01;
 
 /// The lesson, and what its times were measured for.
 #[derive(Default)]
@@ -105,15 +105,15 @@ async fn measure(
     let mut session = ground.open(follower.clone(), method).await?;
     let (at, along) = (follower.point(RATE, &point(follower.lambda)), follower.along());
     let mut estimate = session.estimate(&at, &along, page).await?;
-    let mut seconds = f64::MAX;
-    for _ in 0..REPEATS {
-        let begin = Instant::now();
+    let (begin, mut count, mut seconds) = (Instant::now(), 0.0, 0.0);
+    while seconds < TIMING {
         estimate = session.estimate(&at, &along, page).await?;
-        seconds = seconds.min(begin.elapsed().as_secs_f64());
+        count += 1.0;
+        seconds = begin.elapsed().as_secs_f64();
     }
     Ok(Measured {
         estimate,
-        milliseconds: 1e3 * seconds,
+        milliseconds: 1e3 * seconds / count,
         bytes: session.predicted_bytes(),
         plan: session.plan().clone(),
     })

@@ -1,18 +1,21 @@
 //! Where a lesson computes.
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use async_trait::async_trait;
 
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::{
-    Counts, Directions, Estimate, Inner, Method, Problem, Refusal, Room, Session, SessionData, SolveError, Trajectory,
+    Blueprint, Counts, Directions, Estimate, Inner, Method, Problem, Refusal, Room, Session, SessionData, SolveError,
+    Trajectory, selftune,
 };
 use crate::data::Dataset;
 use crate::engine::Values;
 use crate::rig::{Array, Compiled, Device, Function, Monitor};
 
 use super::follower::Follower;
+use super::machine::Machine;
 
 /// A device with the programs that were compiled for it so far: those of a problem that comes again are there.
 pub struct Ground {
@@ -22,12 +25,26 @@ pub struct Ground {
     pub factor: f64,
     /// Recordings of people, once they are there.
     pub recordings: Option<Rc<Dataset>>,
+    /// Whether the next session is to be opened up, and what was found in the last that was.
+    wanted: Cell<bool>,
+    machine: RefCell<Option<Machine>>,
 }
 
 impl Ground {
     /// A device to compute on, and what every hypergradient is multiplied by.
     pub fn new(device: Device, factor: f64) -> Self {
-        Ground { device, compiled: Compiled::default(), factor, recordings: None }
+        let (wanted, machine) = (Cell::new(false), RefCell::new(None));
+        Ground { device, compiled: Compiled::default(), factor, recordings: None, wanted, machine }
+    }
+
+    /// The next session that is opened is to be opened up.
+    pub fn want_machine(&self) {
+        self.wanted.set(true);
+    }
+
+    /// What was found in it.
+    pub fn machine(&self) -> Option<Machine> {
+        self.machine.take()
     }
 
     /// A session of a follower, its data in place.
@@ -36,11 +53,12 @@ impl Ground {
         follower: Follower,
         method: impl Into<Box<dyn Method>>,
     ) -> Result<Session<Follower>, SolveError> {
-        let mut session =
-            Session::open_with(&self.device, follower, 1, self.method(method.into()), &self.compiled).await?;
+        let (blueprint, method) = self.prepared(&follower, method.into())?;
+        let mut session = Session::open_with(&self.device, follower, 1, method, &self.compiled).await?;
         for (name, values) in session.inner().data.clone() {
             session.fill(name, Values::F32(&values))?;
         }
+        self.keep(&mut session, blueprint).await?;
         Ok(session)
     }
 
@@ -51,15 +69,43 @@ impl Ground {
         data: &SessionData,
         method: impl Into<Box<dyn Method>>,
     ) -> Result<Session, SolveError> {
-        Session::with(&self.device, problem, data, self.method(method.into()), &self.compiled).await
+        let (blueprint, method) = self.prepared(&problem, method.into())?;
+        let mut session = Session::with(&self.device, problem, data, method, &self.compiled).await?;
+        self.keep(&mut session, blueprint).await?;
+        Ok(session)
     }
 
-    /// A method with the factor on what it finds.
-    fn method(&self, method: Box<dyn Method>) -> Box<dyn Method> {
-        match self.factor {
-            1.0 => method,
-            factor => Scaled { method, factor }.into(),
+    /// A session of a self-tuning network.
+    pub(super) async fn open_selftuned(
+        &self,
+        tuning: selftune::Tuning,
+        counts: selftune::Counts,
+    ) -> Result<selftune::Session, SolveError> {
+        selftune::Session::open(&self.device, tuning, counts, &self.compiled).await
+    }
+
+    /// A method with the factor on what it finds, and the blueprint where it is wanted.
+    fn prepared(
+        &self,
+        inner: &dyn Inner,
+        method: Box<dyn Method>,
+    ) -> Result<(Option<Blueprint>, Box<dyn Method>), SolveError> {
+        let wanted = self.wanted.take();
+        let blueprint = wanted.then(|| Blueprint::with(inner, &*method, &self.compiled)).transpose()?;
+        let factor = self.factor;
+        Ok((blueprint, if factor == 1.0 { method } else { Scaled { method, factor }.into() }))
+    }
+
+    async fn keep<P: Inner + 'static>(
+        &self,
+        session: &mut Session<P>,
+        blueprint: Option<Blueprint>,
+    ) -> Result<(), SolveError> {
+        if let Some(blueprint) = blueprint {
+            let machine = Machine::of(session, &blueprint).await?;
+            self.machine.replace(Some(machine));
         }
+        Ok(())
     }
 }
 

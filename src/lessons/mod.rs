@@ -2,6 +2,7 @@
 //! computed here, by the same sessions, methods and optimisers that tune a network; closed forms stand beside them as
 //! what is exact.
 
+mod cutting_planes;
 mod example_weights;
 mod follower;
 mod forward_or_reverse;
@@ -9,6 +10,7 @@ mod ground;
 mod how_long;
 mod hypergradient;
 mod leader_and_follower;
+mod machine;
 mod overfitting;
 mod response;
 mod ridge;
@@ -22,6 +24,7 @@ mod windows;
 use async_trait::async_trait;
 
 pub use ground::Ground;
+pub use machine::{Machine, Part, Run};
 
 use crate::bilevel::SolveError;
 use crate::data::DataError;
@@ -44,7 +47,7 @@ pub trait Page: Monitor {
 type Make = fn() -> Box<dyn Lesson>;
 
 /// The lessons by the names of their pages.
-const LESSONS: [(&str, Make); 10] = [
+const LESSONS: [(&str, Make); 11] = [
     ("leader-and-follower", || Box::<leader_and_follower::LeaderAndFollower>::default()),
     ("hypergradient", || Box::<hypergradient::Hypergradient>::default()),
     ("how-long", || Box::<how_long::HowLong>::default()),
@@ -52,6 +55,7 @@ const LESSONS: [(&str, Make); 10] = [
     ("truncated-and-implicit", || Box::new(truncated_and_implicit::TruncatedAndImplicit)),
     ("self-tuning-rate", || Box::new(self_tuning_rate::SelfTuningRate)),
     ("example-weights", || Box::<example_weights::ExampleWeights>::default()),
+    ("cutting-planes", || Box::new(cutting_planes::CuttingPlanes)),
     ("response", || Box::<response::Response>::default()),
     ("search-or-hypergradients", || Box::<search_or_hypergradients::SearchOrHypergradients>::default()),
     ("overfitting", || Box::<overfitting::Overfitting>::default()),

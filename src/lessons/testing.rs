@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Answer, Curve, Ground, LessonError, Page, Settings, named};
+use super::{Answer, Curve, Ground, LessonError, Machine, Page, Settings, named};
 use crate::cpu::CpuEngine;
 use crate::engine::LocalFuture;
 use crate::rig::{Device, Flow, Monitor};
@@ -41,15 +41,31 @@ impl Told {
 
 /// What a lesson tells on the processor engine, at these settings.
 pub fn told(name: &str, settings: &[(&str, f64)], factor: f64) -> Result<Told, LessonError> {
-    let settings = Settings(settings.iter().map(|&(name, value)| (name.to_owned(), value)).collect());
+    asked(name, settings, &ground(factor))
+}
+
+/// What is under it.
+pub fn machine(name: &str, settings: &[(&str, f64)]) -> Machine {
+    let ground = ground(1.0);
+    ground.want_machine();
+    asked(name, settings, &ground).expect("an answer");
+    ground.machine().expect("a machine")
+}
+
+fn ground(factor: f64) -> Ground {
     #[cfg(feature = "builtin-data")]
     let recordings = Some(crate::data::har::builtin::subset().unwrap().into());
     #[cfg(not(feature = "builtin-data"))]
     let recordings = None;
     let mut ground = Ground::new(Device::new(CpuEngine::new(1)), factor);
     ground.recordings = recordings;
+    ground
+}
+
+fn asked(name: &str, settings: &[(&str, f64)], ground: &Ground) -> Result<Told, LessonError> {
+    let settings = Settings(settings.iter().map(|&(name, value)| (name.to_owned(), value)).collect());
     let mut told = Told::default();
-    pollster::block_on(named(name).expect("a lesson").answer(&settings, &ground, &mut told))?;
+    pollster::block_on(named(name).expect("a lesson").answer(&settings, ground, &mut told))?;
     Ok(told)
 }
 

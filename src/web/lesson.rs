@@ -3,11 +3,13 @@
 use std::rc::Rc;
 
 use super::post::{Post, Visitor};
-use super::protocol::{FromWorker, LessonAnswer, LessonCurve, LessonNumber, LessonQuestion};
+use super::protocol::{
+    FromWorker, LessonAnswer, LessonCurve, LessonDispatch, LessonFunction, LessonMachine, LessonNumber, LessonQuestion,
+};
 use crate::bilevel::{Flow, Monitor, SolveError};
 use crate::data::Dataset;
 use crate::engine::LocalFuture;
-use crate::lessons::{Answer, Ground, Lesson, LessonError, Page, Settings, named};
+use crate::lessons::{Answer, Ground, Lesson, LessonError, Machine, Page, Part, Run, Settings, named};
 use crate::rig::Device;
 
 /// The lesson that was asked for last, with what it keeps from one question to the next.
@@ -26,9 +28,9 @@ pub async fn answer(
     post: &Post,
     flow: impl Fn() -> Flow,
 ) -> Option<Open> {
-    let LessonQuestion { id, name, settings, factor } = question;
+    let LessonQuestion { id, name, settings, factor, machine } = question;
     let last = |problem| post.send(&FromWorker::Lesson(LessonAnswer { id, done: true, problem, ..Default::default() }));
-    let same = open.filter(|open| open.name == name && open.ground.factor == factor);
+    let same = open.filter(|open| !machine && open.name == name && open.ground.factor == factor);
     let fresh = || {
         let lesson = named(&name)?;
         Some(Open { name: name.clone(), lesson, ground: Ground::new(device, factor) })
@@ -38,10 +40,18 @@ pub async fn answer(
         return None;
     };
     open.ground.recordings = recordings;
+    if machine {
+        open.ground.want_machine();
+    }
     let settings = Settings(settings.into_iter().map(|LessonNumber { name, value }| (name, value)).collect());
     let mut page = Told { id, post, visitor: Visitor { flow } };
     match open.lesson.answer(&settings, &open.ground, &mut page).await {
-        Ok(()) => last(None),
+        Ok(()) => post.send(&FromWorker::Lesson(LessonAnswer {
+            id,
+            done: true,
+            machine: open.ground.machine().map(opened_up),
+            ..Default::default()
+        })),
         Err(LessonError::Solve(SolveError::Stopped)) => {}
         Err(error) => {
             last(Some(error.to_string()));
@@ -49,6 +59,19 @@ pub async fn answer(
         }
     }
     Some(open)
+}
+
+fn opened_up(Machine { functions, memory, checkpoints }: Machine) -> LessonMachine {
+    let dispatch = |Run { label, listing, wgsl, flops, bytes, seconds }| {
+        let [flops, bytes] = [flops, bytes].map(|count: u64| count as f64);
+        LessonDispatch { label, listing, wgsl, flops, bytes, seconds }
+    };
+    let function = |Part { name, graph, dispatches }| LessonFunction {
+        name,
+        graph,
+        dispatches: dispatches.into_iter().map(dispatch).collect(),
+    };
+    LessonMachine { functions: functions.into_iter().map(function).collect(), memory, checkpoints }
 }
 
 /// Hands parts of an answer on.

@@ -56,7 +56,7 @@ const LETTER = 0.52;
 export function pictureSvg(panels: Panel[], width: number, size: number, paint: Paint): string {
   const columns = width < BESIDE * (size / 13) ? 1 : panels.length;
   const each = width / columns;
-  const high = Math.round(Math.min(Math.max(0.72 * each, 270), 430));
+  const high = Math.round(Math.min(Math.max(0.75 * each, 300), 440));
   const pen = new SvgPen();
   for (const [at, panel] of panels.entries()) draw(pen, panel, [(at % columns) * each, Math.floor(at / columns) * high], [each, high], size, paint);
   return pen.svg(Math.round(width), high * Math.ceil(panels.length / columns), paint.surface);
@@ -68,8 +68,8 @@ function draw(pen: Pen, panel: Panel, [left, top]: Place, [wide, high]: Place, s
   label(pen, panel.title, left + size, top + 1.5 * size, paint.ink, "left");
   pen.font = `${size}px ${family}`;
   const below = legend(pen, panel.strokes, [left + size, top + 3 * size], left + wide - size, size, paint);
-  label(pen, panel.yLabel, left + size, below + 1.2 * size, paint.muted, "left");
-  const box = { x: [left + 4.4 * size, left + wide - 1.6 * size] as Range, y: [top + high - 3.6 * size, below + 2 * size] as Range };
+  label(pen, panel.yLabel, left + size, below + 1.9 * size, paint.muted, "left");
+  const box = { x: [left + 4.4 * size, left + wide - 1.6 * size] as Range, y: [top + high - 3.6 * size, below + 2.7 * size] as Range };
   label(pen, panel.xLabel, (box.x[0] + box.x[1]) / 2, top + high - 0.8 * size, paint.muted, "center");
 
   const reach = panel.strokes.filter(({ aside }) => !aside).flatMap(({ points }) => (points ? [points] : []));

@@ -1,3 +1,4 @@
+import { cuttingPlanes } from "./cutting-planes.ts";
 import { exampleWeights } from "./example-weights.ts";
 import { forwardOrReverse } from "./forward-or-reverse.ts";
 import { howLong } from "./how-long.ts";
@@ -12,6 +13,6 @@ import { truncatedAndImplicit } from "./truncated-and-implicit.ts";
 
 /** In the order in which they are taught. */
 export const lessons: Lesson[] = [
-  leaderAndFollower, hypergradient, howLong, forwardOrReverse, truncatedAndImplicit, selfTuningRate, exampleWeights, response,
+  leaderAndFollower, hypergradient, howLong, forwardOrReverse, truncatedAndImplicit, selfTuningRate, exampleWeights, cuttingPlanes, response,
   searchOrHypergradients, overfitting,
 ];

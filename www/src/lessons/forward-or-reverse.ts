@@ -60,7 +60,7 @@ export const forwardOrReverse: Lesson = {
   questions: [
     {
       question: "From how many hyperparameters on is reverse mode faster on your device?",
-      answer: "Where the two lines on the right cross: mostly between 2 and 8. Forward mode’s work grows in proportion to them, reverse mode’s does not grow at all.",
+      answer: "Where the two lines on the right cross: mostly between 4 and 16. Forward mode’s work grows in proportion to them, reverse mode’s does not grow at all.",
     },
     {
       question: "With T = 20, how many steps does reverse mode take forwards with 20 checkpoints, with 3, and with 1?",

@@ -11,7 +11,7 @@ export const leaderAndFollower: Lesson = {
   about: "A leader moves λ, a follower answers with weights, and the leader is judged by them: why the slope that it sees is the wrong one.",
   minutes: 10,
   words: [
-    "The follower fits a line to three points under a penalty of strength e^λ: whatever λ is, it walks down its own loss (amber ellipses) and ends in the valley, at w*(λ). The leader only chooses λ, and is judged by its own loss (blue ellipses) on two other points; each unit of λ has a price, too.",
+    "The follower fits two weights to three points under a penalty that λ sets: whatever λ is, it walks down its own loss (amber ellipses) and ends in the valley, at w*(λ). The leader only chooses λ, and is judged by its own loss (blue ellipses) on two other points; each unit of λ has a price, too.",
     "Move λ and watch the follower’s end slide along the valley. On the right is what the leader pays along that path. If it takes the follower for fixed, all it sees is the price: the dashed, direct slope. The total slope counts the follower’s answer.",
   ],
   controls: [

@@ -52,6 +52,6 @@ test("a picture cuts lines off at its axes and leaves out what is no number", ()
   const path = /<path d="(M[^"]*)" fill="none" stroke="#leader"/.exec(pictureSvg([panel], 400, 13, paint))![1]!;
   const [start, end] = [...path.matchAll(/[ML](\S+) (\S+?)(?=[ML]|$)/g)].map(([, x, y]) => [Number(x), Number(y)]);
   assert.equal(path.match(/[ML]/g)!.length, 2);
-  const top = 13 * 3 + 2 * 13;
+  const top = 13 * 3 + 2.7 * 13;
   assert.ok(Math.abs(end![1]! - top) < 1 && end![0]! < (start![0]! + 400) / 2);
 });

@@ -17,7 +17,7 @@ export const selfTuningRate: Lesson = {
     "But its own step size β has to be chosen, too. Move it, and see for which β all ten starts arrive, and from which on none does.",
   ],
   controls: [
-    { name: "power", label: "β, the step of the rate", min: -7, max: 0, step: 0.25, value: -3, shown: power, plays: true },
+    { name: "power", label: "β, the step of the rate", min: -7, max: 0, step: 0.25, value: -3.5, shown: power, plays: true },
     {
       name: "variant", label: "What tunes itself", min: 0, max: 3, step: 1, value: 0,
       choices: ["Gradient descent", "Gradient descent, multiplicative", "Nesterov’s momentum", "Adam"],

@@ -10,7 +10,7 @@ export const truncatedAndImplicit: Lesson = {
   minutes: 12,
   words: [
     "Eight weights, each pulled by a λ of its own, in a bowl that is steep along the first and flat along the last: their ratio is the condition. Going back through all T steps gives the exact hypergradient. Truncation goes back through the last few alone. The implicit ways take the end of the training for the bottom of the bowl, and solve a linear system there, by terms of Neumann’s series or by conjugate gradients.",
-    "On the left is each way’s hypergradient, entry by entry; on the right, the angle to the exact one. Short efforts see the steep directions first. And where the training has not arrived, the implicit ways answer another question.",
+    "On the left is each way’s hypergradient, entry by entry; on the right, the angle to the exact one. Short efforts see the steep directions first. Where the training has arrived, truncation and Neumann’s series are the same; where it has not, the implicit ways answer another question.",
   ],
   controls: [
     { name: "effort", label: "Steps back, terms or iterations", min: 1, max: 120, step: 1, value: 5, plays: true },
@@ -26,8 +26,8 @@ export const truncatedAndImplicit: Lesson = {
       yLog: true,
       strokes: [
         { points: curves.exact_entries, name: "all steps back", colour: "ink", width: 3 },
-        { points: curves.truncated_entries, name: "the last steps", colour: "follower" },
-        { points: curves.neumann_entries, name: "Neumann", colour: "leader" },
+        { points: curves.neumann_entries, name: "Neumann", colour: "leader", width: 3 },
+        { points: curves.truncated_entries, name: "the last steps", colour: "follower", dash: [4, 8], width: 3 },
         { points: curves.gradients_entries, name: "conjugate gradients", colour: "good", dash: [6, 4] },
       ],
     },
@@ -38,8 +38,8 @@ export const truncatedAndImplicit: Lesson = {
       xLog: true,
       x: [0.9, 140],
       strokes: [
-        { points: curves.truncated, name: "the last steps", colour: "follower" },
-        { points: curves.neumann, name: "Neumann", colour: "leader" },
+        { points: curves.neumann, name: "Neumann", colour: "leader", width: 3 },
+        { points: curves.truncated, name: "the last steps", colour: "follower", dash: [4, 8], width: 3 },
         { points: curves.gradients, name: "conjugate gradients", colour: "good", dash: [6, 4] },
         { points: { x: [effort!, effort!], y: [0, 90] }, colour: "muted", width: 1, aside: true },
       ],
