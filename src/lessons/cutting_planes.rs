@@ -42,7 +42,8 @@ pub struct CuttingPlanes;
 /// A training as far as it has come.
 struct Training {
     session: Session,
-    planes: usize,
+    /// Planes that were cut.
+    cut: usize,
 }
 
 /// Where it is.
@@ -51,9 +52,7 @@ struct State {
     difference: [f64; WEIGHTS],
     /// The weights of the answer.
     response: Vec<f64>,
-    /// ⟨S, difference⟩ − slack of each plane; none of those that are not cut.
-    values: Vec<f64>,
-    /// Signs S and multiplier of each plane, the latest first.
+    /// The signs S of each plane that was cut, the latest first, and ⟨S, difference⟩ − slack.
     planes: Vec<([f64; WEIGHTS], f64)>,
     loss: f64,
 }
@@ -90,24 +89,22 @@ impl Training {
         session.fill("response", Values::F64(&RESPONSE))?;
         session.fill("leader", Values::F64(&[LAMBDA, WIDTH]))?;
         session.begin(0)?;
-        Ok(Training { session, planes: constraint.map_or(0, |constraint| constraint.planes) })
+        Ok(Training { session, cut: 0 })
     }
 
     async fn state(&self) -> Result<State, SolveError> {
         let general = self.session.read("general").await?;
         let response = self.session.read("response").await?;
         let answer = |k: usize| response[WEIGHTS + k] * LAMBDA * response[k];
-        let (mut values, mut planes) = (vec![], vec![]);
-        if self.planes > 0 {
-            let held = self.session.read("planes").await?;
-            let all = self.session.read("values").await?;
-            for (plane, value) in held.chunks(WEIGHTS + 2).zip(all).filter(|(plane, _)| plane[WEIGHTS + 1] > 0.0) {
-                planes.push(([plane[0], plane[1]], plane[WEIGHTS + 1]));
-                values.push(value);
-            }
+        let mut planes = vec![];
+        if self.cut > 0 {
+            let (held, values) = (self.session.read("planes").await?, self.session.read("values").await?);
+            // A plane is its signs, λ and μ.
+            let each = held.chunks(WEIGHTS + 2).zip(values).take(self.cut);
+            planes.extend(each.map(|(plane, value)| ([plane[0], plane[1]], value)));
         }
         let loss = self.session.read("loss").await?[0];
-        Ok(State { difference: [0, 1].map(|k| general[k] - answer(k)), response, values, planes, loss })
+        Ok(State { difference: [0, 1].map(|k| general[k] - answer(k)), response, planes, loss })
     }
 }
 
@@ -137,13 +134,13 @@ impl Lesson for CuttingPlanes {
         let mut free = Training::begin(None, ground).await?;
         let (mut path, mut free_path, mut distances, mut losses) = (vec![], vec![], vec![], vec![]);
         let mut bounds: Vec<Vec<(f64, f64)>> = vec![];
-        let (mut done, mut answer) = (0, Answer::default());
+        let mut answer = Answer::default();
         for step in 1..=STEPS {
-            let cut_now = done < cuts && step > 1 && (step - 1) % epoch == 0;
-            let before = if cut_now && done == 0 { Some(tied.state().await?) } else { None };
+            let cut_now = tied.cut < cuts && step > 1 && (step - 1) % epoch == 0;
+            let before = if cut_now && tied.cut == 0 { Some(tied.state().await?) } else { None };
             if cut_now {
                 tied.session.act(Act::Cut)?;
-                done += 1;
+                tied.cut += 1;
                 bounds.push(vec![]);
             }
             tied.session.act(Act::Train)?;
@@ -161,9 +158,8 @@ impl Lesson for CuttingPlanes {
             distances.push((step as f64, state.distance()));
             losses.push((step as f64, state.loss));
             // The latest plane is the first.
-            for (k, (signs, _)) in state.planes.iter().rev().enumerate().take(bounds.len()) {
-                let value = signs.iter().zip(&state.difference).map(|(s, d)| s * d).sum::<f64>();
-                bounds[k].push((step as f64, value));
+            for (bound, (_, value)) in bounds.iter_mut().zip(state.planes.iter().rev()) {
+                bound.push((step as f64, value + SLACK * WEIGHTS as f64));
             }
             if step % 20 != 0 && step != STEPS {
                 continue;
@@ -175,8 +171,8 @@ impl Lesson for CuttingPlanes {
                 .number("distance", state.distance())
                 .number("free_distance", other.distance())
                 .number("loss", state.loss)
-                .number("cuts", done as f64)
-                .number("beyond", state.values.iter().copied().fold(f64::NAN, f64::max))
+                .number("cuts", tied.cut as f64)
+                .number("beyond", state.planes.iter().map(|(_, value)| *value).fold(f64::NAN, f64::max))
                 .curve("path", path.clone())
                 .curve("free_path", free_path.clone())
                 .curve("distance", distances.clone())

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::{
     Blueprint, Counts, Directions, Estimate, Inner, Method, Problem, Refusal, Room, Session, SessionData, SolveError,
-    Trajectory, selftune,
+    Trajectory, meta, selftune,
 };
 use crate::data::Dataset;
 use crate::engine::Values;
@@ -82,6 +82,17 @@ impl Ground {
         counts: selftune::Counts,
     ) -> Result<selftune::Session, SolveError> {
         selftune::Session::open(&self.device, tuning, counts, &self.compiled).await
+    }
+
+    /// A session of a learner across tasks.
+    pub(super) async fn open_meta(
+        &self,
+        learner: Rc<dyn meta::Learner>,
+        teaching: meta::Teaching,
+        input: &[usize],
+        pools: [meta::Pool<'_>; 3],
+    ) -> Result<meta::Session, SolveError> {
+        meta::Session::open(&self.device, learner, teaching, input, pools, &self.compiled).await
     }
 
     /// A method with the factor on what it finds, and the blueprint where it is wanted.

@@ -4,6 +4,7 @@
 
 mod cutting_planes;
 mod example_weights;
+mod five_examples;
 mod follower;
 mod forward_or_reverse;
 mod ground;
@@ -47,7 +48,7 @@ pub trait Page: Monitor {
 type Make = fn() -> Box<dyn Lesson>;
 
 /// The lessons by the names of their pages.
-const LESSONS: [(&str, Make); 11] = [
+const LESSONS: [(&str, Make); 12] = [
     ("leader-and-follower", || Box::<leader_and_follower::LeaderAndFollower>::default()),
     ("hypergradient", || Box::<hypergradient::Hypergradient>::default()),
     ("how-long", || Box::<how_long::HowLong>::default()),
@@ -58,6 +59,7 @@ const LESSONS: [(&str, Make); 11] = [
     ("cutting-planes", || Box::new(cutting_planes::CuttingPlanes)),
     ("response", || Box::<response::Response>::default()),
     ("search-or-hypergradients", || Box::<search_or_hypergradients::SearchOrHypergradients>::default()),
+    ("five-examples", || Box::<five_examples::FiveExamples>::default()),
     ("overfitting", || Box::<overfitting::Overfitting>::default()),
 ];
 

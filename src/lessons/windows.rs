@@ -1,7 +1,7 @@
 //! Windows of real people's motion sensors, few enough to be trained on while one looks.
 
 use super::{Ground, LessonError};
-use crate::bilevel::{Loss, Problem, Set, Targets};
+use crate::bilevel::{Examples, Loss, Problem, Set, Targets};
 use crate::data::har::statistics;
 use crate::data::{Dataset, Split, SubjectSplit};
 use crate::nn::{Layer, Model, optim};
@@ -13,18 +13,14 @@ pub const RATE: f64 = 0.3;
 /// Statistics of training, validation and test windows, each part of other people: so many, evenly over the people and
 /// what they do.
 pub fn parts(ground: &Ground, counts: [usize; 3]) -> Result<[Set; 3], LessonError> {
-    let recordings =
-        ground.recordings.as_ref().filter(|data| statistics::are_for(data)).ok_or(LessonError::Recordings)?;
-    let split = Split::by_people(recordings, &SubjectSplit::default())?;
+    let split = split(ground)?;
+    let [train, validation, test] = counts;
     let few = |part: &Dataset, count: usize| {
         let count = count.min(part.len());
         part.select(&(0..count).map(|k| k * part.len() / count).collect::<Vec<_>>())
     };
-    let [train, validation, test] = counts;
     let parts = [few(&split.train, train), few(&split.validation, validation), few(&split.test, test)];
-    let mut features = parts.each_ref().map(statistics::features);
-    statistics::standardize(&mut features);
-    let mut features = features.into_iter();
+    let mut features = features(&parts).into_iter();
     Ok(parts.map(|part| Set {
         x: features.next().expect("three parts").into(),
         targets: Targets::Labels(part.labels().to_vec()),
@@ -32,16 +28,81 @@ pub fn parts(ground: &Ground, counts: [usize; 3]) -> Result<[Set; 3], LessonErro
     }))
 }
 
-/// Softmax regression on them, with a weight for each training window.
-pub fn regression(train: &Set, validation: &Set) -> Problem {
+/// People with their windows.
+pub struct People {
+    /// Statistics of the windows, those of each activity of each person behind one another.
+    pub x: Examples,
+    /// Where these lie: the first one and how many there are, twice, as examples to learn from and to be judged by are
+    /// drawn from the same.
+    pub cells: Vec<[u32; 4]>,
+    /// How many people there are.
+    pub people: usize,
+    /// Activities.
+    pub classes: usize,
+}
+
+/// The training, validation and test people with all their windows, as far as they have so many of each activity.
+pub fn people(ground: &Ground, least: usize) -> Result<[People; 3], LessonError> {
+    let split = split(ground)?;
+    let classes = split.train.about().outputs.len();
+    let mut cells: [Vec<[u32; 4]>; 3] = Default::default();
+    let in_order = |part: &Dataset, cells: &mut Vec<[u32; 4]>| {
+        let mut order: Vec<usize> = vec![];
+        for person in part.present_people() {
+            let of = |class: usize| (0..part.len()).filter(move |&at| is(part, at, person, class));
+            if (0..classes).any(|class| of(class).count() < least) {
+                continue;
+            }
+            for class in 0..classes {
+                let [first, count] = [order.len(), of(class).count()].map(|count| count as u32);
+                cells.push([first, count, first, count]);
+                order.extend(of(class));
+            }
+        }
+        part.select(&order)
+    };
+    let [of_train, of_validation, of_test] = &mut cells;
+    let parts =
+        [in_order(&split.train, of_train), in_order(&split.validation, of_validation), in_order(&split.test, of_test)];
+    let mut features = features(&parts).into_iter();
+    Ok(cells.map(|cells| People {
+        x: features.next().expect("three parts").into(),
+        people: cells.len() / classes,
+        cells,
+        classes,
+    }))
+}
+
+fn is(part: &Dataset, at: usize, person: u32, class: usize) -> bool {
+    part.people()[at] == person && part.labels()[at] as usize == class
+}
+
+fn split(ground: &Ground) -> Result<Split, LessonError> {
+    let fit = ground.recordings.as_ref().filter(|data| statistics::are_for(data));
+    Ok(Split::by_people(fit.ok_or(LessonError::Recordings)?, &SubjectSplit::default())?)
+}
+
+/// Statistics of windows, scaled as those of the first part are.
+fn features(parts: &[Dataset; 3]) -> [Vec<f32>; 3] {
+    let mut features = parts.each_ref().map(statistics::features);
+    statistics::standardize(&mut features);
+    features
+}
+
+/// Softmax regression on statistics.
+pub fn model(classes: usize) -> Model {
     let inputs = statistics::FEATURES;
+    let layer = Layer::Dense { name: "dense".into(), inputs, outputs: classes, bias: true };
+    Model::new(vec![layer], &[inputs]).expect("one dense layer fits")
+}
+
+/// The same as a problem with a weight for each training window.
+pub fn regression(train: &Set, validation: &Set) -> Problem {
     let classes = match &train.targets {
         Targets::Labels(labels) => 1 + *labels.iter().max().expect("a window") as usize,
         Targets::Values(_) => unreachable!("windows have labels"),
     };
-    let layer = Layer::Dense { name: "dense".into(), inputs, outputs: classes, bias: true };
-    let model = Model::new(vec![layer], &[inputs]).expect("one dense layer fits");
-    weighted(model, Loss::CrossEntropy, train, validation)
+    weighted(model(classes), Loss::CrossEntropy, train, validation)
 }
 
 /// A model that is trained on all examples at once, each with a weight.

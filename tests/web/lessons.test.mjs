@@ -49,9 +49,11 @@ const lessons = {
   ],
   // By the recurrence of one weight, which the native test has: 50 steps of 0.03.
   "search-or-hypergradients": [{ at: "hyperparameters=0&searcher=0&seed=1", known: { slope: 0.004589717603 }, doubled: ["slope"] }],
-  overfitting: [],
-  // Against what is computed beside it: see below.
+
+  // These against what is computed beside it: see below.
   "cutting-planes": [],
+  "five-examples": [],
+  overfitting: [],
   // B.3.
   "self-tuning-rate": [
     { at: "variant=0&power=-4&start=-2&steps=20", known: { rate_1: 0.01, weight_1: 0.9, rate_2: 0.019, weight_2: 0.729, rate_3: 0.025561, weight_3: 0.54266031, rate_4: 0.02951699366, weight_4: 0.3824833007 }, doubled: ["rate_2", "rate_3", "rate_4", "weight_2", "weight_3", "weight_4"] },
@@ -145,6 +147,7 @@ test("both modes of a doubled engine are far from the exact derivative", async (
 
 for (const [lesson, at, number, beside] of [
   ["overfitting", "iteration=0&windows=60", "slope", "difference"],
+  ["five-examples", "round=0&shots=5", "slope", "difference"],
   // algorithms.md C.5: μ S times the gate.
   ["cutting-planes", "cuts=4&epoch=30&multiplier=0.2&follows=0", "push", "exact_push"],
 ])

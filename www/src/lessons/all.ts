@@ -1,5 +1,6 @@
 import { cuttingPlanes } from "./cutting-planes.ts";
 import { exampleWeights } from "./example-weights.ts";
+import { fiveExamples } from "./five-examples.ts";
 import { forwardOrReverse } from "./forward-or-reverse.ts";
 import { howLong } from "./how-long.ts";
 import { hypergradient } from "./hypergradient.ts";
@@ -14,5 +15,5 @@ import { truncatedAndImplicit } from "./truncated-and-implicit.ts";
 /** In the order in which they are taught. */
 export const lessons: Lesson[] = [
   leaderAndFollower, hypergradient, howLong, forwardOrReverse, truncatedAndImplicit, selfTuningRate, exampleWeights, cuttingPlanes, response,
-  searchOrHypergradients, overfitting,
+  searchOrHypergradients, fiveExamples, overfitting,
 ];

@@ -70,12 +70,12 @@ export const howLong: Lesson = {
       answer: "The first step from w = 0 is the same for all λ, so the outer loss does not depend on λ: the hypergradient is 0. It has not found that λ is right, but sees nothing.",
     },
     {
-      question: "At T = 5 and a learning rate of 0.03 the λ found runs down to −4. Is that a fault of the method?",
+      question: "At T = 5 and a learning rate of 0.03 the λ found runs down towards −4. Is that a fault of the method?",
       answer: "No, it is the right answer to the question that was asked: after five steps the weights are already small, and any penalty makes them too small. The question was not the one that was meant.",
     },
     {
       question: "With a learning rate of 0.05, how many steps are enough, and why fewer than with 0.02?",
-      answer: "About 15 against about 40 to come within 0.02 of the exact λ. What counts is how far the follower gets: roughly the steps times the rate.",
+      answer: "About 12 against about 35 to come within 0.02 of the exact λ. What counts is how far the follower gets: roughly the steps times the rate.",
     },
   ],
   formulas: [

@@ -52,7 +52,7 @@ export const overfitting: Lesson = {
     },
     {
       question: "What do 480 validation windows change?",
-      answer: "The two lines stay together for longer: 240 weights can no longer serve each of 480 windows, and what serves so many people mostly serves others, too.",
+      answer: "Both losses fall now: 240 weights can no longer be fitted to each of 480 windows, and what serves so many of several people serves others, too.",
     },
     {
       question: "The slope and its difference agree. What does that say about the result, and what not?",

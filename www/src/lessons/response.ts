@@ -66,7 +66,7 @@ export const response: Lesson = {
     },
     {
       question: "What does learning the weight together with the answer change, at σ = 1?",
-      answer: "The weight becomes 0.4960 and not 0.5, as it serves all the λ that noise makes, and not λ itself. So the leader stops at a λ that is a little off.",
+      answer: "The weight becomes 0.4960 and not 0.5, as it serves all the λ that noise makes, and not λ itself. So the leader stops at 0.94, where 0.85 is right.",
     },
   ],
   formulas: [
