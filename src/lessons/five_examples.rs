@@ -201,7 +201,8 @@ impl Lesson for FiveExamples {
     }
 }
 
-#[cfg(all(test, feature = "builtin-data"))]
+#[cfg(feature = "builtin-data")]
+#[cfg(test)]
 mod tests {
     use super::super::testing::told;
 

@@ -101,7 +101,8 @@ impl Lesson for Overfitting {
     }
 }
 
-#[cfg(all(test, feature = "builtin-data"))]
+#[cfg(feature = "builtin-data")]
+#[cfg(test)]
 mod tests {
     use super::super::testing::told;
 
