@@ -7,14 +7,14 @@ export interface Points {
   y: number[];
 }
 
-/** Points that are drawn as a line, as dots, or as bars from zero. */
+/** Points that are drawn as a line or as dots. */
 export interface Stroke {
   /** None as long as they are not known. */
   points: Points | undefined;
   /** Shown in the legend; without one it is not. */
   name?: string;
   colour: Colour;
-  as?: "line" | "dots" | "hollow" | "bars";
+  as?: "line" | "dots" | "hollow";
   width?: number;
   dash?: number[];
   alpha?: number;
@@ -73,9 +73,8 @@ function draw(pen: Pen, panel: Panel, [left, top]: Place, [wide, high]: Place, s
   label(pen, panel.xLabel, (box.x[0] + box.x[1]) / 2, top + high - 0.8 * size, paint.muted, "center");
 
   const reach = panel.strokes.filter(({ aside }) => !aside).flatMap(({ points }) => (points ? [points] : []));
-  const bars = panel.strokes.some((stroke) => stroke.as === "bars");
-  const x: Axis = { range: panel.x ?? around(reach.flatMap((points) => points.x), panel.xLog, false), log: panel.xLog ?? false, ends: box.x };
-  const y: Axis = { range: panel.y ?? around(reach.flatMap((points) => points.y), panel.yLog, bars), log: panel.yLog ?? false, ends: box.y };
+  const x: Axis = { range: panel.x ?? around(reach.flatMap((points) => points.x), panel.xLog), log: panel.xLog ?? false, ends: box.x };
+  const y: Axis = { range: panel.y ?? around(reach.flatMap((points) => points.y), panel.yLog), log: panel.yLog ?? false, ends: box.y };
   if (panel.square) makeSquare(x, y);
 
   const many = Math.max(3, Math.round((box.x[1] - box.x[0]) / (5 * size)));
@@ -115,15 +114,15 @@ function trace(pen: Pen, { colour, as = "line", width = 2, dash = [], alpha = 1 
       pen.setLineDash([]);
     }
   } else {
-    const half = Math.min(16, (0.34 * (x.ends[1] - x.ends[0])) / Math.max(1, places.length));
-    for (const to of places) {
-      if (!to || !inside(to[0], x.ends) || (as !== "bars" && !inside(to[1], y.ends))) continue;
-      if (as === "bars") {
-        const [zero, tip] = [0, 1].map((end) => Math.min(Math.max(end ? to[1] : place(y, 0), y.ends[1]), y.ends[0])) as Place;
-        pen.fillStyle = paint[colour];
-        pen.fillRect(to[0] - half, Math.min(zero, tip), 2 * half, Math.abs(zero - tip));
-      } else mark(pen, "dot", ...to, 2 * width, as === "hollow" ? paint.surface : paint[colour], paint[colour]);
-    }
+    // All dots in one path: hundreds of them are drawn again in every frame.
+    pen.beginPath();
+    for (const to of places)
+      if (to && inside(to[0], x.ends) && inside(to[1], y.ends)) pen.arc(...to, 2 * width, 0, 2 * Math.PI);
+    pen.fillStyle = as === "hollow" ? paint.surface : paint[colour];
+    pen.strokeStyle = paint[colour];
+    pen.lineWidth = 2;
+    pen.fill();
+    pen.stroke();
   }
   pen.globalAlpha = 1;
 }
@@ -147,9 +146,6 @@ function legend(pen: Pen, strokes: Stroke[], [left, top]: Place, end: number, si
       pen.lineWidth = width;
       pen.stroke();
       pen.setLineDash([]);
-    } else if (as === "bars") {
-      pen.fillStyle = paint[colour];
-      pen.fillRect(x, middle - 0.4 * size, 1.2 * size, 0.8 * size);
     } else mark(pen, "dot", x + 0.7 * size, middle, 4, as === "hollow" ? paint.surface : paint[colour], paint[colour]);
     pen.globalAlpha = 1;
     label(pen, name, x + 1.8 * size, y, paint.muted, "left");
@@ -191,9 +187,8 @@ function ticks({ range: [low, high], log }: Axis, many: number): number[] {
 }
 
 /** What holds all values, with some room. */
-function around(values: number[], log = false, zero: boolean): Range {
+function around(values: number[], log = false): Range {
   const drawn = values.filter((value) => Number.isFinite(value) && !(log && value <= 0));
-  if (zero) drawn.push(0);
   if (drawn.length === 0) return log ? [0.1, 1] : [0, 1];
   const [low, high] = [Math.min(...drawn), Math.max(...drawn)];
   if (log) {
@@ -201,7 +196,7 @@ function around(values: number[], log = false, zero: boolean): Range {
     return [low / factor, high * factor];
   }
   const room = Math.max(0.06 * (high - low), 1e-9 + 0.01 * Math.abs(high));
-  return [low === 0 && zero ? 0 : low - room, high + room];
+  return [low - room, high + room];
 }
 
 /** Widens one of two axes until a unit is as long on both. */

@@ -30,7 +30,12 @@ for (const [at, lesson] of lessons.entries())
     assert.ok(words <= 150, `${words} words`);
     assert.equal(lesson.controls.filter(({ plays }) => plays).length, 1);
     for (const { name, min, max, value } of lesson.controls) assert.ok(min <= value && value <= max, name);
-    assert.ok(lesson.readings(initial(at)).length > 0 && lesson.questions.length === 3 && lesson.formulas.length > 0);
+    const least = Object.fromEntries(lesson.controls.map(({ name, min }) => [name, min]));
+    for (const values of [initial(at), least]) {
+      const labels = lesson.readings(values).map(({ label }) => label);
+      assert.ok(labels.length > 0 && new Set(labels).size === labels.length);
+    }
+    assert.ok(lesson.questions.length === 3 && lesson.formulas.length > 0);
     for (const { formula } of lesson.formulas) {
       const tags = [...formula.matchAll(/<(\/?)(\w+)[^>]*>/g)];
       const open: string[] = [];
