@@ -216,7 +216,7 @@ test("the machine under a lesson is opened: graphs, dispatches with times, shade
   assert.ok((await adjoint.getByText(/^Dispatch \d+:/).count()) > 0);
   await adjoint.getByText(/^Dispatch 1:/).click();
   assert.match(await adjoint.getByRole("group", { name: "Shader of dispatch 1 of step_adjoint" }).textContent(), /@compute/);
-  await page.getByText("Checkpoint plan").click();
+  await page.getByText("Checkpoint plan", { exact: true }).click();
   assert.match(await page.getByRole("group", { name: "Checkpoint plan" }).textContent(), /20 training steps/);
   await page.evaluate(axe);
   assert.deepEqual((await page.evaluate(() => window.axe.run())).violations.map(({ id }) => id), []);

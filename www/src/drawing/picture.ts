@@ -1,6 +1,7 @@
 import { tick } from "../model/format.ts";
-import { linearTicks, logTicks, type Colour, type Paint } from "./chart.ts";
+import type { Colour, Paint } from "./chart.ts";
 import { label, mark, rule, SvgPen, type Pen } from "./pen.ts";
+import { linearTicks, logTicks } from "./ticks.ts";
 
 export interface Points {
   x: number[];
