@@ -3,10 +3,15 @@ import { defineConfig } from "vite";
 
 export default defineConfig({
   plugins: [svelte()],
-  // The page works from any folder of any static host.
+  // The pages work from any folder of any static host.
   base: "./",
   publicDir: "www/public",
-  build: { outDir: "www/dist", target: "es2022", assetsInlineLimit: 0 },
+  build: {
+    outDir: "www/dist",
+    target: "es2022",
+    assetsInlineLimit: 0,
+    rollupOptions: { input: { index: "index.html", lessons: "lessons.html" } },
+  },
   worker: { format: "es" },
   server: { host: "127.0.0.1" },
 });

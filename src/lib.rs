@@ -53,6 +53,7 @@
 //! | data sets | [`data`] |
 //! | where it is computed | [`gpu::GpuEngine`], [`cpu::CpuEngine`], [`reference::ReferenceEngine`] (f64), each on a [`Device`] |
 //! | the runs and studies of the command line | [`experiment`] |
+//! | lessons on bilevel optimisation, computed as they are shown | [`lessons`] |
 //!
 //! The layers, lowest first, each importing only from those before it: [`rng`] → [`ir`], [`gp`] → [`autodiff`],
 //! [`search`] → [`interp`], [`compile`] → [`engine`] → [`kernels`], [`host`] → [`gpu`], [`cpu`], [`mod@reference`] → [`rig`] → [`nn`],
@@ -74,6 +75,7 @@ pub mod host;
 pub mod interp;
 pub mod ir;
 pub mod kernels;
+pub mod lessons;
 pub mod nn;
 pub mod reference;
 pub mod rig;

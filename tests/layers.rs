@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layers from the ground up; modules of one line are neighbours that do not know each other.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["rng"],
     &["ir", "gp"],
     &["autodiff", "search"],
@@ -16,6 +16,7 @@ const LAYERS: [&[&str]; 11] = [
     &["nn", "data"],
     &["bilevel"],
     &["experiment"],
+    &["lessons"],
 ];
 /// The thin edges on top.
 const EDGES: [&str; 3] = ["cli", "web", "main"];

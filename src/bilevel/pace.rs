@@ -5,7 +5,7 @@ use web_time::Instant;
 
 use super::methods::forward;
 use super::programs::{ADJOINT, PULLBACK};
-use super::{CHUNK, Counts, Session, SolveError};
+use super::{CHUNK, Counts, Inner, Session, SolveError};
 use crate::engine::{BindingId, Command};
 use crate::rig::SEGMENT_SECONDS;
 
@@ -90,6 +90,32 @@ impl Session {
         Ok(Pace { step, adjoint, outer, evaluation })
     }
 
+    /// The least seconds of one run of a binding, of submissions that grow to a segment's length, or to `most` runs. In
+    /// a browser the first runs of a program are many times slower than the others.
+    async fn time(&mut self, binding: BindingId, seconds: f64, most: usize) -> Result<f64, SolveError> {
+        let device = self.device();
+        let begin = Instant::now();
+        let (mut least, mut count, mut tries) = (f64::INFINITY, 1, 0);
+        loop {
+            self.trajectory.clear_sums()?;
+            let start = Instant::now();
+            device.submit(&vec![Command::Run(binding); count])?;
+            device.finish().await?;
+            let taken = start.elapsed().as_secs_f64();
+            least = least.min(taken / count as f64);
+            if taken < SEGMENT_SECONDS {
+                count = (2 * count).min(most);
+            }
+            tries += 1;
+            let spent = begin.elapsed().as_secs_f64();
+            if spent >= seconds && (tries >= TRIES || spent >= 0.2) {
+                return Ok(least);
+            }
+        }
+    }
+}
+
+impl<P: Inner + 'static> Session<P> {
     /// Times every dispatch of the programs of an outer iteration with these hyperparameters: seconds by program, each the
     /// median of so many runs after one that warms the device.
     pub async fn profile(
@@ -134,30 +160,6 @@ impl Session {
             all.push((name, (0..runs[0].len()).map(median).collect()));
         }
         Ok(all)
-    }
-
-    /// The least seconds of one run of a binding, of submissions that grow to a segment's length, or to `most` runs. In
-    /// a browser the first runs of a program are many times slower than the others.
-    async fn time(&mut self, binding: BindingId, seconds: f64, most: usize) -> Result<f64, SolveError> {
-        let device = self.device();
-        let begin = Instant::now();
-        let (mut least, mut count, mut tries) = (f64::INFINITY, 1, 0);
-        loop {
-            self.trajectory.clear_sums()?;
-            let start = Instant::now();
-            device.submit(&vec![Command::Run(binding); count])?;
-            device.finish().await?;
-            let taken = start.elapsed().as_secs_f64();
-            least = least.min(taken / count as f64);
-            if taken < SEGMENT_SECONDS {
-                count = (2 * count).min(most);
-            }
-            tries += 1;
-            let spent = begin.elapsed().as_secs_f64();
-            if spent >= seconds && (tries >= TRIES || spent >= 0.2) {
-                return Ok(least);
-            }
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::bench::Bench;
 use super::check;
 use super::control::Control;
 use super::kept::{Kept, Opened};
+use super::lesson;
 use super::plans::{Origin, Plans, Taken, plans};
 use super::post::{Post, Visitor, macrotask};
 use super::protocol::{self, *};
@@ -42,6 +43,8 @@ pub struct Studio {
     /// What logistic regression reached, on which data.
     baseline: RefCell<Option<(Origin, f64)>>,
     slope: RefCell<Option<Rc<OfRun>>>,
+    /// The lesson that was asked for last.
+    lesson: Cell<Option<lesson::Open>>,
     /// What the engines are to do, in this order.
     tasks: RefCell<VecDeque<Task>>,
     /// The engines; away while one is at work.
@@ -60,6 +63,7 @@ enum Task {
     Slope(Settings, Engine, Option<Vec<f64>>),
     /// Train so far from the last slope.
     TryOut(Vec<f64>),
+    Lesson(LessonQuestion),
     Run(Job),
 }
 
@@ -90,6 +94,7 @@ impl Studio {
             wanted: RefCell::default(),
             baseline: RefCell::default(),
             slope: RefCell::default(),
+            lesson: Cell::default(),
             tasks: RefCell::default(),
             bench: Cell::new(Some(Bench::new(post))),
         }
@@ -159,6 +164,12 @@ impl Studio {
             ToWorker::Profile { settings, engine } => {
                 self.tasks.borrow_mut().push_back(Task::Profile(settings, engine));
             }
+            ToWorker::Lesson(question) => {
+                // Only the latest is worth the work.
+                let mut tasks = self.tasks.borrow_mut();
+                tasks.retain(|task| !matches!(task, Task::Lesson(_)));
+                tasks.push_back(Task::Lesson(question));
+            }
             ToWorker::Pause => self.control(Control::pause),
             ToWorker::Resume => self.control(Control::resume),
             ToWorker::Step => self.control(Control::step),
@@ -188,6 +199,7 @@ impl Studio {
                 Task::Predict(name, files, reading) => self.predict(&name, files, reading, &mut bench).await,
                 Task::Slope(settings, engine, moves) => self.differentiate(settings, engine, moves, &mut bench).await,
                 Task::TryOut(moves) => self.try_out(moves, &mut bench).await,
+                Task::Lesson(question) => self.teach(question, &mut bench).await,
                 Task::Run(job) => {
                     let outcome = job.run(&mut bench, &self.post).await;
                     *self.run.borrow_mut() = None;
@@ -290,6 +302,15 @@ impl Studio {
             Ok(loss) => self.post.send(&FromWorker::Tried { foretold, loss, moves }),
             Err(error) => self.untried(taken.engine, bench, (!error.is_stop()).then(|| error.to_string())),
         }
+    }
+
+    /// Answers a question of a lesson on the processor; ends as soon as there is another.
+    async fn teach(&self, question: LessonQuestion, bench: &mut Bench) {
+        let Ok(device) = bench.engine(Engine::Cpu).await else { return };
+        let flow = || if self.tasks.borrow().is_empty() { Flow::Continue } else { Flow::Stop };
+        let recordings = self.stock.at_hand().map(|data| data.source);
+        let open = lesson::answer(question, self.lesson.take(), device, recordings, &self.post, flow).await;
+        self.lesson.set(open);
     }
 
     fn untried(&self, engine: Engine, bench: &mut Bench, message: Option<String>) {

@@ -10,6 +10,7 @@ mod check;
 mod control;
 mod details;
 mod kept;
+mod lesson;
 mod own_data;
 mod plans;
 mod post;

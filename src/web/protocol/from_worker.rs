@@ -9,6 +9,7 @@ use super::course::{OuterIteration, Progress};
 use super::data::{DataInfo, Trace};
 use super::engines::{EngineState, FirstRun};
 use super::form::Form;
+use super::lesson::LessonAnswer;
 use super::outcome::{Details, Done, Drawn, Evaluation, Forecast, Weights};
 use super::own_data::{NetworkInfo, Seen, Told};
 use super::to_worker::{Engine, Settings};
@@ -160,6 +161,8 @@ pub enum FromWorker {
         /// Why there is none.
         message: Option<String>,
     },
+    /// A part of what a lesson shows.
+    Lesson(LessonAnswer),
     /// Something went wrong.
     Failed(Failure),
 }

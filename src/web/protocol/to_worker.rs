@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tsify::Tsify;
 
 use super::form::Setting;
+use super::lesson::LessonQuestion;
 use super::own_data::Reading;
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{Differentiation, Network};
@@ -140,6 +141,10 @@ pub enum ToWorker {
         /// And on what.
         engine: Engine,
     },
+    /// Compute what a lesson shows; answered part by part by [`FromWorker::Lesson`], unless another question comes.
+    ///
+    /// [`FromWorker::Lesson`]: super::FromWorker::Lesson
+    Lesson(LessonQuestion),
     /// Hold the run at the next segment end.
     Pause,
     /// Go on with a held run.

@@ -1,6 +1,7 @@
 import uPlot from "uplot";
 import { tick } from "../model/format.ts";
 import { label, mark, nabla, rule, SvgPen, type Pen } from "./pen.ts";
+import { linearTicks, logTicks } from "./ticks.ts";
 
 export type Colour = "leader" | "follower" | "good" | "bad" | "muted" | "ink";
 
@@ -117,27 +118,6 @@ function widen(low: number | null, high: number | null, log: boolean): [number, 
   }
   const room = Math.max(0.08 * (high - low), 0.02 * Math.abs(high), 1e-6);
   return [low - room, high + room];
-}
-
-/** 1, 2, 5 in each decade, or only powers of ten over many; plain round steps over a short range. */
-function logTicks(low: number, high: number): number[] {
-  const decades = Math.log10(high / low);
-  if (decades < 0.7) return linearTicks(low, high);
-  const factors = decades < 2.5 ? [1, 2, 5] : [1];
-  const all: number[] = [];
-  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++)
-    all.push(...factors.map((factor) => factor * 10 ** power).filter((value) => value >= low && value <= high));
-  return all;
-}
-
-/** About `many` round values. */
-export function linearTicks(low: number, high: number, many = 5): number[] {
-  const rough = (high - low) / many;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= rough)!;
-  const all: number[] = [];
-  for (let at = Math.ceil(low / step); at * step <= high; at++) all.push(Number((at * step).toPrecision(6)));
-  return all;
 }
 
 /** A chart as a picture of its own, with its title and legend. */

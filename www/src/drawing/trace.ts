@@ -1,6 +1,6 @@
 import type { Trace } from "../../pkg/stackelberg.js";
 import { tick } from "../model/format.ts";
-import { linearTicks } from "./chart.ts";
+import { linearTicks } from "./ticks.ts";
 import { label, mark, rule, SvgPen, type Pen } from "./pen.ts";
 
 export type Paint = Record<"ink" | "muted" | "line" | "leader" | "follower" | "good" | "surface", string>;

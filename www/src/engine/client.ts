@@ -6,24 +6,25 @@ export interface Connection {
   restart(): void;
 }
 
-/** Starts the worker; `receive` gets every message, and is told should the worker itself break. */
-export function start(receive: (message: FromEngine) => void): Connection {
-  let worker = open(receive);
+/** Starts the worker; `receive` gets every message, and is told should the worker itself break. `name` says whom it works
+ * for. */
+export function start(receive: (message: FromEngine) => void, name = "studio"): Connection {
+  let worker = open(receive, name);
   return {
     send(message) {
       worker?.postMessage(message);
     },
     restart() {
       worker?.terminate();
-      worker = open(receive);
+      worker = open(receive, name);
     },
   };
 }
 
-function open(receive: (message: FromEngine) => void): Worker | null {
+function open(receive: (message: FromEngine) => void, name: string): Worker | null {
   const broke = (reason: string) => receive({ kind: "broke", message: `The engine stopped: ${reason}.`, again: true });
   try {
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name });
     worker.addEventListener("message", ({ data }: MessageEvent<FromEngine>) => receive(data));
     worker.addEventListener("error", (event) => {
       broke(event.message || "its files could not be loaded");

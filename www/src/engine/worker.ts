@@ -10,6 +10,9 @@ import type { FromEngine, ToEngine } from "../model/machine.ts";
 
 const say = (message: FromEngine) => postMessage(message);
 
+/** Whom it works for; lessons ask for recordings where they need them. */
+const forStudio = self.name === "studio";
+
 /** None where the module cannot be had; the page was told. */
 const studio = open();
 
@@ -34,7 +37,7 @@ addEventListener("message", async ({ data }: MessageEvent<ToEngine>) => {
   await (await studio)?.receive(data, "files" in data ? data.files : []);
 });
 
-void loadBuiltin();
+if (forStudio) void loadBuiltin();
 
 /** What the browser tells of the GPU, which the engine cannot ask for. */
 async function adapterName(): Promise<string> {
@@ -50,6 +53,8 @@ async function loadBuiltin() {
     const bytes = await fetchBytes(first);
     const engine = await studio;
     await engine?.receive({ kind: "builtin", first: bytes }, []);
+    // Lessons make do with the first people.
+    if (!forStudio) return;
     people = "The recordings of the other people";
     await engine?.receive({ kind: "builtin", first: bytes, rest: await fetchBytes(rest) }, []);
   } catch (error) {

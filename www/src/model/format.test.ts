@@ -16,7 +16,7 @@ test("numbers keep three digits and a true minus", () => {
 });
 
 test("axis labels drop zeros that say nothing", () => {
-  assert.deepEqual([0.5, 1, 100, 0.002, 5e-4, -0.25].map(tick), ["0.5", "1", "100", "0.002", "5·10⁻⁴", "−0.25"]);
+  assert.deepEqual([0.5, 1, 100, 20_000, 0.002, 5e-4, 1e-6, -0.25].map(tick), ["0.5", "1", "100", "20000", "0.002", "5·10⁻⁴", "10⁻⁶", "−0.25"]);
 });
 
 test("shares, points, bytes and durations", () => {

@@ -7,13 +7,15 @@ export function number(value: number | undefined, digits = 3): string {
     const [mantissa, exponent] = value.toExponential(digits - 1).split("e") as [string, string];
     return `${mantissa.replace("-", "−")}·10${superscript(Number(exponent))}`;
   }
-  return value.toPrecision(digits).replace("-", "−");
+  // Of numbers with more digits, those before the point are all shown.
+  return (size >= 10 ** digits ? value.toFixed(0) : value.toPrecision(digits)).replace("-", "−");
 }
 
 /** The label of a round value on an axis. */
 export function tick(value: number): string {
   return number(value, 3)
     .replace(/(\.\d*?)0+(?=\D|$)/, "$1")
+    .replace(/^(−?)1\.?·/, "$1")
     .replace(/\.(?=\D|$)/, "");
 }
 

@@ -460,6 +460,9 @@ export function step(before: Studio, event: Event): Step {
       return [{ ...studio, reading: studio.seen.name, refused: null }, [{ kind: "send", message: { kind: "reread", reading: event.reading } }]];
     case "window":
       return [studio, [{ kind: "send", message: { kind: "window", index: event.index } }]];
+    // Asked on pages of their own.
+    case "lesson":
+      return [studio, []];
     case "dismiss":
       return [{ ...studio, remarks: [] }, []];
     case "way":

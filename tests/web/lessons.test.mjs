@@ -1,0 +1,253 @@
+// The lessons on the real engine: their numbers, read from the page, against known ones; that doubled hypergradients are
+// noticed; keyboard, accessibility, phone width, links, pictures, and how fast they move.
+import assert from "node:assert/strict";
+import { readFile, readdir, stat } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { openPage, shoot } from "./browser.mjs";
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const dist = fileURLToPath(new URL("../../www/dist/", import.meta.url));
+
+/** Each lesson with an address, and the numbers that are known for it; `doubled` are those of them that are hypergradients or
+ * follow from one. */
+const lessons = {
+  // algorithms.md V3.
+  "leader-and-follower": [
+    { at: "lambda=0&price=0&rate=0.2&steps=5", known: { total: -0.5330847744 }, doubled: ["total"] },
+    { at: "lambda=0&price=0&rate=0.2&steps=10", known: { total: -0.6334836393 }, doubled: ["total"] },
+    { at: "lambda=0&price=0.1&rate=0.2&steps=20", known: { direct: 0.1, through: -0.6372858196, total: -0.5372858196 }, doubled: ["through", "total"] },
+  ],
+  hypergradient: [
+    { at: "lambda=0&power=-2&rate=0.2&steps=5", known: { exact: -0.5330847744 }, doubled: ["exact"] },
+    { at: "lambda=0&power=-2&rate=0.2&steps=10", known: { exact: -0.6334836393 }, doubled: ["exact"] },
+    { at: "lambda=0&power=-2&rate=0.2&steps=20", known: { exact: -0.6372858196 }, doubled: ["exact"] },
+  ],
+  "how-long": [
+    { at: "rate=0.2&steps=5", known: { slope: -0.5330847744 }, doubled: ["slope"] },
+    { at: "rate=0.2&steps=10", known: { slope: -0.6334836393 }, doubled: ["slope"] },
+  ],
+  // algorithms.md A.4: 3 · 20 − C(6, 4) steps, and the last one for the outer loss.
+  "forward-or-reverse": [
+    { at: "hyperparameters=4&weights=6&steps=20&slots=3", known: { reverse_steps: 46, reverse_derivatives: 20, forward_derivatives: 320 }, doubled: [] },
+  ],
+  // V1.
+  "truncated-and-implicit": [0.050424, 0.0907632, 0.12303456, 0.148851648, 0.1695053184].map((truncated, k) => ({
+    at: `effort=${k + 1}&condition=20&steps=5&rate=0.1`, known: { truncated, exact: 0.1695053184 }, doubled: ["truncated", "exact"],
+  })),
+  // V5.
+  "example-weights": [
+    { at: "iteration=0&share=0.35&examples=1", known: { slope_right_0: -0.1953125, slope_wrong_0: 0.4296875 }, doubled: ["slope_right_0", "slope_wrong_0"] },
+  ],
+  // C.6; dE/dλ is (w − 0.3) dw/dλ.
+  response: [
+    { at: "size=0.1&lambda=0&form=0", known: { weight: 0.5, answer: -0.2493750065, exact_answer: -0.25, hypergradient: -0.05 }, doubled: ["hypergradient"] },
+    { at: "size=0.5&lambda=0&form=0", known: { answer: -0.2344669291 }, doubled: [] },
+    { at: "size=1&lambda=0&form=0", known: { answer: -0.1918258656 }, doubled: [] },
+    { at: "size=1&lambda=0&form=1", known: { weight: 0.4959858622, answer: -0.1902858347 }, doubled: [] },
+  ],
+  // By the recurrence of one weight, which the native test has: 50 steps of 0.03.
+  "search-or-hypergradients": [{ at: "hyperparameters=0&searcher=0&seed=1", known: { slope: 0.004589717603 }, doubled: ["slope"] }],
+
+  // These against what is computed beside it: see below.
+  "cutting-planes": [],
+  "five-examples": [],
+  overfitting: [],
+  // B.3.
+  "self-tuning-rate": [
+    { at: "variant=0&power=-4&start=-2&steps=20", known: { rate_1: 0.01, weight_1: 0.9, rate_2: 0.019, weight_2: 0.729, rate_3: 0.025561, weight_3: 0.54266031, rate_4: 0.02951699366, weight_4: 0.3824833007 }, doubled: ["rate_2", "rate_3", "rate_4", "weight_2", "weight_3", "weight_4"] },
+    { at: "variant=1&power=-1&start=-2&steps=20", known: { rate_4: 0.01331, weight_4: 0.6103660851 }, doubled: ["rate_4", "weight_4"] },
+    { at: "variant=2&power=-5&start=-2&steps=20", known: { rate_4: 0.01336020119, weight_4: -0.05290895179 }, doubled: ["rate_4", "weight_4"] },
+    { at: "variant=3&power=-3&start=-2&steps=20", known: { rate_4: 0.03899310073, weight_4: 0.90166235369 }, doubled: ["rate_4", "weight_4"] },
+  ],
+};
+
+const done = (page) => page.getByText("All is computed.").waitFor();
+
+async function open(t, lesson, at = "", options = {}) {
+  const page = await openPage(t, { path: `lessons.html#lesson=${lesson}&${at}`, ...options });
+  await done(page);
+  return page;
+}
+
+/** A number of the page, as it is written there. */
+async function reading(page, name) {
+  const text = await page.locator(`dd[data-number="${name}"]`).textContent();
+  const [, mantissa, exponent] = /^\s*(−?[\d.]+)(?:·10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?/.exec(text) ?? [];
+  assert.ok(mantissa, `${name} is ${text}`);
+  const power = [...(exponent ?? "⁰")].map((c) => "⁰¹²³⁴⁵⁶⁷⁸⁹".indexOf(c)).map((digit) => (digit < 0 ? "-" : digit)).join("");
+  return Number(mantissa.replace("−", "-")) * 10 ** Number(power);
+}
+
+/** Whether a number with four digits is this one. */
+const near = (got, wanted) => Math.abs(got - wanted) <= 6e-4 * Math.abs(wanted);
+
+for (const [lesson, points] of Object.entries(lessons)) {
+  if (points.length > 0) test(`${lesson}: numbers are those that are known, and doubled hypergradients are noticed`, async (t) => {
+    for (const { at, known, doubled } of points) {
+      const page = await open(t, lesson, at);
+      for (const [name, wanted] of Object.entries(known)) {
+        const got = await reading(page, name);
+        assert.ok(near(got, wanted), `${name} at ${at}: ${got} is not ${wanted}`);
+      }
+      if (doubled.length === 0) continue;
+      const wrong = await open(t, lesson, `${at}&factor=2`);
+      for (const name of doubled) {
+        const got = await reading(wrong, name);
+        assert.ok(!near(got, known[name]), `${name} at ${at} is still ${got}`);
+      }
+    }
+  });
+
+  for (const [size, width, height] of [["desktop", 1280, 900], ["phone", 390, 844]])
+    for (const scheme of ["light", "dark"])
+      test(`${lesson}: axe finds no fault, and nothing scrolls sideways (${size}, ${scheme})`, async (t) => {
+        const page = await open(t, lesson, "", { width, height, scheme });
+        await shoot(page, `lesson-${lesson}-${width}-${scheme}`);
+        for (const summary of await page.locator("summary").all()) if (!(await summary.getAttribute("aria-label"))) await summary.click();
+        await page.evaluate(axe);
+        const { violations } = await page.evaluate(() => window.axe.run());
+        assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target).join(", ")}`), []);
+        assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)) <= 0);
+      });
+
+  test(`${lesson}: its picture moves while it plays, many times a second`, async (t) => {
+    const page = await open(t, lesson);
+    const pictures = await page.evaluate(async () => {
+      const box = document.querySelector(".picture");
+      const seen = new Set([box.innerHTML]);
+      const observer = new MutationObserver(() => seen.add(box.innerHTML));
+      observer.observe(box, { childList: true, subtree: true });
+      let frames = 0;
+      const begin = performance.now();
+      [...document.querySelectorAll("button")].find((button) => button.textContent === "Play").click();
+      await new Promise((resolve) => {
+        const frame = () => (frames++, performance.now() - begin < 2000 ? requestAnimationFrame(frame) : resolve());
+        requestAnimationFrame(frame);
+      });
+      observer.disconnect();
+      return { pictures: seen.size, frames };
+    });
+    t.diagnostic(`${pictures.pictures / 2} pictures and ${pictures.frames / 2} frames a second`);
+    // Of a busy machine without a GPU not more is asked.
+    assert.ok(pictures.pictures >= 8 && pictures.frames >= 20, JSON.stringify(pictures));
+  });
+}
+
+test("both modes of a doubled engine are far from the exact derivative", async (t) => {
+  const at = "hyperparameters=4&weights=6&steps=20&slots=3";
+  const right = await open(t, "forward-or-reverse", at);
+  const wrong = await open(t, "forward-or-reverse", `${at}&factor=2`);
+  for (const mode of ["reverse_error", "forward_error"]) {
+    assert.ok((await reading(right, mode)) < 1e-4);
+    assert.ok((await reading(wrong, mode)) > 0.5);
+  }
+});
+
+for (const [lesson, at, number, beside] of [
+  ["overfitting", "iteration=0&windows=60", "slope", "difference"],
+  ["five-examples", "round=0&shots=5", "slope", "difference"],
+  // algorithms.md C.5: μ S times the gate.
+  ["cutting-planes", "cuts=4&epoch=30&multiplier=0.2&follows=0", "push", "exact_push"],
+])
+  test(`${lesson}: a derivative is what is found beside it, and a doubled one is not`, async (t) => {
+    for (const factor of [1, 2]) {
+      const page = await open(t, lesson, `${at}&factor=${factor}`);
+      const ratio = (await reading(page, number)) / (await reading(page, beside));
+      assert.ok(Math.abs(ratio - factor) < 0.02 * factor, `${ratio}`);
+    }
+  });
+
+test("a lesson is opened from the list, and both pages know of each other", async (t) => {
+  // Whoever leaves a page does not wait for what is still on its way.
+  const page = await openPage(t, { path: "lessons.html", expected: [/ERR_ABORTED/] });
+  assert.equal(await page.getByRole("listitem").count(), Object.keys(lessons).length);
+  await page.getByRole("link", { name: "2. What a hypergradient is" }).click();
+  await done(page);
+  await page.getByRole("link", { name: "All lessons" }).click();
+  await page.getByRole("heading", { name: "Lessons" }).waitFor();
+  await page.getByRole("link", { name: "Studio" }).click();
+  await page.getByRole("heading", { name: "Stackelberg studio" }).waitFor();
+  await page.getByRole("link", { name: "Lessons" }).click();
+  await page.getByRole("heading", { name: "Lessons" }).waitFor();
+});
+
+test("a lesson works by keyboard alone", async (t) => {
+  const page = await open(t, "leader-and-follower", "lambda=0&price=0&rate=0.2&steps=20");
+  const before = await reading(page, "total");
+  for (let tries = 0; tries < 40 && !(await page.evaluate(() => document.activeElement?.name === "lambda")); tries++) await page.keyboard.press("Tab");
+  await page.keyboard.press("ArrowRight");
+  await page.waitForFunction((before) => document.querySelector("dd[data-number='total']").textContent.trim() !== before, "−0.6373");
+  assert.notEqual(await reading(page, "total"), before);
+  assert.match(page.url(), /lambda=0\.05&/);
+  await page.evaluate(() => document.activeElement.blur());
+  await page.keyboard.press(".");
+  await page.waitForURL(/lambda=0\.1&/);
+  await page.keyboard.press(" ");
+  await page.getByRole("button", { name: "Pause" }).waitFor();
+  await page.keyboard.press(" ");
+  await page.keyboard.press("r");
+  await page.waitForURL(/lambda=0&price=0\.1&/);
+});
+
+test("a teacher's link hides controls, sets large type, and makes hypergradients wrong", async (t) => {
+  const page = await open(t, "hypergradient");
+  const size = () => page.evaluate(() => Number.parseFloat(getComputedStyle(document.documentElement).fontSize));
+  const small = await size();
+  await page.getByText("For teachers").click();
+  await page.getByRole("checkbox", { name: "Learning rate" }).check();
+  await page.getByRole("checkbox", { name: "Large type for a projector" }).check();
+  await page.getByRole("checkbox", { name: /^Make every hypergradient twice/ }).check();
+  const link = await page.getByLabel("A link to the page as it stands").inputValue();
+  const other = await openPage(t, { path: `lessons.html${new URL(link).hash}` });
+  await done(other);
+  assert.equal(await other.getByRole("slider", { name: "Learning rate" }).count(), 0);
+  assert.ok((await other.evaluate(() => Number.parseFloat(getComputedStyle(document.documentElement).fontSize))) > small);
+  assert.ok((await reading(other, "error")) > 0.4, "the difference tells that the hypergradient is doubled");
+  await shoot(other, "lesson-projector-1280-light");
+});
+
+test("the machine under a lesson is opened: graphs, dispatches with times, shaders, memory and checkpoints", async (t) => {
+  const page = await open(t, "leader-and-follower");
+  await page.getByText("Open the machine").click();
+  const adjoint = page.locator("details", { has: page.getByText("step_adjoint", { exact: true }) }).last();
+  await adjoint.locator("summary").first().click();
+  assert.ok((await adjoint.getByText(/^Dispatch \d+:/).count()) > 0);
+  await adjoint.getByText(/^Dispatch 1:/).click();
+  assert.match(await adjoint.getByRole("group", { name: "Shader of dispatch 1 of step_adjoint" }).textContent(), /@compute/);
+  await page.getByText("Checkpoint plan", { exact: true }).click();
+  assert.match(await page.getByRole("group", { name: "Checkpoint plan" }).textContent(), /20 training steps/);
+  await page.evaluate(axe);
+  assert.deepEqual((await page.evaluate(() => window.axe.run())).violations.map(({ id }) => id), []);
+  assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)) <= 0);
+});
+
+test("a picture is saved as it stands, and its numbers with it", async (t) => {
+  const page = await open(t, "truncated-and-implicit");
+  for (const [file, pattern] of [["Picture (SVG)", /^<svg [^]*conjugate gradients[^]*<\/svg>/], ["Numbers (CSV)", /^curve,x,y\r\n/]]) {
+    await page.getByLabel("Save the picture").click();
+    const download = page.waitForEvent("download");
+    await page.getByRole("button", { name: file }).click();
+    const saved = await download;
+    assert.match(saved.suggestedFilename(), /^stackelberg-truncated-and-implicit\.(svg|csv)$/);
+    assert.match(await readFile(await saved.path(), "utf8"), pattern);
+  }
+});
+
+test("where less motion is wanted nothing plays, and each step is asked for", async (t) => {
+  const page = await open(t, "leader-and-follower", "lambda=0", { prepare: (page) => page.emulateMedia({ reducedMotion: "reduce" }) });
+  assert.equal(await page.getByRole("button", { name: "Play" }).count(), 0);
+  await page.getByRole("button", { name: "Step" }).click();
+  await page.waitForURL(/lambda=0\.05&/);
+});
+
+test("what lessons add to the page weighs less than 200 kB", async () => {
+  const html = await readFile(`${dist}lessons.html`, "utf8");
+  const files = [...html.matchAll(/(?:src|href)="\.\/(assets\/[^"]+\.(?:js|css))"/g)].map(([, file]) => file);
+  assert.ok(files.length > 0);
+  const sizes = await Promise.all(files.map(async (file) => (await stat(dist + file)).size));
+  const bytes = sizes.reduce((sum, size) => sum + size, (await stat(`${dist}lessons.html`)).size);
+  assert.ok(bytes < 200_000, `${bytes} bytes in ${files.join(", ")}`);
+  assert.ok((await readdir(dist)).includes("index.html"));
+});

@@ -1,0 +1,20 @@
+/** 1, 2, 5 in each decade, or only powers of ten over many; plain round steps over a short range. */
+export function logTicks(low: number, high: number): number[] {
+  const decades = Math.log10(high / low);
+  if (decades < 0.7) return linearTicks(low, high);
+  const factors = decades < 2.5 ? [1, 2, 5] : [1];
+  const all: number[] = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++)
+    all.push(...factors.map((factor) => factor * 10 ** power).filter((value) => value >= low && value <= high));
+  return all;
+}
+
+/** About `many` round values. */
+export function linearTicks(low: number, high: number, many = 5): number[] {
+  const rough = (high - low) / many;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= rough)!;
+  const all: number[] = [];
+  for (let at = Math.ceil(low / step); at * step <= high; at++) all.push(Number((at * step).toPrecision(6)));
+  return all;
+}
