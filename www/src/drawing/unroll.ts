@@ -1,7 +1,7 @@
 import { tick } from "../model/format.ts";
 import { where, type Unrolled } from "../model/unroll.ts";
-import { linearTicks } from "./chart.ts";
 import { label, rule, SvgPen, type Pen } from "./pen.ts";
+import { linearTicks } from "./ticks.ts";
 
 export type Paint = Record<"ink" | "muted" | "line" | "surface" | "leader" | "follower", string>;
 
