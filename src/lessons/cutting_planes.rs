@@ -134,7 +134,8 @@ impl Lesson for CuttingPlanes {
         let mut free = Training::begin(None, ground).await?;
         let (mut path, mut free_path, mut distances, mut losses) = (vec![], vec![], vec![], vec![]);
         let mut bounds: Vec<Vec<(f64, f64)>> = vec![];
-        let mut answer = Answer::default();
+        // As long as no plane was cut.
+        let mut answer = Answer::default().number("push", f64::NAN).number("exact_push", f64::NAN);
         for step in 1..=STEPS {
             let cut_now = tied.cut < cuts && step > 1 && (step - 1) % epoch == 0;
             let before = if cut_now && tied.cut == 0 { Some(tied.state().await?) } else { None };

@@ -163,9 +163,15 @@ test("a lesson is opened from the list, and both pages know of each other", asyn
   // Whoever leaves a page does not wait for what is still on its way.
   const page = await openPage(t, { path: "lessons.html", expected: [/ERR_ABORTED/] });
   assert.equal(await page.getByRole("listitem").count(), Object.keys(lessons).length);
-  await page.getByRole("link", { name: "2. What a hypergradient is" }).click();
-  await done(page);
-  await page.getByRole("link", { name: "All lessons" }).click();
+  const picture = async () => {
+    await page.getByRole("link", { name: "2. What a hypergradient is" }).click();
+    await done(page);
+    const lines = await page.locator(".picture path").count();
+    await page.getByRole("link", { name: "All lessons" }).click();
+    return lines;
+  };
+  const lines = await picture();
+  assert.equal(await picture(), lines, "what was told once is still there");
   await page.getByRole("heading", { name: "Lessons" }).waitFor();
   await page.getByRole("link", { name: "Studio" }).click();
   await page.getByRole("heading", { name: "Stackelberg studio" }).waitFor();

@@ -44,7 +44,7 @@ export const forwardOrReverse: Lesson = {
     },
   ],
   summary: ({ numbers }, { steps, slots }) =>
-    `With ${slots} checkpoints reverse mode takes ${written(numbers.reverse_steps)} steps forwards for T = ${steps}, and ${written(numbers.reverse_derivatives)} back. Forward mode takes ${written(numbers.forward_derivatives)} steps of tangents. Both agree with the exact hypergradient within ${number(Math.max(numbers.reverse_error ?? NaN, numbers.forward_error ?? NaN), 1)} of it.`,
+    `With ${slots} checkpoints reverse mode takes ${written(numbers.reverse_steps)} steps forwards for T = ${steps}, and ${written(numbers.reverse_derivatives)} back. Forward mode takes ${written(numbers.forward_derivatives)} steps of tangents. Of the exact hypergradient they miss ${number(numbers.reverse_error, 1)} and ${number(numbers.forward_error, 1)}.`,
   readings: () => [
     { number: "reverse_steps", label: "Reverse: steps forwards", whole: true },
     { number: "reverse_derivatives", label: "Reverse: steps back", whole: true },

@@ -77,7 +77,7 @@ export const truncatedAndImplicit: Lesson = {
     },
     {
       says: "At the bottom of the bowl, with H the inner loss’s curvature:",
-      formula: display(i("h"), o("="), o("−"), sup(sub(o("∇"), row(i("w"), i("λ"))), n(2)), sup(i("L"), o("⊤")), i("q"), o(","), i("H"), i("q"), o("="), sub(o("∇"), i("w")), i("E")),
+      formula: display(i("h"), o("="), o("−"), sup(row(o("("), `<msubsup>${o("∇")}${row(i("w"), i("λ"))}${n(2)}</msubsup>`, i("L"), o(")")), o("⊤")), i("q"), o(","), i("H"), i("q"), o("="), sub(o("∇"), i("w")), i("E")),
     },
     {
       says: "Neumann’s series for its inverse, K terms of which are taken:",
