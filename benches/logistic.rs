@@ -17,16 +17,12 @@ use stackelberg::bilevel::{
     Solver, Targets, Unattended,
 };
 use stackelberg::cpu::CpuEngine;
-use stackelberg::data::har::CHANNELS;
 use stackelberg::data::har::builtin;
-use stackelberg::data::har::statistics::{NAMES, features};
+use stackelberg::data::har::statistics::{FEATURES, features};
 use stackelberg::data::{Dataset, Split};
 use stackelberg::ir::{Graph, NodeId, Scalar};
 use stackelberg::nn::{Layer, Model, optim};
 use stackelberg::rig::Device;
-
-/// Statistics of a window.
-const FEATURES: usize = CHANNELS * NAMES.len();
 
 const LEARNING_RATE: f64 = 0.1;
 const LOG_PENALTY: f64 = -3.0;

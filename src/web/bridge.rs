@@ -63,8 +63,8 @@ enum Task {
     Slope(Settings, Engine, Option<Vec<f64>>),
     /// Train so far from the last slope.
     TryOut(Vec<f64>),
+    Run(Box<Job>),
     Lesson(LessonQuestion),
-    Run(Job),
 }
 
 /// The last slope that was taken, and of what run.
@@ -424,7 +424,7 @@ impl Studio {
         let control = Rc::new(Control::default());
         *self.run.borrow_mut() = Some(control.clone());
         self.post.send(&FromWorker::Started { settings: settings.clone(), engine, data: info, opened: None });
-        self.tasks.borrow_mut().push_back(Task::Run(Job { settings, engine, data, control, resume }));
+        self.tasks.borrow_mut().push_back(Task::Run(Box::new(Job { settings, engine, data, control, resume })));
         Ok(())
     }
 

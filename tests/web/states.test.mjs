@@ -33,9 +33,10 @@ const settle = (page, before = 0) =>
 const asked = (page) => page.evaluate(() => window.double.asked);
 const hash = (page) => new URL(page.url()).hash;
 const field = async (page, label, value) => {
-  await page.getByLabel(label).fill(value);
-  await page.getByLabel(label).blur();
+  await number(page, label).fill(value);
+  await number(page, label).blur();
 };
+const number = (page, label) => page.getByRole("spinbutton", { name: new RegExp(`^${label}`) });
 /** Starts a run of the script and waits until it is under way. */
 async function start(page) {
   await tune(page).click();
@@ -65,11 +66,11 @@ test("an early click starts nothing, and the start is live once engine and defau
 test("what a visitor unfolds early stays unfolded", async (t) => {
   const page = await open(t, { path: "", script: { ...plain, silent: ["prepare"] } });
   await page.getByText("More hyperparameters").click();
-  await page.getByLabel("Dropout").waitFor();
+  await page.getByRole("checkbox", { name: /^Dropout/ }).waitFor();
   await say(page, { kind: "first-run", network: "narrow", steps: 100, budget: 36 });
   await settle(page);
   await tune(page).and(page.locator(":enabled")).waitFor();
-  assert.ok(await page.getByLabel("Dropout").isVisible());
+  assert.ok(await page.getByRole("checkbox", { name: /^Dropout/ }).isVisible());
 });
 
 test("changing a field early makes no other jump", async (t) => {
@@ -104,11 +105,11 @@ test("once a run is started its link repeats it, also where other defaults are f
 });
 
 test("what an address has wrong is said, and the address then says what is at hand", async (t) => {
-  const page = await open(t, { path: "#steps=NaN&batch=9999&foo=1&seed=3&seed=4&network=x&hyperparameters=lr,y" });
+  const page = await open(t, { path: "#steps=NaN&batch=0&foo=1&seed=3&seed=4&network=x&hyperparameters=lr,y" });
   const alert = page.getByRole("alert");
-  for (const text of ["Training steps: “NaN”", "Batch: “9999” is out of range; 512", "“foo” is no setting", "“seed” is given more than once", "Network: “x”", "Hyperparameters: “y”"])
+  for (const text of ["Training steps: “NaN”", "Batch: “0” is out of range; 1", "“foo” is no setting", "“seed” is given more than once", "Network: “x”", "Hyperparameters: “y”"])
     await alert.getByText(text).waitFor();
-  assert.equal(hash(page), "#network=narrow&steps=20&budget=36&batch=512&seed=3&method=reverse&hyperparameters=lr&compare=false");
+  assert.equal(hash(page), "#network=narrow&steps=20&budget=36&batch=1&seed=3&method=reverse&hyperparameters=lr&compare=false");
   await button(page, "Understood").click();
   assert.equal(await alert.count(), 0);
 });
@@ -470,7 +471,7 @@ test("numbers out of range are said, not bent in silence", async (t) => {
     ["Budget", "", "36", "Budget: nothing is not a whole number from 1 to 4294967295; 36 is taken."],
   ]) {
     await field(page, label, typed);
-    assert.equal(await page.getByLabel(label).inputValue(), shown);
+    assert.equal(await number(page, label).inputValue(), shown);
     await page.getByRole("alert").getByText(said).waitFor();
   }
   await field(page, "Budget", "7");

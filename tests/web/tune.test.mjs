@@ -327,8 +327,8 @@ test("shaders are made before the start, counted, and once for all runs", { time
   }
   assert.equal(await page.workers()[0].evaluate(() => self.empty), 0, "no dispatch is of zero workgroups");
   // Other settings need other programs.
-  await page.getByLabel("Batch").fill("48");
-  await page.getByLabel("Batch").blur();
+  await page.getByRole("spinbutton", { name: /^Batch/ }).fill("48");
+  await page.getByRole("spinbutton", { name: /^Batch/ }).blur();
   await page.getByText(/; preparing shaders: \d+ of \d+/).waitFor();
   assert.ok((await pipelines()) > made);
 });

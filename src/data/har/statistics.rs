@@ -5,6 +5,7 @@
 //! data set: test accuracy 94.5 % when trained on all 21 published training subjects, 93.3 % on the 16
 //! of them that [`SubjectSplit`](crate::data::SubjectSplit) trains on.
 
+use super::CHANNELS;
 use crate::data::Dataset;
 
 /// The statistics of one channel, in order. Quantiles interpolate linearly; *steps* are differences
@@ -27,6 +28,9 @@ pub const NAMES: [&str; 15] = [
     "autocorrelation at lag 16",
     "autocorrelation at lag 32",
 ];
+
+/// Statistics of one window of UCI HAR.
+pub const FEATURES: usize = CHANNELS * NAMES.len();
 
 /// Samples and channels of windows; none where the examples are something else.
 fn window(data: &Dataset) -> Option<[usize; 2]> {
@@ -116,9 +120,7 @@ pub fn standardize(parts: &mut [Vec<f32>; 3], width: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::har::{CHANNELS, WINDOW};
-
-    const FEATURES: usize = CHANNELS * NAMES.len();
+    use crate::data::har::WINDOW;
 
     fn assert_statistics(signal: [f64; WINDOW], want: [f64; NAMES.len()]) {
         for (name, (got, want)) in NAMES.iter().zip(of_signal(&signal).iter().zip(want)) {

@@ -1,34 +1,13 @@
 //! What may be wrong with settings.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 
+use super::limits::{FASTEST, LOUDEST, MOST_BETA, MOST_DROPOUT, MOST_MISLABELLED, MOST_STEPS, SINGLE};
 use super::{ConfigError, DataSource, TuneConfig};
 use crate::bilevel::hyperparameters::{Kind, Names};
 use crate::experiment::leader::OuterMethod;
 use crate::nn::Model;
 use crate::nn::optim::{Domain, ScalarSpec};
-
-/// Training steps that a plan is made for.
-pub(super) const MOST_STEPS: u32 = 1_000_000;
-
-/// An iteration at this rate goes through all of single precision: e⁸⁸ is its largest number.
-pub(super) const FASTEST: f64 = 88.0;
-
-/// What single precision holds, with room to multiply.
-pub(super) const LEAST: f64 = 1e-30;
-pub(super) const MOST: f64 = 1e30;
-const SINGLE: RangeInclusive<f64> = LEAST..=MOST;
-
-/// Of more wrong labels than this, hardly a right one is left to learn from.
-pub(super) const MOST_MISLABELLED: f64 = 0.9;
-
-/// Noise ten times as strong as what it is put on leaves nothing of it.
-pub(super) const LOUDEST: f64 = 10.0;
-
-/// Shares that are not yet 1 in single precision, nor is what is divided by what is left.
-pub(super) const MOST_DROPOUT: f64 = 0.999;
-const MOST_BETA: f64 = 0.999999;
 
 impl TuneConfig {
     /// Refuses settings that no data could make sense of.

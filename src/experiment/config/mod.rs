@@ -7,6 +7,7 @@ mod bytes;
 mod check;
 mod choices;
 mod differentiation;
+mod limits;
 mod network;
 mod rows;
 mod source;
@@ -96,7 +97,7 @@ pub struct TuneConfig {
     #[schemars(description = words::NETWORK, title = "Network")]
     pub network: Network,
     /// See [`words::STEPS`].
-    #[schemars(description = words::STEPS, title = "Training steps", extend("symbol" = "T"), range(min = 1, max = check::MOST_STEPS))]
+    #[schemars(description = words::STEPS, title = "Training steps", extend("symbol" = "T"), range(min = 1, max = limits::MOST_STEPS))]
     pub steps: u32,
     /// See [`words::OUTER`].
     #[schemars(description = words::OUTER, title = "Outer iterations at most", range(min = 1))]
@@ -122,7 +123,7 @@ pub struct TuneConfig {
     #[schemars(description = words::HYPERPARAMETERS, title = "Hyperparameters to tune")]
     pub hyperparameters: Vec<Kind>,
     /// See [`words::LEARNING_RATE`].
-    #[schemars(description = words::LEARNING_RATE, title = "Learning rate", extend("symbol" = "η"), range(min = check::LEAST, max = check::MOST))]
+    #[schemars(description = words::LEARNING_RATE, title = "Learning rate", extend("symbol" = "η"), range(min = limits::LEAST, max = limits::MOST))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
     /// See [`words::DECAY`].
@@ -137,41 +138,41 @@ pub struct TuneConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub betas: Option<[f64; 2]>,
     /// See [`words::EPSILON`].
-    #[schemars(description = words::EPSILON, title = "Adam's ε", range(min = check::LEAST, max = check::MOST))]
+    #[schemars(description = words::EPSILON, title = "Adam's ε", range(min = limits::LEAST, max = limits::MOST))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epsilon: Option<f64>,
     /// See [`words::HYPERGRADIENT_RATE`].
-    #[schemars(description = words::HYPERGRADIENT_RATE, title = "Hypergradient rate", extend("symbol" = "β"), range(min = check::LEAST, max = check::MOST))]
+    #[schemars(description = words::HYPERGRADIENT_RATE, title = "Hypergradient rate", extend("symbol" = "β"), range(min = limits::LEAST, max = limits::MOST))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hypergradient_rate: Option<f64>,
     /// See [`words::MOMENTUM_HYPERGRADIENT_RATE`].
-    #[schemars(description = words::MOMENTUM_HYPERGRADIENT_RATE, title = "Hypergradient rate of momentum", extend("symbol" = "β₂"), range(min = check::LEAST, max = check::MOST))]
+    #[schemars(description = words::MOMENTUM_HYPERGRADIENT_RATE, title = "Hypergradient rate of momentum", extend("symbol" = "β₂"), range(min = limits::LEAST, max = limits::MOST))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub momentum_hypergradient_rate: Option<f64>,
     /// See [`words::L2`].
-    #[schemars(description = words::L2, title = "L2 penalty", extend("symbol" = "λ"), range(min = check::LEAST, max = check::MOST))]
+    #[schemars(description = words::L2, title = "L2 penalty", extend("symbol" = "λ"), range(min = limits::LEAST, max = limits::MOST))]
     pub l2: f64,
     /// See [`words::OUTER_RATE`].
-    #[schemars(description = words::OUTER_RATE, title = "Outer rate", extend("exclusiveMinimum" = 0), range(max = check::FASTEST))]
+    #[schemars(description = words::OUTER_RATE, title = "Outer rate", extend("exclusiveMinimum" = 0), range(max = limits::FASTEST))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outer_rate: Option<f64>,
     /// See [`words::EXAMPLE_WEIGHT_RATE`].
-    #[schemars(description = words::EXAMPLE_WEIGHT_RATE, title = "Outer rate of example weights", extend("exclusiveMinimum" = 0), range(max = check::FASTEST))]
+    #[schemars(description = words::EXAMPLE_WEIGHT_RATE, title = "Outer rate of example weights", extend("exclusiveMinimum" = 0), range(max = limits::FASTEST))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub example_weight_rate: Option<f64>,
     /// See [`words::MISLABELLED`].
-    #[schemars(description = words::MISLABELLED, title = "Wrong labels", range(min = 0, max = check::MOST_MISLABELLED))]
+    #[schemars(description = words::MISLABELLED, title = "Wrong labels", range(min = 0, max = limits::MOST_MISLABELLED))]
     #[serde(skip_serializing_if = "is_zero")]
     pub mislabelled: f64,
     /// See [`words::DROPOUT`].
-    #[schemars(description = words::DROPOUT, title = "Dropout rate", extend("symbol" = "p"), range(min = 0, max = check::MOST_DROPOUT))]
+    #[schemars(description = words::DROPOUT, title = "Dropout rate", extend("symbol" = "p"), range(min = 0, max = limits::MOST_DROPOUT))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
     /// See [`words::JITTER`].
-    #[schemars(description = words::JITTER, title = "Jitter of windows", extend("symbol" = "σ"), range(min = 0, max = check::LOUDEST))]
+    #[schemars(description = words::JITTER, title = "Jitter of windows", extend("symbol" = "σ"), range(min = 0, max = limits::LOUDEST))]
     pub jitter: f64,
     /// See [`words::SCALING`].
-    #[schemars(description = words::SCALING, title = "Scaling of channels", extend("symbol" = "κ"), range(min = 0, max = check::LOUDEST))]
+    #[schemars(description = words::SCALING, title = "Scaling of channels", extend("symbol" = "κ"), range(min = 0, max = limits::LOUDEST))]
     pub scaling: f64,
     /// See [`words::PATIENCE`].
     #[schemars(description = words::PATIENCE, title = "Patience")]
