@@ -75,6 +75,7 @@ pub mod host;
 pub mod interp;
 pub mod ir;
 pub mod kernels;
+#[cfg(feature = "lessons")]
 pub mod lessons;
 pub mod nn;
 pub mod reference;

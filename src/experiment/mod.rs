@@ -14,6 +14,7 @@ pub mod golden;
 pub mod leader;
 #[cfg(all(feature = "builtin-data", not(target_arch = "wasm32")))]
 pub mod library;
+pub mod machine;
 pub mod mislabelled;
 pub mod model_file;
 pub mod names;

@@ -12,10 +12,10 @@ use crate::bilevel::{
 };
 use crate::data::Dataset;
 use crate::engine::Values;
+use crate::experiment::machine::Machine;
 use crate::rig::{Array, Compiled, Device, Function, Monitor};
 
 use super::follower::Follower;
-use super::machine::Machine;
 
 /// A device with the programs that were compiled for it so far: those of a problem that comes again are there.
 pub struct Ground {
@@ -166,5 +166,27 @@ impl Method for Scaled {
         let mut estimate = self.method.estimate(trajectory, lambda, along, monitor).await?;
         estimate.hypergradient.iter_mut().for_each(|derivative| *derivative *= self.factor);
         Ok(estimate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::machine;
+
+    #[test]
+    fn a_lesson_opened_up_has_its_step_its_adjoint_and_shaders_with_times() {
+        let settings = [("lambda", 0.0), ("price", 0.0), ("rate", 0.2), ("steps", 5.0)];
+        let machine = machine("leader-and-follower", &settings);
+        let names: Vec<&str> = machine.functions.iter().map(|function| function.name.as_str()).collect();
+        assert!(names.contains(&"step") && names.contains(&"step_adjoint") && names.contains(&"outer_gradient"));
+        for function in &machine.functions {
+            assert!(!function.graph.is_empty());
+            for run in &function.dispatches {
+                assert!(run.wgsl.contains("@compute"), "{}: {}", function.name, run.wgsl);
+            }
+        }
+        let adjoint = &machine.functions[names.iter().position(|name| *name == "step_adjoint").unwrap()];
+        assert!(adjoint.dispatches.iter().all(|run| run.seconds.is_some()));
+        assert!(machine.memory.contains("validation_x") && machine.checkpoints.contains("5 training steps"));
     }
 }

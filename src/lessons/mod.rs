@@ -12,7 +12,6 @@ mod how_long;
 mod hypergradient;
 mod leader_and_follower;
 mod lesson;
-mod machine;
 mod overfitting;
 mod response;
 mod ridge;
@@ -25,7 +24,6 @@ mod windows;
 
 pub use ground::Ground;
 pub use lesson::{Answer, Curve, Lesson, LessonError, Page, Settings};
-pub use machine::{Machine, Part, Run};
 
 use lesson::{evenly, tangent};
 

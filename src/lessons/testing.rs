@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Answer, Curve, Ground, LessonError, Machine, Page, Settings, named};
+use super::{Answer, Curve, Ground, LessonError, Page, Settings, named};
 use crate::cpu::CpuEngine;
 use crate::engine::LocalFuture;
+use crate::experiment::machine::Machine;
 use crate::rig::{Device, Flow, Monitor};
 
 /// All that a lesson told.

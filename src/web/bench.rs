@@ -17,6 +17,7 @@ use crate::engine::{Engine, EngineError};
 use crate::experiment::advise::Ways;
 use crate::experiment::config::{Budget, Network, TuneConfig};
 use crate::experiment::error::TuneError;
+use crate::experiment::machine::Machine;
 use crate::experiment::predict;
 use crate::experiment::prepared::Prepared;
 use crate::experiment::profile::profile;
@@ -335,6 +336,14 @@ impl Bench {
         let engine = self.engine(name).await.map_err(SolveError::from)?;
         let profile = profile(&self.ready(plans)?, &engine, REPEATS).await?;
         Ok(serde_json::to_string(&profile).expect("numbers and names"))
+    }
+
+    /// What a run is computed with on an engine.
+    pub async fn open_machine(&mut self, name: Name, plans: &Plans<'_>) -> Result<Machine, TuneError> {
+        let device = self.engine(name).await.map_err(SolveError::from)?;
+        let run = self.ready(plans)?;
+        let mut session = run.session(&device, run.method()?).await?;
+        Ok(Machine::of(&mut session, run.blueprint()?).await?)
     }
 
     /// Seconds that an engine will take for the run that was looked at last.

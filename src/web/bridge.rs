@@ -13,7 +13,6 @@ use super::bench::Bench;
 use super::check;
 use super::control::Control;
 use super::kept::{Kept, Opened};
-use super::lesson;
 use super::plans::{Origin, Plans, Taken, plans};
 use super::post::{Post, Visitor, macrotask};
 use super::protocol::{self, *};
@@ -43,8 +42,6 @@ pub struct Studio {
     /// What logistic regression reached, on which data.
     baseline: RefCell<Option<(Origin, f64)>>,
     slope: RefCell<Option<Rc<OfRun>>>,
-    /// The lesson that was asked for last.
-    lesson: Cell<Option<lesson::Open>>,
     /// What the engines are to do, in this order.
     tasks: RefCell<VecDeque<Task>>,
     /// The engines; away while one is at work.
@@ -57,6 +54,7 @@ enum Task {
     Prepare(u32, Settings, Option<Engine>),
     Check(Settings, Engine),
     Profile(Settings, Engine),
+    OpenMachine(Settings, Engine),
     Unroll(Settings, Engine),
     Predict(String, Given, Reading),
     /// Take a hypergradient, as [`ToWorker::Differentiate`] says.
@@ -64,7 +62,6 @@ enum Task {
     /// Train so far from the last slope.
     TryOut(Vec<f64>),
     Run(Box<Job>),
-    Lesson(LessonQuestion),
 }
 
 /// The last slope that was taken, and of what run.
@@ -94,7 +91,6 @@ impl Studio {
             wanted: RefCell::default(),
             baseline: RefCell::default(),
             slope: RefCell::default(),
-            lesson: Cell::default(),
             tasks: RefCell::default(),
             bench: Cell::new(Some(Bench::new(post))),
         }
@@ -161,14 +157,11 @@ impl Studio {
             ToWorker::Unroll { settings, engine } => {
                 self.tasks.borrow_mut().push_back(Task::Unroll(settings, engine));
             }
+            ToWorker::OpenMachine { settings, engine } => {
+                self.tasks.borrow_mut().push_back(Task::OpenMachine(settings, engine));
+            }
             ToWorker::Profile { settings, engine } => {
                 self.tasks.borrow_mut().push_back(Task::Profile(settings, engine));
-            }
-            ToWorker::Lesson(question) => {
-                // Only the latest is worth the work.
-                let mut tasks = self.tasks.borrow_mut();
-                tasks.retain(|task| !matches!(task, Task::Lesson(_)));
-                tasks.push_back(Task::Lesson(question));
             }
             ToWorker::Pause => self.control(Control::pause),
             ToWorker::Resume => self.control(Control::resume),
@@ -194,12 +187,12 @@ impl Studio {
                 Task::Open => bench.open(&self.adapter).await,
                 Task::Prepare(id, settings, engine) => self.prepare(id, &settings, engine, &mut bench).await,
                 Task::Check(settings, engine) => self.check(&settings, engine, &mut bench).await,
+                Task::OpenMachine(settings, engine) => self.open_machine(&settings, engine, &mut bench).await,
                 Task::Profile(settings, engine) => self.profile(&settings, engine, &mut bench).await,
                 Task::Unroll(settings, engine) => self.unroll(&settings, engine, &mut bench).await,
                 Task::Predict(name, files, reading) => self.predict(&name, files, reading, &mut bench).await,
                 Task::Slope(settings, engine, moves) => self.differentiate(settings, engine, moves, &mut bench).await,
                 Task::TryOut(moves) => self.try_out(moves, &mut bench).await,
-                Task::Lesson(question) => self.teach(question, &mut bench).await,
                 Task::Run(job) => {
                     let outcome = job.run(&mut bench, &self.post).await;
                     *self.run.borrow_mut() = None;
@@ -304,15 +297,6 @@ impl Studio {
         }
     }
 
-    /// Answers a question of a lesson on the processor; ends as soon as there is another.
-    async fn teach(&self, question: LessonQuestion, bench: &mut Bench) {
-        let Ok(device) = bench.engine(Engine::Cpu).await else { return };
-        let flow = || if self.tasks.borrow().is_empty() { Flow::Continue } else { Flow::Stop };
-        let recordings = self.stock.at_hand().map(|data| data.source);
-        let open = lesson::answer(question, self.lesson.take(), device, recordings, &self.post, flow).await;
-        self.lesson.set(open);
-    }
-
     fn untried(&self, engine: Engine, bench: &mut Bench, message: Option<String>) {
         if message.is_some() {
             bench.close(engine);
@@ -374,14 +358,25 @@ impl Studio {
             Ok(None) => return,
             Err(Failure { message, .. }) => Err(message),
         };
-        let (profile, message) = match profiled {
-            Ok(profile) => (Some(profile), None),
-            Err(message) => (None, Some(message)),
-        };
+        let (profile, message) = either(profiled);
         if message.is_some() {
             bench.close(engine);
         }
         self.post.send(&FromWorker::Profiled { profile, message });
+    }
+
+    /// Shows what a run is computed with.
+    async fn open_machine(&self, settings: &Settings, engine: Engine, bench: &mut Bench) {
+        let opened = match self.plans(settings, engine) {
+            Ok(Some(plans)) => bench.open_machine(engine, &plans).await.map_err(|error| error.to_string()),
+            Ok(None) => return,
+            Err(Failure { message, .. }) => Err(message),
+        };
+        let (machine, message) = either(opened.map(OpenMachine::from));
+        if message.is_some() {
+            bench.close(engine);
+        }
+        self.post.send(&FromWorker::Machine { machine, message });
     }
 
     /// Shows a run that was kept, and keeps its network.
@@ -432,5 +427,13 @@ impl Studio {
         if let Some(run) = &*self.run.borrow() {
             wish(run);
         }
+    }
+}
+
+/// What was asked for, or why there is none.
+fn either<T>(outcome: Result<T, String>) -> (Option<T>, Option<String>) {
+    match outcome {
+        Ok(found) => (Some(found), None),
+        Err(message) => (None, Some(message)),
     }
 }

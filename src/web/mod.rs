@@ -10,6 +10,7 @@ mod check;
 mod control;
 mod details;
 mod kept;
+#[cfg(feature = "lessons")]
 mod lesson;
 mod own_data;
 mod plans;

@@ -1,12 +1,12 @@
 //! The worker's side of the talk with the page: how messages go out, and how others come in meanwhile.
 
 use js_sys::{Function, Promise};
+use serde::Serialize;
 use tsify::Tsify;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::MessageChannel;
 
-use super::protocol::FromWorker;
 use crate::bilevel::{Flow, Monitor};
 use crate::engine::LocalFuture;
 
@@ -15,10 +15,10 @@ use crate::engine::LocalFuture;
 pub struct Post(pub Function);
 
 impl Post {
-    pub fn send(&self, message: &FromWorker) {
+    pub fn send<M: Tsify + Serialize>(&self, message: &M) {
         // Plain values always turn into JavaScript, and the function is the worker's own `postMessage`.
         let value = message.into_js().expect("messages are plain values");
-        let _ = self.0.call1(&JsValue::NULL, &value);
+        let _ = self.0.call1(&JsValue::NULL, value.as_ref());
     }
 }
 

@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 const full = shared("golden");
 const bundled = `${root}tests/cases`;
 /** The module of the page's self-check. */
-const verifier = `${root}www/verifier`;
+const extra = `${root}www/extra`;
 const wanted = process.env.GOLDEN;
 
 /** The folder of each case by name; a case that lies in both places is run once. */
@@ -27,7 +27,7 @@ const prepare = (folders) => async (page) => {
     const path = decodeURIComponent(new URL(route.request().url()).pathname.split("/verify/")[1]);
     if (path === "") return route.fulfill({ contentType: "text/html", body: "<!doctype html><title>verify</title>" });
     const [folder, name] = path.split("/");
-    const file = folder === "pkg" ? `${verifier}/${name}` : `${folders.get(folder)}/${name}`;
+    const file = folder === "pkg" ? `${extra}/${name}` : `${folders.get(folder)}/${name}`;
     const type = { js: "text/javascript", wasm: "application/wasm" }[path.split(".").pop()];
     return route.fulfill({ contentType: type ?? "application/octet-stream", body: readFileSync(file) });
   });
@@ -38,7 +38,7 @@ const timeout = (wanted ? 60 : 5) * PATIENCE;
 for (const [name, recorded] of Object.entries({ webgpu: "gpu", cpu: "cpu" })) {
   test(`reference cases are within tolerance (${name})`, { timeout }, async (t) => {
     if (wanted && !full) t.diagnostic("only the cases of tests/cases: there are none at ../shared/golden (set STACKELBERG_SHARED)");
-    assert.ok(existsSync(verifier), "www/verifier is missing: cargo xtask build-web makes it");
+    assert.ok(existsSync(extra), "www/extra is missing: cargo xtask build-web makes it");
     const folders = cases();
     const page = await openPage(t, { path: `verify/?engine=${name}`, prepare: prepare(folders) });
     const engine = await page.evaluate(async () => {

@@ -213,6 +213,24 @@ test("the hypergradient of the visitor's settings is checked in the worker, and 
   assert.equal(await page.getByText(/^Checking/).count(), 0);
 });
 
+for (const engine of ["cpu", "webgpu"])
+  test(`what the visitor's settings are computed with can be opened (${engine})`, { timeout }, async (t) => {
+    const page = await open(t, engine, "#steps=4&budget=5");
+    const card = page.locator("details.card", { hasText: "Open the machine" });
+    await card.locator("summary").first().click();
+    await card.getByText(`Here the dispatches run on the ${engine === "cpu" ? "processor" : "GPU"}.`).waitFor();
+    const adjoint = card.locator("details", { has: page.getByText("step_adjoint", { exact: true }) });
+    await adjoint.locator("summary").first().click();
+    await adjoint.getByText(/^Dispatch 1: .*[\d,]+ operations, [\d,]+ bytes/).click();
+    assert.match(await adjoint.getByRole("group", { name: "Shader of dispatch 1 of step_adjoint" }).textContent(), /@compute/);
+    await card.getByText("Checkpoint plan", { exact: true }).click();
+    await card.getByText("4 training steps").waitFor();
+    await page.getByLabel("Training steps").fill("5");
+    await page.getByLabel("Training steps").blur();
+    await card.getByRole("button", { name: "Open it for those at hand", disabled: false }).click();
+    await card.getByText("5 training steps").waitFor();
+  });
+
 /** Keeps the page's worker, to ask it what the page does not ask, and the settings that the page last sent. */
 const overhearing = () => {
   window.Worker = class extends Worker {

@@ -114,7 +114,7 @@ fn build_web(profile: wasm::Profile, base: Option<&str>) -> Result<()> {
     tools::prepare(tools::Need::Page, false)?;
     let toolchain = wasm::Toolchain::find()?;
     toolchain.build(profile)?;
-    toolchain.build_verifier()?;
+    toolchain.build_extra()?;
     page::install()?;
     let mut build = page::script("build");
     // By itself the page works under any path.

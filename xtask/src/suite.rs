@@ -51,7 +51,7 @@ pub fn run(all: bool) -> Result<ExitCode> {
     suite.step("examples", |_| examples());
     suite.step("tests of xtask", |count| run_tests(process::cargo("test").args(XTASK), count));
     suite.step("wasm build", |_| wasm.build(wasm::Profile::Release));
-    suite.step("verifier build", |_| wasm.build_verifier());
+    suite.step("extra build", |_| wasm.build_extra());
     suite.step("Node packages", |_| page::install());
     suite.step("page types", |_| process::run(&mut page::script("check")));
     suite.step("page unit tests", |count| run_tests(&mut page::script("test"), count));
@@ -82,7 +82,7 @@ fn clippy_native() -> Result<()> {
 /// The library as other packages take it: each feature compiles by itself, and without any of them nothing that only the
 /// command line needs is there.
 fn library_alone() -> Result<()> {
-    for feature in ["", "builtin-data", "verify"] {
+    for feature in ["", "builtin-data", "verify", "lessons"] {
         let mut clippy = process::cargo("clippy");
         clippy.args(["--lib", "--no-default-features", "--features", feature]);
         process::run(clippy.args(["--", "-D", "warnings"]))?;

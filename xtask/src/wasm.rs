@@ -45,6 +45,9 @@ impl fmt::Display for Toolchain {
     }
 }
 
+/// Features of the module that is loaded when it is asked for.
+const EXTRA: &str = "verify,lessons";
+
 impl Toolchain {
     /// The compiler that is there, or how to get one.
     pub fn find() -> Result<Self> {
@@ -75,9 +78,9 @@ impl Toolchain {
         Ok(())
     }
 
-    /// Compiles the module with the reference cases, which the page's self-check loads when it is asked for.
-    pub fn build_verifier(&self) -> Result<()> {
-        bind(&self.module(Profile::Release, "verify")?, &process::root().join("www/verifier"), Profile::Release)
+    /// Compiles the module with what the studio begins without: reference cases for its self-check, and lessons.
+    pub fn build_extra(&self) -> Result<()> {
+        bind(&self.module(Profile::Release, EXTRA)?, &process::root().join("www/extra"), Profile::Release)
     }
 
     /// The module with these features of the package.
@@ -108,7 +111,7 @@ impl Toolchain {
     /// Lints what is compiled for the browser.
     pub fn clippy(&self) -> Result<()> {
         // The build's own profile, so that both share the compiled macros.
-        process::run(self.cargo("clippy", "verify")?.args([
+        process::run(self.cargo("clippy", EXTRA)?.args([
             "--lib",
             "--bench",
             "har_cnn",

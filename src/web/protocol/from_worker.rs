@@ -9,7 +9,7 @@ use super::course::{OuterIteration, Progress};
 use super::data::{DataInfo, Trace};
 use super::engines::{EngineState, FirstRun};
 use super::form::Form;
-use super::lesson::LessonAnswer;
+use super::machine::OpenMachine;
 use super::outcome::{Details, Done, Drawn, Evaluation, Forecast, Weights};
 use super::own_data::{NetworkInfo, Seen, Told};
 use super::to_worker::{Engine, Settings};
@@ -154,6 +154,13 @@ pub enum FromWorker {
     },
     /// A hypergradient as it is taken.
     Unroll(Unroll),
+    /// What a run is computed with, or why that is not known.
+    Machine {
+        /// Graphs, dispatches, plans.
+        machine: Option<OpenMachine>,
+        /// Why there are none.
+        message: Option<String>,
+    },
     /// Where the time of a run goes, or why nobody knows.
     Profiled {
         /// JSON, as `stackelberg profile --json` writes it and `stackelberg schema profile` describes it.
@@ -161,8 +168,6 @@ pub enum FromWorker {
         /// Why there is none.
         message: Option<String>,
     },
-    /// A part of what a lesson shows.
-    Lesson(LessonAnswer),
     /// Something went wrong.
     Failed(Failure),
 }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tsify::Tsify;
 
+use super::machine::OpenMachine;
+
 /// A number by its name: where a control stands, or what came of it.
 #[derive(Debug, Serialize, Deserialize, Tsify)]
 pub struct LessonNumber {
@@ -53,44 +55,5 @@ pub struct LessonAnswer {
     /// Why there is no more, should something be wrong.
     pub problem: Option<String>,
     /// What the first session of the lesson is made of.
-    pub machine: Option<LessonMachine>,
-}
-
-/// A session, opened up.
-#[derive(Debug, Serialize, Tsify)]
-pub struct LessonMachine {
-    /// Its functions.
-    pub functions: Vec<LessonFunction>,
-    /// Every array on the device, as `stackelberg explain` prints them.
-    pub memory: String,
-    /// Which training states are kept, likewise.
-    pub checkpoints: String,
-}
-
-/// A function: one graph, one program.
-#[derive(Debug, Serialize, Tsify)]
-pub struct LessonFunction {
-    /// Its name, such as `step_adjoint`.
-    pub name: String,
-    /// An operation a line.
-    pub graph: String,
-    /// What the device runs.
-    pub dispatches: Vec<LessonDispatch>,
-}
-
-/// A dispatch.
-#[derive(Debug, Serialize, Tsify)]
-pub struct LessonDispatch {
-    /// What it computes, in the words of the graph.
-    pub label: String,
-    /// Its loop.
-    pub listing: String,
-    /// Its shader, for a GPU.
-    pub wgsl: String,
-    /// Operations on floats.
-    pub flops: f64,
-    /// Bytes read and written.
-    pub bytes: f64,
-    /// Seconds on this device, as fine as the browser's clock is; none of what a hypergradient does not run.
-    pub seconds: Option<f64>,
+    pub machine: Option<OpenMachine>,
 }

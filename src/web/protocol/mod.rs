@@ -10,7 +10,9 @@ mod data;
 mod engines;
 mod form;
 mod from_worker;
+#[cfg(feature = "lessons")]
 mod lesson;
+mod machine;
 mod outcome;
 mod own_data;
 mod to_worker;
@@ -23,7 +25,9 @@ pub use data::*;
 pub use engines::*;
 pub use form::*;
 pub use from_worker::*;
+#[cfg(feature = "lessons")]
 pub use lesson::*;
+pub use machine::*;
 pub use outcome::*;
 pub use own_data::*;
 pub use to_worker::*;

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use tsify::Tsify;
 
 use super::form::Setting;
-use super::lesson::LessonQuestion;
 use super::own_data::Reading;
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{Differentiation, Network};
@@ -134,6 +133,15 @@ pub enum ToWorker {
         /// And on what.
         engine: Engine,
     },
+    /// Show what these settings are computed with; answered by [`FromWorker::Machine`].
+    ///
+    /// [`FromWorker::Machine`]: super::FromWorker::Machine
+    OpenMachine {
+        /// What would be run.
+        settings: Settings,
+        /// And on what.
+        engine: Engine,
+    },
     /// Time every dispatch of the programs that these settings come to; answered by [`FromWorker::Profiled`].
     Profile {
         /// What would be run.
@@ -141,10 +149,6 @@ pub enum ToWorker {
         /// And on what.
         engine: Engine,
     },
-    /// Compute what a lesson shows; answered part by part by [`FromWorker::Lesson`], unless another question comes.
-    ///
-    /// [`FromWorker::Lesson`]: super::FromWorker::Lesson
-    Lesson(LessonQuestion),
     /// Hold the run at the next segment end.
     Pause,
     /// Go on with a held run.

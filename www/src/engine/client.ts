@@ -1,31 +1,36 @@
-import type { FromEngine, ToEngine } from "../model/machine.ts";
-
-export interface Connection {
-  send(message: ToEngine): void;
+/** A worker that is asked things. */
+export interface Connection<To> {
+  send(message: To): void;
   /** Ends the worker and all it does, and starts another. */
   restart(): void;
 }
 
-/** Starts the worker; `receive` gets every message, and is told should the worker itself break. `name` says whom it works
- * for. */
-export function start(receive: (message: FromEngine) => void, name = "studio"): Connection {
-  let worker = open(receive, name);
+/** What is said of a worker that has itself broken; another may do. */
+export interface Broke {
+  kind: "broke";
+  message: string;
+  again: boolean;
+}
+
+/** Starts a worker; `receive` gets every message, and is told should the worker itself break. */
+export function start<To, From>(make: () => Worker, receive: (message: From | Broke) => void): Connection<To> {
+  let worker = open(make, receive);
   return {
     send(message) {
       worker?.postMessage(message);
     },
     restart() {
       worker?.terminate();
-      worker = open(receive, name);
+      worker = open(make, receive);
     },
   };
 }
 
-function open(receive: (message: FromEngine) => void, name: string): Worker | null {
+function open<From>(make: () => Worker, receive: (message: From | Broke) => void): Worker | null {
   const broke = (reason: string) => receive({ kind: "broke", message: `The engine stopped: ${reason}.`, again: true });
   try {
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name });
-    worker.addEventListener("message", ({ data }: MessageEvent<FromEngine>) => receive(data));
+    const worker = make();
+    worker.addEventListener("message", ({ data }: MessageEvent<From>) => receive(data));
     worker.addEventListener("error", (event) => {
       broke(event.message || "its files could not be loaded");
       // What is left of it would only go on talking.

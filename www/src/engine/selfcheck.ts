@@ -1,10 +1,11 @@
 /// <reference lib="webworker" />
 // Reference cases on this device, by a module of their own that nobody waits for who does not ask: the same engines, and what
 // reads such cases.
-import init, { Verifier } from "../../verifier/stackelberg.js";
-import module from "../../verifier/stackelberg_bg.wasm?url";
+import init, { Verifier } from "../../extra/stackelberg.js";
+import module from "../../extra/stackelberg_bg.wasm?url";
 import type { Engine } from "../../pkg/stackelberg.js";
 import type { Compared, SelfCheckNews } from "../model/selfcheck.ts";
+import { bytesAt, reason } from "./arrival.ts";
 
 /** Small cases of every sort: operations, losses, trainings, hypergradients of each kind. */
 const files = import.meta.glob<string>(
@@ -13,12 +14,6 @@ const files = import.meta.glob<string>(
 );
 
 const say = (news: SelfCheckNews) => postMessage(news);
-
-async function bytes(address: string): Promise<Uint8Array> {
-  const response = await fetch(address);
-  if (!response.ok) throw new Error(`the server answered ${response.status}`);
-  return new Uint8Array(await response.arrayBuffer());
-}
 
 /** Runs every case on each of the engines, one after the other. */
 addEventListener("message", async ({ data: engines }: MessageEvent<Engine[]>) => {
@@ -32,7 +27,7 @@ addEventListener("message", async ({ data: engines }: MessageEvent<Engine[]>) =>
       const verifier = await Verifier.open(engine);
       for (const path of cases) {
         say({ is: "running", done: done++, total: engines.length * cases.length });
-        const answer = await verifier.run(await bytes(files[path]!), await bytes(files[path.replace("case.json", "tensors.safetensors")]!));
+        const answer = await verifier.run(await bytesAt(files[path]!), await bytesAt(files[path.replace("case.json", "tensors.safetensors")]!));
         const compared = JSON.parse(answer ?? "[]") as Compared[];
         outputs += compared.length;
         if (compared.length === 0 || compared.some(({ passed }) => !passed)) failed.push(path.split("/").at(-2)!);
@@ -42,6 +37,6 @@ addEventListener("message", async ({ data: engines }: MessageEvent<Engine[]>) =>
     }
     say({ is: "over" });
   } catch (error) {
-    say({ is: "broke", message: error instanceof Error ? error.message : String(error) });
+    say({ is: "broke", message: reason(error) });
   }
 });

@@ -7,11 +7,9 @@ import module from "../../pkg/stackelberg_bg.wasm?url";
 import { unsupported } from "../model/browser.ts";
 import { capital } from "../model/format.ts";
 import type { FromEngine, ToEngine } from "../model/machine.ts";
+import { arrival, bytesAt, reason } from "./arrival.ts";
 
 const say = (message: FromEngine) => postMessage(message);
-
-/** Whom it works for; lessons ask for recordings where they need them. */
-const forStudio = self.name === "studio";
 
 /** None where the module cannot be had; the page was told. */
 const studio = open();
@@ -37,7 +35,7 @@ addEventListener("message", async ({ data }: MessageEvent<ToEngine>) => {
   await (await studio)?.receive(data, "files" in data ? data.files : []);
 });
 
-if (forStudio) void loadBuiltin();
+void loadBuiltin();
 
 /** What the browser tells of the GPU, which the engine cannot ask for. */
 async function adapterName(): Promise<string> {
@@ -50,30 +48,14 @@ async function adapterName(): Promise<string> {
 async function loadBuiltin() {
   let people = "The built-in recordings";
   try {
-    const bytes = await fetchBytes(first);
+    const bytes = await bytesAt(first);
     const engine = await studio;
     await engine?.receive({ kind: "builtin", first: bytes }, []);
-    // Lessons make do with the first people.
-    if (!forStudio) return;
     people = "The recordings of the other people";
-    await engine?.receive({ kind: "builtin", first: bytes, rest: await fetchBytes(rest) }, []);
+    await engine?.receive({ kind: "builtin", first: bytes, rest: await bytesAt(rest) }, []);
   } catch (error) {
     say({ kind: "no-data", message: `${people} did not arrive (${reason(error)}).` });
   }
-}
-
-async function fetchBytes(address: string): Promise<Uint8Array> {
-  return new Uint8Array(await (await arrival(address)).arrayBuffer());
-}
-
-async function arrival(address: string): Promise<Response> {
-  const response = await fetch(address);
-  if (!response.ok) throw new Error(`the server answered ${response.status}`);
-  return response;
-}
-
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 // A trapped engine settles no promise; the page hears of it as an error of the worker.

@@ -7,6 +7,7 @@ import {
   announcement,
   atWork,
   engine,
+  isOf,
   LONG,
   live,
   open,
@@ -145,6 +146,7 @@ test("each act at each stage leads where it should, and is ignored where it make
     stop: [{ kind: "stop" }, { starting: "stopping", running: "stopping", recovering: "stopping", paused: "stopping" }],
     check: [{ kind: "check" }, { ready: "checking" }],
     "a hypergradient to watch": [{ kind: "draw" }, { ready: "unrolling" }],
+    "what it is computed with": [{ kind: "open-machine" }, {}],
     "cancel a check": [{ kind: "cancel-check" }, {}],
     "other settings": [{ kind: "choose", settings: { ...defaults(null), seed: 7 } }, { ready: "settling" }],
     "the defaults": [{ kind: "standard" }, { ready: "settling" }],
@@ -169,6 +171,17 @@ test("each act at each stage leads where it should, and is ignored where it make
     }
 });
 
+test("what settings are computed with is asked once, and again for others", () => {
+  const page = ready();
+  page.sent();
+  page.play({ kind: "open-machine" }, { kind: "open-machine" });
+  assert.deepEqual(page.sent(), ["open-machine"]);
+  page.play({ kind: "machine", machine: undefined, message: "No." });
+  assert.deepEqual(page.studio.opened?.machine, { problem: "No." });
+  page.play({ kind: "choose", settings: { ...defaults(null), seed: 7 } });
+  assert.ok(page.studio.opened && !isOf(page.studio.opened, page.studio));
+});
+
 test("each message of the worker at each stage leads where it should", () => {
   const under = ["starting", "running", "recovering", "paused", "stopping"] as const;
   const from = (all: readonly Stage["is"][], to: Stage["is"]) => Object.fromEntries(all.map((is) => [is, to]));
@@ -184,6 +197,7 @@ test("each message of the worker at each stage leads where it should", () => {
     checked: [{ kind: "checked", ...report }, { checking: "settling" }],
     unrolled: [{ kind: "unroll", part: "done", seconds: 1 }, { unrolling: "settling" }],
     "unrolled in part": [{ kind: "unroll", part: "progress", done: 3 }, {}],
+    "a machine that was not asked for": [{ kind: "machine", machine: undefined, message: "No." }, {}],
     untried: [{ kind: "untried", message: undefined }, { trying: "settling" }],
     unchecked: [{ kind: "unchecked", message: undefined }, { checking: "settling" }],
     "no data": [{ kind: "no-data", message: "None came." }, { fetching: "stuck" }],

@@ -1,7 +1,7 @@
 // What the page is doing: one state, changed by events alone. Components read it and send events; nothing else decides.
 // Long because every event has to be answered in every stage, which shows only where all of them stand together.
 import type {
-  CheckReport, DataInfo, Engine, EngineState, FirstRun, Form, FromWorker, NetworkInfo, Reading, Seen, Settings, Slope, Told, ToWorker, Trace,
+  CheckReport, DataInfo, Engine, EngineState, FirstRun, Form, FromWorker, NetworkInfo, OpenMachine, Reading, Seen, Settings, Slope, Told, ToWorker, Trace,
 } from "../../pkg/stackelberg.js";
 import { chosen, fromSearch, engines as names, unknown } from "./engine.ts";
 import { duration } from "./format.ts";
@@ -46,6 +46,8 @@ export type Act =
   | { kind: "check" | "cancel-check" }
   /** Take one hypergradient and show how. */
   | { kind: "draw" }
+  /** Show what the settings are computed with. */
+  | { kind: "open-machine" }
   | { kind: "open"; use: Use; name: string; files: readonly { path: string; file: Blob }[]; reading?: Reading }
   | { kind: "reading"; use: Use; name: string }
   | { kind: "unreadable"; use: Use; message: string }
@@ -56,6 +58,13 @@ export type Act =
 
 /** What files are opened for: to learn from, to open a run that was kept, to be told of. */
 export type Use = "recordings" | "open-run" | "predict";
+
+/** What settings are computed with on an engine, while it is not known yet, or why it cannot be. */
+export interface Opened {
+  settings: Settings;
+  engine: Engine;
+  machine: OpenMachine | { problem: string } | null;
+}
 
 export type Event = FromEngine | Act | { kind: "silence" };
 
@@ -167,6 +176,8 @@ export interface Studio {
   /** A run is to start as soon as it can. */
   eager: boolean;
   hand: Hand | null;
+  /** What settings are computed with, once somebody wants to know. */
+  opened: Opened | null;
   /** The hypergradient that was drawn last. */
   unroll: Unrolled | null;
   /** What logistic regression reached on data. */
@@ -218,6 +229,7 @@ export function open(search: string, hash: string): Step {
     eager: false,
     hand: null,
     unroll: null,
+    opened: null,
     baseline: null,
     cancelled: false,
     check: null,
@@ -387,6 +399,8 @@ export function step(before: Studio, event: Event): Step {
       return checked(studio, { state: "checked", report: event });
     case "unchecked":
       return checked(studio, event.message === undefined ? null : { state: "failed", message: event.message });
+    case "machine":
+      return [{ ...studio, opened: studio.opened && { ...studio.opened, machine: event.machine ?? { problem: spoken(event.message ?? "") } } }, []];
     case "profiled":
       // The page has no view of it yet.
       return [studio, []];
@@ -439,6 +453,8 @@ export function step(before: Studio, event: Event): Step {
       return check(studio);
     case "draw":
       return unroll(studio);
+    case "open-machine":
+      return openMachine(studio);
     case "unroll":
       return unrolling(studio, event);
     case "cancel-check":
@@ -460,9 +476,6 @@ export function step(before: Studio, event: Event): Step {
       return [{ ...studio, reading: studio.seen.name, refused: null }, [{ kind: "send", message: { kind: "reread", reading: event.reading } }]];
     case "window":
       return [studio, [{ kind: "send", message: { kind: "window", index: event.index } }]];
-    // Asked on pages of their own.
-    case "lesson":
-      return [studio, []];
     case "dismiss":
       return [{ ...studio, remarks: [] }, []];
     case "way":
@@ -490,6 +503,19 @@ function unroll(studio: Studio): Step {
   if (stage(studio).is !== "ready" || !state) return [studio, []];
   const message: ToWorker = { kind: "unroll", settings: settings(studio), engine: state.engine };
   return [{ ...studio, busy: { is: "unrolling" }, unroll: beginning(settings(studio)) }, [{ kind: "send", message }]];
+}
+
+/** Asks what the settings are computed with, unless that is known. */
+function openMachine(studio: Studio): Step {
+  const [wanted, state] = [settings(studio), engine(studio)];
+  if (stage(studio).is !== "ready" || !state || (studio.opened && isOf(studio.opened, studio))) return [studio, []];
+  const message: ToWorker = { kind: "open-machine", settings: wanted, engine: state.engine };
+  return [{ ...studio, opened: { settings: wanted, engine: state.engine, machine: null } }, [{ kind: "send", message }]];
+}
+
+/** Whether what was opened is what the settings at hand are computed with. */
+export function isOf(opened: Opened, studio: Studio): boolean {
+  return same(opened.settings, settings(studio)) && opened.engine === engine(studio)?.engine;
 }
 
 /** A run is over: it is kept, unless it was before. */
@@ -571,7 +597,7 @@ function broken(studio: Studio, { message: why, again }: { message: string; agai
 }
 
 /** What a worker that is gone had with it. */
-const gone = { seen: null, network: null, telling: null, told: null, untold: null, hand: null, unroll: null } satisfies Partial<Studio>;
+const gone = { seen: null, network: null, telling: null, told: null, untold: null, hand: null, unroll: null, opened: null } satisfies Partial<Studio>;
 
 function received(studio: Studio, data: DataInfo): Step {
   const own = data.source !== "builtin" && data.source !== "subset";

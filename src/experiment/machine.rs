@@ -1,4 +1,4 @@
-//! What is under a lesson: the graphs that its formulas became, the programs and shaders that these became, and what is
+//! What is under a training: the graphs that its formulas became, the programs and shaders that these became, and what is
 //! kept where.
 
 use std::rc::Rc;
@@ -53,7 +53,7 @@ pub struct Run {
 
 impl Machine {
     /// Opens up a session that is of this blueprint.
-    pub(super) async fn of<P: Inner + 'static>(
+    pub async fn of<P: Inner + 'static>(
         session: &mut Session<P>,
         blueprint: &Blueprint,
     ) -> Result<Machine, SolveError> {
@@ -90,26 +90,4 @@ fn runs(program: &Program, seconds: Option<&[f64]>) -> Vec<Run> {
         seconds: seconds.map(|seconds| seconds[at]),
     };
     program.dispatches.iter().zip(costs).filter(|(dispatch, _)| numel(&dispatch.domain) > 0).map(run).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::testing::machine;
-
-    #[test]
-    fn a_lesson_opened_up_has_its_step_its_adjoint_and_shaders_with_times() {
-        let settings = [("lambda", 0.0), ("price", 0.0), ("rate", 0.2), ("steps", 5.0)];
-        let machine = machine("leader-and-follower", &settings);
-        let names: Vec<&str> = machine.functions.iter().map(|function| function.name.as_str()).collect();
-        assert!(names.contains(&"step") && names.contains(&"step_adjoint") && names.contains(&"outer_gradient"));
-        for function in &machine.functions {
-            assert!(!function.graph.is_empty());
-            for run in &function.dispatches {
-                assert!(run.wgsl.contains("@compute"), "{}: {}", function.name, run.wgsl);
-            }
-        }
-        let adjoint = &machine.functions[names.iter().position(|name| *name == "step_adjoint").unwrap()];
-        assert!(adjoint.dispatches.iter().all(|run| run.seconds.is_some()));
-        assert!(machine.memory.contains("validation_x") && machine.checkpoints.contains("5 training steps"));
-    }
 }
