@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from ray.tune.search import sample
 from ray.tune.search.variant_generator import parse_spec_vars
 
 from . import searcher
+from ._process import plain
 from ._trial import Trial, settled
 from .searcher import Space
 from .worker import Worker
@@ -56,7 +58,14 @@ def _gpu() -> str | None:
     if not given:
         return None
     query = ["nvidia-smi", "--query-gpu=pci.bus_id", "--format=csv,noheader", "-i", str(given[0])]
-    return subprocess.run(query, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        return subprocess.run(query, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = (getattr(error, "stdout", "") + getattr(error, "stderr", "")).strip() or error
+        raise RuntimeError(
+            f"where GPU {given[0]} is on the PCI bus is asked of `nvidia-smi`, which did not answer ({said}); trials that get no"
+            " GPU from Ray take the one that the program chooses"
+        ) from error
 
 
 def space(space: Space | None = None, *, trainable: str = "tune", **settings: Any) -> dict[str, Any]:
@@ -66,12 +75,17 @@ def space(space: Space | None = None, *, trainable: str = "tune", **settings: An
     settings = settled(settings)
     config = {name: value for name, value in settings.items() if name != "interval"}
     with searcher.Searcher(space, trainable=trainable, config=config) as reader:
-        domains = {dimension["name"]: _domain(dimension) for dimension in reader.space}
+        domains: dict[str, Any] = {}
+        for dimension in reader.space:
+            domain = domains[dimension["name"]] = _domain(dimension)
+            if when := dimension.get("when"):
+                domains[when["parent"]].dependents.append(domain)
     return {"trainable": trainable, **settings, **domains}
 
 
 def _domain(dimension: dict[str, Any]) -> sample.Domain:
-    """A dimension of ours as Ray has it. It keeps the dimension, which `Search` looks at."""
+    """A dimension of ours as Ray has it. It keeps the dimension, and has room for the domains that depend on it: `Search` looks
+    at these, since Ray hides from searchers what is drawn by a function."""
     if "choices" in dimension:
         domain: Any = tune.choice(dimension["choices"])
     else:
@@ -83,12 +97,26 @@ def _domain(dimension: dict[str, Any]) -> sample.Domain:
         domain = getattr(tune, kind)(low, high + 1 if whole and not step else high, *([step] if step else []))
     if when := dimension.get("when"):
         domain = tune.sample_from(_conditional(domain, when["parent"], when["values"]))
-    domain.dimension = dimension
+    domain.dimension, domain.dependents = dimension, []
     return domain
 
 
 def _conditional(domain: sample.Domain, parent: str, values: list[Any]) -> Callable[[Any], Any]:
-    return lambda spec: domain.sample() if spec.config[parent] in values else None
+    return lambda config: domain.sample() if config[parent] in values else None
+
+
+def _dimensions(path: tuple[str, ...], domain: sample.Domain, config: Any) -> list[dict[str, Any]]:
+    """A domain of Ray at some place of a config as a dimension of ours, and after it those that depend on it."""
+    dimensions = [_dimension("/".join(path), domain)]
+    for dependent in getattr(domain, "dependents", []):
+        *folders, name = place = (*path[:-1], dependent.dimension["name"])
+        held = functools.reduce(lambda folder, key: folder[key], folders, config).get(name)
+        # Somebody may have put a value in its place.
+        if isinstance(held, (tuple, sample.Function)):
+            first, *others = _dimensions(place, dependent, config)
+            first["when"] = {**first["when"], "parent": "/".join(path)}
+            dimensions += [first, *others]
+    return dimensions
 
 
 def _dimension(name: str, domain: sample.Domain) -> dict[str, Any]:
@@ -130,9 +158,8 @@ class Search(search.Searcher):
         _, domains, grids = parse_spec_vars(config)
         if grids:
             raise ValueError("tune.grid_search leaves a searcher nothing to choose; take tune.choice")
-        dimensions = [_dimension("/".join(path), domain) for path, domain in domains]
-        # A dimension stands after the one that it depends on.
-        dimensions.sort(key=lambda dimension: "when" in dimension)
+        found = [_dimensions(path, domain, config) for path, domain in domains if not isinstance(domain, sample.Function)]
+        dimensions = [dimension for each in found for dimension in each]
         self._searcher = searcher.Searcher(dimensions, **self._how)
         return True
 
@@ -168,7 +195,7 @@ class Search(search.Searcher):
         requests = self._searcher.requests if self._searcher else []
         state = {"requests": requests, "numbers": self._numbers, "metric": self._metric, "mode": self._mode}
         with open(checkpoint_path, "w", encoding="utf-8") as file:
-            json.dump(state, file)
+            json.dump(state, file, default=plain)
 
     def restore(self, checkpoint_path: str) -> None:
         with open(checkpoint_path, encoding="utf-8") as file:
