@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import functools
-import json
 import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune import search
 from ray.tune.search import sample
 from ray.tune.search.variant_generator import parse_spec_vars
 
 from . import searcher
-from ._process import plain
 from ._trial import Trial, settled
 from .searcher import Space
 from .worker import Worker
@@ -120,11 +118,11 @@ def _dimensions(path: tuple[str, ...], domain: sample.Domain, config: Any) -> li
 
 
 def _dimension(name: str, domain: sample.Domain) -> dict[str, Any]:
-    """A domain of Ray as a dimension of ours."""
+    """A domain of Ray as a dimension of ours. Categories are told by their places: they may be anything."""
     if known := getattr(domain, "dimension", None):
         return {**known, "name": name}
     if isinstance(domain, sample.Categorical):
-        return {"name": name, "type": "categorical", "choices": list(domain.categories)}
+        return {"name": name, "type": "categorical", "choices": list(range(len(domain.categories)))}
     sampler, step = domain.get_sampler(), None
     if isinstance(sampler, sample.Quantized):
         sampler, step = sampler.get_sampler(), sampler.q
@@ -150,6 +148,8 @@ class Search(search.Searcher):
         self._how: dict[str, Any] = {"method": method, "seed": seed, "trials": trials}
         self._searcher: searcher.Searcher | None = None
         self._numbers: dict[str, int] = {}
+        #: What is meant by the places of categories.
+        self._categories: dict[str, list[Any]] = {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: Any, **spec: Any) -> bool:
         if self._searcher:
@@ -160,6 +160,8 @@ class Search(search.Searcher):
             raise ValueError("tune.grid_search leaves a searcher nothing to choose; take tune.choice")
         found = [_dimensions(path, domain, config) for path, domain in domains if not isinstance(domain, sample.Function)]
         dimensions = [dimension for each in found for dimension in each]
+        foreign = {"/".join(path): domain for path, domain in domains if not hasattr(domain, "dimension")}
+        self._categories = {name: domain.categories for name, domain in foreign.items() if isinstance(domain, sample.Categorical)}
         self._searcher = searcher.Searcher(dimensions, **self._how)
         return True
 
@@ -178,7 +180,9 @@ class Search(search.Searcher):
             place = suggested
             for folder in folders:
                 place = place.setdefault(folder, {})
-            place[name] = task["config"].get(dimension["name"])
+            value = task["config"].get(dimension["name"])
+            categories = self._categories.get(dimension["name"])
+            place[name] = categories[value] if categories else value
         return suggested
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -193,14 +197,16 @@ class Search(search.Searcher):
 
     def save(self, checkpoint_path: str) -> None:
         requests = self._searcher.requests if self._searcher else []
-        state = {"requests": requests, "numbers": self._numbers, "metric": self._metric, "mode": self._mode}
-        with open(checkpoint_path, "w", encoding="utf-8") as file:
-            json.dump(state, file, default=plain)
+        state = {"requests": requests, "numbers": self._numbers, "categories": self._categories}
+        with open(checkpoint_path, "wb") as file:
+            cloudpickle.dump({**state, "metric": self._metric, "mode": self._mode}, file)
 
     def restore(self, checkpoint_path: str) -> None:
-        with open(checkpoint_path, encoding="utf-8") as file:
-            state = json.load(file)
-        self._numbers, self._metric, self._mode = state["numbers"], state["metric"], state["mode"]
+        with open(checkpoint_path, "rb") as file:
+            state = cloudpickle.load(file)
+        self._categories, self._numbers, self._metric, self._mode = (
+            state[name] for name in ("categories", "numbers", "metric", "mode")
+        )
         if state["requests"]:
             begun, *requests = state["requests"]
             self._searcher = searcher.Searcher(begun["space"]["dimension"], **self._how)

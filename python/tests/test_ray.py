@@ -207,6 +207,17 @@ class RayTest(unittest.TestCase):
                 self.assertEqual(suggested["momentum"] is None, suggested["optimizer"] != "momentum")
             self.assertEqual(kinds, {"momentum", "adam"})
 
+    def test_categories_may_be_anything(self):
+        kinds = [None, (1, 2), {"a": [3]}]
+        search = stackelberg.ray.Search("random", seed=1)
+        search.set_search_properties("value", "min", {"deep": {"kind": tune.choice(kinds)}})
+        self.assertTrue(all(search.suggest(str(number))["deep"]["kind"] in kinds for number in range(9)))
+        path = os.path.join(self.folder, "searcher")
+        search.save(path)
+        again = stackelberg.ray.Search("random", seed=1)
+        again.restore(path)
+        self.assertEqual([again.suggest(name) for name in "abcdef"], [search.suggest(name) for name in "abcdef"])
+
     def test_a_value_in_the_place_of_a_dimension_stays(self):
         config = {**stackelberg.ray.space(trainable="train", steps=5), "momentum": 0.5}
         search = stackelberg.ray.Search("random", seed=4)
