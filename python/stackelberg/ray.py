@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import subprocess
-from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -73,17 +71,12 @@ def space(space: Space | None = None, *, trainable: str = "tune", **settings: An
     settings = settled(settings)
     config = {name: value for name, value in settings.items() if name != "interval"}
     with searcher.Searcher(space, trainable=trainable, config=config) as reader:
-        domains: dict[str, Any] = {}
-        for dimension in reader.space:
-            domain = domains[dimension["name"]] = _domain(dimension)
-            if when := dimension.get("when"):
-                domains[when["parent"]].dependents.append(domain)
+        domains = {dimension["name"]: _domain(dimension) for dimension in reader.space}
     return {"trainable": trainable, **settings, **domains}
 
 
 def _domain(dimension: dict[str, Any]) -> sample.Domain:
-    """A dimension of ours as Ray has it. It keeps the dimension, and has room for the domains that depend on it: `Search` looks
-    at these, since Ray hides from searchers what is drawn by a function."""
+    """A dimension of ours as Ray has it. It keeps the dimension, which `Search` looks at."""
     if "choices" in dimension:
         domain: Any = tune.choice(dimension["choices"])
     else:
@@ -94,33 +87,32 @@ def _domain(dimension: dict[str, Any]) -> sample.Domain:
         # Ray's whole numbers end before the upper end, unless they have a step.
         domain = getattr(tune, kind)(low, high + 1 if whole and not step else high, *([step] if step else []))
     if when := dimension.get("when"):
-        domain = tune.sample_from(_conditional(domain, when["parent"], when["values"]))
-    domain.dimension, domain.dependents = dimension, []
+        domain = _Conditional(domain, when["parent"], when["values"])
+    domain.dimension = dimension
     return domain
 
 
-def _conditional(domain: sample.Domain, parent: str, values: list[Any]) -> Callable[[Any], Any]:
-    return lambda config: domain.sample() if config[parent] in values else None
+class _Conditional(sample.Domain):
+    """A domain that counts where another setting has one of some values; elsewhere there is None. Not `tune.sample_from`, which
+    Ray hides from searchers, and from trials that begin after `Tuner.restore`."""
 
+    def __init__(self, domain: sample.Domain, parent: str, values: list[Any]) -> None:
+        self._domain, self._parent, self._values = domain, parent, values
 
-def _dimensions(path: tuple[str, ...], domain: sample.Domain, config: Any) -> list[dict[str, Any]]:
-    """A domain of Ray at some place of a config as a dimension of ours, and after it those that depend on it."""
-    dimensions = [_dimension("/".join(path), domain)]
-    for dependent in getattr(domain, "dependents", []):
-        *folders, name = place = (*path[:-1], dependent.dimension["name"])
-        held = functools.reduce(lambda folder, key: folder[key], folders, config).get(name)
-        # Somebody may have put a value in its place.
-        if isinstance(held, (tuple, sample.Function)):
-            first, *others = _dimensions(place, dependent, config)
-            first["when"] = {**first["when"], "parent": "/".join(path)}
-            dimensions += [first, *others]
-    return dimensions
+    def sample(self, config: Any = None, size: int = 1, random_state: Any = None) -> Any:
+        counts = config["config"][self._parent] in self._values
+        return self._domain.sample(config, size, random_state) if counts else None
+
+    def is_valid(self, value: Any) -> bool:
+        return value is None or self._domain.is_valid(value)
 
 
 def _dimension(name: str, domain: sample.Domain) -> dict[str, Any]:
     """A domain of Ray as a dimension of ours. Categories are told by their places: they may be anything."""
     if known := getattr(domain, "dimension", None):
-        return {**known, "name": name}
+        folder = name[: name.rfind("/") + 1]
+        when = {"when": {**known["when"], "parent": folder + known["when"]["parent"]}} if "when" in known else {}
+        return {**known, "name": name, **when}
     if isinstance(domain, sample.Categorical):
         return {"name": name, "type": "categorical", "choices": list(range(len(domain.categories)))}
     sampler, step = domain.get_sampler(), None
@@ -158,8 +150,9 @@ class Search(search.Searcher):
         _, domains, grids = parse_spec_vars(config)
         if grids:
             raise ValueError("tune.grid_search leaves a searcher nothing to choose; take tune.choice")
-        found = [_dimensions(path, domain, config) for path, domain in domains if not isinstance(domain, sample.Function)]
-        dimensions = [dimension for each in found for dimension in each]
+        dimensions = [_dimension("/".join(path), domain) for path, domain in domains]
+        # A dimension stands after the one that it depends on.
+        dimensions.sort(key=lambda dimension: "when" in dimension)
         foreign = {"/".join(path): domain for path, domain in domains if not hasattr(domain, "dimension")}
         self._categories = {name: domain.categories for name, domain in foreign.items() if isinstance(domain, sample.Categorical)}
         self._searcher = searcher.Searcher(dimensions, **self._how)

@@ -207,6 +207,20 @@ class RayTest(unittest.TestCase):
                 self.assertEqual(suggested["momentum"] is None, suggested["optimizer"] != "momentum")
             self.assertEqual(kinds, {"momentum", "adam"})
 
+    def test_conditions_hold_in_a_study(self):
+        self.start()
+        config = stackelberg.ray.space(trainable="train", steps=2, interval=2, data="subset", device="cpu")
+        for search in (None, stackelberg.ray.Search("random", seed=4)):
+            results = self.fit(config, search_alg=search, num_samples=5, reuse_actors=True)
+            for result in results:
+                self.assertEqual(result.config["momentum"] is None, result.config["optimizer"] != "momentum")
+        # They are the searcher's own values.
+        bare = stackelberg.ray.Search("random", seed=4)
+        bare.set_search_properties("value", "min", config)
+        suggested = [bare.suggest(name)["momentum"] for name in "abcde"]
+        self.assertEqual({result.config["momentum"] for result in results}, set(suggested))
+        self.assertGreater(len(set(suggested)), 1)
+
     def test_categories_may_be_anything(self):
         kinds = [None, (1, 2), {"a": [3]}]
         search = stackelberg.ray.Search("random", seed=1)
