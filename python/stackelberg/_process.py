@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import sysconfig
 import threading
-from typing import Any
+import weakref
+from typing import IO, Any
 
 
 class Fault(RuntimeError):
@@ -44,8 +45,18 @@ def program() -> str:
     return path
 
 
+def plain(value: Any) -> Any:
+    """What JSON does not have by itself: a path as text, a number of NumPy as a number."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{value!r} cannot be told to the program")
+
+
 class Process:
-    """The program with some arguments. Each request has one reply; lines of progress may come before it."""
+    """The program with some arguments. Each request has one reply; lines of progress may come before it. It ends with this
+    object at the latest."""
 
     def __init__(self, *arguments: str, silence: float) -> None:
         self.silence = silence
@@ -54,21 +65,14 @@ class Process:
         )
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._words: collections.deque[str] = collections.deque(maxlen=20)
-        self._readers = [threading.Thread(target=read, daemon=True) for read in (self._listen, self._overhear)]
+        # The threads do not know this object, which would not be let go of otherwise.
+        self._readers = [
+            threading.Thread(target=_listen, args=(self._child.stdout, self._lines), daemon=True),
+            threading.Thread(target=_overhear, args=(self._child.stderr, self._words), daemon=True),
+        ]
         for reader in self._readers:
             reader.start()
-
-    def _listen(self) -> None:
-        assert self._child.stdout
-        with self._child.stdout as lines:
-            for line in lines:
-                self._lines.put(line)
-        self._lines.put(None)
-
-    def _overhear(self) -> None:
-        assert self._child.stderr
-        with self._child.stderr as lines:
-            self._words.extend(lines)
+        self._end = weakref.finalize(self, _end, self._child)
 
     @property
     def pid(self) -> int:
@@ -77,10 +81,19 @@ class Process:
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to a request. Raises `Fault` if it is not fulfilled, `Lost` if there is none."""
-        line = json.dumps(request, allow_nan=False) + "\n"
+        line = json.dumps(request, allow_nan=False, default=plain) + "\n"
         assert self._child.stdin
         if self._child.stdin.closed:
             raise self._lost("was ended")
+        try:
+            return self._exchange(line)
+        except KeyboardInterrupt:
+            # Its reply would be taken for that to the next request.
+            self.kill()
+            raise
+
+    def _exchange(self, line: str) -> dict[str, Any]:
+        assert self._child.stdin
         try:
             self._child.stdin.write(line)
             self._child.stdin.flush()
@@ -115,9 +128,25 @@ class Process:
 
     def kill(self) -> None:
         """Ends the process at once."""
-        self._child.kill()
-        self._child.wait()
-        assert self._child.stdin
-        # A line that was never sent goes nowhere.
-        with contextlib.suppress(OSError):
-            self._child.stdin.close()
+        self._end()
+
+
+def _listen(lines: IO[str], heard: queue.SimpleQueue[str | None]) -> None:
+    with lines:
+        for line in lines:
+            heard.put(line)
+    heard.put(None)
+
+
+def _overhear(lines: IO[str], words: collections.deque[str]) -> None:
+    with lines:
+        words.extend(lines)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    child.kill()
+    child.wait()
+    assert child.stdin
+    # A line that was never sent goes nowhere.
+    with contextlib.suppress(OSError):
+        child.stdin.close()

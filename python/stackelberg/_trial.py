@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from ._process import plain
 from .worker import Path, Worker
 
 #: What is known of a saved trial, beside the file of the worker.
@@ -35,13 +36,16 @@ class Trial:
         self.units = int(worker.init(self.config, trainable)["units"])
         self.interval = int(interval or math.ceil(self.units / 27))
         self.keeps_best = trainable == "tune"
-        self.last: dict[str, Any] = {"value": math.inf, "step": 0, "done": False}
+        self.last: dict[str, Any] = {"outer_loss": math.inf, "value": math.inf, "step": 0, "done": False}
+        self._trained = 0
 
     def step(self) -> dict[str, Any]:
         """Goes on to the next report: what the worker says, and `value`."""
         if self.last["done"]:
             return self.last
-        reply = self.worker.step(self.interval)
+        # A worker whose Python was killed has saved itself between two reports.
+        reply = self.worker.step(self.interval - self._trained % self.interval)
+        self._trained = reply["step"]
         loss = math.inf if reply["outer_loss"] is None else reply["outer_loss"]
         value = min(loss, self.last["value"]) if self.keeps_best else loss
         scores = {name: reply[name] for name in ("step", "accuracy", "seconds", "done")}
@@ -52,7 +56,7 @@ class Trial:
         """Writes the trial to a directory."""
         os.makedirs(dir, exist_ok=True)
         about, new = pathlib.Path(dir, _ABOUT), pathlib.Path(dir, _ABOUT + ".new")
-        new.write_text(json.dumps({"config": self.config, "last": self.last}), encoding="utf-8")
+        new.write_text(json.dumps({"config": self.config, "last": self.last}, default=plain), encoding="utf-8")
         # First what is known: units that are done again come to the same.
         new.replace(about)
         # A training that diverged has nothing left to go on with.
@@ -65,7 +69,7 @@ class Trial:
         self.last = about["last"]
         if self.last["done"] and not math.isfinite(self.last["outer_loss"]):
             return self.last["step"]
-        step = self.worker.load(dir)
+        self._trained = step = self.worker.load(dir)
         changed = {name: value for name, value in self.config.items() if about["config"].get(name) != value}
         changed = {name: value for name, value in changed.items() if name not in _BEGINNING}
         if changed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import random
 import tempfile
 import threading
 import time
@@ -60,7 +61,16 @@ class Objective:
             self.space = reader.space
         self._workers = threading.local()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process has workers of its own.
+        return {name: value for name, value in self.__dict__.items() if name != "_workers"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _workers=threading.local())
+
     def __call__(self, trial: optuna.Trial) -> float:
+        if trial.study.direction == optuna.study.StudyDirection.MAXIMIZE:
+            raise ValueError('an outer loss is to be minimised; create the study with direction="minimize"')
         if self.checkpoints:
             self._take_over_from_the_dead(trial.study)
         config = {**self.settings, **self._suggest(trial)}
@@ -161,9 +171,9 @@ class Sampler(optuna.samplers.BaseSampler):
     `create_study(sampler=stackelberg.optuna.Sampler("gp"))`.
 
     Searched is `space`, or what all trials so far have in common; all else is drawn, and so the first trial is where no space
-    is given. `trials` is about how many
-    there will be, which some methods want to know. The point of a trial follows from the trials before it, the seed and its
-    number: a study that is gone on with by another process comes out the same, if its trials run one after another.
+    is given. `trials` is about how many there will be, which some methods want to know. The point of a trial follows from the
+    trials before it, the seed and its number: a study that is gone on with by another process comes out the same, if its
+    trials run one after another, and processes that share a study and a seed do not try the same points.
     """
 
     def __init__(
@@ -177,7 +187,6 @@ class Sampler(optuna.samplers.BaseSampler):
         self._given = space
         self._how: dict[str, Any] = {"method": method, "seed": seed, "trials": trials}
         self._common = optuna.search_space.IntersectionSearchSpace()
-        self._drawn = optuna.samplers.RandomSampler(seed)
         self._lock = threading.Lock()
         self._searcher: searcher.Searcher | None = None
         #: What is searched, and what was told of it, by the numbers of trials.
@@ -232,10 +241,9 @@ class Sampler(optuna.samplers.BaseSampler):
         param_name: str,
         param_distribution: distributions.BaseDistribution,
     ) -> Any:
-        return self._drawn.sample_independent(study, trial, param_name, param_distribution)
-
-    def reseed_rng(self) -> None:
-        self._drawn.reseed_rng()
+        # Not from a stream of numbers, which every process would begin anew.
+        seed = random.Random(f"{self._how['seed']} {trial.number} {param_name}").getrandbits(32)
+        return optuna.samplers.RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_lock": None, "_searcher": None, "_told": []}

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune import search
 from ray.tune.search import sample
 from ray.tune.search.variant_generator import parse_spec_vars
@@ -56,7 +54,14 @@ def _gpu() -> str | None:
     if not given:
         return None
     query = ["nvidia-smi", "--query-gpu=pci.bus_id", "--format=csv,noheader", "-i", str(given[0])]
-    return subprocess.run(query, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        return subprocess.run(query, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = (getattr(error, "stdout", "") + getattr(error, "stderr", "")).strip() or error
+        raise RuntimeError(
+            f"where GPU {given[0]} is on the PCI bus is asked of `nvidia-smi`, which did not answer ({said}); trials that get no"
+            " GPU from Ray take the one that the program chooses"
+        ) from error
 
 
 def space(space: Space | None = None, *, trainable: str = "tune", **settings: Any) -> dict[str, Any]:
@@ -82,21 +87,34 @@ def _domain(dimension: dict[str, Any]) -> sample.Domain:
         # Ray's whole numbers end before the upper end, unless they have a step.
         domain = getattr(tune, kind)(low, high + 1 if whole and not step else high, *([step] if step else []))
     if when := dimension.get("when"):
-        domain = tune.sample_from(_conditional(domain, when["parent"], when["values"]))
+        domain = _Conditional(domain, when["parent"], when["values"])
     domain.dimension = dimension
     return domain
 
 
-def _conditional(domain: sample.Domain, parent: str, values: list[Any]) -> Callable[[Any], Any]:
-    return lambda spec: domain.sample() if spec.config[parent] in values else None
+class _Conditional(sample.Domain):
+    """A domain that counts where another setting has one of some values; elsewhere there is None. Not `tune.sample_from`, which
+    Ray hides from searchers, and from trials that begin after `Tuner.restore`."""
+
+    def __init__(self, domain: sample.Domain, parent: str, values: list[Any]) -> None:
+        self._domain, self._parent, self._values = domain, parent, values
+
+    def sample(self, config: Any = None, size: int = 1, random_state: Any = None) -> Any:
+        counts = config["config"][self._parent] in self._values
+        return self._domain.sample(config, size, random_state) if counts else None
+
+    def is_valid(self, value: Any) -> bool:
+        return value is None or self._domain.is_valid(value)
 
 
 def _dimension(name: str, domain: sample.Domain) -> dict[str, Any]:
-    """A domain of Ray as a dimension of ours."""
+    """A domain of Ray as a dimension of ours. Categories are told by their places: they may be anything."""
     if known := getattr(domain, "dimension", None):
-        return {**known, "name": name}
+        folder = name[: name.rfind("/") + 1]
+        when = {"when": {**known["when"], "parent": folder + known["when"]["parent"]}} if "when" in known else {}
+        return {**known, "name": name, **when}
     if isinstance(domain, sample.Categorical):
-        return {"name": name, "type": "categorical", "choices": list(domain.categories)}
+        return {"name": name, "type": "categorical", "choices": list(range(len(domain.categories)))}
     sampler, step = domain.get_sampler(), None
     if isinstance(sampler, sample.Quantized):
         sampler, step = sampler.get_sampler(), sampler.q
@@ -122,6 +140,8 @@ class Search(search.Searcher):
         self._how: dict[str, Any] = {"method": method, "seed": seed, "trials": trials}
         self._searcher: searcher.Searcher | None = None
         self._numbers: dict[str, int] = {}
+        #: What is meant by the places of categories.
+        self._categories: dict[str, list[Any]] = {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: Any, **spec: Any) -> bool:
         if self._searcher:
@@ -133,6 +153,8 @@ class Search(search.Searcher):
         dimensions = [_dimension("/".join(path), domain) for path, domain in domains]
         # A dimension stands after the one that it depends on.
         dimensions.sort(key=lambda dimension: "when" in dimension)
+        foreign = {"/".join(path): domain for path, domain in domains if not hasattr(domain, "dimension")}
+        self._categories = {name: domain.categories for name, domain in foreign.items() if isinstance(domain, sample.Categorical)}
         self._searcher = searcher.Searcher(dimensions, **self._how)
         return True
 
@@ -151,7 +173,9 @@ class Search(search.Searcher):
             place = suggested
             for folder in folders:
                 place = place.setdefault(folder, {})
-            place[name] = task["config"].get(dimension["name"])
+            value = task["config"].get(dimension["name"])
+            categories = self._categories.get(dimension["name"])
+            place[name] = categories[value] if categories else value
         return suggested
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -166,14 +190,16 @@ class Search(search.Searcher):
 
     def save(self, checkpoint_path: str) -> None:
         requests = self._searcher.requests if self._searcher else []
-        state = {"requests": requests, "numbers": self._numbers, "metric": self._metric, "mode": self._mode}
-        with open(checkpoint_path, "w", encoding="utf-8") as file:
-            json.dump(state, file)
+        state = {"requests": requests, "numbers": self._numbers, "categories": self._categories}
+        with open(checkpoint_path, "wb") as file:
+            cloudpickle.dump({**state, "metric": self._metric, "mode": self._mode}, file)
 
     def restore(self, checkpoint_path: str) -> None:
-        with open(checkpoint_path, encoding="utf-8") as file:
-            state = json.load(file)
-        self._numbers, self._metric, self._mode = state["numbers"], state["metric"], state["mode"]
+        with open(checkpoint_path, "rb") as file:
+            state = cloudpickle.load(file)
+        self._categories, self._numbers, self._metric, self._mode = (
+            state[name] for name in ("categories", "numbers", "metric", "mode")
+        )
         if state["requests"]:
             begun, *requests = state["requests"]
             self._searcher = searcher.Searcher(begun["space"]["dimension"], **self._how)

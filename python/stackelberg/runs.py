@@ -36,7 +36,8 @@ def load(run: str | os.PathLike[str]) -> Run:
     lines = path / "metrics.jsonl"
     if not lines.is_file():
         raise FileNotFoundError(f"{path} is no run: it has no metrics.jsonl, which `stackelberg tune --out {path}` writes")
-    records = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
+    # What follows the last end of a line is a record that is being written.
+    records = [json.loads(line) for line in lines.read_text(encoding="utf-8").split("\n")[:-1]]
     result, model = path / "result.json", path / "model.safetensors"
     return Run(
         path=path,

@@ -27,9 +27,6 @@ class Searcher:
     """
 
     def __init__(self, space: Space | None = None, *, method: str = "tpe", seed: int = 0, **more: Any) -> None:
-        self._process = Process("ask", "--stdio", silence=600)
-        #: What was said, after which another process would answer the same: see `replay`.
-        self.requests: list[dict[str, Any]] = []
         begun = {"verb": "space", "method": method, "seed": seed, **more}
         where = ""
         if isinstance(space, (str, os.PathLike)):
@@ -38,6 +35,9 @@ class Searcher:
                 begun["space"] = file.read()
         elif space is not None:
             begun["space"] = {"dimension": [dict(dimension) for dimension in space]}
+        self._process = Process("ask", "--stdio", silence=600)
+        #: What was said, after which another process would answer the same: see `replay`.
+        self.requests: list[dict[str, Any]] = []
         try:
             reply = self._say(begun)
         except Fault as fault:
@@ -64,7 +64,7 @@ class Searcher:
         told = {"verb": "tell", "trial": trial, **more}
         if value is not None:
             told.setdefault("step", self.steps)
-            told["value"] = value if math.isfinite(value) else None
+            told["value"] = float(value) if math.isfinite(value) else None
         return self._say(told)
 
     def replay(self, requests: Sequence[dict[str, Any]]) -> None:

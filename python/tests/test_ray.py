@@ -3,12 +3,15 @@
 import os
 import tempfile
 import unittest
+from unittest import mock
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 try:
+    import numpy
     import ray
     from ray import tune
     from ray.cluster_utils import Cluster
+    from ray.tune.impl.placeholder import create_resolvers_map, inject_placeholders
     from ray.tune.schedulers import ASHAScheduler, HyperBandScheduler, PopulationBasedTraining
 except ImportError as error:
     raise unittest.SkipTest(f'needs Ray (pip install "ray[tune]"): {error}')
@@ -174,16 +177,68 @@ class RayTest(unittest.TestCase):
         again.restore(path)
         self.assertEqual(again.suggest("a"), search.suggest("b"))
 
+    def test_a_gpu_that_nobody_can_place_is_told(self):
+        with mock.patch("ray.get_gpu_ids", return_value=[1]), mock.patch.dict(os.environ, PATH=self.folder):
+            with self.assertRaisesRegex(RuntimeError, "GPU 1 .*`nvidia-smi`, which did not answer"):
+                stackelberg.ray._gpu()
+
+    def test_values_may_be_numbers_of_numpy(self):
+        search = stackelberg.ray.Search("tpe")
+        search.set_search_properties("value", "max", {"width": tune.choice(list(numpy.arange(4, 7)))})
+        self.assertIn(search.suggest("a")["width"], (4, 5, 6))
+        search.on_trial_complete("a", {"value": numpy.float32(0.5)})
+        path = os.path.join(self.folder, "searcher.json")
+        search.save(path)
+        again = stackelberg.ray.Search("tpe")
+        again.restore(path)
+        self.assertEqual(again.suggest("b"), search.suggest("b"))
+
     def test_a_space_keeps_its_conditions(self):
-        config = stackelberg.ray.space(trainable="train", steps=5)
+        for config in (stackelberg.ray.space(trainable="train", steps=5), {"deep": stackelberg.ray.space(trainable="train")}):
+            # As a Tuner shows it to a searcher.
+            shown = inject_placeholders(config, create_resolvers_map())
+            search = stackelberg.ray.Search("random", seed=4)
+            search.set_search_properties("value", "min", shown)
+            kinds = set()
+            for number in range(12):
+                suggested = search.suggest(str(number))
+                suggested = suggested.get("deep", suggested)
+                kinds.add(suggested["optimizer"])
+                self.assertEqual(suggested["momentum"] is None, suggested["optimizer"] != "momentum")
+            self.assertEqual(kinds, {"momentum", "adam"})
+
+    def test_conditions_hold_in_a_study(self):
+        self.start()
+        config = stackelberg.ray.space(trainable="train", steps=2, interval=2, data="subset", device="cpu")
+        for search in (None, stackelberg.ray.Search("random", seed=4)):
+            results = self.fit(config, search_alg=search, num_samples=5, reuse_actors=True)
+            for result in results:
+                self.assertEqual(result.config["momentum"] is None, result.config["optimizer"] != "momentum")
+        # They are the searcher's own values.
+        bare = stackelberg.ray.Search("random", seed=4)
+        bare.set_search_properties("value", "min", config)
+        suggested = [bare.suggest(name)["momentum"] for name in "abcde"]
+        self.assertEqual({result.config["momentum"] for result in results}, set(suggested))
+        self.assertGreater(len(set(suggested)), 1)
+
+    def test_categories_may_be_anything(self):
+        kinds = [None, (1, 2), {"a": [3]}]
+        search = stackelberg.ray.Search("random", seed=1)
+        search.set_search_properties("value", "min", {"deep": {"kind": tune.choice(kinds)}})
+        self.assertTrue(all(search.suggest(str(number))["deep"]["kind"] in kinds for number in range(9)))
+        path = os.path.join(self.folder, "searcher")
+        search.save(path)
+        again = stackelberg.ray.Search("random", seed=1)
+        again.restore(path)
+        self.assertEqual([again.suggest(name) for name in "abcdef"], [search.suggest(name) for name in "abcdef"])
+
+    def test_a_value_in_the_place_of_a_dimension_stays(self):
+        config = {**stackelberg.ray.space(trainable="train", steps=5), "momentum": 0.5}
         search = stackelberg.ray.Search("random", seed=4)
         search.set_search_properties("value", "min", config)
-        kinds = set()
-        for number in range(12):
-            suggested = search.suggest(str(number))
-            kinds.add(suggested["optimizer"])
-            self.assertEqual(suggested["momentum"] is None, suggested["optimizer"] != "momentum")
-        self.assertEqual(kinds, {"momentum", "adam"})
+        self.assertNotIn("momentum", search.suggest("a"))
+
+    def test_a_searcher_cannot_follow_a_grid(self):
         with self.assertRaisesRegex(ValueError, "tune.choice"):
             stackelberg.ray.Search().set_search_properties("value", "min", {"x": tune.grid_search([1, 2])})
 

@@ -23,6 +23,9 @@ class LoadTest(unittest.TestCase):
             tune = "tune --quick --steps 8 --outer 3 --device cpu --out".split()
             subprocess.run([stackelberg.program(), *tune, str(path)], check=True, capture_output=True)
             run = stackelberg.load(path)
+            lines = path / "metrics.jsonl"
+            lines.write_text(lines.read_text() + '{"outer_lo')
+            self.assertEqual(len(stackelberg.load(path).metrics), len(run.metrics))
         self.assertEqual(len(run.metrics), len(run.metrics["outer_loss"].dropna()))
         self.assertIn("hyperparameters.learning_rate", run.metrics.columns)
         self.assertGreater(run.result["end"]["test"]["accuracy"], 0)

@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import tempfile
 import unittest
+from unittest import mock
 
 import stackelberg
 
@@ -84,6 +85,9 @@ class SearcherTest(unittest.TestCase):
 
     def test_what_is_wrong_is_told(self):
         with tempfile.TemporaryDirectory() as folder:
+            with mock.patch("stackelberg.searcher.Process") as begun, self.assertRaises(FileNotFoundError):
+                self.searcher(pathlib.Path(folder, "none.toml"))
+            begun.assert_not_called()
             file = pathlib.Path(folder, "space.toml")
             file.write_text('[[dimension]]\nname = "x"\ntype = "round"\n')
             with self.assertRaisesRegex(stackelberg.Fault, r"space.toml: line 1, column 1.*round"):

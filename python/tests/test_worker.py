@@ -1,5 +1,6 @@
 """`stackelberg.Worker` against the real program. Needs nothing but Python."""
 
+import gc
 import json
 import os
 import pathlib
@@ -63,6 +64,38 @@ class WorkerTest(unittest.TestCase):
         with self.assertRaises(stackelberg.Lost):
             worker.step()
 
+    def test_a_request_that_is_interrupted_costs_the_process(self):
+        worker = self.worker()
+        worker.init(TRAIN, "train")
+        with mock.patch.object(worker._process, "_lines") as lines:
+            lines.get.side_effect = KeyboardInterrupt
+            with self.assertRaises(KeyboardInterrupt):
+                worker.step()
+        # The reply to the step is none to what comes next.
+        with self.assertRaisesRegex(stackelberg.Lost, "was ended"):
+            worker.hello()
+
+    @unittest.skipUnless(os.name == "posix", "asks the system for a process")
+    def test_a_process_ends_with_its_worker(self):
+        pid = stackelberg.Worker().pid
+        gc.collect()
+        with self.assertRaises(ProcessLookupError):
+            os.kill(pid, 0)
+
+    def test_paths_and_numbers_of_numpy_are_told(self):
+        class Number:
+            def item(self):
+                return 7
+
+        config = {**TRAIN, "steps": Number()}
+        self.assertEqual(self.worker().init(config, "train")["units"], 7)
+        with self.assertRaisesRegex(stackelberg.Fault, "cannot read .*none"):
+            self.worker().init({**config, "data": self.folder / "none"}, "train")
+        with self.assertRaisesRegex(TypeError, "cannot be told"):
+            self.worker().init({"steps": object()}, "train")
+        _trial.Trial(self.worker(), {**config, "trainable": "train"}).save(self.folder)
+        self.assertEqual(json.loads((self.folder / "trial.json").read_text())["config"]["steps"], 7)
+
     @unittest.skipUnless(os.name == "posix", "a script stands in for the program")
     def test_a_process_that_is_silent_is_killed(self):
         script = self.folder / "silent"
@@ -99,6 +132,18 @@ class WorkerTest(unittest.TestCase):
         self.assertNotEqual(moved.step()["outer_loss"], run.last["outer_loss"])
         with self.assertRaisesRegex(stackelberg.Fault, "steps"):
             _trial.Trial(self.worker(), {**tune, "steps": 13}).load(self.folder)
+
+    def test_reports_stay_in_step_with_a_worker_that_saved_itself_between_them(self):
+        run = _trial.Trial(self.worker(), {**TRAIN, "trainable": "train", "interval": 8})
+        run.step()
+        run.save(self.folder)
+        # As it does where its Python is killed.
+        run.worker.step(3)
+        run.worker.save(self.folder)
+        again = _trial.Trial(self.worker(), {**TRAIN, "trainable": "train", "interval": 8})
+        self.assertEqual(again.load(self.folder), 11)
+        whole = _trial.Trial(self.worker(), {**TRAIN, "trainable": "train", "interval": 16})
+        self.assertEqual(timeless(again.step()), timeless(whole.step()))
 
     def test_a_training_that_diverges_is_worth_infinity_wherever_it_goes_on(self):
         wild = {**TRAIN, "trainable": "train", "optimizer": "sgd", "learning_rate": 1e30, "interval": 24}
