@@ -228,6 +228,7 @@ for (const engine of ["cpu", "webgpu"])
     await page.getByLabel("Training steps").fill("5");
     await page.getByLabel("Training steps").blur();
     await card.getByRole("button", { name: "Open it for those at hand", disabled: false }).click();
+    await card.getByText("Checkpoint plan", { exact: true }).click();
     await card.getByText("5 training steps").waitFor();
   });
 
