@@ -231,7 +231,7 @@ test("the machine under a lesson is opened: graphs, dispatches with times, shade
 
 test("a picture is saved as it stands, and its numbers with it", async (t) => {
   const page = await open(t, "truncated-and-implicit");
-  for (const [file, pattern] of [["Picture (SVG)", /^<svg [^]*conjugate gradients[^]*<\/svg>/], ["Numbers (CSV)", /^curve,x,y\r\n/]]) {
+  for (const [file, pattern] of [["Picture (SVG)", /^<svg [^]*conjugate gradients[^]*<\/svg>/], ["Numbers (CSV)", /^name,x,y\r\n[^]*\r\nexact,,0\./]]) {
     await page.getByLabel("Save the picture").click();
     const download = page.waitForEvent("download");
     await page.getByRole("button", { name: file }).click();

@@ -33,6 +33,8 @@ export interface Reading {
   /** It is a count. */
   whole?: boolean;
   unit?: string;
+  /** What is said where the engine finds that there is no such number: that training diverges, where nothing is said here. */
+  none?: string;
 }
 
 /** A page of a lesson: everything on it but the numbers, which are the engine's. */
