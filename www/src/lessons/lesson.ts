@@ -33,7 +33,7 @@ export interface Reading {
   /** It is a count. */
   whole?: boolean;
   unit?: string;
-  /** What is said where the engine finds that there is no such number: that training diverges, where nothing is said here. */
+  /** Why there may be no such number: what is said where the engine tells one that is not finite. */
   none?: string;
 }
 

@@ -56,10 +56,10 @@ export const selfTuningRate: Lesson = {
   readings: () => [
     { number: "tuned_reached", label: "Self-tuning, arrived of 10", whole: true },
     { number: "fixed_reached", label: "Fixed, arrived of 10", whole: true },
-    { number: "tuned_loss", label: "Last loss, self-tuning", digits: 3 },
-    { number: "fixed_loss", label: "Last loss, fixed", digits: 3 },
-    ...[1, 2, 3, 4].map((k) => ({ number: `rate_${k}`, label: `Rate in step ${k}`, digits: 5 })),
-    ...[1, 2, 3, 4].map((k) => ({ number: `weight_${k}`, label: `Weight after step ${k}`, digits: 5 })),
+    { number: "tuned_loss", label: "Last loss, self-tuning", digits: 3, none: "diverges" },
+    { number: "fixed_loss", label: "Last loss, fixed", digits: 3, none: "diverges" },
+    ...[1, 2, 3, 4].map((k) => ({ number: `rate_${k}`, label: `Rate in step ${k}`, digits: 5, none: "diverges" })),
+    ...[1, 2, 3, 4].map((k) => ({ number: `weight_${k}`, label: `Weight after step ${k}`, digits: 5, none: "diverges" })),
   ],
   questions: [
     {
