@@ -53,7 +53,7 @@ export const hypergradient: Lesson = {
     { number: "outer_loss", label: "Outer loss" },
     { number: "exact", label: "Hypergradient", digits: 5 },
     { number: "difference", label: "By differences", digits: 5 },
-    { number: "error", label: "Relative error", digits: 2, none: "of 0: none" },
+    { number: "error", label: "Relative error", digits: 2, none: "none of 0" },
   ],
   questions: [
     {
