@@ -54,7 +54,7 @@ test("what an address has wrong is said, thing by thing", () => {
     ["#optimizer=adam&learning_rate=-1", { more: [{ name: "optimizer", value: "adam" }] }, [/Learning rate: “-1” is not a number from 1e-30 to 1e\+30; the usual one is taken/]],
     ["#optimizer=best", { more: [] }, [/Inner optimiser: “best” is none of sgd, momentum/]],
     ...["nonsense", '{"validation":5}', '{"validation":"a"}', '{"validation":[1.5]}', '{"people":[1]}', "null", "[]", "7"].map((split): [string, object, RegExp[]] => [
-      `#split=${split}`, { more: [] }, [/does not name people as \{"validation":\[3,5\]\} does; the usual ones are taken/],
+      `#split=${split}`, { more: [] }, [/^Validation people: .* does not name people as \{"validation":\[3,5\]\} does; the usual ones are taken/],
     ]),
     ["#method=truncated:0", { method: "truncated:1" }, [/Last steps: “0” is out of range/]],
     ["#method=truncated:x", {}, [/is not reverse/]],

@@ -91,7 +91,7 @@ export function typedSetting(row: Field, text: string): { value: string | null; 
   if (row.is === "choice")
     return row.choices.some(({ value }) => value === typed) ? { value: typed, remark: null } : { value: null, remark: `${row.label}: ${quoted(typed)} is none of ${row.choices.map(({ value }) => value).join(", ")}.` };
   if (row.name === "split" && !splitAs(typed))
-    return { value: null, remark: `${row.label}: ${quoted(typed)} does not name people as {"validation":[3,5]} does; the usual ones are taken.` };
+    return { value: null, remark: `Validation people: ${quoted(typed)} does not name people as {"validation":[3,5]} does; the usual ones are taken.` };
   if (row.is === "text") return { value: typed, remark: null };
   const number = Number(typed.replace(",", "."));
   const beyond = !Number.isFinite(number) || number < row.min || number > row.max || number === row.above || number === row.below;
