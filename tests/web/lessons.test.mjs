@@ -214,6 +214,60 @@ test("a teacher's link hides controls, sets large type, and makes hypergradients
   await shoot(other, "lesson-projector-1280-light");
 });
 
+test("hidden controls are not moved: not by Reset, and what is played is not there to be played", async (t) => {
+  const page = await open(t, "leader-and-follower", "lambda=0.5&price=0.3&hide=lambda,price");
+  assert.equal(await page.getByRole("button", { name: "Play" }).count(), 0);
+  assert.equal(await page.getByRole("button", { name: "Step" }).count(), 0);
+  await page.keyboard.press(".");
+  await page.getByRole("slider", { name: "Training steps T" }).fill("7");
+  await page.waitForURL(/steps=7&/);
+  await page.getByRole("button", { name: "Reset" }).click();
+  await page.waitForURL(/lambda=0\.5&price=0\.3&steps=20&/);
+});
+
+test("a machine of other settings is said to be that, and opened for those at hand", async (t) => {
+  const page = await open(t, "leader-and-follower", "steps=20");
+  await page.getByText("Open the machine").click();
+  await page.getByText("Checkpoint plan", { exact: true }).click();
+  const plan = page.getByRole("group", { name: "Checkpoint plan" });
+  assert.match(await plan.textContent(), /20 training steps/);
+  assert.equal(await page.getByText("This is of other settings.").count(), 0);
+  await page.getByRole("slider", { name: "Training steps T" }).fill("30");
+  await page.getByText("This is of other settings.").waitFor();
+  await page.getByRole("button", { name: "Open it for those at hand" }).click();
+  await page.getByText("Checkpoint plan", { exact: true }).click();
+  await page.getByText(/30 training steps/).waitFor();
+  assert.equal(await page.getByText("This is of other settings.").count(), 0);
+});
+
+test("the numbers of a lesson without curves are saved, too", async (t) => {
+  const page = await open(t, "overfitting", "iteration=2&windows=12");
+  await page.getByLabel("Save the picture").click();
+  const download = page.waitForEvent("download");
+  await page.getByRole("button", { name: "Numbers (CSV)" }).click();
+  assert.match(await readFile(await (await download).path(), "utf8"), /\r\ntest_40,,0\.\d+\r\n/);
+});
+
+test("large type and wrong hypergradients stay from lesson to lesson", async (t) => {
+  const page = await open(t, "hypergradient", "projector=true&factor=2");
+  await page.getByRole("link", { name: "All lessons" }).click();
+  await page.waitForURL(/#lesson=all&projector=true&factor=2$/);
+  assert.ok(await page.evaluate(() => document.documentElement.hasAttribute("data-projector")));
+  await page.getByRole("link", { name: "1. Leader and follower" }).click();
+  await page.waitForURL(/lesson=leader-and-follower&.*&projector=true&factor=2$/);
+  await done(page);
+});
+
+test("on paper a page is light, its picture too", async (t) => {
+  const page = await open(t, "leader-and-follower", "", { scheme: "dark" });
+  const ink = () => page.evaluate(() => [getComputedStyle(document.body).color, document.querySelector(".picture text").getAttribute("fill")]);
+  const screen = await ink();
+  await page.emulateMedia({ media: "print" });
+  await page.waitForFunction((fill) => document.querySelector(".picture text").getAttribute("fill") !== fill, screen[1]);
+  const [text] = await ink();
+  assert.equal(text, "rgb(19, 31, 42)");
+});
+
 test("the machine under a lesson is opened: graphs, dispatches with times, shaders, memory and checkpoints", async (t) => {
   const page = await open(t, "leader-and-follower");
   await page.getByText("Open the machine").click();
@@ -231,7 +285,7 @@ test("the machine under a lesson is opened: graphs, dispatches with times, shade
 
 test("a picture is saved as it stands, and its numbers with it", async (t) => {
   const page = await open(t, "truncated-and-implicit");
-  for (const [file, pattern] of [["Picture (SVG)", /^<svg [^]*conjugate gradients[^]*<\/svg>/], ["Numbers (CSV)", /^curve,x,y\r\n/]]) {
+  for (const [file, pattern] of [["Picture (SVG)", /^<svg [^]*conjugate gradients[^]*<\/svg>/], ["Numbers (CSV)", /^name,x,y\r\n[^]*\r\nexact,,0\./]]) {
     await page.getByLabel("Save the picture").click();
     const download = page.waitForEvent("download");
     await page.getByRole("button", { name: file }).click();

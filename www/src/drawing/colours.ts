@@ -12,12 +12,12 @@ export function colours<Name extends string>(element: Element, names: Name[]): R
 
 /** Calls `changed` whenever the colours in force may have changed; returns what ends that. */
 export function watchTheme(changed: () => void): () => void {
-  const system = matchMedia("(prefers-color-scheme: dark)");
+  const queries = ["(prefers-color-scheme: dark)", "print"].map((query) => matchMedia(query));
   const chosen = new MutationObserver(changed);
-  system.addEventListener("change", changed);
+  for (const query of queries) query.addEventListener("change", changed);
   chosen.observe(document.documentElement, { attributeFilter: ["data-theme"] });
   return () => {
-    system.removeEventListener("change", changed);
+    for (const query of queries) query.removeEventListener("change", changed);
     chosen.disconnect();
   };
 }

@@ -54,9 +54,9 @@ export const cuttingPlanes: Lesson = {
     { number: "distance", label: "Distance, with planes", digits: 3 },
     { number: "free_distance", label: "Distance, without", digits: 3 },
     { number: "loss", label: "Training loss", digits: 2 },
-    { number: "beyond", label: "Beyond the worst plane", digits: 3 },
-    { number: "push", label: "Push of the first plane" },
-    { number: "exact_push", label: "The same by hand" },
+    { number: "beyond", label: "Beyond the worst plane", digits: 3, none: "no plane" },
+    { number: "push", label: "Push of the first plane", none: "no plane" },
+    { number: "exact_push", label: "The same by hand", none: "no plane" },
   ],
   questions: [
     {

@@ -56,8 +56,8 @@ export const exampleWeights: Lesson = {
     { number: `outer_loss_${k}`, label: "Outer loss", digits: 4 },
     { number: `auc_${k}`, label: "Told apart (AUC)", digits: 3 },
     ...(examples === 0 ? [{ number: `accuracy_${k}`, label: "Right on people never seen", digits: 3, unit: "%" }] : []),
-    { number: `slope_right_${k}`, label: "Slope of the first right one", digits: 4 },
-    { number: `slope_wrong_${k}`, label: "Slope of the first wrong one", digits: 4 },
+    { number: `slope_right_${k}`, label: "Slope of the first right one", digits: 4, none: "none is right" },
+    { number: `slope_wrong_${k}`, label: "Slope of the first wrong one", digits: 4, none: "none is wrong" },
   ],
   questions: [
     {

@@ -48,12 +48,12 @@ export const hypergradient: Lesson = {
     },
   ],
   summary: ({ numbers }, { lambda, power: step }) =>
-    `At λ = ${number(lambda)} the hypergradient is ${number(numbers.exact, 5)}. A difference with step ${power(step!)} gives ${number(numbers.difference, 5)}, an error of ${number(numbers.error, 2)} of it.`,
+    `At λ = ${number(lambda)} the hypergradient is ${number(numbers.exact, 5)}. A difference with step ${power(step!)} gives ${number(numbers.difference, 5)}${Number.isFinite(numbers.error) ? `, an error of ${number(numbers.error, 2)} of it` : ""}.`,
   readings: () => [
     { number: "outer_loss", label: "Outer loss" },
     { number: "exact", label: "Hypergradient", digits: 5 },
     { number: "difference", label: "By differences", digits: 5 },
-    { number: "error", label: "Relative error", digits: 2 },
+    { number: "error", label: "Relative error", digits: 2, none: "none of 0" },
   ],
   questions: [
     {

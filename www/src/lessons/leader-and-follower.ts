@@ -59,7 +59,7 @@ export const leaderAndFollower: Lesson = {
   questions: [
     {
       question: "At λ = 0 and a price of 0.1, which way would a leader go that sees the direct slope alone, and what would come of it?",
-      answer: "Down, to smaller λ, as the price is all that it sees. But a smaller penalty lets the follower fit its own three points, which are not the leader’s, so the outer loss rises. The total slope, about −0.54, says to raise λ.",
+      answer: "Down, to smaller λ, as the price is all that it sees. But a smaller penalty lets the follower fit its own three points, which are not the leader’s, so the outer loss rises. The total slope, about −0.53, says to raise λ.",
     },
     {
       question: "Why is the direct slope 0 when the price is 0?",

@@ -33,6 +33,8 @@ export interface Reading {
   /** It is a count. */
   whole?: boolean;
   unit?: string;
+  /** Why there may be no such number: what is said where the engine tells one that is not finite. */
+  none?: string;
 }
 
 /** A page of a lesson: everything on it but the numbers, which are the engine's. */

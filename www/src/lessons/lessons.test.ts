@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fromHash, toHash } from "./address.ts";
+import { begun, elsewhere, fromHash, toHash } from "./address.ts";
 import { lessons } from "./all.ts";
 import { pictureSvg } from "../drawing/picture.ts";
 import type { Paint } from "../drawing/chart.ts";
@@ -22,6 +22,31 @@ test("what is missing in an address, beyond its bounds or nonsense is as the les
   assert.deepEqual(values, { ...initial(1), lambda: 1.5 });
   assert.deepEqual([hidden, projector, factor], [[], false, 1]);
   assert.equal(fromHash("#lesson=cookery", lessons).lesson, null);
+});
+
+test("a control stands at one of its steps, whatever an address says", () => {
+  const { values } = fromHash("#lesson=hypergradient&lambda=0.52&power=-2.1&steps=20.6&rate=0.113", lessons);
+  assert.deepEqual(values, { lambda: 0.5, power: -2, steps: 21, rate: 0.11 });
+  assert.equal(fromHash("#lesson=overfitting&windows=14", lessons).values.windows, 12);
+  assert.equal(fromHash("#lesson=cutting-planes&follows=0.4", lessons).values.follows, 0);
+  for (const lesson of lessons) {
+    const begin = fromHash(`#lesson=${lesson.name}`, lessons);
+    assert.deepEqual(fromHash(toHash(begin), lessons), begin, "where it begins is a step");
+  }
+});
+
+test("what a teacher wants is wanted in the other lessons and on their list, too", () => {
+  const address = fromHash("#lesson=hypergradient&lambda=0.5&hide=rate&projector=true&factor=2", lessons);
+  assert.equal(toHash(elsewhere(address, null)), "#lesson=all&projector=true&factor=2");
+  assert.deepEqual(fromHash("#lesson=all&projector=true&factor=2", lessons), elsewhere(address, null));
+  const { lesson, values, hidden, projector, factor } = elsewhere(address, lessons[0]!);
+  assert.deepEqual([lesson, values, hidden, projector, factor], [lessons[0], initial(0), [], true, 2]);
+});
+
+test("a lesson begins again with its hidden controls where they are", () => {
+  const address = fromHash("#lesson=hypergradient&lambda=0.5&rate=0.15&steps=7&hide=rate,steps", lessons);
+  assert.deepEqual(begun(address).values, { ...initial(1), rate: 0.15, steps: 7 });
+  assert.deepEqual(begun({ ...address, hidden: [] }).values, initial(1));
 });
 
 for (const [at, lesson] of lessons.entries())

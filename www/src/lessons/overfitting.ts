@@ -52,7 +52,7 @@ export const overfitting: Lesson = {
     },
     {
       question: "What do 480 validation windows change?",
-      answer: "Both losses fall now: 240 weights can no longer be fitted to each of 480 windows, and what serves so many of several people serves others, too.",
+      answer: "240 weights can no longer be fitted to each of 480 windows. The loss of people not asked rises at first, from 0.315 to 0.347, is below its start from iteration 6 on and ends at 0.276. Yet fewer of their windows are named right: 89.8 % after 91.8 %. What was tuned is a loss, and not the share of right answers.",
     },
     {
       question: "The slope and its difference agree. What does that say about the result, and what not?",

@@ -1,4 +1,4 @@
-import { count, number } from "../model/format.ts";
+import { count, number, several } from "../model/format.ts";
 import { math, type Lesson } from "./lesson.ts";
 
 const { i, n, o, sub, sup, row, fraction, display } = math;
@@ -47,7 +47,7 @@ export const searchOrHypergradients: Lesson = {
     },
   ],
   summary: ({ numbers }, { hyperparameters }) =>
-    `With ${count(2 ** hyperparameters!)} hyperparameters and 80 trainings, search comes to an outer loss of ${number(numbers.search, 3)}, and descent on hypergradients to ${number(numbers.descent, 3)}.`,
+    `With ${several(2 ** hyperparameters!, "hyperparameter")} and 80 trainings, search comes to an outer loss of ${number(numbers.search, 3)}, and descent on hypergradients to ${number(numbers.descent, 3)}.`,
   readings: () => [
     { number: "search", label: "Search", digits: 3 },
     { number: "descent", label: "Hypergradients", digits: 3 },
@@ -56,15 +56,15 @@ export const searchOrHypergradients: Lesson = {
   questions: [
     {
       question: "With one hyperparameter, who wins, and why is that no shame for either?",
-      answer: "Descent comes nearer, but both are near enough: 80 points lie densely on a line. Where a training is cheap and λ has one or two entries, search is the simpler way.",
+      answer: "Mostly descent, and Parzen estimators on some seeds; both are near enough, as 80 points lie densely on a line. Where a training is cheap and λ has one or two entries, search is the simpler way.",
     },
     {
       question: "Why does search get worse with every doubling of the hyperparameters?",
       answer: "To be good, all entries have to be good at once. The share of the space where that is so shrinks by a factor with every entry, and 80 points stay 80 points.",
     },
     {
-      question: "And why do hypergradients lose so much less?",
-      answer: "Each has a derivative for every entry, all of them for the price of about four trainings, so that all entries come nearer at once. They lose a little, as the more entries there are, the more of them begin far from their goal.",
+      question: "Hypergradients get worse, too, and by a larger factor. Why are they still lower with thirty-two?",
+      answer: "Each has a derivative for every entry, for the price of about four trainings, so that all entries come nearer at once. But twenty steps do not bring all of them to the end: the median goes from about 10⁻⁷ to 0.0025, while that of random search goes from about 10⁻⁴ to 0.035.",
     },
   ],
   formulas: [

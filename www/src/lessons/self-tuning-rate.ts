@@ -36,7 +36,7 @@ export const selfTuningRate: Lesson = {
         ...starts.map((k): Stroke => ({ points: curves[`fixed_${k}`], name: k === 0 ? "fixed rates" : "", colour: "muted", width: 1, alpha: 0.6 })),
         ...starts.map((k): Stroke => ({ points: curves[`tuned_${k}`], name: k === 0 ? "self-tuning" : "", colour: "follower", width: 1.5 })),
         { points: curves.fixed_here, name: "this start, fixed", colour: "ink", dash: [6, 4] },
-        { points: curves.tuned_here, name: "self-tuning", colour: "leader", width: 3 },
+        { points: curves.tuned_here, name: "this start, self-tuning", colour: "leader", width: 3 },
       ],
     },
     {
@@ -52,14 +52,14 @@ export const selfTuningRate: Lesson = {
     },
   ],
   summary: ({ numbers }) =>
-    `${numbers.tuned_reached ?? "—"} of ten self-tuning starts, and ${numbers.fixed_reached ?? "—"} of ten fixed rates, bring the loss below a hundredth of what it was. From this start the rate ends at ${number(numbers.last_rate)}.`,
+    `${numbers.tuned_reached ?? "—"} of ten self-tuning starts, and ${numbers.fixed_reached ?? "—"} of ten fixed rates, bring the loss below a hundredth of what it was. ${Number.isFinite(numbers.last_rate) ? `From this start the rate ends at ${number(numbers.last_rate)}.` : "From this start training diverges."}`,
   readings: () => [
     { number: "tuned_reached", label: "Self-tuning, arrived of 10", whole: true },
     { number: "fixed_reached", label: "Fixed, arrived of 10", whole: true },
-    { number: "tuned_loss", label: "Last loss, self-tuning", digits: 3 },
-    { number: "fixed_loss", label: "Last loss, fixed", digits: 3 },
-    ...[1, 2, 3, 4].map((k) => ({ number: `rate_${k}`, label: `Rate in step ${k}`, digits: 5 })),
-    ...[1, 2, 3, 4].map((k) => ({ number: `weight_${k}`, label: `Weight after step ${k}`, digits: 5 })),
+    { number: "tuned_loss", label: "Last loss, self-tuning", digits: 3, none: "diverges" },
+    { number: "fixed_loss", label: "Last loss, fixed", digits: 3, none: "diverges" },
+    ...[1, 2, 3, 4].map((k) => ({ number: `rate_${k}`, label: `Rate in step ${k}`, digits: 5, none: "diverges" })),
+    ...[1, 2, 3, 4].map((k) => ({ number: `weight_${k}`, label: `Weight after step ${k}`, digits: 5, none: "diverges" })),
   ],
   questions: [
     {

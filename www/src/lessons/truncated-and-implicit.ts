@@ -48,13 +48,13 @@ export const truncatedAndImplicit: Lesson = {
   summary: ({ numbers }, { effort }) =>
     `With ${effort} steps, terms or iterations, the angle to the exact hypergradient is ${number(numbers.truncated_angle, 3)} degrees for truncation, ${number(numbers.neumann_angle, 3)} for Neumann’s series and ${number(numbers.gradients_angle, 3)} for conjugate gradients.`,
   readings: () => [
-    { number: "truncated", label: "First entry, last steps", digits: 5 },
-    { number: "neumann", label: "Neumann", digits: 5 },
-    { number: "gradients", label: "Conjugate gradients", digits: 5 },
-    { number: "exact", label: "Exact", digits: 5 },
-    { number: "truncated_angle", label: "Angle, last steps", digits: 3, unit: "°" },
-    { number: "neumann_angle", label: "Angle, Neumann", digits: 3, unit: "°" },
-    { number: "gradients_angle", label: "Angle, conjugate gradients", digits: 3, unit: "°" },
+    { number: "truncated", label: "First entry, last steps", digits: 5, none: "diverges" },
+    { number: "neumann", label: "Neumann", digits: 5, none: "not solved" },
+    { number: "gradients", label: "Conjugate gradients", digits: 5, none: "not solved" },
+    { number: "exact", label: "Exact", digits: 5, none: "diverges" },
+    { number: "truncated_angle", label: "Angle, last steps", digits: 3, unit: "°", none: "diverges" },
+    { number: "neumann_angle", label: "Angle, Neumann", digits: 3, unit: "°", none: "not solved" },
+    { number: "gradients_angle", label: "Angle, conjugate gradients", digits: 3, unit: "°", none: "not solved" },
   ],
   questions: [
     {

@@ -53,6 +53,9 @@ test("what an address has wrong is said, thing by thing", () => {
     ["#method=implicit:20", { method: "implicit:20" }, []],
     ["#optimizer=adam&learning_rate=-1", { more: [{ name: "optimizer", value: "adam" }] }, [/Learning rate: “-1” is not a number from 1e-30 to 1e\+30; the usual one is taken/]],
     ["#optimizer=best", { more: [] }, [/Inner optimiser: “best” is none of sgd, momentum/]],
+    ...["nonsense", '{"validation":5}', '{"validation":"a"}', '{"validation":[1.5]}', '{"people":[1]}', "null", "[]", "7"].map((split): [string, object, RegExp[]] => [
+      `#split=${split}`, { more: [] }, [/^Validation people: .* does not name people as \{"validation":\[3,5\]\} does; the usual ones are taken/],
+    ]),
     ["#method=truncated:0", { method: "truncated:1" }, [/Last steps: “0” is out of range/]],
     ["#method=truncated:x", {}, [/is not reverse/]],
     ["#foo=1&steps=7", { steps: 7 }, [/“foo” is no setting/]],
@@ -102,6 +105,11 @@ test("an address has every further setting and layers of one's own, and the comm
   for (const part of ["--network layers.json", "--validation-subjects 3,5,7", "--optimizer adam", "--learning-rate 0.5", "--betas 0.8,0.99", "--memory-budget 2MiB"])
     assert.ok(line.includes(part), `${part} in ${line}`);
   assert.equal(further(withFurther(settings, "betas", null), "betas"), undefined);
+});
+
+test("people are shown by their numbers, and nobody where what is written names none", () => {
+  assert.equal(peopleOf('{"validation":[3,5],"test":[2]}'), "3, 5");
+  for (const split of [undefined, '{"validation":null}', "nonsense", "null"]) assert.equal(peopleOf(split), "");
 });
 
 test("a further setting is within the limits of the schema", () => {

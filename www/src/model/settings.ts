@@ -90,6 +90,8 @@ export function typedSetting(row: Field, text: string): { value: string | null; 
   if (typed === "" || typed === row.usual) return { value: null, remark: null };
   if (row.is === "choice")
     return row.choices.some(({ value }) => value === typed) ? { value: typed, remark: null } : { value: null, remark: `${row.label}: ${quoted(typed)} is none of ${row.choices.map(({ value }) => value).join(", ")}.` };
+  if (row.name === "split" && !splitAs(typed))
+    return { value: null, remark: `Validation people: ${quoted(typed)} does not name people as {"validation":[3,5]} does; the usual ones are taken.` };
   if (row.is === "text") return { value: typed, remark: null };
   const number = Number(typed.replace(",", "."));
   const beyond = !Number.isFinite(number) || number < row.min || number > row.max || number === row.above || number === row.below;
@@ -134,8 +136,19 @@ export function networkName({ network }: Pick<Settings, "network">): string {
 
 /** People by their numbers, as they are typed. */
 export function peopleOf(split: string | undefined): string {
-  const { validation = [] } = JSON.parse(split ?? "{}") as { validation?: number[] };
-  return validation.join(", ");
+  return (splitAs(split ?? "{}")?.validation ?? []).join(", ");
+}
+
+/** Who is validated and tested on, as it is written; none where it is not written so. */
+function splitAs(text: string): { validation?: number[] | null; test?: number[] | null } | null {
+  const people = (list: unknown) => (list ?? null) === null || (Array.isArray(list) && list.every((one) => Number.isInteger(one) && one >= 0));
+  try {
+    const split = JSON.parse(text);
+    const named = Object.keys(split).every((name) => name === "validation" || name === "test");
+    return !Array.isArray(split) && typeof split === "object" && named && people(split.validation) && people(split.test) ? split : null;
+  } catch {
+    return null;
+  }
 }
 
 /** The setting that has these people validated on; none where nobody is named. */
@@ -242,8 +255,10 @@ export function same(one: Settings, other: Settings): boolean {
 export function command(settings: Settings, engine?: Engine, data = "builtin"): string {
   const all = flags({ ...settings, network: networkName(settings) }).map(([name, value]) => `--${name} ${value}`);
   if (settings.mislabelled > 0) all.push(`--mislabelled ${settings.mislabelled / 100}`);
-  for (const { name, value } of settings.more ?? [])
-    all.push(name === "split" ? `--validation-subjects ${peopleOf(value).replaceAll(" ", "")}` : `--${name.replaceAll("_", "-")} ${shell(value.replace(/[[\]]/g, ""))}`);
+  for (const { name, value } of settings.more ?? []) {
+    if (name !== "split") all.push(`--${name.replaceAll("_", "-")} ${shell(value.replace(/[[\]]/g, ""))}`);
+    else for (const [part, people] of Object.entries(splitAs(value) ?? {})) if (people) all.push(`--${part}-subjects ${people.join(",")}`);
+  }
   if (settings.compare) all.push("--compare");
   if (engine === "cpu") all.push("--device cpu");
   // With an equals sign, as a name may begin with a hyphen.

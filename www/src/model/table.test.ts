@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { paths } from "./paths.ts";
 import { defaults } from "./settings.ts";
-import { classTable, confusionTable, csv, fileName, innerTable, iterationsTable, outerTable, pathTable, traceTable } from "./table.ts";
+import { classTable, confusionTable, csv, fileName, innerTable, iterationsTable, outerTable, pathTable, toldTable, traceTable } from "./table.ts";
 
 const outer = [1, 2].map((iteration) => ({
   iteration,
@@ -68,4 +68,8 @@ test("file names say what is in them and of which run", () => {
   const run = { ...defaults(null), steps: 20, seed: 7 };
   assert.equal(fileName("Outer loss", "csv", run), "stackelberg-outer-loss-narrow-T20-seed7.csv");
   assert.equal(fileName("Recording of person 3: sitting", "svg"), "stackelberg-recording-of-person-3-sitting.svg");
+});
+
+test("what a lesson told has its numbers beside its curves", () => {
+  assert.equal(csv(toldTable({ curves: { path: { x: [0, 1], y: [2, 3] } }, numbers: { slope: 0.5 } })), "name,x,y\r\npath,0,2\r\npath,1,3\r\nslope,,0.5\r\n");
 });

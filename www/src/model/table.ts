@@ -1,4 +1,5 @@
 import type { Evaluation, OuterIteration, Settings, Trace, Weights } from "../../pkg/stackelberg.js";
+import type { Told } from "../lessons/lesson.ts";
 import type { Path } from "./paths.ts";
 import { title } from "./format.ts";
 import { lowest } from "./run.ts";
@@ -118,6 +119,17 @@ export function traceTable({ channels, rate, samples }: Trace): Table {
       t / rate,
       ...samples.slice(t * channels.length, (t + 1) * channels.length),
     ]),
+  };
+}
+
+/** What a lesson told: a row for each point of a curve and, without an x, for each number. */
+export function toldTable({ curves, numbers }: Told): Table {
+  return {
+    columns: ["name", "x", "y"],
+    rows: [
+      ...Object.entries(curves).flatMap(([name, { x, y }]) => x.map((at, k) => [name, at, y[k]])),
+      ...Object.entries(numbers).map(([name, value]) => [name, null, value]),
+    ],
   };
 }
 

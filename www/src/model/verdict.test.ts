@@ -132,6 +132,9 @@ test("what a run cost is said in trainings, and whether patience ended it", () =
   assert.match(cost(whole, settled)[0]!, /2 hypergradients \(1 past the edge of stability\) and/);
   assert.match(cost(whole, settled)[1]!, /^Patience ended the run/);
   assert.ok(!cost(whole, { ...settled, ending: "stopped" }).join().includes("Patience"), "it was stopped");
+  const spent = { ...settled, spent: 36 };
+  assert.match(ending(whole, spent), /^Finished after 36 of 36 trainings/);
+  assert.ok(!cost(whole, spent).join().includes("Patience"), "the whole budget was spent");
 });
 
 test("values that were kept past the edge of stability are said, whenever that was found", () => {

@@ -73,24 +73,31 @@ export function outcome(run: Run): string {
   return least ? `Outer loss ${number(outer[0]?.loss)} → ${number(least.loss)}` : "Training diverged from the start values on";
 }
 
+/** Whether patience ended the run, while something of the budget was left. */
+function endedEarly({ settings }: Run, { ending, settled, spent }: Done): boolean {
+  return ending === "finished" && settled && Number(spent.toFixed(1)) < settings.budget;
+}
+
 /** How a run ended and after what, without its full stop. */
-export function ending({ settings }: Run, done: Done): string {
+export function ending(run: Run, done: Done): string {
   const how = {
-    finished: done.settled ? "Ended early, as nothing was gained any more," : "Finished",
+    finished: endedEarly(run, done) ? "Ended early, as nothing was gained any more," : "Finished",
     stopped: "Stopped early",
     diverged: "Given up, as training kept diverging,",
   };
-  return `${how[done.ending]} after ${ofBudget(done.spent, settings.budget)} in ${duration(done.seconds)}`;
+  return `${how[done.ending]} after ${ofBudget(done.spent, run.settings.budget)} in ${duration(done.seconds)}`;
 }
 
 /** What a run has cost, what moved the hyperparameters, and whether patience ended it. */
-export function cost({ settings, outer }: Run, { spent, hypergradients, pastEdge, settled, ending, best, method, reason, seconds }: Done): string[] {
+export function cost(run: Run, done: Done): string[] {
+  const { settings, outer } = run;
+  const { spent, hypergradients, pastEdge, best, method, reason, seconds } = done;
   const noise = pastEdge > 0 ? ` (${pastEdge} past the edge of stability)` : "";
   const alone = outer.length - hypergradients;
   const sentences = [
     `Cost: ${ofBudget(spent, settings.budget)}, for ${several(hypergradients, "hypergradient")}${noise} and ${several(alone, "training")} alone, through ${several(settings.steps, "training step")} each, ${duration(seconds)}.`,
   ];
-  if (settled && ending === "finished") sentences.push("Patience ended the run: its last trainings lowered the outer loss by less than 1 %.");
+  if (endedEarly(run, done)) sentences.push("Patience ended the run: its last trainings lowered the outer loss by less than 1 %.");
   if (best > 0) sentences.push(`The values of outer iteration ${best} were kept.`);
   sentences.push(`Outer optimiser: ${method} (${reason}).`);
   return sentences;
