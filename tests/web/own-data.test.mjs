@@ -261,19 +261,18 @@ test("a copy of UCI HAR is known as one, zipped or not", { timeout, skip: mini ?
   assert.equal(seen[0], seen[1]);
 });
 
-test("a file is read where it lies: changed behind the page's back it is said, and the data stay", { timeout }, async (t) => {
+test("a file is read where it lies: changed behind the page's back it is left out and named, and the others stay", { timeout }, async (t) => {
   const page = await open(t);
   const folder = await emptyFolder(t);
   const paths = tables.map(([name]) => `${folder}/${name}`);
   for (const [at, [, text]] of tables.entries()) await writeFile(paths[at], text);
   await page.getByLabel("Open your recordings").setInputFiles(paths);
   await outcome(page, "5 people");
-  const before = await hash(page);
   await writeFile(paths[2], "gone");
   await wizard(page).getByLabel("Samples of a window").fill("32");
   await wizard(page).getByLabel("Samples of a window").blur();
-  await page.getByRole("alert").filter({ hasText: "cleo.csv: it was changed or moved since it was chosen: choose it again" }).waitFor();
-  assert.equal(await hash(page), before);
+  await outcome(page, "4 people");
+  await wizard(page).getByText("cleo.csv: it was changed or moved since it was chosen: choose it again").first().waitFor();
   await live(page).waitFor();
 });
 
