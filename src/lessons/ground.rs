@@ -152,6 +152,10 @@ impl Method for Scaled {
         self.method.plan(inner, room)
     }
 
+    fn forget(&mut self) {
+        self.method.forget();
+    }
+
     fn counts(&self, inner: &dyn Inner, plan: &Plan, directions: usize) -> Counts {
         self.method.counts(inner, plan, directions)
     }

@@ -358,10 +358,7 @@ impl Studio {
             Ok(None) => return,
             Err(Failure { message, .. }) => Err(message),
         };
-        let (profile, message) = either(profiled);
-        if message.is_some() {
-            bench.close(engine);
-        }
+        let (profile, message) = found(engine, bench, profiled);
         self.post.send(&FromWorker::Profiled { profile, message });
     }
 
@@ -372,10 +369,7 @@ impl Studio {
             Ok(None) => return,
             Err(Failure { message, .. }) => Err(message),
         };
-        let (machine, message) = either(opened.map(OpenMachine::from));
-        if message.is_some() {
-            bench.close(engine);
-        }
+        let (machine, message) = found(engine, bench, opened.map(OpenMachine::from));
         self.post.send(&FromWorker::Machine { machine, message });
     }
 
@@ -430,10 +424,13 @@ impl Studio {
     }
 }
 
-/// What was asked for, or why there is none.
-fn either<T>(outcome: Result<T, String>) -> (Option<T>, Option<String>) {
+/// What an engine was asked for, or why there is none; then the engine is opened anew when it is needed again.
+fn found<T>(engine: Engine, bench: &mut Bench, outcome: Result<T, String>) -> (Option<T>, Option<String>) {
     match outcome {
         Ok(found) => (Some(found), None),
-        Err(message) => (None, Some(message)),
+        Err(message) => {
+            bench.close(engine);
+            (None, Some(message))
+        }
     }
 }

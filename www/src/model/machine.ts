@@ -402,7 +402,7 @@ export function step(before: Studio, event: Event): Step {
     case "machine":
       return [{ ...studio, opened: studio.opened && { ...studio.opened, machine: event.machine ?? { problem: spoken(event.message ?? "") } } }, []];
     case "profiled":
-      // The page has no view of it yet.
+      // The page shows the machine; this is for programs that ask the worker.
       return [studio, []];
     case "silence":
       return [{ ...studio, silent: true }, []];
