@@ -309,7 +309,17 @@ fn sizes_beyond_all_memory_are_refused() {
         assert!(error.contains("validation_x: 4 values were given"), "{error}");
     }
     let kernel = |k: usize, padding: Padding| {
-        let layer = Layer::Conv1d { name: "c".into(), k, cin: 1, cout: 1, stride: 1, padding, bias: true };
+        let layer = Layer::Conv1d {
+            name: "c".into(),
+            k,
+            cin: 1,
+            cout: 1,
+            stride: 1,
+            padding,
+            bias: true,
+            dilation: 1,
+            groups: 1,
+        };
         Model::new(vec![layer], &[8, 1]).unwrap_err().to_string()
     };
     for k in [0, HUGE] {

@@ -16,7 +16,17 @@ const VALIDATION: usize = 9;
 /// A small convolutional net with smooth activations, so that differences are meaningful.
 fn model(dropout: f64) -> Model {
     let layers = vec![
-        Layer::Conv1d { name: "conv".into(), k: 3, cin: 2, cout: 3, stride: 1, padding: Padding::VALID, bias: true },
+        Layer::Conv1d {
+            name: "conv".into(),
+            k: 3,
+            cin: 2,
+            cout: 3,
+            stride: 1,
+            padding: Padding::VALID,
+            bias: true,
+            dilation: 1,
+            groups: 1,
+        },
         Layer::Tanh,
         Layer::Dropout { rate: dropout },
         Layer::Avgpool1d { window: 2, stride: 2 },

@@ -210,6 +210,8 @@ fn conv_net(seed: u64) -> Problem {
         stride: 1,
         padding,
         bias: true,
+        dilation: 1,
+        groups: 1,
     };
     let dense = |name: &str, inputs, outputs| Layer::Dense { name: name.to_owned(), inputs, outputs, bias: true };
     let layers = vec![

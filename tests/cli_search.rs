@@ -198,6 +198,30 @@ fn hypergradients_take_over_what_they_move() {
 }
 
 #[test]
+fn what_moves_is_copied_begun_anew_or_kept() {
+    let ground = Ground::new();
+    let rules = ["copy", "reset", "keep"].map(|rule| {
+        let (journal, out) = (format!("{rule}.log"), ground.bench.dir(rule));
+        let line =
+            format!("--method pbt --hypergradient-descent --exploit {rule} --least 3 --workers 6 --fresh 1 --budget 6");
+        run(ground.search(&journal, &line).arg("--out").arg(&out)).exits(0);
+        let study = study(&ground.journal(&journal));
+        assert!(study.events.iter().any(|event| matches!(event, Event::Changed { .. })), "{rule}");
+        // The best, trained again through all of it, comes to the same bits.
+        let result = json(out.join("result.json"));
+        assert_eq!(
+            result["trainings"][0]["metrics"]["outer_loss"],
+            result["best"]["reports"].as_array().unwrap().last().unwrap()["value"]
+        );
+        study.history.trials().iter().map(|trial| trial.score()).collect::<Vec<_>>()
+    });
+    assert!(rules[0] != rules[1] && rules[1] != rules[2] && rules[0] != rules[2], "{rules:?}");
+    let refused = |line: &str| run(&mut ground.search("other.log", line)).exits(2);
+    refused("--method asha --hypergradient-descent --exploit keep").says(&["`exploit`", "pbt or pb2"]);
+    refused("--method pbt --exploit keep").says(&["--hypergradient-descent"]);
+}
+
+#[test]
 fn a_population_takes_over_and_is_drawn() {
     let ground = Ground::new();
     run(&mut ground.search("population.log", "--method pbt --least 3 --workers 6 --fresh 1 --budget 6")).exits(0);
@@ -227,8 +251,8 @@ fn a_population_takes_over_and_is_drawn() {
 
 #[test]
 fn optuna_goes_on_with_a_study_and_it_with_optunas() {
-    let Some(python) = std::env::var_os("STACKELBERG_OPTUNA") else {
-        println!("skipped: STACKELBERG_OPTUNA names no Python that has Optuna 5");
+    let Some(python) = std::env::var_os("STACKELBERG_PYTHON") else {
+        println!("skipped: STACKELBERG_PYTHON names no Python that has Optuna");
         return;
     };
     let ground = Ground::new();
@@ -250,7 +274,7 @@ def f(trial):
 study.optimize(f, 40)
 ";
     // At the same time as ours, under the same lock.
-    let mut theirs = Command::new(python);
+    let mut theirs = Command::new(&python);
     theirs.args(["-c", program]).arg(ground.journal("study.log")).arg(before.to_string());
     let theirs = spawn(&mut theirs);
     let ours = spawn(&mut ground.go_on("study.log", "--budget 30 --fresh 0"));
@@ -261,4 +285,29 @@ study.optimize(f, 40)
     let pythons = after.owners.iter().filter(|owner| !owner.starts_with("stackelberg-")).count();
     assert_eq!(pythons, 40);
     assert!(after.history.trials().iter().all(|trial| trial.state == State::Complete && trial.score().is_finite()));
+    // And Optuna's dashboard opens it.
+    let mut dashboard = Command::new(&python);
+    dashboard.args(["-c", DASHBOARD]).arg(ground.journal("study.log")).arg(after.history.next().to_string());
+    wait(spawn(&mut dashboard)).exits(0);
 }
+
+/// Asks Optuna's dashboard, without a server, for the study in a journal, and how many trials it has.
+const DASHBOARD: &str = "
+import io, json, sys
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna_dashboard import wsgi
+app = wsgi(JournalStorage(JournalFileBackend(sys.argv[1])))
+def get(path, query=''):
+    said = []
+    request = {'REQUEST_METHOD': 'GET', 'PATH_INFO': path, 'QUERY_STRING': query, 'SERVER_NAME': 'localhost', 'SERVER_PORT': '80',
+        'SERVER_PROTOCOL': 'HTTP/1.1', 'wsgi.url_scheme': 'http', 'wsgi.input': io.BytesIO(), 'wsgi.errors': sys.stderr}
+    body = b''.join(app(request, lambda status, headers, *_: said.append(status)))
+    assert said[0].startswith('200'), (path, said, body)
+    return json.loads(body)
+[study] = get('/api/studies')['study_summaries']
+assert study['study_name'] == 'stackelberg', study
+trials = get(f\"/api/studies/{study['study_id']}\", 'after=0')['trials']
+assert len(trials) == int(sys.argv[2]), len(trials)
+assert all(trial['params'] for trial in trials)
+";

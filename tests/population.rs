@@ -46,6 +46,8 @@ fn model() -> Model {
         stride: 1,
         padding: Padding::SAME,
         bias: true,
+        dilation: 1,
+        groups: 1,
     };
     let norm = Layer::Batchnorm {
         name: "norm".into(),

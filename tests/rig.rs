@@ -28,6 +28,8 @@ fn training(k: usize, steps: usize, linear: bool) -> (Problem, SessionData, Vec<
         stride: 1,
         padding: Padding::VALID,
         bias: true,
+        dilation: 1,
+        groups: 1,
     };
     let dense = |inputs| Layer::Dense { name: "dense".into(), inputs, outputs: classes, bias: true };
     let layers = match linear {

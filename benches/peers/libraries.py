@@ -4,7 +4,7 @@
     python libraries.py --problem logistic --by torch|higher|torchopt            [--T 100] --data DIR
     python libraries.py --problem logistic --by torch-cg|torchopt-cg|hypergrad-cg [--T 500]  --data DIR
 
-`har` is W2 of ../../../shared/peers (PEERS names that folder): training of the HAR network through T steps of momentum,
+`har` is the hypergradient of harcnn.py: training of the HAR network through T steps of momentum,
 differentiated in log learning rate, momentum and four penalties. `logistic` is softmax regression on 135 statistics of the
 HAR windows with a log penalty for each of them, trained by T full-batch steps of gradient descent from zero; DIR is what
 `cargo bench --bench logistic -- --export DIR` writes. The -cg forms take the end of the training for a stationary point and
@@ -18,7 +18,6 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -28,8 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-HERE = Path(__file__).resolve().parent
-PEERS = Path(os.environ.get("PEERS", HERE / "../../../shared/peers"))
+import harcnn
 
 
 class Har(nn.Module):
@@ -39,9 +37,6 @@ class Har(nn.Module):
 
     def __init__(self):
         super().__init__()
-        sys.path.insert(0, str(PEERS))
-        import harcnn
-
         self.weights = nn.ParameterList(map(torch.from_numpy, harcnn.params()))
         x, y, outer_x, outer_y = map(torch.from_numpy, harcnn.data())
         self.batches = list(zip(x.transpose(-1, -2).contiguous(), y.argmax(-1)))

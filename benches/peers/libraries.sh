@@ -1,12 +1,11 @@
 #!/bin/sh
 # Ours beside PyTorch and its libraries for hypergradients, one process after the other on one thread, in turns:
 # benches/peers/libraries.sh FILE [ROUNDS] adds JSON lines to FILE and prints tables of them. TORCH_PY names a python with
-# torch, torchopt, higher and hypergrad (pip install torch==2.15.0 torchopt==0.7.3 higher==0.2.1 hypergrad==0.0.1), PEERS the
-# folder of the shared work (../shared/peers).
+# torch, torchopt, higher and hypergrad (pip install torch==2.15.0 torchopt==0.7.3 higher==0.2.1 hypergrad==0.0.1).
 set -eu
 results=$(realpath "$1")
 rounds=${2:-3}
-export PEERS="$(realpath "${PEERS:-../shared/peers}")" PYTHONDONTWRITEBYTECODE=1
+export PYTHONDONTWRITEBYTECODE=1
 built() {
     cargo bench --bench "$1" --no-run --message-format=json | sed -n 's/.*"executable":"\([^"]*'"$1"'[^"]*\)".*/\1/p'
 }

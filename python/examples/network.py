@@ -19,21 +19,25 @@ def listed(value):
     return value if isinstance(value, list) else [value]
 
 
-def windows(h, size, stride):
-    """`[n, places…, channels]` as `[n, places…, channels, size…]`, one window every `stride` places."""
+def windows(h, size, stride, dilation):
+    """`[n, places…, channels]` as `[n, places…, channels, size…]`, one window every `stride` places, of every `dilation`-th in it."""
     axes = tuple(range(1, 1 + len(size)))
-    every = (slice(None), *(slice(None, None, step) for step in stride))
-    return sliding_window_view(h, size, axes)[every]
+    reach = [(taps - 1) * step + 1 for taps, step in zip(size, dilation)]
+    every = (slice(None), *(slice(None, None, step) for step in stride), slice(None))
+    within = tuple(slice(None, None, step) for step in dilation)
+    return sliding_window_view(h, reach, axes)[every + within]
 
 
-def padded(h, padding, size, stride):
+def padded(h, padding, size, stride, dilation):
     """Zeros around an activation, as a convolution asks for."""
     pads = [(0, 0)]
     for axis, rule in enumerate(padding):
-        length = h.shape[1 + axis]
+        length, reach = h.shape[1 + axis], (size[axis] - 1) * dilation[axis] + 1
         if rule == "same":
-            total = max(0, (-(-length // stride[axis]) - 1) * stride[axis] + size[axis] - length)
+            total = max(0, (-(-length // stride[axis]) - 1) * stride[axis] + reach - length)
             rule = [total // 2, total - total // 2]
+        if rule == "causal":
+            rule = [reach - 1, 0]
         pads.append((0, 0) if rule == "valid" else tuple(rule))
     return np.pad(h, [*pads, (0, 0)])
 
@@ -47,12 +51,16 @@ def layer(of, arrays, h):
     if kind in ("conv1d", "conv2d"):
         size, stride, padding = listed(of["k"]), listed(of["stride"]), of["padding"]
         padding = padding if kind == "conv2d" else [padding]
-        seen = windows(padded(h, padding, size, stride), size, stride)
-        kernel = np.moveaxis(arrays[f"{name}.kernel"], -2, 0)
-        h = np.tensordot(seen, kernel, axes=len(size) + 1)
+        dilation, groups = [of.get("dilation", 1)] * len(size), of.get("groups", 1)
+        seen = windows(padded(h, padding, size, stride, dilation), size, stride, dilation)
+        seen = np.split(seen, groups, axis=1 + len(size))
+        kernels = np.split(np.moveaxis(arrays[f"{name}.kernel"], -2, 0), groups, axis=-1)
+        parts = [np.tensordot(part, kernel, axes=len(size) + 1) for part, kernel in zip(seen, kernels)]
+        h = np.concatenate(parts, axis=-1)
         return h + arrays[f"{name}.bias"] if of["bias"] else h
     if kind.startswith(("maxpool", "avgpool")):
-        seen = windows(h, listed(of["window"]), listed(of["stride"]))
+        size = listed(of["window"])
+        seen = windows(h, size, listed(of["stride"]), [1] * len(size))
         axes = tuple(range(h.ndim, seen.ndim))
         return seen.max(axes) if kind.startswith("max") else seen.mean(axes)
     if kind == "batchnorm":

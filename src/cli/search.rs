@@ -11,10 +11,11 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use pollster::block_on;
 use stackelberg::bilevel::Pace;
 use stackelberg::engine::several;
-use stackelberg::experiment::config::{Budget, DataSource, TuneConfig, words};
+use stackelberg::experiment::config::{Budget, ConfigError, DataSource, TuneConfig, words};
 use stackelberg::experiment::library::Library;
 use stackelberg::experiment::searching::about::About;
 use stackelberg::experiment::searching::executor::{Ended, Executor, SearchError, spent};
+use stackelberg::experiment::searching::exploit::Exploit;
 use stackelberg::experiment::searching::ledger::{self, Ledger};
 use stackelberg::experiment::searching::space::{self, Arm};
 use stackelberg::experiment::searching::subject::{Rows, Subject};
@@ -71,6 +72,17 @@ pub struct Args {
     /// Learning rate and momentum move within each training by hypergradient descent, and are not searched
     #[arg(long, requires = "begun")]
     hypergradient_descent: bool,
+
+    /// With --hypergradient-descent and a population: what a member that takes over another's training does with learning
+    /// rate, momentum and what they moved by
+    #[arg(
+        long,
+        value_name = "RULE",
+        requires = "hypergradient_descent",
+        conflicts_with = "hypergradients",
+        default_value_t
+    )]
+    exploit: Exploit,
 
     /// Each trial is a run of `tune`: only what is structural is searched, all else tuned by hypergradients
     #[arg(long, requires = "begun")]
@@ -194,7 +206,8 @@ fn configuration(args: &Args) -> Result<TuneConfig, CliError> {
 }
 
 fn arm(args: &Args) -> Arm {
-    Arm { hypergradient_descent: args.hypergradient_descent, hypergradients: args.hypergradients }
+    let Args { hypergradient_descent, hypergradients, exploit, .. } = *args;
+    Arm { hypergradient_descent, hypergradients, exploit }
 }
 
 /// The space that is given, or that the row says.
@@ -215,6 +228,11 @@ fn row(arm: Arm) -> &'static str {
 /// The study that is asked for, and its budget; what goes on keeps its size.
 fn described(args: &Args, method: &str, before: Option<&About>) -> Result<(About, Budget), CliError> {
     let (config, arm) = (configuration(args)?, arm(args));
+    if arm.exploit != Exploit::Copy && !Method::named(method).is_some_and(Method::is_of_population) {
+        let message =
+            format!("of {method} no trial takes over another's training; take pbt or pb2, or leave --exploit out");
+        return Err(ConfigError::Setting { field: "exploit".to_owned(), message }.into());
+    }
     let budget = args.budget.unwrap_or(config.budget);
     let space = space::arranged(&searched(args, &config)?, arm)?;
     let base = device::within_memory(space::base(&config, arm, args.outer)?);

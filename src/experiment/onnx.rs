@@ -3,7 +3,7 @@
 use prost::Message;
 
 use super::classifier::Classifier;
-use crate::nn::{Layer, Padding};
+use crate::nn::Layer;
 
 /// The operators are those of this version of the standard set.
 const OPSET: i64 = 17;
@@ -255,13 +255,16 @@ impl Builder {
                 let product = self.node("MatMul", &[h, kernel], vec![]);
                 self.with_bias(of, name, *bias, product)
             }
-            Layer::Conv1d { name, k, stride, padding, bias, .. } => {
-                let padding = std::slice::from_ref(padding);
-                let h = self.convolution(of, name, h, &[*k], &[*stride], padding, shape);
+            Layer::Conv1d { name, k, stride, padding, bias, dilation, groups, .. } => {
+                let pads = [padding.resolve(shape[0], dilation * (k - 1) + 1, *stride)];
+                let along =
+                    vec![ints("strides", [*stride]), ints("dilations", [*dilation]), int("group", *groups as i64)];
+                let h = self.convolution(of, name, h, &pads, along);
                 self.with_bias(of, name, *bias, h)
             }
             Layer::Conv2d { name, k, stride, padding, bias, .. } => {
-                let h = self.convolution(of, name, h, k, stride, padding, shape);
+                let pads = [0, 1].map(|axis| padding[axis].resolve(shape[axis], k[axis], stride[axis]));
+                let h = self.convolution(of, name, h, &pads, vec![ints("strides", *stride)]);
                 self.with_bias(of, name, *bias, h)
             }
             Layer::Batchnorm { name, channels, scale, offset, eps, .. } => {
@@ -298,22 +301,19 @@ impl Builder {
         self.node("Transpose", &[h], vec![ints("perm", back)])
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they are the layer's own")]
     fn convolution(
         &mut self,
         of: &Classifier,
         name: &str,
         h: String,
-        k: &[usize],
-        stride: &[usize],
-        padding: &[Padding],
-        shape: &[usize],
+        pads: &[[usize; 2]],
+        mut along: Vec<format::Attribute>,
     ) -> String {
         let name = format!("{name}.kernel");
         let (kernel, sizes) = of.array(&name);
         // `[k…, cin, cout]` to `[cout, cin, k…]`.
-        let axes = k.len();
-        let (cin, cout) = (sizes[axes], sizes[axes + 1]);
+        let axes = pads.len();
+        let (k, cin, cout) = (&sizes[..axes], sizes[axes], sizes[axes + 1]);
         let area: usize = k.iter().product();
         let at = |place: usize| {
             let (out, rest) = (place / (cin * area), place % (cin * area));
@@ -321,13 +321,10 @@ impl Builder {
             kernel[(tap * cin + channel) * cout + out]
         };
         let turned: Vec<f32> = (0..kernel.len()).map(at).collect();
-        let sizes: Vec<usize> = [cout, cin].into_iter().chain(k.iter().copied()).collect();
-        let kernel = self.floats(&name, &sizes, &turned);
-        let pads: Vec<[usize; 2]> =
-            (0..axes).map(|axis| padding[axis].resolve(shape[axis], k[axis], stride[axis])).collect();
-        let pads = pads.iter().map(|pads| pads[0]).chain(pads.iter().map(|pads| pads[1]));
-        let attributes = vec![ints("pads", pads), ints("strides", stride.iter().copied())];
-        self.channels_first(h, axes, |graph, h| graph.node("Conv", &[h, kernel], attributes))
+        let turned_sizes: Vec<usize> = [cout, cin].into_iter().chain(k.iter().copied()).collect();
+        let kernel = self.floats(&name, &turned_sizes, &turned);
+        along.push(ints("pads", pads.iter().map(|pads| pads[0]).chain(pads.iter().map(|pads| pads[1]))));
+        self.channels_first(h, axes, |graph, h| graph.node("Conv", &[h, kernel], along))
     }
 
     fn pool(&mut self, op: &str, h: String, window: &[usize], stride: &[usize]) -> String {

@@ -5,25 +5,89 @@ use crate::ir::{ConvFace, ConvGeometry, Graph, NodeId, Scalar};
 /// Convolution `[n, h, w, cin]` with kernel `[kh, kw, cin, cout]`; `pads` are zeros before and
 /// after each spatial axis.
 pub fn conv2d(g: &mut Graph, x: NodeId, w: NodeId, stride: [usize; 2], pads: [[usize; 2]; 2]) -> NodeId {
-    let (sx, sw) = (g.shape(x).to_vec(), g.shape(w).to_vec());
-    let input = [sx[1], sx[2]];
-    let kernel = [sw[0], sw[1]];
-    let output = [0, 1].map(|a| (input[a] + pads[a][0] + pads[a][1] - kernel[a]) / stride[a] + 1);
-    let geometry = ConvGeometry { input, kernel, output, stride, pad: [pads[0][0], pads[1][0]] };
-    let x = g.reshape(x, &[1, sx[0], sx[1], sx[2], sx[3]]);
-    let w = g.reshape(w, &[1, sw[0], sw[1], sw[2], sw[3]]);
-    let y = g.conv(ConvFace::Output, geometry, x, w);
-    g.reshape(y, &[sx[0], output[0], output[1], sw[3]])
+    let (x, w) = (grouped(g, x, 1), grouped(g, w, 1));
+    let y = convolve(g, x, w, stride, pads);
+    joined(g, y)
 }
 
-/// Convolution `[n, length, cin]` with kernel `[k, cin, cout]`.
-pub fn conv1d(g: &mut Graph, x: NodeId, w: NodeId, stride: usize, pads: [usize; 2]) -> NodeId {
+/// How a kernel goes along time.
+#[derive(Clone, Copy)]
+pub struct Along {
+    /// Steps between outputs.
+    pub stride: usize,
+    /// Zeros before and after.
+    pub pads: [usize; 2],
+    /// Steps between the kernel's taps.
+    pub dilation: usize,
+    /// Parts of the channels that are convolved by themselves.
+    pub groups: usize,
+}
+
+/// Convolution `[n, length, cin]` with kernel `[k, cin / groups, cout]`.
+pub fn conv1d(g: &mut Graph, x: NodeId, w: NodeId, along: Along) -> NodeId {
+    let Along { stride, pads, dilation, groups } = along;
     let (sx, sw) = (g.shape(x).to_vec(), g.shape(w).to_vec());
-    let x = g.reshape(x, &[sx[0], 1, sx[1], sx[2]]);
     let w = g.reshape(w, &[1, sw[0], sw[1], sw[2]]);
-    let y = conv2d(g, x, w, [1, stride], [[0, 0], pads]);
-    let length = g.shape(y)[2];
-    g.reshape(y, &[sx[0], length, sw[2]])
+    let w = grouped(g, w, groups);
+    if dilation == 1 {
+        let x = g.reshape(x, &[sx[0], 1, sx[1], sx[2]]);
+        let x = grouped(g, x, groups);
+        let y = convolve(g, x, w, [1, stride], [[0, 0], pads]);
+        let y = joined(g, y);
+        let length = g.shape(y)[2];
+        return g.reshape(y, &[sx[0], length, sw[2]]);
+    }
+    // Every `dilation`-th step makes a series of its own, along which the taps are neighbours.
+    let length = pads[0] + sx[1] + pads[1];
+    let rows = length.div_ceil(dilation);
+    let x = g.pad(x, &[0, pads[0], 0], &[sx[0], rows * dilation, sx[2]], &[1; 3]);
+    let x = g.reshape(x, &[sx[0], rows, dilation, sx[2]]);
+    let x = g.permute(x, &[0, 2, 1, 3]);
+    let x = g.reshape(x, &[sx[0] * dilation, 1, rows, sx[2]]);
+    let x = grouped(g, x, groups);
+    let y = convolve(g, x, w, [1, 1], [[0, 0], [0, 0]]);
+    let y = joined(g, y);
+    let rows = g.shape(y)[2];
+    let y = g.reshape(y, &[sx[0], dilation, rows, sw[2]]);
+    let y = g.permute(y, &[0, 2, 1, 3]);
+    let y = g.reshape(y, &[sx[0], rows * dilation, sw[2]]);
+    let outputs = (length - dilation * (sw[0] - 1) - 1) / stride + 1;
+    g.slice(y, &[0; 3], &[sx[0], outputs, sw[2]], &[1, stride, 1])
+}
+
+/// `[…, groups · c]` as `[groups, …, c]`.
+fn grouped(g: &mut Graph, x: NodeId, groups: usize) -> NodeId {
+    let shape = g.shape(x).to_vec();
+    let (channels, rest) = shape.split_last().expect("it has channels");
+    if groups == 1 {
+        return g.reshape(x, &[&[1], &shape[..]].concat());
+    }
+    let x = g.reshape(x, &[rest, &[groups, channels / groups]].concat());
+    let axes: Vec<usize> = [rest.len()].into_iter().chain(0..rest.len()).chain([rest.len() + 1]).collect();
+    g.permute(x, &axes)
+}
+
+/// `[groups, …, c]` as `[…, groups · c]`.
+fn joined(g: &mut Graph, y: NodeId) -> NodeId {
+    let shape = g.shape(y).to_vec();
+    let last = shape.len() - 1;
+    let together = [&shape[1..last], &[shape[0] * shape[last]]].concat();
+    if shape[0] == 1 {
+        return g.reshape(y, &together);
+    }
+    let axes: Vec<usize> = (1..last).chain([0, last]).collect();
+    let y = g.permute(y, &axes);
+    g.reshape(y, &together)
+}
+
+/// Convolution `[groups, n, h, w, cin]` with kernel `[groups, kh, kw, cin, cout]`.
+fn convolve(g: &mut Graph, x: NodeId, w: NodeId, stride: [usize; 2], pads: [[usize; 2]; 2]) -> NodeId {
+    let (sx, sw) = (g.shape(x), g.shape(w));
+    let input = [sx[2], sx[3]];
+    let kernel = [sw[1], sw[2]];
+    let output = [0, 1].map(|a| (input[a] + pads[a][0] + pads[a][1] - kernel[a]) / stride[a] + 1);
+    let geometry = ConvGeometry { input, kernel, output, stride, pad: [pads[0][0], pads[1][0]] };
+    g.conv(ConvFace::Output, geometry, x, w)
 }
 
 /// `[m, k] · [k, n]`.
@@ -227,5 +291,47 @@ mod tests {
         let each = one_hot_mse_each(&mut g, output, label);
         let inputs = [vec![1.0, 0.0, 0.0, 0.0, 0.5, 0.5, 0.25, 0.0], vec![0.0, 2.0]];
         assert_eq!(eval(&g, &[each], &inputs), [[0.0, (0.25 + 0.25 + 0.5625) / 4.0]]);
+    }
+
+    /// The definition, output by output.
+    fn by_hand(x: &[f64], sx: [usize; 3], w: &[f64], sw: [usize; 3], along: Along) -> Vec<f64> {
+        let Along { stride, pads, dilation, groups } = along;
+        let outputs = (pads[0] + sx[1] + pads[1] - dilation * (sw[0] - 1) - 1) / stride + 1;
+        let places = (0..sx[0] * outputs * sw[2]).map(|k| (k / (outputs * sw[2]), k / sw[2] % outputs, k % sw[2]));
+        let output = |(n, t, o): (usize, usize, usize)| {
+            let first = o / (sw[2] / groups) * sw[1];
+            let terms = (0..sw[0] * sw[1]).map(|k| (k / sw[1], k % sw[1]));
+            let term = |(tap, c): (usize, usize)| {
+                let at = (t * stride + tap * dilation).checked_sub(pads[0]).filter(|at| *at < sx[1]);
+                at.map_or(0.0, |at| x[(n * sx[1] + at) * sx[2] + first + c] * w[(tap * sw[1] + c) * sw[2] + o])
+            };
+            terms.map(term).sum()
+        };
+        places.map(output).collect()
+    }
+
+    #[test]
+    fn taps_may_lie_apart_and_channels_be_divided() {
+        let values = |count: usize, factor: f64| (0..count).map(|k| (k as f64 * factor).sin()).collect::<Vec<_>>();
+        let (sx, cout) = ([2, 11, 6], 9);
+        for (k, stride, pads, dilation, groups) in [
+            (3, 1, [0, 0], 1, 3),
+            (3, 1, [4, 0], 2, 1),
+            (2, 2, [1, 3], 3, 3),
+            (1, 1, [0, 0], 4, 1),
+            (4, 3, [2, 2], 4, 3),
+            (3, 1, [32, 0], 16, 1),
+        ] {
+            let along = Along { stride, pads, dilation, groups };
+            let sw = [k, sx[2] / groups, cout];
+            let mut g = Graph::new();
+            let (x, w) = (g.input("x", &sx, DType::F32), g.input("w", &sw, DType::F32));
+            let y = conv1d(&mut g, x, w, along);
+            let (x, w) = (values(sx.iter().product(), 0.7), values(sw.iter().product(), 1.3));
+            let expected = by_hand(&x, sx, &w, sw, along);
+            let found = eval(&g, &[y], &[x, w]).remove(0);
+            assert_eq!(found.len(), expected.len(), "{k} {stride} {pads:?} {dilation} {groups}");
+            assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?} {expected:?}");
+        }
     }
 }

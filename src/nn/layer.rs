@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::functions;
+use super::functions::{self, Along};
 use crate::ir::{Graph, NodeId, Scalar, numel};
 
 /// Padding of one spatial axis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Padding {
-    /// `valid` or `same`.
+    /// `valid`, `same` or `causal`.
     Rule(PaddingRule),
     /// Zeros before and after.
     Explicit([usize; 2]),
@@ -23,6 +23,8 @@ pub enum PaddingRule {
     Valid,
     /// As much as makes the output as long as the input, divided by the stride.
     Same,
+    /// All of it before: an output as long as with `same`, each of which sees nothing that comes after it.
+    Causal,
 }
 
 impl Padding {
@@ -32,7 +34,11 @@ impl Padding {
     /// An output as long as the input, divided by the stride.
     pub const SAME: Padding = Padding::Rule(PaddingRule::Same);
 
-    /// Zeros before and after an axis of length `n`; `same` puts the smaller half first.
+    /// An output as long as the input, divided by the stride, that sees nothing of what comes after.
+    pub const CAUSAL: Padding = Padding::Rule(PaddingRule::Causal);
+
+    /// Zeros before and after an axis of length `n`; `same` puts the smaller half first. The kernel's length is that from its first
+    /// tap to its last.
     pub fn resolve(&self, n: usize, kernel: usize, stride: usize) -> [usize; 2] {
         match self {
             Padding::Rule(PaddingRule::Valid) => [0, 0],
@@ -40,6 +46,7 @@ impl Padding {
                 let total = ((n.div_ceil(stride) - 1) * stride).saturating_add(kernel).saturating_sub(n);
                 [total / 2, total - total / 2]
             }
+            Padding::Rule(PaddingRule::Causal) => [kernel - 1, 0],
             Padding::Explicit(pads) => *pads,
         }
     }
@@ -92,7 +99,7 @@ pub enum Layer {
         #[serde(default = "yes")]
         bias: bool,
     },
-    /// Convolution along time with a kernel `[k, cin, cout]`.
+    /// Convolution along time with a kernel `[k, cin / groups, cout]`.
     Conv1d {
         /// What its weights are called.
         name: String,
@@ -109,6 +116,12 @@ pub enum Layer {
         /// Whether it adds a vector.
         #[serde(default = "yes")]
         bias: bool,
+        /// Steps between a kernel's taps.
+        #[serde(default = "one")]
+        dilation: usize,
+        /// Parts of equal size that the channels are divided into, each of which makes its share of the outputs by itself.
+        #[serde(default = "one")]
+        groups: usize,
     },
     /// Convolution over an image with a kernel `[kh, kw, cin, cout]`.
     Conv2d {
@@ -208,6 +221,10 @@ fn yes() -> bool {
     true
 }
 
+fn one() -> usize {
+    1
+}
+
 fn usual_epsilon() -> f64 {
     1e-5
 }
@@ -230,7 +247,7 @@ pub(super) enum LayerRole<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Linear {
     Dense,
-    Conv1d { stride: usize, padding: Padding },
+    Conv1d { stride: usize, padding: Padding, dilation: usize, groups: usize },
     Conv2d { stride: [usize; 2], padding: [Padding; 2] },
 }
 
@@ -262,11 +279,11 @@ impl Layer {
             Layer::Dense { name, inputs, outputs, bias } => {
                 LayerRole::Affine { name, kernel: vec![*inputs, *outputs], bias: *bias, map: Linear::Dense }
             }
-            Layer::Conv1d { name, k, cin, cout, stride, padding, bias } => LayerRole::Affine {
+            Layer::Conv1d { name, k, cin, cout, stride, padding, bias, dilation, groups } => LayerRole::Affine {
                 name,
-                kernel: vec![*k, *cin, *cout],
+                kernel: vec![*k, *cin / (*groups).max(1), *cout],
                 bias: *bias,
-                map: Linear::Conv1d { stride: *stride, padding: padding.clone() },
+                map: Linear::Conv1d { stride: *stride, padding: padding.clone(), dilation: *dilation, groups: *groups },
             },
             Layer::Conv2d { name, k, cin, cout, stride, padding, bias } => LayerRole::Affine {
                 name,
@@ -316,11 +333,17 @@ impl Layer {
                 }
                 Ok(vec![*outputs])
             }
-            Layer::Conv1d { k, cin, cout, stride, padding, .. } => {
+            Layer::Conv1d { k, cin, cout, stride, padding, dilation, groups, .. } => {
                 if input.len() != 2 || input[1] != *cin {
                     return given(format!("[length, {cin}]"));
                 }
-                Ok(vec![padding.output(input[0], *k, *stride).map_err(about)?, *cout])
+                if *groups == 0 || cin % groups != 0 || cout % groups != 0 {
+                    return Err(format!(
+                        "{cin} channels to {cout} cannot be divided into {groups} groups of equal size"
+                    ));
+                }
+                let reach = reach(*k, *dilation).map_err(about)?;
+                Ok(vec![padding.output(input[0], reach, *stride).map_err(about)?, *cout])
             }
             Layer::Conv2d { k, cin, cout, stride, padding, .. } => {
                 if input.len() != 3 || input[2] != *cin {
@@ -364,6 +387,16 @@ impl Layer {
     }
 }
 
+/// Length of a kernel from its first tap to its last.
+fn reach(k: usize, dilation: usize) -> Result<usize, String> {
+    if dilation == 0 {
+        return Err("a dilation must be at least 1".to_owned());
+    }
+    let gaps = k.saturating_sub(1).checked_mul(dilation);
+    let reach = gaps.and_then(|gaps| gaps.checked_add(k.min(1)));
+    reach.ok_or_else(|| format!("a kernel of {k} taps with a dilation of {dilation} is too long"))
+}
+
 /// Shape of pooled activations.
 fn pooled(input: &[usize], window: &[usize], stride: &[usize]) -> Result<Vec<usize>, String> {
     let wanted = ["[length, channels]", "[height, width, channels]"][window.len() - 1];
@@ -387,9 +420,11 @@ impl Linear {
     pub(super) fn apply(&self, g: &mut Graph, h: NodeId, kernel: NodeId) -> NodeId {
         match self {
             Linear::Dense => functions::matmul(g, h, kernel, [false, false]),
-            Linear::Conv1d { stride, padding } => {
-                let pads = padding.resolve(g.shape(h)[1], g.shape(kernel)[0], *stride);
-                functions::conv1d(g, h, kernel, *stride, pads)
+            Linear::Conv1d { stride, padding, dilation, groups } => {
+                let reach = dilation * (g.shape(kernel)[0] - 1) + 1;
+                let pads = padding.resolve(g.shape(h)[1], reach, *stride);
+                let along = Along { stride: *stride, pads, dilation: *dilation, groups: *groups };
+                functions::conv1d(g, h, kernel, along)
             }
             Linear::Conv2d { stride, padding } => {
                 let pads = [0, 1].map(|a| padding[a].resolve(g.shape(h)[1 + a], g.shape(kernel)[a], stride[a]));

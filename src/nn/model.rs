@@ -219,6 +219,8 @@ mod tests {
             residual(),
             named("resnet1d", &[8, 2]),
             named("resnet2d", &[6, 6, 1]),
+            named("towers", &[18, 2]),
+            named("dilated", &[5, 2]),
             named("cnn2d", &[8, 8, 1]),
             named("mlp", &[5, 2]),
             smooth(zoo::har_cnn(&[10, 2], 3, 4, 3, 0.5).unwrap()),

@@ -21,7 +21,7 @@ struct Sizes {
 }
 
 /// Every network.
-pub const ZOO: [Entry; 6] = [
+pub const ZOO: [Entry; 8] = [
     Entry {
         name: "narrow",
         also: Some("har-cnn-narrow"),
@@ -65,6 +65,20 @@ pub const ZOO: [Entry; 6] = [
         layers: |stack, sizes| resnet(stack, sizes, Stack::conv1d),
     },
     Entry {
+        name: "towers",
+        also: None,
+        about: "For signals: two convolutions of 8 and 4 filters on each channel by itself (Zheng et al. 2014), then 100 \
+                hidden units",
+        layers: towers,
+    },
+    Entry {
+        name: "dilated",
+        also: None,
+        about: "For signals: causal convolutions of 32 filters in residual blocks with batch norm, whose taps lie 1, 2, 4, 8 \
+                and 16 samples apart (Bai et al. 2018), and a mean over time",
+        layers: dilated,
+    },
+    Entry {
         name: "resnet2d",
         also: None,
         about: "For images: three residual blocks of 16, 32 and 64 filters with batch norm and a mean over the image",
@@ -104,11 +118,7 @@ pub fn har_cnn(
 }
 
 fn har(stack: Stack, filters: usize, hidden: usize, Sizes { outputs, dropout }: Sizes) -> Stack {
-    let conv = |stack: Stack, name: &str| {
-        let (cin, name) = (stack.channels(), name.to_owned());
-        let (k, cout, stride, padding, bias) = (3, filters, 1, Padding::VALID, true);
-        stack.then(Layer::Conv1d { name, k, cin, cout, stride, padding, bias }).then(Layer::Relu)
-    };
+    let conv = |stack: Stack, name| stack.convolution(name, 3, filters, Along::default()).then(Layer::Relu);
     let stack = conv(conv(stack, "conv1"), "conv2").then(Layer::Dropout { rate: dropout });
     let stack = stack.then(Layer::Maxpool1d { window: 2, stride: 2 }).then(Layer::Flatten);
     stack.dense("dense1", hidden).then(Layer::Relu).dense("dense2", outputs)
@@ -125,6 +135,35 @@ pub fn few_shot_body(input: &[usize], filters: usize) -> Result<Model, ModelErro
         conv(stack, &format!("conv{k}"), 3, filters, 2, false).norm(&format!("norm{k}")).then(Layer::Relu)
     };
     (1..=4).fold(Stack::new(input), block).then(Layer::Flatten).model()
+}
+
+/// A tower for each channel, which sees no other; what they come to is joined by dense layers.
+fn towers(stack: Stack, sizes: Sizes) -> Stack {
+    let towers = stack.channels();
+    let conv = |stack: Stack, name: &str, filters: usize| {
+        let along = Along { groups: towers, ..Along::default() };
+        let pool = Layer::Maxpool1d { window: 2, stride: 2 };
+        stack.convolution(name, 5, filters * towers, along).then(Layer::Relu).then(pool)
+    };
+    let stack = conv(conv(stack, "conv1", 8), "conv2", 4).then(Layer::Flatten);
+    let stack = stack.then(Layer::Dropout { rate: sizes.dropout });
+    stack.dense("dense1", 100).then(Layer::Relu).dense("dense2", sizes.outputs)
+}
+
+/// Two causal convolutions a block, with as many steps between their taps as all blocks before have seen.
+fn dilated(stack: Stack, sizes: Sizes) -> Stack {
+    let conv = |stack: Stack, part: &str, block: usize, dilation: usize| {
+        let along = Along { padding: Padding::CAUSAL, bias: false, dilation, ..Along::default() };
+        stack.convolution(&format!("conv_{part}{block}"), 3, 32, along).norm(&format!("norm_{part}{block}"))
+    };
+    let mut stack = conv(stack, "in", 0, 1).then(Layer::Relu);
+    for (block, dilation) in (1..).zip([1, 2, 4, 8, 16]) {
+        let body = conv(stack.inside(), "a", block, dilation).then(Layer::Relu);
+        let body = body.then(Layer::Dropout { rate: sizes.dropout });
+        let layers = conv(body, "b", block, dilation).layers;
+        stack = stack.then(Layer::Residual { layers, projection: vec![] }).then(Layer::Relu);
+    }
+    stack.then(Layer::Spatialmean).dense("dense", sizes.outputs)
 }
 
 /// A convolution of a residual network: name, kernel, filters, stride, bias.
@@ -147,6 +186,21 @@ fn resnet(stack: Stack, sizes: Sizes, conv: Conv) -> Stack {
         stack = stack.then(residual).then(Layer::Relu);
     }
     stack.then(Layer::Spatialmean).dense("dense", sizes.outputs)
+}
+
+/// How a convolution goes along time.
+struct Along {
+    stride: usize,
+    padding: Padding,
+    bias: bool,
+    dilation: usize,
+    groups: usize,
+}
+
+impl Default for Along {
+    fn default() -> Self {
+        Along { stride: 1, padding: Padding::VALID, bias: true, dilation: 1, groups: 1 }
+    }
 }
 
 /// Layers one after another, with the shape that they come to.
@@ -193,9 +247,14 @@ impl Stack {
         self.then(Layer::Batchnorm { name, channels, scale: true, offset: true, eps: 1e-5, statistics })
     }
 
+    fn convolution(self, name: &str, k: usize, cout: usize, along: Along) -> Self {
+        let (name, cin) = (name.to_owned(), self.channels());
+        let Along { stride, padding, bias, dilation, groups } = along;
+        self.then(Layer::Conv1d { name, k, cin, cout, stride, padding, bias, dilation, groups })
+    }
+
     fn conv1d(self, name: &str, k: usize, cout: usize, stride: usize, bias: bool) -> Self {
-        let (name, cin, padding) = (name.to_owned(), self.channels(), Padding::SAME);
-        self.then(Layer::Conv1d { name, k, cin, cout, stride, padding, bias })
+        self.convolution(name, k, cout, Along { stride, padding: Padding::SAME, bias, ..Along::default() })
     }
 
     fn conv2d(self, name: &str, k: usize, cout: usize, stride: usize, bias: bool) -> Self {
@@ -210,7 +269,7 @@ mod tests {
 
     #[test]
     fn every_network_takes_what_it_is_for() {
-        let fitting: [(&str, &[usize]); 8] = [
+        let fitting: [(&str, &[usize]); 10] = [
             ("narrow", &[128, 9]),
             ("paper", &[128, 9]),
             ("har-cnn", &[128, 9]),
@@ -218,6 +277,8 @@ mod tests {
             ("mlp", &[28, 28, 1]),
             ("cnn2d", &[32, 32, 3]),
             ("resnet1d", &[128, 9]),
+            ("towers", &[128, 9]),
+            ("dilated", &[128, 9]),
             ("resnet2d", &[32, 32, 3]),
         ];
         for (name, input) in fitting {

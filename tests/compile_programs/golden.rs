@@ -49,7 +49,7 @@ fn strided_conv() {
     let x = g.input("x", &[32, 64, 2], DType::F32);
     let w = g.input("w", &[3, 2, 4], DType::F32);
     let ct = g.input("ct", &[32, 32, 4], DType::F32);
-    let y = functions::conv1d(&mut g, x, w, 2, [1, 1]);
+    let y = functions::conv1d(&mut g, x, w, functions::Along { stride: 2, pads: [1, 1], dilation: 1, groups: 1 });
     let z = g.scalar(Scalar::Relu, &[y]);
     let pulled = vjp(&mut g, &[z], &[ct], &[x, w]);
     let outputs = [Output::new("z", z), Output::new("x_ct", pulled[0]), Output::new("w_ct", pulled[1])];

@@ -25,6 +25,8 @@ fn noisy(optimizer: impl Into<optim::Dynamics>) -> (Problem, SessionData) {
             stride: 1,
             padding: stackelberg::nn::Padding::VALID,
             bias: true,
+            dilation: 1,
+            groups: 1,
         },
         Layer::Tanh,
         Layer::Dropout { rate: 0.3 },

@@ -172,8 +172,8 @@ fn notes_come_back() {
 
 #[test]
 fn optuna_reads_and_continues_what_is_written() {
-    let Some(python) = std::env::var_os("STACKELBERG_OPTUNA") else {
-        println!("skipped: STACKELBERG_OPTUNA names no Python that has Optuna 5");
+    let Some(python) = std::env::var_os("STACKELBERG_PYTHON") else {
+        println!("skipped: STACKELBERG_PYTHON names no Python that has Optuna");
         return;
     };
     let space = fixture_space();

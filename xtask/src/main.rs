@@ -1,5 +1,6 @@
 //! `cargo xtask …`: builds and serves the page, runs every check, and says what a machine lacks for either.
 
+mod bench;
 mod page;
 mod process;
 mod serve;
@@ -22,6 +23,11 @@ Commands:
                             hosts that want absolute addresses
   test [--all]              Run every check: formatting, lints, native tests, page and browser tests.
                             With --all also the slow tests, those marked #[ignore]
+  bench [--rounds N] [--torch] [--record] [--quick]
+                            Measure training steps, gradients, Hessian-vector products and hypergradients of the HAR network beside
+                            JAX, and with --torch PyTorch, in turns (3 rounds), on one thread, on all cores and on an NVIDIA
+                            GPU where there is one. They are installed under target/. --record puts the table into
+                            docs/benchmarks.md, --quick is one short round
   bench-web [OPTION…]       Run benches/har_cnn in Chromium, with its own options (--work, --T, --repeat, --json …)
   doctor                    Say what is found on this machine, what is missing, and how to get it
 
@@ -31,6 +37,7 @@ enum Command {
     Web { port: u16, profile: wasm::Profile },
     BuildWeb { profile: wasm::Profile, base: Option<String> },
     Test { all: bool },
+    Bench(bench::Options),
     BenchWeb { options: Vec<String> },
     Doctor,
     Help,
@@ -51,6 +58,7 @@ fn main() -> ExitCode {
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
     let name = args.next();
     let (mut port, mut profile, mut base, mut all, mut options) = (8080, wasm::Profile::Release, None, false, vec![]);
+    let mut bench = bench::Options { rounds: 3, quick: false, torch: false, record: false };
     while let Some(arg) = args.next() {
         match (name.as_deref(), arg.as_str()) {
             (_, "--help" | "-h") => return Ok(Command::Help),
@@ -64,6 +72,13 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
                 _ => bail!("--base needs the path that the page is served under, from / to /, such as /studio/"),
             },
             (Some("test"), "--all") => all = true,
+            (Some("bench"), "--rounds") => match args.next().map(|rounds| rounds.parse()) {
+                Some(Ok(rounds @ 1..)) => bench.rounds = rounds,
+                _ => bail!("--rounds needs a number of rounds, such as 3"),
+            },
+            (Some("bench"), "--quick") => bench.quick = true,
+            (Some("bench"), "--torch") => bench.torch = true,
+            (Some("bench"), "--record") => bench.record = true,
             (Some("bench-web"), _) => options.push(arg),
             _ => bail!("unknown argument `{arg}`\n\n{USAGE}"),
         }
@@ -72,6 +87,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
         Some("web") => Command::Web { port, profile },
         Some("build-web") => Command::BuildWeb { profile, base },
         Some("test") => Command::Test { all },
+        Some("bench") => Command::Bench(bench),
         Some("bench-web") => Command::BenchWeb { options },
         Some("doctor") => Command::Doctor,
         None | Some("help" | "--help" | "-h") => Command::Help,
@@ -98,6 +114,10 @@ fn run(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Test { all } => suite::run(all),
+        Command::Bench(options) => {
+            bench::run(&options)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::BenchWeb { options } => {
             bench_web(&options)?;
             Ok(ExitCode::SUCCESS)
@@ -165,13 +185,21 @@ mod tests {
         assert!(matches!(parsed("web --help").unwrap(), Command::Help));
         let Command::BenchWeb { options } = parsed("bench-web --work w1 --T 2").unwrap() else { panic!("bench-web") };
         assert_eq!(options, ["--work", "w1", "--T", "2"]);
+        let Command::Bench(options) = parsed("bench --rounds 5 --torch").unwrap() else { panic!("bench") };
+        assert_eq!(options, bench::Options { rounds: 5, quick: false, torch: true, record: false });
     }
 
     #[test]
     fn wrong_arguments_are_named() {
-        for line in
-            ["serve", "web --port", "web --port 99999", "build-web --port 1", "build-web --base studio", "doctor --all"]
-        {
+        for line in [
+            "serve",
+            "bench --rounds 0",
+            "web --port",
+            "web --port 99999",
+            "build-web --port 1",
+            "build-web --base studio",
+            "doctor --all",
+        ] {
             assert!(parsed(line).is_err(), "{line}");
         }
     }

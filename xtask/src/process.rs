@@ -71,6 +71,17 @@ pub fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// A Python with these packages, in an environment of this name under `target`, which is made if it is not there.
+pub fn python(name: &str, packages: impl IntoIterator<Item = &'static str>) -> Result<PathBuf> {
+    let environment = root().join("target").join(name);
+    run(command("python3").args(["-m", "venv"]).arg(&environment))?;
+    let scripts = environment.join(if cfg!(windows) { "Scripts" } else { "bin" });
+    let python = scripts.join("python").with_extension(std::env::consts::EXE_EXTENSION);
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    run(command(&python).args(install).args(packages))?;
+    Ok(python)
+}
+
 /// The first line that a command prints, if it runs and succeeds.
 pub fn first_line(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;

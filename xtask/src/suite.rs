@@ -45,7 +45,10 @@ pub fn run(all: bool) -> Result<ExitCode> {
     suite.step("documentation", |_| documentation());
     let mut python = std::env::var_os("STACKELBERG_PYTHON").map(PathBuf::from);
     if all && python.is_none() {
-        suite.step("Python packages", |_| python_packages().map(|made| python = Some(made)));
+        suite.step("Python packages", |_| {
+            python = Some(process::python("python", PYTHON_PACKAGES)?);
+            Ok(())
+        });
     }
     suite.step("native tests", |count| native_tests(count, all, strict, python.as_deref()));
     suite.step("examples", |_| examples());
@@ -111,18 +114,8 @@ fn documentation() -> Result<()> {
 }
 
 /// What tests ask of a Python that they are given.
-const PYTHON_PACKAGES: [&str; 6] = ["numpy", "onnxruntime", "optuna", "pandas", "ray[tune]", "safetensors"];
-
-/// A Python that has what tests ask for, in an environment of its own under `target`.
-fn python_packages() -> Result<PathBuf> {
-    let environment = process::root().join("target").join("python");
-    process::run(process::command("python3").args(["-m", "venv"]).arg(&environment))?;
-    let scripts = environment.join(if cfg!(windows) { "Scripts" } else { "bin" });
-    let python = scripts.join("python").with_extension(std::env::consts::EXE_EXTENSION);
-    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    process::run(process::command(&python).args(install).args(PYTHON_PACKAGES))?;
-    Ok(python)
-}
+const PYTHON_PACKAGES: [&str; 7] =
+    ["numpy", "onnxruntime", "optuna", "optuna-dashboard", "pandas", "ray[tune]", "safetensors"];
 
 fn native_tests(count: &mut Count, all: bool, strict: bool, python: Option<&Path>) -> Result<()> {
     let mut cargo = process::cargo("test");

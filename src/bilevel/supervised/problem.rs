@@ -273,6 +273,8 @@ mod tests {
             stride: 1,
             padding: Padding::VALID,
             bias: false,
+            dilation: 1,
+            groups: 1,
         };
         let sound = Problem::new(model, Loss::CrossEntropy, crate::nn::optim::Sgd, 4, 10);
         let cases = [

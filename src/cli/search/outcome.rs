@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use pollster::block_on;
 use serde::Serialize;
+use stackelberg::engine::several;
 use stackelberg::experiment::record::Named;
 use stackelberg::experiment::searching::about::About;
 use stackelberg::experiment::searching::subject::Rows;
-use stackelberg::experiment::searching::trainings::{lineage, retrained};
+use stackelberg::experiment::searching::trainings::{changes, retrained};
 use stackelberg::experiment::study::summary::Statistic;
 use stackelberg::rig::Device;
 use stackelberg::search::journal::Journal;
@@ -66,15 +67,16 @@ pub fn conclude(
     let end = if best.state == State::Complete { "" } else { ", which has not come to its end" };
     let (trial, loss) = (best.number, number(best.score()));
     print(&format!("\nBest: trial {trial}{end}, outer loss {loss}\n  {}\n", written(&rows.named(&best.point))))?;
-    let way = lineage(&study.history, trial);
-    if way.len() > 1 {
-        print(&format!("  It came there through {} changes midway, which are repeated.\n", way.len() - 1))?;
+    let changes = changes(&study.history, trial);
+    if changes > 0 {
+        let changes = several(changes as u64, "change");
+        print(&format!("  It came there through {changes} midway; what it went through is repeated.\n"))?;
     }
     let mut trainings: Vec<Retrained> = vec![];
     let mut watch = watch.without_deadline();
     for seed in (about.seed..=u32::MAX).take(if fresh == 0 { 0 } else { fresh as usize + 1 }) {
         let subject = rows.seeded(seed);
-        let metrics = block_on(retrained(&subject, device, &way, &mut watch));
+        let metrics = block_on(retrained(&subject, device, &study.history, trial, &mut watch));
         if watch.is_stopped() {
             note("Stopped before the best was trained again; the same command does it");
             return Ok(watch.code());

@@ -19,7 +19,8 @@ pub const DATA: &str = "Windows to learn from: `builtin` (the UCI HAR data, 30 p
 pub const TASK: &str = "What the network is to learn of a window";
 pub const NETWORK: &str = "Network to train: `narrow` (8 filters, 16 hidden units) or `paper` (64 and 100), the Conv1D \
                            network of the first paper; `mlp`; for images `cnn2d`; with residual blocks and batch norm \
-                           `resnet1d`, `resnet2d`; or the path of a JSON file with layers";
+                           `resnet1d`, `resnet2d`; for signals `towers`, a convolution for each channel, and `dilated`, \
+                           causal ones; or the path of a JSON file with layers";
 pub const STEPS: &str =
     "Training steps T of the inner problem; the method says how many of them are differentiated through";
 pub const BUDGET: &str = "What the run may cost: a number of trainings, of which a hypergradient through all steps counts \

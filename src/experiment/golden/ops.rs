@@ -98,7 +98,7 @@ fn apply_op(b: &mut Builder) -> Result<NodeId, CaseError> {
                 _ => false,
             })?;
             let pads = padding.resolve(b.shape(x)[1], b.shape(w)[0], stride);
-            Ok(f::conv1d(&mut b.graph, x, w, stride, pads))
+            Ok(f::conv1d(&mut b.graph, x, w, f::Along { stride, pads, dilation: 1, groups: 1 }))
         }
         "conv2d" => {
             let (x, w) = (b.input("x")?, b.input("w")?);

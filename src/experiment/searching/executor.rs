@@ -266,8 +266,7 @@ impl Course<'_> {
         page.add(event.clone())?;
         match &event {
             Event::Changed { change, .. } => {
-                page.states().take_over((change.from, change.from_step), (number, change.step));
-                self.trainings.close(number);
+                self.trainings.take_over(page.states(), number, change)?;
             }
             Event::Started { .. } | Event::Resumed { .. } | Event::Reported { .. } => {}
             Event::Paused { .. } => self.trainings.close(number),

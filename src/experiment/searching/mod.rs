@@ -6,6 +6,7 @@
 
 pub mod about;
 pub mod executor;
+pub mod exploit;
 pub mod ledger;
 mod lock;
 pub mod space;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::exploit::Exploit;
 use crate::bilevel::hyperparameters::{Kind, ROWS, Start};
 use crate::experiment::config::{Budget, ConfigError, Network, TuneConfig, usual_decay, usual_hyperparameters};
 use crate::nn::optim::Dynamics;
@@ -38,6 +39,9 @@ pub struct Arm {
     pub hypergradient_descent: bool,
     /// What is not structural is tuned within each trial, and leaves the space.
     pub hypergradients: bool,
+    /// What becomes of what moves by hypergradient descent where a member takes over another's training.
+    #[serde(default)]
+    pub exploit: Exploit,
 }
 
 /// The hyperparameter that a setting is the start of.
@@ -218,8 +222,8 @@ pub fn midway(space: &Space, point: &Point) -> Json {
 mod tests {
     use super::*;
 
-    const DESCENT: Arm = Arm { hypergradient_descent: true, hypergradients: false };
-    const TUNED: Arm = Arm { hypergradient_descent: false, hypergradients: true };
+    const DESCENT: Arm = Arm { hypergradient_descent: true, hypergradients: false, exploit: Exploit::Copy };
+    const TUNED: Arm = Arm { hypergradient_descent: false, hypergradients: true, exploit: Exploit::Copy };
 
     fn names(space: &Space) -> Vec<&str> {
         space.dimensions().iter().map(|dimension| &*dimension.name).collect()
@@ -258,7 +262,7 @@ mod tests {
     #[test]
     fn points_are_configurations() {
         let quick = TuneConfig::quick();
-        for arm in [Arm::default(), DESCENT, TUNED, Arm { hypergradient_descent: true, hypergradients: true }] {
+        for arm in [Arm::default(), DESCENT, TUNED, Arm { hypergradients: true, ..DESCENT }] {
             let (space, base) = (arranged(&usual(&quick), arm).unwrap(), base(&quick, arm, 9).unwrap());
             for k in 0..7 {
                 let units: Vec<f64> = (1..=space.len()).map(|j| (0.37 * (j * (k + 1)) as f64).fract()).collect();

@@ -90,12 +90,6 @@ impl States {
         fs::read(self.path(trial, step)).ok()
     }
 
-    /// Keeps another trial's training as one's own, if it is there.
-    pub fn take_over(&self, from: (u64, u64), to: (u64, u64)) {
-        // Where it is not, the trial cannot go on, and says so.
-        let _ = fs::copy(self.path(from.0, from.1), self.path(to.0, to.1));
-    }
-
     /// Removes what was kept of a trial, but for what it is after so many steps.
     pub fn forget(&self, trial: u64, but: Option<u64>) {
         let (beginning, kept) = (format!("{trial}-"), but.map(|step| self.path(trial, step)));
@@ -144,9 +138,8 @@ mod tests {
         }
         states.forget(1, Some(6));
         assert_eq!([states.load(1, 3), states.load(1, 6)], [None, Some(vec![1, 6])]);
-        states.take_over((1, 6), (2, 6));
         states.forget(1, None);
-        assert_eq!([states.load(1, 6), states.load(2, 6)], [None, Some(vec![1, 6])]);
+        assert_eq!(states.load(1, 6), None);
         assert_eq!(states.load(11, 3), Some(vec![11, 3]));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::about::About;
+use super::exploit::Exploit;
 use super::space::{self, Arm};
 use crate::experiment::config::TuneConfig;
 use crate::experiment::error::TuneError;
@@ -23,6 +24,16 @@ pub trait Subject {
 
     /// What a training that takes over another one's state is to change, by names of settings.
     fn midway(&self, point: &Point) -> Json;
+
+    /// The saved training that a member with this point goes on from, which takes over that of a `donor`, and whose own was
+    /// `own` if it has not diverged.
+    ///
+    /// # Errors
+    /// If these are not of such trainings.
+    fn taken_over(&self, point: &Point, donor: Vec<u8>, own: Option<&[u8]>) -> Result<Vec<u8>, TuneError>;
+
+    /// Whether its own counts in that.
+    fn keeps_own(&self) -> bool;
 
     /// Whether a training is worth the best that it has come to, and not the last: one that tunes itself is.
     fn keeps_best(&self) -> bool;
@@ -78,6 +89,14 @@ impl Subject for Rows<'_> {
 
     fn midway(&self, point: &Point) -> Json {
         space::midway(&self.space, point)
+    }
+
+    fn taken_over(&self, point: &Point, donor: Vec<u8>, own: Option<&[u8]>) -> Result<Vec<u8>, TuneError> {
+        self.arm.exploit.joined(&self.config(point)?.optimizer, donor, own)
+    }
+
+    fn keeps_own(&self) -> bool {
+        self.arm.exploit == Exploit::Keep
     }
 
     fn keeps_best(&self) -> bool {

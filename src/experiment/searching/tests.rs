@@ -12,7 +12,7 @@ use super::executor::{Ended, Executor, SearchError, Watch, spent};
 use super::ledger::{self, Ledger, LedgerError};
 use super::space::Arm;
 use super::subject::Subject;
-use super::trainings::{lineage, retrained};
+use super::trainings::{changes, retrained};
 use crate::bilevel::{Flow, Pace};
 use crate::engine::LocalFuture;
 use crate::experiment::config::ConfigError;
@@ -63,9 +63,11 @@ impl Task for Formula {
 struct Subjects {
     diverges: f64,
     breaks: f64,
+    /// Whether a member keeps a tenth of its own loss.
+    keeps: bool,
 }
 
-const SOUND: Subjects = Subjects { diverges: f64::INFINITY, breaks: f64::INFINITY };
+const SOUND: Subjects = Subjects { diverges: f64::INFINITY, breaks: f64::INFINITY, keeps: false };
 
 impl Subject for Subjects {
     fn job(&self, point: &Point) -> Result<Box<dyn Job>, TuneError> {
@@ -78,6 +80,17 @@ impl Subject for Subjects {
 
     fn midway(&self, point: &Point) -> Json {
         json!({"rate": point.get(0)})
+    }
+
+    fn taken_over(&self, _: &Point, donor: Vec<u8>, own: Option<&[u8]>) -> Result<Vec<u8>, TuneError> {
+        let Some(own) = own.filter(|_| self.keeps) else { return Ok(donor) };
+        let read = |saved: &[u8]| serde_json::from_slice::<(f64, f64, u64)>(saved).unwrap();
+        let ((rate, loss, done), (_, own, _)) = (read(&donor), read(own));
+        Ok(json!([rate, 0.9 * loss + 0.1 * own, done]).to_string().into_bytes())
+    }
+
+    fn keeps_own(&self) -> bool {
+        self.keeps
     }
 
     fn keeps_best(&self) -> bool {
@@ -281,7 +294,7 @@ fn what_was_interrupted_goes_on_to_the_same_study() {
 #[test]
 fn what_diverges_or_breaks_costs_no_study() {
     let folder = tempfile::tempdir().unwrap();
-    let subject = Subjects { diverges: 0.2, breaks: 0.6 };
+    let subject = Subjects { diverges: 0.2, breaks: 0.6, ..SOUND };
     for method in ["tpe", "asha", "asha-stop", "hyperband", "pbt"] {
         let (about, path) = (about(method, 4), folder.path().join(format!("{method}.log")));
         let mut watch = Counting::to(usize::MAX);
@@ -373,20 +386,25 @@ fn several_share_a_study_and_lose_nothing() {
     }
 }
 
-/// The best of a population is trained again through all that it took over.
+/// The best of a population is trained again through all that it took over, whatever it kept of its own.
 #[test]
-fn a_lineage_leads_to_the_same_loss() {
+fn what_a_trial_went_through_leads_to_the_same_loss() {
     let folder = tempfile::tempdir().unwrap();
-    let (about, path) = (about("pbt", 8), folder.path().join("study.log"));
-    go_on(&path, &about, SOUND, &mut Counting::to(usize::MAX)).unwrap();
-    let study = journal(&path);
     let device = Device::new(ReferenceEngine::new());
-    let mut longest = 0;
-    for trial in study.history.trials() {
-        let way = lineage(&study.history, trial.number);
-        let again = pollster::block_on(retrained(&SOUND, &device, &way, &mut Counting::to(1))).unwrap().unwrap();
-        assert_eq!(again["outer_loss"], trial.score(), "trial {}", trial.number);
-        longest = longest.max(way.len());
-    }
-    assert!(longest > 1, "some take over others");
+    let scores = [false, true].map(|keeps| {
+        let (about, path) = (about("pbt", 8), folder.path().join(format!("{keeps}.log")));
+        let subject = Subjects { keeps, ..SOUND };
+        go_on(&path, &about, subject, &mut Counting::to(usize::MAX)).unwrap();
+        let history = journal(&path).history;
+        for trial in history.trials() {
+            let mut watch = Counting::to(1);
+            let again = retrained(&subject, &device, &history, trial.number, &mut watch);
+            let again = pollster::block_on(again).unwrap().unwrap();
+            assert_eq!(again["outer_loss"], trial.score(), "trial {}", trial.number);
+        }
+        let most = history.trials().iter().map(|trial| changes(&history, trial.number)).max();
+        assert!(most > Some(1), "some take over others that did");
+        history.trials().iter().map(|trial| trial.score()).collect::<Vec<_>>()
+    });
+    assert_ne!(scores[0], scores[1]);
 }

@@ -11,7 +11,8 @@ use crate::experiment::event::{Event as Progress, Observed, Observer};
 use crate::experiment::record::{Ending, Named};
 use crate::experiment::training::Training;
 use crate::rig::Device;
-use crate::search::{History, Point, Trial};
+use crate::search::history::Change;
+use crate::search::{History, Trial};
 
 /// The trainings of trials that have a slot. They take turns on one device.
 pub struct Trainings<'a> {
@@ -42,6 +43,19 @@ impl<'a> Trainings<'a> {
     /// Takes a training from the device.
     pub fn close(&mut self, trial: u64) {
         self.open.remove(&trial);
+    }
+
+    /// A trial takes over another's training, which it goes on with from what is kept.
+    ///
+    /// # Errors
+    /// If that is not one of the study's, or cannot be kept.
+    pub fn take_over(&mut self, states: &States, trial: u64, change: &Change) -> Result<(), TuneError> {
+        self.close(trial);
+        // Where it is not there, the trial cannot go on, and says so.
+        let Some(donor) = states.load(change.from, change.from_step) else { return Ok(()) };
+        let own = states.load(trial, change.step);
+        let joined = self.subject.taken_over(&change.point, donor, own.as_deref())?;
+        states.save(trial, change.step, &joined).map_err(|error| TuneError::Observer(error.into()))
     }
 
     /// Whether a trial's training has diverged for good.
@@ -146,43 +160,74 @@ fn change(training: &mut dyn Training, values: &serde_json::Value) -> Result<(),
     if values.as_object().is_none_or(serde_json::Map::is_empty) { Ok(()) } else { training.set(values) }
 }
 
-/// What a trial's training went through: at each point so many steps. A trial that took over others' trainings has theirs
-/// before its own.
-pub fn lineage(history: &History, trial: u64) -> Vec<(u64, Point)> {
-    let Some(trial) = history.trial(trial) else { return vec![] };
-    fn until(history: &History, trial: &Trial, step: u64) -> Vec<(u64, Point)> {
-        let change = trial.changes.iter().rev().find(|change| change.step < step);
-        let Some(change) = change else { return vec![(step, trial.begun.clone())] };
-        let before = history.trial(change.from).map(|from| until(history, from, change.from_step));
-        let mut before = before.unwrap_or_default();
-        before.push((step - change.step, change.point.clone()));
-        before
+/// How often a trial's training was changed midway; those that it took over were before its own.
+pub fn changes(history: &History, trial: u64) -> usize {
+    fn until(history: &History, trial: &Trial, step: u64) -> usize {
+        let Some(change) = before(trial, step) else { return 0 };
+        1 + history.trial(change.from).map_or(0, |from| until(history, from, change.from_step))
     }
-    until(history, trial, trial.step())
+    history.trial(trial).map_or(0, |trial| until(history, trial, trial.step()))
 }
 
-/// The score of a training that goes through such a lineage; none if it was stopped or diverged.
+/// The last change of a trial before it had done so many steps.
+fn before(trial: &Trial, step: u64) -> Option<&Change> {
+    trial.changes.iter().rev().find(|change| change.step < step)
+}
+
+/// The score of a training that goes through all that a trial's has gone through, with what that took over from others; none
+/// if it was stopped or diverged.
 ///
 /// # Errors
 /// If the training cannot be, or the device failed.
 pub async fn retrained(
     subject: &dyn Subject,
     device: &Device,
-    lineage: &[(u64, Point)],
+    history: &History,
+    trial: u64,
     observer: &mut dyn Observer,
 ) -> Result<Option<Named>, TuneError> {
-    let Some((_, first)) = lineage.first() else { return Ok(None) };
-    let mut training = subject.job(first)?.open(device).await?;
-    for (at, (steps, point)) in lineage.iter().enumerate() {
-        if at > 0 {
-            change(&mut *training, &subject.midway(point))?;
-        }
-        let report = training.advance(*steps, observer).await?;
-        if matches!(report.ending, Ending::Stopped | Ending::Diverged) {
-            return Ok(None);
-        }
+    let Some(trial) = history.trial(trial) else { return Ok(None) };
+    match again(subject, device, history, (trial, trial.step()), observer).await? {
+        Some(mut training) => training.score(observer).await.map(Some),
+        None => Ok(None),
     }
-    training.score(observer).await.map(Some)
+}
+
+type Again<'a> = LocalFuture<'a, Result<Option<Box<dyn Training>>, TuneError>>;
+
+/// A trial's training as it was after so many steps, trained again.
+fn again<'a>(
+    subject: &'a dyn Subject,
+    device: &'a Device,
+    history: &'a History,
+    (trial, step): (&'a Trial, u64),
+    observer: &'a mut dyn Observer,
+) -> Again<'a> {
+    Box::pin(async move {
+        let (mut training, left) = match before(trial, step) {
+            None => (subject.job(&trial.begun)?.open(device).await?, step),
+            Some(to) => {
+                let Some(from) = history.trial(to.from) else { return Ok(None) };
+                let donor = again(subject, device, history, (from, to.from_step), observer).await?;
+                let Some(mut training) = donor else { return Ok(None) };
+                let own = match subject.keeps_own() {
+                    true => again(subject, device, history, (trial, to.step), observer).await?,
+                    false => None,
+                };
+                let own = match own {
+                    Some(mut own) => Some(own.save().await?),
+                    None => None,
+                };
+                let joined = subject.taken_over(&to.point, training.save().await?, own.as_deref())?;
+                training.load(&joined).await?;
+                change(&mut *training, &subject.midway(&to.point))?;
+                (training, step - to.step)
+            }
+        };
+        let report = training.advance(left, observer).await?;
+        let ended = matches!(report.ending, Ending::Stopped | Ending::Diverged);
+        Ok((!ended).then_some(training))
+    })
 }
 
 /// Hears what a training that tunes itself has come to.

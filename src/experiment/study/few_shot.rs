@@ -30,6 +30,8 @@ pub const PEOPLE: Study = Study {
 /// Learning rates of a task's steps, for means over examples.
 const CLASSIFIER: f64 = 0.1;
 const NETWORK: f64 = 0.4;
+/// For logistic regression on scaled statistics, which are many and alike.
+const STATISTICS: f64 = 0.02;
 
 fn representation(inner_steps: usize) -> Method {
     let optimizer: Dynamics = Sgd.into();
@@ -96,11 +98,13 @@ impl Plan {
         Trial::new(&[("method", name), ("setting", &setting)], seed, "few-shot", settings)
     }
 
-    fn people(&self, name: &str, method: Method, shots: usize, seed: u32) -> Trial {
+    fn people(&self, name: &str, (task, method): (Task, Method), shots: usize, seed: u32) -> Trial {
         let Plan { filters, steps, episodes } = *self;
+        // Where nothing is learned across people there is nothing to wait for.
+        let steps = if matches!(method, Method::Statistics { .. }) { 5 } else { steps };
         let rate = if matches!(method, Method::Maml { order: Following::Reptile, .. }) { 0.5 } else { 1e-3 };
         let settings = Settings {
-            task: Task::People,
+            task,
             method,
             ways: None,
             shots,
@@ -146,20 +150,30 @@ fn people(budget: Budget) -> Vec<Trial> {
         Budget::Full => (Plan { filters: 64, steps: 2_000, episodes: 1_000 }, 5, &[1, 5, 10]),
     };
     // One network for all people, as it is, and trained on with what a person gives.
+    let statistics = || Method::Statistics { inner_steps: 200, inner_rate: STATISTICS };
     let methods = || {
-        vec![
+        let apart = vec![
             ("one network", maml(Following::Second, 0, 0)),
             ("one network, fine-tuned", maml(Following::Second, 0, 5)),
             ("MAML", maml(Following::Second, 1, 5)),
             ("hyper-representation", representation(5)),
             ("prototypical", Method::Prototypical),
             ("random features", Method::RandomFeatures { inner_steps: 50, inner_rate: CLASSIFIER }),
-        ]
+            ("logistic regression on statistics", statistics()),
+        ];
+        let mixed = vec![
+            ("one network, fine-tuned; windows at random", maml(Following::Second, 0, 5)),
+            ("logistic regression on statistics; windows at random", statistics()),
+        ];
+        let of = |task, list: Vec<(&'static str, Method)>| {
+            list.into_iter().map(move |(name, method)| (name, (task, method)))
+        };
+        of(Task::People, apart).chain(of(Task::PeopleMixed, mixed))
     };
     let mut trials = vec![];
     for seed in FRESH..FRESH + seeds {
         for &shots in shots {
-            trials.extend(methods().into_iter().map(|(name, method)| plan.people(name, method, shots, seed)));
+            trials.extend(methods().map(|(name, taught)| plan.people(name, taught, shots, seed)));
         }
     }
     trials

@@ -130,7 +130,8 @@ impl Trainable for FewShot {
         let settings: Settings = settings::read(settings)?;
         settings.check()?;
         let Settings { ways, training_ways, shots, queries, .. } = settings;
-        let ground = settings.task.ground(Sizes { ways, training_ways, shots, queries }, library)?;
+        let sizes = Sizes { ways, training_ways, shots, queries };
+        let ground = settings.task.ground(sizes, settings.method.takes_statistics(), library)?;
         let ways = ground.ways;
         if settings.training_ways.is_some_and(|training| training != ways) && settings.method.has_fixed_ways() {
             let message =

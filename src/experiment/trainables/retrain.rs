@@ -79,9 +79,11 @@ impl Training for Retraining {
         let Some(best) = self.tuner.state().best.clone() else { return Ok(Named::new()) };
         let (config, split) = (&self.run.config, &self.run.data.split);
         let train = split.train.joined(&split.validation)?;
-        // A schedule that was found is stretched with the decay that it was found with; else the rate falls all along.
+        // What was found for a training as long is trained the same way, and a schedule that was found is stretched with the decay that it
+        // was found with; else the rate falls all along.
         let scheduled = best.hyperparameters.groups.iter().any(|group| group.kind == Kind::LrSchedule);
-        let decay = if scheduled { config.decay } else { Decay::Cosine { share: 1.0 } };
+        let same = scheduled || self.steps == config.steps;
+        let decay = if same { config.decay } else { Decay::Cosine { share: 1.0 } };
         let long = TuneConfig { steps: self.steps, decay, ..config.clone() };
         let problem = problem(&long, &Sizes { train: train.len(), ..split.sizes() })?;
         let point = prolonged(best.hyperparameters, &problem);

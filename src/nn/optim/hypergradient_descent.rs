@@ -61,6 +61,12 @@ enum Kept {
     Gradient,
 }
 
+/// Names of the slots with these.
+pub(crate) const KEPT: [&str; 3] = ["rate_slope", "momentum_slope", "gradient"];
+
+/// Names of the slots with how far learning rate and momentum have moved.
+pub(crate) const MOVED: [&str; 2] = ["rate_moved", "momentum_moved"];
+
 /// Step size of the learning rate.
 const RATE: ScalarSpec = ScalarSpec { name: "hypergradient_rate", domain: Domain::Positive, usual: 0.0 };
 
@@ -141,11 +147,11 @@ impl HypergradientDescent {
     /// With its slots and scalars, the optimiser's own first.
     fn laid_out(mut self) -> Self {
         let kept: &[&'static str] = match self.kept {
-            Kept::Slopes => &["rate_slope", "momentum_slope"][..self.rates.len()],
-            Kept::Gradient => &["gradient"],
+            Kept::Slopes => &KEPT[..self.rates.len()],
+            Kept::Gradient => &KEPT[2..],
         };
         let start = if self.rule == Rule::Multiplicative { 1.0 } else { 0.0 };
-        let moved = ["rate_moved", "momentum_moved"].into_iter().take(self.rates.len());
+        let moved = MOVED.into_iter().take(self.rates.len());
         self.slots = self.base.slots().to_vec();
         self.slots.extend(kept.iter().copied().map(Slot::each));
         self.slots.extend(moved.map(|name| Slot { name, size: Size::One, start, corrects: None }));

@@ -3,7 +3,7 @@
 mod adam;
 mod averaged;
 mod heavy_ball;
-mod hypergradient_descent;
+pub(crate) mod hypergradient_descent;
 mod momentum;
 mod named;
 mod nesterov;

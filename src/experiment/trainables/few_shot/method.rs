@@ -42,6 +42,13 @@ pub enum Method {
         /// Its learning rate.
         inner_rate: f64,
     },
+    /// Logistic regression on statistics of the windows, without a network and anything that is learned across tasks.
+    Statistics {
+        /// Steps of the classifier.
+        inner_steps: usize,
+        /// Its learning rate.
+        inner_rate: f64,
+    },
     /// Where all tasks begin (Finn et al. 2017): each trains the whole network.
     Maml {
         /// What is followed.
@@ -105,6 +112,7 @@ impl Method {
         match *self {
             Method::Representation { inner_steps: 0, .. }
             | Method::RandomFeatures { inner_steps: 0, .. }
+            | Method::Statistics { inner_steps: 0, .. }
             | Method::Transfer { inner_steps: 0, .. } => wrong("a classifier takes at least one step"),
             Method::MetaLstm { inner_steps, units } if inner_steps == 0 || units == 0 => {
                 wrong("steps and units are at least 1")
@@ -113,6 +121,7 @@ impl Method {
             Method::Maml { order: Following::Reptile, inner_steps: 0, .. } => wrong("Reptile takes at least one step"),
             Method::Representation { inner_rate: rate, .. }
             | Method::RandomFeatures { inner_rate: rate, .. }
+            | Method::Statistics { inner_rate: rate, .. }
             | Method::Maml { inner_rate: rate, .. }
             | Method::Transfer { inner_rate: rate, .. }
             | Method::Ridge { penalty: rate }
@@ -122,6 +131,11 @@ impl Method {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether it takes statistics of windows for these.
+    pub(super) fn takes_statistics(&self) -> bool {
+        matches!(self, Method::Statistics { .. })
     }
 
     /// Whether it can only tell as many classes as it has learned from.
@@ -156,7 +170,11 @@ impl Method {
         let ways = shape.ways;
         let wrong =
             |error: ModelError| ConfigError::Setting { field: "filters".to_owned(), message: error.to_string() };
-        let body = zoo::few_shot_body(input, filters).map_err(wrong)?;
+        let body = match self {
+            Method::Statistics { .. } => Model::new(vec![Layer::Flatten], input),
+            _ => zoo::few_shot_body(input, filters),
+        };
+        let body = body.map_err(wrong)?;
         let classifier = |body: &Model| {
             let inputs = body.output()[0];
             body.clone().then(Layer::Dense { name: "head".to_owned(), inputs, outputs: ways, bias: true })
@@ -171,7 +189,7 @@ impl Method {
                 representation(head, *inner_rate, *learn_rate, false)
             }
             Method::Ridge { penalty } => representation(Head::Ridge, *penalty, true, false),
-            Method::RandomFeatures { inner_steps, inner_rate } => {
+            Method::RandomFeatures { inner_steps, inner_rate } | Method::Statistics { inner_steps, inner_rate } => {
                 let head = Head::Steps { optimizer: Sgd.into(), steps: *inner_steps };
                 representation(head, *inner_rate, false, true)
             }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bilevel::Examples;
 use crate::bilevel::meta::{Drawing, Pool};
+use crate::data::har::statistics;
 use crate::data::{DataError, Dataset, Standardizer};
 use crate::experiment::config::{ConfigError, TuneConfig};
 use crate::experiment::error::TuneError;
@@ -23,6 +24,9 @@ pub enum Task {
     /// The activities of a person (UCI HAR): support from a person's first recording, queries from the second. To learn
     /// from, validate and test there are other people.
     People,
+    /// The same with support and queries from both recordings alike: what windows at random would claim, since neighbours have
+    /// half of their samples in common.
+    PeopleMixed,
 }
 
 /// Where alphabets belong that are not learned from, if not the whole set is there.
@@ -79,10 +83,14 @@ impl Ground {
 }
 
 impl Task {
-    pub(super) fn ground(self, sizes: Sizes, library: &Library) -> Result<Ground, TuneError> {
+    /// Of people their windows, or `statistics` of these.
+    pub(super) fn ground(self, sizes: Sizes, statistics: bool, library: &Library) -> Result<Ground, TuneError> {
         match self {
+            Task::Characters if statistics => {
+                Err(wrong("method", "statistics are those of people's windows".to_owned()).into())
+            }
             Task::Characters => characters(sizes, library),
-            Task::People => people(sizes, library),
+            Task::People | Task::PeopleMixed => people(sizes, self == Task::PeopleMixed, statistics, library),
         }
     }
 }
@@ -166,7 +174,7 @@ fn quarter_turn(drawing: &[u8], side: usize) -> Vec<u8> {
     (0..side * side).map(|at| drawing[(side - 1 - at % side) * side + at / side]).collect()
 }
 
-fn people(sizes: Sizes, library: &Library) -> Result<Ground, TuneError> {
+fn people(sizes: Sizes, mixed: bool, statistics: bool, library: &Library) -> Result<Ground, TuneError> {
     let data = library.scaled(&TuneConfig::default())?;
     let split = &data.split;
     let ways = split.train.about().outputs.len();
@@ -174,18 +182,44 @@ fn people(sizes: Sizes, library: &Library) -> Result<Ground, TuneError> {
     if let Some(given) = given.find(|&given| given != ways) {
         return Err(wrong("ways", format!("{given}, and tasks of people have all {ways} activities")).into());
     }
-    let mut parts = vec![];
-    for part in [&split.train, &split.validation, &split.test] {
-        parts.push(recorded(part, ways, sizes)?);
+    let sets = [&split.train, &split.validation, &split.test];
+    let mut tables = vec![];
+    for set in sets {
+        tables.push(recorded(set, ways, sizes, mixed)?);
     }
+    let chosen: Vec<Dataset> = sets.iter().zip(&tables).map(|(set, recorded)| set.select(&recorded.order)).collect();
+    let (input, x): (_, Vec<Examples>) = match statistics.then(|| statistics::count(&split.train)).flatten() {
+        None => (split.train.about().shape.clone(), chosen.iter().map(|set| set.examples().clone()).collect()),
+        Some(count) => {
+            let mut features = [0, 1, 2].map(|part: usize| statistics::features(&chosen[part]));
+            statistics::standardize(&mut features, count);
+            (vec![count], features.into_iter().map(Examples::from).collect())
+        }
+    };
+    let material = |(x, Recorded { order, cells, people }): (_, Recorded)| Material {
+        x,
+        count: order.len(),
+        cells,
+        drawing: Drawing::People { people },
+    };
+    let parts: Vec<Material> = x.into_iter().zip(tables).map(material).collect();
     let parts = parts.try_into().unwrap_or_else(|_| unreachable!("three parts"));
-    Ok(Ground { name: "UCI HAR", input: split.train.about().shape.clone(), ways, parts })
+    Ok(Ground { name: "UCI HAR", input, ways, parts })
+}
+
+/// Windows by person and activity.
+struct Recorded {
+    /// Which windows of the data set, in this order.
+    order: Vec<usize>,
+    /// Rows among these for support and for queries, of a person after the other, their activities in order.
+    cells: Vec<[u32; 4]>,
+    people: usize,
 }
 
 /// Windows sorted by person and activity. A person did everything twice, in two recordings one after the other, and
 /// windows follow each other in time: of a person's runs of an activity, those whose middle is before half of its windows are of
-/// the first. People whose recordings lack windows for a task are left out.
-fn recorded(data: &Dataset, ways: usize, sizes: Sizes) -> Result<Material, TuneError> {
+/// the first. Mixed, any of them may be support or a query. People whose recordings lack windows for a task are left out.
+fn recorded(data: &Dataset, ways: usize, sizes: Sizes, mixed: bool) -> Result<Recorded, TuneError> {
     let mut cells: BTreeMap<(u32, u32), Vec<Vec<usize>>> = BTreeMap::new();
     let (labels, people) = (data.labels(), data.people());
     for at in 0..data.len() {
@@ -205,36 +239,36 @@ fn recorded(data: &Dataset, ways: usize, sizes: Sizes) -> Result<Material, TuneE
         }
         halves
     };
+    let Sizes { shots, queries, .. } = sizes;
+    let lacks = |[first, second]: &[Vec<usize>; 2]| match mixed {
+        true => first.len() + second.len() < shots + queries,
+        false => first.len() < shots || second.len() < queries,
+    };
     let names: std::collections::BTreeSet<u32> = people.iter().copied().collect();
-    let (mut order, mut table, mut count) = (vec![], vec![], 0);
+    let mut made = Recorded { order: vec![], cells: vec![], people: 0 };
     for person in names {
         let of: Vec<[Vec<usize>; 2]> = (0..ways as u32)
             .map(|class| cells.get(&(person, class)).map_or_else(Default::default, |r| halves(r)))
             .collect();
-        if of.iter().any(|[first, second]| first.len() < sizes.shots || second.len() < sizes.queries) {
+        if of.iter().any(lacks) {
             continue;
         }
-        count += 1;
+        made.people += 1;
         for [first, second] in of {
-            let at = order.len() as u32;
-            table.push([at, first.len() as u32, at + first.len() as u32, second.len() as u32]);
-            order.extend([first, second].concat());
+            let (at, counts) = (made.order.len() as u32, [first.len() as u32, second.len() as u32]);
+            let all = counts[0] + counts[1];
+            made.cells.push(if mixed { [at, all, at, all] } else { [at, counts[0], at + counts[0], counts[1]] });
+            made.order.extend([first, second].concat());
         }
     }
-    if count == 0 {
+    if made.people == 0 {
+        let where_ = if mixed { "in both" } else { "in each, the first for the one and the second for the other" };
         let message = format!(
-            "nobody's recordings have {} windows of each activity in the first and {} in the second; take fewer",
-            sizes.shots, sizes.queries
+            "nobody's recordings have {shots} windows of each activity to learn from and {queries} to be judged by {where_}; take fewer"
         );
         return Err(wrong("shots", message).into());
     }
-    let chosen = data.select(&order);
-    Ok(Material {
-        x: chosen.examples().clone(),
-        count: order.len(),
-        cells: table,
-        drawing: Drawing::People { people: count },
-    })
+    Ok(made)
 }
 
 #[cfg(test)]
@@ -269,13 +303,30 @@ mod tests {
         let data = library.scaled(&TuneConfig::default()).unwrap();
         let sizes = Sizes { ways: None, training_ways: None, shots: 10, queries: 10 };
         let test = &data.split.test;
-        let material = recorded(test, 6, sizes).unwrap();
-        assert_eq!(material.drawing, Drawing::People { people: 9 });
-        let rows: u32 = material.cells.iter().map(|cell| cell[1] + cell[3]).sum();
+        let [apart, mixed] = [false, true].map(|mixed| recorded(test, 6, sizes, mixed).unwrap());
+        assert_eq!((apart.people, mixed.people), (9, 9));
+        let rows: u32 = apart.cells.iter().map(|cell| cell[1] + cell[3]).sum();
         assert_eq!(rows as usize, test.len(), "every window is in one half");
-        for &[_, first, _, second] in &material.cells {
+        for (&[at, first, then, second], &both) in apart.cells.iter().zip(&mixed.cells) {
             let share = f64::from(first) / f64::from(first + second);
             assert!((0.3..0.72).contains(&share), "{first} and {second} windows");
+            assert_eq!((then, both), (at + first, [at, first + second, at, first + second]));
         }
+    }
+
+    #[test]
+    fn statistics_are_scaled_by_who_is_learned_from() {
+        let library = Library::new("no such directory".into());
+        let sizes = Sizes { ways: None, training_ways: None, shots: 5, queries: 10 };
+        let ground = Task::People.ground(sizes, true, &library).unwrap();
+        let each = ground.input[0];
+        let means = ground.parts.each_ref().map(|part| {
+            let Examples::Floats(x) = &part.x else { panic!("statistics are floats") };
+            assert_eq!(x.len(), part.count * each);
+            let of = |feature: usize| x.iter().skip(feature).step_by(each).map(|v| f64::from(*v)).sum::<f64>();
+            (0..each).map(|feature| (of(feature) / part.count as f64).abs()).fold(0.0, f64::max)
+        });
+        assert!(means[0] < 1e-3 && means[2] > 0.01, "{means:?}");
+        assert!(Task::Characters.ground(Sizes { ways: Some(5), ..sizes }, true, &library).is_err());
     }
 }
