@@ -207,7 +207,6 @@ pub struct RunFiles {
     /// Those that there are.
     pub files: Vec<RunFile>,
     /// The network, if it names classes.
-    #[serde(skip_deserializing)]
     #[tsify(optional)]
     pub network: Option<NetworkInfo>,
 }
@@ -223,7 +222,7 @@ pub struct RunFile {
 }
 
 /// A network that can tell of new recordings.
-#[derive(Debug, Clone, Serialize, Tsify)]
+#[derive(Debug, Clone, Serialize, Deserialize, Tsify)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkInfo {
     /// What the run is called: the file that it was opened from, or nothing where it is this page's.
@@ -251,7 +250,7 @@ pub struct NetworkInfo {
 }
 
 /// A value that was found.
-#[derive(Debug, Clone, Serialize, Tsify)]
+#[derive(Debug, Clone, Serialize, Deserialize, Tsify)]
 pub struct Tuned {
     /// Such as `l2.conv1`.
     pub name: String,

@@ -113,9 +113,9 @@ async function loadBuiltin() {
   try {
     const bytes = await bytesAt(first);
     const engine = await studio;
-    await engine?.receive({ kind: "builtin", first: bytes }, []);
+    await engine?.receive({ kind: "builtin", first: bytes });
     people = "The recordings of the other people";
-    await engine?.receive({ kind: "builtin", first: bytes, rest: await bytesAt(rest) }, []);
+    await engine?.receive({ kind: "builtin", first: bytes, rest: await bytesAt(rest) });
   } catch (error) {
     say({ kind: "no-data", message: `${people} did not arrive (${reason(error)}).` });
   }
