@@ -4,6 +4,8 @@
 //! so the same bits come out of Rust and WGSL (`shaders/lib/random.wgsl`) and a replayed training
 //! step sees what it saw before.
 
+pub use stackelberg_columns::threefry::{permute_index, threefry};
+
 /// What a stream of draws is for; part of the key, so streams never overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -40,64 +42,9 @@ pub enum Purpose {
     JudgedEpisode = 15,
 }
 
-const ROTATIONS: [u32; 8] = [13, 15, 26, 6, 17, 29, 16, 24];
-
-/// Threefry-2x32 with 20 rounds: two random words for a key and a counter.
-pub fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
-    threefry_lanes(key.map(|word| [word]), counter.map(|word| [word])).map(|[word]| word)
-}
-
-/// [`threefry`] of several keys and counters side by side, for vector instructions.
-#[inline(always)]
-pub fn threefry_lanes<const N: usize>(key: [[u32; N]; 2], counter: [[u32; N]; 2]) -> [[u32; N]; 2] {
-    let [key0, key1] = key;
-    let mut key2 = [0; N];
-    let [mut x0, mut x1] = counter;
-    for k in 0..N {
-        key2[k] = 0x1BD1_1BDA ^ key0[k] ^ key1[k];
-        x0[k] = x0[k].wrapping_add(key0[k]);
-        x1[k] = x1[k].wrapping_add(key1[k]);
-    }
-    let schedule = [key0, key1, key2];
-    for injection in 1..=5 {
-        let rotations = &ROTATIONS[(injection + 1) % 2 * 4..][..4];
-        for &rotation in rotations {
-            for k in 0..N {
-                x0[k] = x0[k].wrapping_add(x1[k]);
-                x1[k] = x1[k].rotate_left(rotation) ^ x0[k];
-            }
-        }
-        let (add0, add1) = (&schedule[injection % 3], &schedule[(injection + 1) % 3]);
-        for k in 0..N {
-            x0[k] = x0[k].wrapping_add(add0[k]);
-            x1[k] = x1[k].wrapping_add(add1[k]).wrapping_add(injection as u32);
-        }
-    }
-    [x0, x1]
-}
-
 /// The key of one stream at one step: a function of the seed, the purpose and the step.
 pub fn stream_key(seed: [u32; 2], purpose: Purpose, step: u32) -> [u32; 2] {
     threefry(seed, [purpose as u32, step])
-}
-
-/// Image of `index` under a permutation of `0..n` chosen by `key`: a four-round Feistel network on
-/// the smallest even number of bits that holds `n`, walked until the result falls below `n`.
-pub fn permute_index(key: [u32; 2], n: u32, index: u32) -> u32 {
-    let half_bits = (32 - (n - 1).leading_zeros()).div_ceil(2).max(1);
-    let mask = (1u32 << half_bits) - 1;
-    let mut value = index;
-    loop {
-        let (mut left, mut right) = (value >> half_bits, value & mask);
-        for round in 0..4 {
-            let mixed = threefry(key, [right, round])[0] & mask;
-            (left, right) = (right, left ^ mixed);
-        }
-        value = (left << half_bits) | right;
-        if value < n {
-            return value;
-        }
-    }
 }
 
 /// A stream of host-side draws.

@@ -4,6 +4,7 @@
 
 use super::nest::{Block, Lines};
 use crate::compile::BufferIndex;
+use stackelberg_columns::survey;
 
 /// Elements of a cache line.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -180,16 +181,11 @@ impl Array {
     #[inline(always)]
     pub fn pick(self, indices: &[u32], out: &mut [u32]) {
         let Some(&first) = indices.first() else { return };
-        // Often an index counts: the samples of an example do.
-        let (mut largest, mut jumped) = (0, 0);
-        for (k, &index) in indices.iter().enumerate() {
-            largest = largest.max(index);
-            jumped |= index.wrapping_sub(first) ^ k as u32;
-        }
+        let (largest, counts) = survey(indices);
         assert!((largest as usize) < self.len, "compiler error: element {largest} of {}", self.len);
         // SAFETY: no index is larger than the largest.
         let at = |index: u32| unsafe { self.data.add(index as usize) };
-        if jumped == 0 {
+        if counts {
             // SAFETY: as above; `out` is a column or part of another array.
             unsafe { copy_run(at(first), out.as_mut_ptr(), out.len()) };
         } else {

@@ -2,13 +2,13 @@
 
 use super::affine::{Affine, Piece, pieces};
 use super::array::{Array, Arrays, Home};
-use super::columns;
 use super::contract::Products;
 use super::nest::{Block, Lines};
 use super::tape::{Tape, Wanted, load_forms};
 use super::threads::{Threads, Workspace};
 use crate::compile::{Buffer, Core, Dispatch, Expr, ExprId};
 use crate::ir::{DType, numel};
+use stackelberg_columns::{Places, sum_floats, sum_words};
 
 /// Column operations of a unit of work, at least: some ten microseconds.
 const UNIT: usize = 1 << 17;
@@ -235,8 +235,12 @@ impl Kernel {
                 let simd = pulp::Arch::new();
                 for tape in tapes {
                     tape.fold(part, arrays, columns, |values, lines, block| {
-                        let (first, run) = (begin * stride, block.run);
-                        simd.dispatch(Sums { core: &mut *core, first, dtype: *dtype, values, lines, run });
+                        let base = lines.base as usize - begin * stride;
+                        let places = Places { base, row: lines.row as isize, step: lines.run as usize, run: block.run };
+                        match dtype {
+                            DType::F32 => sum_floats(simd, core, values, places),
+                            DType::U32 => sum_words(simd, core, values, places),
+                        }
                     });
                 }
             }
@@ -302,35 +306,6 @@ fn summing_order(buffers: &[Buffer], piece: &Piece, value: ExprId) -> Vec<usize>
     let fast = (0..sizes.len()).filter(|&axis| sizes[axis] > 1).max_by_key(|&axis| neighbours(axis));
     let others = (0..sizes.len()).filter(|&axis| Some(axis) != fast);
     others.chain(fast).collect()
-}
-
-/// A block's values on their way into the sums they belong to.
-struct Sums<'a> {
-    core: &'a mut [u32],
-    /// The element of the domain that `core` begins with.
-    first: usize,
-    dtype: DType,
-    values: &'a [u32],
-    lines: Lines,
-    run: usize,
-}
-
-impl pulp::WithSimd for Sums<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
-        let Sums { core, first, dtype, values, lines, run } = self;
-        for (row, values) in values.chunks(run).enumerate() {
-            let base = (lines.base + row as i64 * lines.row) as usize - first;
-            match (lines.run as usize, dtype) {
-                (0, DType::F32) => columns::add_floats(&mut core[base..], &[columns::sum_floats(values)], 1),
-                (0, DType::U32) => columns::add_words(&mut core[base..], &[columns::sum_words(values)], 1),
-                (step, DType::F32) => columns::add_floats(&mut core[base..], values, step),
-                (step, DType::U32) => columns::add_words(&mut core[base..], values, step),
-            }
-        }
-    }
 }
 
 /// A search under way: blocks come with the searched axis innermost.

@@ -3,7 +3,7 @@
 //! When a program is loaded, each dispatch's index expressions are solved for the strides of its
 //! loads and stores (`affine.rs`). Contractions then are matrix products over strided views, done by
 //! the `gemm` crate; everything pointwise runs in blocks of columns that stay in the first-level
-//! cache (`tape.rs`). Sums and units of work follow from the program alone, so results do not depend
+//! cache (`tape.rs`), their inner loops being those of the crate `stackelberg-columns`. Sums and units of work follow from the program alone, so results do not depend
 //! on the number of threads.
 
 mod affine;
@@ -14,7 +14,6 @@ mod kernel;
 mod nest;
 mod tape;
 mod threads;
-mod transcendental;
 
 use web_time::Instant;
 

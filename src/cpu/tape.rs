@@ -6,10 +6,12 @@ use std::collections::HashMap;
 
 use super::affine::{Affine, Piece};
 use super::array::{Arrays, Home};
-use super::columns;
+use super::columns::function;
 use super::nest::{BLOCK, Block, Lines, Nest, Part, Strided};
 use crate::compile::{Buffer, Expr, ExprId};
 use crate::ir::Scalar;
+use pulp::Arch;
+use stackelberg_columns::{self as columns, Function};
 
 /// The steps of a tape in one block, and its stores.
 struct Steps<'a> {
@@ -20,6 +22,7 @@ struct Steps<'a> {
     next: Option<&'a Block<'a>>,
     arrays: &'a Arrays<'a>,
     columns: &'a mut [u32],
+    simd: Arch,
 }
 
 // Not a closure: its body would be compiled without the vector instructions it is dispatched to.
@@ -28,12 +31,11 @@ impl pulp::WithSimd for Steps<'_> {
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) {
-        let lanes = size_of::<S::u32s>() / size_of::<u32>();
         let steps = &self.tape.steps;
         // What the next block takes comes near meanwhile, a part beside each step.
         let share = |at: usize| at * (self.tape.loads.len() + self.stores.len()) / steps.len();
         for (at, step) in steps.iter().enumerate() {
-            self.tape.step(step, self.block, self.arrays, self.columns, lanes);
+            self.tape.step(step, self.block, self.arrays, self.columns, self.simd);
             (share(at)..share(at + 1)).for_each(|place| self.prefetch(place));
         }
         let elsewhere = |(at, store): &(usize, &Store)| store.value != Operand::Stored(*at);
@@ -78,7 +80,7 @@ enum Action {
     Count(usize),
     /// Elements of an array by computed indices.
     Gather(Home),
-    Apply(Scalar),
+    Apply(Function),
 }
 
 #[derive(Clone, Debug)]
@@ -259,7 +261,7 @@ impl Tape {
                     (Action::Count(tape.counts.len() - 1), vec![])
                 }
                 Node::Gather(home, index) => (Action::Gather(*home), vec![*index]),
-                Node::Apply(f, args) => (Action::Apply(*f), args.clone()),
+                Node::Apply(f, args) => (Action::Apply(function(*f)), args.clone()),
             };
             let store = (0..roots.len()).find(|&store| roots[store] == at && direct[store]);
             let out = store.map_or_else(|| Operand::Column(columns.take()), Operand::Stored);
@@ -318,9 +320,9 @@ impl Tape {
         for &(column, bits) in &self.constants {
             columns[column * BLOCK..(column + 1) * BLOCK].fill(bits);
         }
-        let simd = pulp::Arch::new();
+        let simd = Arch::new();
         self.nest.blocks(part, |block, next| {
-            simd.dispatch(Steps { tape: self, stores, block, next, arrays, columns });
+            simd.dispatch(Steps { tape: self, stores, block, next, arrays, columns, simd });
             then(block, columns);
         });
     }
@@ -336,7 +338,7 @@ impl Tape {
     }
 
     #[inline(always)]
-    fn step(&self, step: &Step, block: &Block, arrays: &Arrays, columns: &mut [u32], lanes: usize) {
+    fn step(&self, step: &Step, block: &Block, arrays: &Arrays, columns: &mut [u32], simd: Arch) {
         // The output is none of the arguments.
         let (before, out, after) = match step.out {
             Operand::Column(column) => {
@@ -376,7 +378,7 @@ impl Tape {
             Action::Apply(f) => {
                 let mut args: [&[u32]; 4] = [&[]; 4];
                 args.iter_mut().zip(&step.args).for_each(|(slot, operand)| *slot = argument(operand));
-                columns::apply(*f, args, out, lanes);
+                f(simd, args, out);
             }
         }
     }

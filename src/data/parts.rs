@@ -1,9 +1,11 @@
 //! What a data set is made of: what is known of all its examples, the examples themselves, what is to be told of them.
 
+use serde::{Deserialize, Serialize};
+
 use super::Standardizer;
 
 /// A signal, a colour: one place of the last axis of an example.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channel {
     /// Such as `body_acc_x` or `red`.
     pub name: String,
@@ -12,7 +14,7 @@ pub struct Channel {
 }
 
 /// How windows were cut from recordings.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recording {
     /// Samples a second.
     pub rate_hz: f32,
@@ -21,7 +23,7 @@ pub struct Recording {
 }
 
 /// Whom to validate and to test on where nothing else is said.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldOut {
     /// The people usually set aside for validation.
     pub validation: Vec<u32>,
@@ -30,7 +32,7 @@ pub struct HeldOut {
 }
 
 /// What holds for every example of a data set.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Description {
     /// What the set is and where it came from, for people.
     pub name: String,

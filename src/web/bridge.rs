@@ -7,18 +7,16 @@ use std::rc::Rc;
 use js_sys::Function;
 use tsify::Ts;
 use wasm_bindgen::prelude::*;
-use web_sys::Blob;
 
 use super::bench::Bench;
 use super::check;
 use super::control::Control;
-use super::kept::{Kept, Opened};
 use super::plans::{Origin, Plans, Taken, plans};
 use super::post::{Post, Visitor, macrotask};
 use super::protocol::{self, *};
 use super::run::Job;
 use super::slope::Slope;
-use super::stock::{Given, Stock, opened};
+use super::stock::Stock;
 use super::unroll;
 use crate::bilevel::{Flow, SolveError};
 use crate::data;
@@ -33,8 +31,6 @@ pub struct Studio {
     adapter: String,
     stock: Stock,
     run: RefCell<Option<Rc<Control>>>,
-    /// The network that tells of new recordings.
-    network: RefCell<Option<Rc<Kept>>>,
     /// The visitor no longer wants the check that was asked for last.
     given_up: Cell<bool>,
     /// The data that logistic regression is wanted on, when there is nothing else to do.
@@ -56,7 +52,6 @@ enum Task {
     Profile(Settings, Engine),
     OpenMachine(Settings, Engine),
     Unroll(Settings, Engine),
-    Predict(String, Given, Reading),
     /// Take a hypergradient, as [`ToWorker::Differentiate`] says.
     Slope(Settings, Engine, Option<Vec<f64>>),
     /// Train so far from the last slope.
@@ -86,7 +81,6 @@ impl Studio {
             adapter,
             stock: Stock::new(post.clone()),
             run: RefCell::default(),
-            network: RefCell::default(),
             given_up: Cell::default(),
             wanted: RefCell::default(),
             baseline: RefCell::default(),
@@ -96,12 +90,12 @@ impl Studio {
         }
     }
 
-    /// Does what a message asks, with the files that came with it; the answers go to `post`. Throws only for what is no message.
+    /// Does what a message asks; the answers go to `post`. Throws only for what is no message.
     ///
     /// The answer to [`ToWorker::Start`] is the whole run; other messages may be received meanwhile.
-    pub async fn receive(&self, message: Ts<ToWorker>, files: Vec<Blob>) -> Result<(), JsError> {
+    pub async fn receive(&self, message: Ts<ToWorker>) -> Result<(), JsError> {
         let message = message.to_rust()?;
-        if let Err(failure) = self.handle(message, files) {
+        if let Err(failure) = self.handle(message) {
             self.post.send(&FromWorker::Failed(failure));
         }
         self.work().await;
@@ -111,26 +105,11 @@ impl Studio {
 
 impl Studio {
     /// Does what needs no engine, and notes what does.
-    fn handle(&self, message: ToWorker, files: Vec<Blob>) -> Result<(), Failure> {
-        let given = |paths: Vec<String>| -> Given { paths.into_iter().zip(files).collect() };
+    fn handle(&self, message: ToWorker) -> Result<(), Failure> {
         match message {
             ToWorker::Open => self.tasks.borrow_mut().push_back(Task::Open),
             ToWorker::Builtin { first, rest } => self.stock.load_builtin(&first, rest.as_deref())?,
-            ToWorker::Recordings { name, paths } => {
-                if let Some(run) = self.stock.open_recordings(name, given(paths))? {
-                    self.show(run);
-                }
-            }
-            ToWorker::Reread { reading } => self.stock.reread(reading)?,
-            ToWorker::OpenRun { name, paths } => {
-                match opened(&name, given(paths)).and_then(|mut files| Kept::open(&name, &mut files)) {
-                    Ok(opened) => self.show(opened),
-                    Err(message) => self.post.send(&FromWorker::Untold { message }),
-                }
-            }
-            ToWorker::Predict { name, paths, reading } => {
-                self.tasks.borrow_mut().push_back(Task::Predict(name, given(paths), reading));
-            }
+            ToWorker::Own(data) => self.stock.take_own(data)?,
             ToWorker::UseBuiltin { subset } => self.stock.use_builtin(subset),
             ToWorker::Window { index } => self.stock.send_trace(index),
             ToWorker::Prepare { id, settings, engine } => {
@@ -190,20 +169,14 @@ impl Studio {
                 Task::OpenMachine(settings, engine) => self.open_machine(&settings, engine, &mut bench).await,
                 Task::Profile(settings, engine) => self.profile(&settings, engine, &mut bench).await,
                 Task::Unroll(settings, engine) => self.unroll(&settings, engine, &mut bench).await,
-                Task::Predict(name, files, reading) => self.predict(&name, files, reading, &mut bench).await,
                 Task::Slope(settings, engine, moves) => self.differentiate(settings, engine, moves, &mut bench).await,
                 Task::TryOut(moves) => self.try_out(moves, &mut bench).await,
                 Task::Run(job) => {
                     let outcome = job.run(&mut bench, &self.post).await;
                     *self.run.borrow_mut() = None;
                     match outcome {
-                        Ok(Some(kept)) => {
-                            self.keep(kept);
-                            if job.data.right.is_none() {
-                                self.wants_baseline(&job.data.origin);
-                            }
-                        }
-                        Ok(None) => {}
+                        Ok(true) if job.data.right.is_none() => self.wants_baseline(&job.data.origin),
+                        Ok(_) => {}
                         Err(failure) => self.post.send(&FromWorker::Failed(failure)),
                     }
                 }
@@ -371,32 +344,6 @@ impl Studio {
         };
         let (machine, message) = found(engine, bench, opened.map(OpenMachine::from));
         self.post.send(&FromWorker::Machine { machine, message });
-    }
-
-    /// Shows a run that was kept, and keeps its network.
-    fn show(&self, Opened { kept, info, told }: Opened) {
-        told.iter().for_each(|message| self.post.send(message));
-        self.keep((kept, info));
-    }
-
-    /// Keeps a network to tell of new recordings.
-    fn keep(&self, (kept, info): (Kept, NetworkInfo)) {
-        *self.network.borrow_mut() = Some(Rc::new(kept));
-        self.post.send(&FromWorker::Network(info));
-    }
-
-    /// Tells of new recordings, on the processor.
-    async fn predict(&self, name: &str, given: Given, reading: Reading, bench: &mut Bench) {
-        let Some(kept) = self.network.borrow().clone() else { return };
-        let told = match (opened(name, given), bench.engine(Engine::Cpu).await) {
-            (Ok(mut files), Ok(device)) => kept.tell(name, &mut files, reading, &device).await,
-            (Err(message), _) => Err(message),
-            (_, Err(error)) => Err(error.to_string()),
-        };
-        self.post.send(&match told {
-            Ok(told) => FromWorker::Told(told),
-            Err(message) => FromWorker::Untold { message },
-        });
     }
 
     fn start(&self, settings: Settings, engine: Engine, resume: Option<Vec<u8>>) -> Result<(), Failure> {

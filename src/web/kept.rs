@@ -9,7 +9,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::protocol::*;
-use super::records;
+use super::records::{self, METRICS, MODEL, RANDOM, RESULT};
 use crate::data::recordings::{Files, Mapping};
 use crate::experiment::card::card;
 use crate::experiment::classifier::Classifier;
@@ -20,10 +20,6 @@ use crate::experiment::told::{self, Asked};
 use crate::rig::Device;
 
 const SETTINGS: &str = "run.toml";
-const METRICS: &str = "metrics.jsonl";
-const RESULT: &str = "result.json";
-const RANDOM: &str = "random.json";
-const MODEL: &str = "model.safetensors";
 /// The largest file of a run that is opened.
 const LIMIT_MIB: u64 = 256;
 
@@ -46,33 +42,53 @@ pub fn is_run(files: &Files) -> bool {
     files.paths().any(|path| path.rsplit('/').next() == Some(MODEL))
 }
 
-/// The files of a run: those that `tune --out` and `export` write, and all of these in a zip.
-pub fn files(
-    result: &RunResult,
-    random: Option<&RunResult>,
-    records: &[OuterRecord],
-    model: Option<&[u8]>,
-) -> Vec<RunFile> {
-    let file = |name: &str, bytes: Vec<u8>| RunFile { name: name.to_owned(), bytes: ByteBuf::from(bytes) };
-    let json = |result: &RunResult| serde_json::to_string_pretty(result).expect("records are plain values") + "\n";
-    let line = |record| serde_json::to_string(record).expect("records are plain values") + "\n";
-    let mut files = vec![
-        file(RESULT, json(result).into_bytes()),
-        file(METRICS, records.iter().map(line).collect::<String>().into_bytes()),
-        file(SETTINGS, result.configuration.to_toml().into_bytes()),
-    ];
-    files.extend(random.map(|random| file(RANDOM, json(random).into_bytes())));
-    if let Some(model) = model {
-        files.push(file(MODEL, model.to_vec()));
+/// What is recorded of a run.
+struct Recorded {
+    result: RunResult,
+    random: Option<RunResult>,
+    records: Vec<OuterRecord>,
+}
+
+impl Recorded {
+    /// From its files, by their names. Says what is missing or wrong, and how to mend it.
+    fn read(name: &str, mut file: impl FnMut(&str) -> Result<Option<Vec<u8>>, String>) -> Result<Recorded, String> {
+        let outcome = |file: &str, bytes: Vec<u8>| -> Result<RunResult, String> {
+            serde_json::from_slice(&bytes).map_err(|error| wrong(name, file, format!("it is no result ({error})")))
+        };
+        let Some(result) = file(RESULT)? else {
+            return Err(format!("{name} has no {RESULT} beside {MODEL}; give all files of the run"));
+        };
+        let random = file(RANDOM)?.map(|bytes| outcome(RANDOM, bytes)).transpose()?;
+        let result = outcome(RESULT, result)?;
+        let records = match file(METRICS)? {
+            None => vec![],
+            Some(bytes) => {
+                let text = String::from_utf8(bytes).map_err(|_| wrong(name, METRICS, "it is no text".to_owned()))?;
+                let records: Result<Vec<OuterRecord>, _> = text.lines().map(serde_json::from_str).collect();
+                records.map_err(|error| wrong(name, METRICS, error.to_string()))?
+            }
+        };
+        Ok(Recorded { result, random, records })
+    }
+
+    /// All files of the run: those that `tune --out` and `export` write, and all of these in a zip.
+    fn files(&self, model: Option<&[u8]>, classifier: Option<&Classifier>) -> Vec<RunFile> {
+        let file = |name: &str, bytes: Vec<u8>| RunFile { name: name.to_owned(), bytes: ByteBuf::from(bytes) };
+        let mut files = records::files(&self.result, self.random.as_ref(), &self.records, model);
+        files.push(file(SETTINGS, self.result.configuration.to_toml().into_bytes()));
         // A network that tells the next sample has no classes to name.
-        if let Ok(classifier) = Classifier::open(model) {
-            let card = serde_json::to_vec_pretty(&card(&classifier, result)).expect("plain values");
-            files.push(file("model.onnx", onnx::pack(&classifier)));
+        if let Some(classifier) = classifier {
+            let card = serde_json::to_vec_pretty(&card(classifier, &self.result)).expect("plain values");
+            files.push(file("model.onnx", onnx::pack(classifier)));
             files.push(file("card.json", card));
         }
+        files.push(file("run.zip", zipped(&files)));
+        files
     }
-    files.push(file("run.zip", zipped(&files)));
-    files
+}
+
+fn wrong(name: &str, file: &str, problem: String) -> String {
+    format!("{name}, {file}: {problem}; copy the run again")
 }
 
 fn zipped(files: &[RunFile]) -> Vec<u8> {
@@ -87,13 +103,7 @@ fn zipped(files: &[RunFile]) -> Vec<u8> {
 }
 
 /// What a run told when it was, as far as it is recorded.
-fn told_again(
-    name: &str,
-    result: &RunResult,
-    random: Option<&RunResult>,
-    records: &[OuterRecord],
-    files: Vec<RunFile>,
-) -> Vec<FromWorker> {
+fn told_again(name: &str, Recorded { result, random, records }: &Recorded, files: Vec<RunFile>) -> Vec<FromWorker> {
     let config = &result.configuration;
     let settings = Settings {
         network: config.network.clone(),
@@ -119,7 +129,9 @@ fn told_again(
     told.extend(records::iterations(records, &config.hyperparameters).map(FromWorker::Outer));
     told.extend(score(Which::After, result.end.as_ref()).map(FromWorker::Evaluation));
     told.extend(records::forecast(result).map(FromWorker::Forecast));
-    told.extend(score(Which::Random, random.and_then(|random| random.end.as_ref())).map(FromWorker::Evaluation));
+    told.extend(
+        score(Which::Random, random.as_ref().and_then(|random| random.end.as_ref())).map(FromWorker::Evaluation),
+    );
     told.push(FromWorker::Done(records::done(result, result.seconds, files)));
     told
 }
@@ -183,11 +195,19 @@ fn recorded(RunResult { data, configuration, end, start, .. }: &RunResult) -> Da
 }
 
 impl Kept {
-    /// The network of a run that has ended here.
-    pub fn of_run(result: &RunResult, model: &[u8]) -> Result<(Kept, NetworkInfo), String> {
-        let kept = Kept { classifier: Classifier::open(model)?, config: result.configuration.clone() };
-        let info = kept.info(None, result);
-        Ok((kept, info))
+    /// All files of a run that has ended here, from those that the others follow from, and its network, if it names classes.
+    pub fn of_run(given: &[RunFile]) -> Result<(Vec<RunFile>, Option<(Kept, NetworkInfo)>), String> {
+        let file = |name: &str| given.iter().find(|file| file.name == name).map(|file| file.bytes.to_vec());
+        let recorded = Recorded::read("the run", |name| Ok(file(name)))?;
+        let model = file(MODEL);
+        let classifier = model.as_ref().and_then(|model| Classifier::open(model).ok());
+        let files = recorded.files(model.as_deref(), classifier.as_ref());
+        let kept = classifier.map(|classifier| {
+            let kept = Kept { classifier, config: recorded.result.configuration.clone() };
+            let info = kept.info(None, &recorded.result);
+            (kept, info)
+        });
+        Ok((files, kept))
     }
 
     /// The network of a run's directory. Says what is missing or wrong, and how to mend it.
@@ -207,28 +227,13 @@ impl Kept {
         };
         let mut bytes = |at: usize| given.bytes(at, LIMIT_MIB).map_err(|error| error.to_string());
         let weights = bytes(model)?;
-        let wrong = |file: &str, problem: String| format!("{name}, {file}: {problem}; copy the run again");
-        let classifier = Classifier::open(&weights).map_err(|problem| wrong(MODEL, problem))?;
-        let Some(result) = beside(RESULT) else {
-            return Err(format!("{name} has no {RESULT} beside {MODEL}; give all files of the run"));
-        };
-        let mut outcome = |at: usize, file: &str| -> Result<RunResult, String> {
-            serde_json::from_slice(&bytes(at)?).map_err(|error| wrong(file, format!("it is no result ({error})")))
-        };
-        let random = beside(RANDOM).map(|at| outcome(at, RANDOM)).transpose()?;
-        let result = outcome(result, RESULT)?;
-        let records = match beside(METRICS) {
-            None => vec![],
-            Some(at) => {
-                let text = String::from_utf8(bytes(at)?).map_err(|_| wrong(METRICS, "it is no text".to_owned()))?;
-                let records: Result<Vec<OuterRecord>, _> = text.lines().map(serde_json::from_str).collect();
-                records.map_err(|error| wrong(METRICS, error.to_string()))?
-            }
-        };
-        let kept = Kept { classifier, config: result.configuration.clone() };
-        let files = files(&result, random.as_ref(), &records, Some(&weights));
-        let info = kept.info(Some(name.to_owned()), &result);
-        Ok(Opened { kept, info, told: told_again(name, &result, random.as_ref(), &records, files) })
+        let classifier = Classifier::open(&weights).map_err(|problem| wrong(name, MODEL, problem))?;
+        let recorded = Recorded::read(name, |file| beside(file).map(&mut bytes).transpose())?;
+        let files = recorded.files(Some(&weights), Some(&classifier));
+        let told = told_again(name, &recorded, files);
+        let kept = Kept { classifier, config: recorded.result.configuration.clone() };
+        let info = kept.info(Some(name.to_owned()), &recorded.result);
+        Ok(Opened { kept, info, told })
     }
 
     fn info(&self, opened: Option<String>, result: &RunResult) -> NetworkInfo {

@@ -4,14 +4,19 @@
 mod advise;
 mod bench;
 mod beside;
+#[cfg(feature = "files")]
 mod blob;
 mod bridge;
 mod check;
+#[cfg(feature = "files")]
+mod clerk;
 mod control;
 mod details;
+#[cfg(feature = "files")]
 mod kept;
 #[cfg(feature = "lessons")]
 mod lesson;
+#[cfg(feature = "files")]
 mod own_data;
 mod plans;
 mod post;

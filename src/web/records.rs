@@ -1,10 +1,37 @@
 //! What the page is told of what is recorded of a run.
 
+use serde_bytes::ByteBuf;
+
 use super::protocol::*;
 use crate::bilevel::hyperparameters::Kind;
 use crate::bilevel::outer::roughness;
 use crate::experiment::names;
 use crate::experiment::record::{self, OuterRecord, RunResult, Score, Trivial};
+
+/// Files of a run, by their names.
+pub const METRICS: &str = "metrics.jsonl";
+pub const RESULT: &str = "result.json";
+pub const RANDOM: &str = "random.json";
+pub const MODEL: &str = "model.safetensors";
+
+/// The files of a run that `tune --out` writes and that others follow from.
+pub fn files(
+    result: &RunResult,
+    random: Option<&RunResult>,
+    records: &[OuterRecord],
+    model: Option<&[u8]>,
+) -> Vec<RunFile> {
+    let file = |name: &str, bytes: Vec<u8>| RunFile { name: name.to_owned(), bytes: ByteBuf::from(bytes) };
+    let json = |result: &RunResult| serde_json::to_string_pretty(result).expect("records are plain values") + "\n";
+    let line = |record| serde_json::to_string(record).expect("records are plain values") + "\n";
+    let mut files = vec![
+        file(RESULT, json(result).into_bytes()),
+        file(METRICS, records.iter().map(line).collect::<String>().into_bytes()),
+    ];
+    files.extend(random.map(|random| file(RANDOM, json(random).into_bytes())));
+    files.extend(model.map(|model| file(MODEL, model.to_vec())));
+    files
+}
 
 /// What the page shows of the end of a run.
 pub fn done(result: &RunResult, seconds: f64, files: Vec<RunFile>) -> Done {

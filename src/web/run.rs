@@ -4,11 +4,10 @@ use std::rc::Rc;
 
 use super::bench::{Bench, is_loss};
 use super::control::Control;
-use super::kept::{self, Kept};
 use super::plans::{Plans, Taken, plans, with_beside};
 use super::post::Post;
 use super::protocol::*;
-use super::records::{done, forecast};
+use super::records::{done, files, forecast};
 use super::watcher::{Spent, Watcher};
 use super::{beside, details};
 use crate::bilevel::hyperparameters::Kind;
@@ -33,8 +32,8 @@ pub struct Job {
 
 impl Job {
     /// Tunes, with every event posted; a lost device is replaced and the run goes on from its last outer iteration.
-    /// Gives its network, if it has one.
-    pub async fn run(&self, bench: &mut Bench, post: &Post) -> Result<Option<(Kept, NetworkInfo)>, Failure> {
+    /// Says whether it has a network that names classes.
+    pub async fn run(&self, bench: &mut Bench, post: &Post) -> Result<bool, Failure> {
         let mut engine = self.engine;
         let mut watcher = Watcher::new(&self.settings, &self.data, post, self.control.clone());
         if let Some(saved) = &self.resume {
@@ -67,31 +66,31 @@ impl Job {
         }
         let Some((result, model)) = outcome.map_err(failure)? else {
             post.send(&FromWorker::Cancelled);
-            return Ok(None);
+            return Ok(false);
         };
         watcher.tell(Which::After, result.end.as_ref());
         if let Some(forecast) = forecast(&result) {
             post.send(&FromWorker::Forecast(forecast));
         }
         // One that tells the next sample has no classes to name.
-        let kept = model.as_ref().and_then(|model| Kept::of_run(&result, model).ok());
+        let classifier = model.as_ref().and_then(|model| Classifier::open(model).ok());
         let plans = plans(&self.settings, engine, &self.data).map_err(TuneError::from)?;
         let mut random = None;
         if result.ending == record::Ending::Finished {
             // What is shown beside the result is no part of it: without it, the result stands.
             random = self.beside(engine, &plans, &result, bench, &mut watcher).await.unwrap_or_default();
-            if let Some((kept, _)) = &kept {
-                self.look_closer(&kept.classifier, bench, &mut watcher).await;
+            if let Some(classifier) = &classifier {
+                self.look_closer(classifier, bench, &mut watcher).await;
             }
         }
-        let files = kept::files(&result, random.as_ref(), &watcher.records, model.as_deref());
+        let files = files(&result, random.as_ref(), &watcher.records, model.as_deref());
         post.send(&FromWorker::Done(done(&result, watcher.seconds(), files)));
         if let Some(each) = watcher.measured.each()
             && let Ok(run) = bench.ready(&plans)
         {
             bench.correct(engine, &plans, &run.blueprint().map_err(failure)?.checkpoints, each);
         }
-        Ok(kept)
+        Ok(classifier.is_some())
     }
 
     /// What the run is held against; gives random search at equal cost, if that was asked for.

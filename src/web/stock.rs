@@ -1,19 +1,15 @@
-//! The data of a page: the built-in people as they come, and the visitor's own recordings, read anew when a guess is
-//! changed.
+//! The data of a page: the built-in people as they come, and what the clerk has read of the visitor's own.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use web_sys::Blob;
-
-use super::kept::{self, Kept, Opened};
+use super::details;
 use super::plans::{Origin, Taken, configuration};
 use super::post::Post;
 use super::protocol::*;
-use super::{details, own_data};
-use crate::data::har::{builtin, uci_har};
-use crate::data::recordings::{self, Files, Mapping, Openable};
-use crate::data::{self, DataError, Dataset, SubjectSplit};
+use crate::data::har::builtin;
+use crate::data::recordings::Mapping;
+use crate::data::{self, DataError, Dataset, Description, SubjectSplit, Targets};
 use crate::experiment::config::{DataSource, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::setup::Scaled;
@@ -25,8 +21,6 @@ pub struct Stock {
     /// The built-in people that are there, and which data are to be taken.
     builtin: RefCell<Builtin>,
     choice: Cell<Choice>,
-    /// The visitor's own recordings, to be read anew.
-    recordings: RefCell<Option<Files>>,
     /// The data that settings wanted otherwise than usual last.
     divided: RefCell<Option<(Division, Taken)>>,
 }
@@ -73,7 +67,6 @@ impl Stock {
             at_hand: RefCell::default(),
             builtin: RefCell::default(),
             choice: Cell::default(),
-            recordings: RefCell::default(),
             divided: RefCell::default(),
         }
     }
@@ -145,52 +138,17 @@ impl Stock {
         }
     }
 
-    /// Takes the visitor's own data: a copy of UCI HAR, or recordings, which are kept to be read anew. Gives the run that they
-    /// are, if they are one.
-    pub fn open_recordings(&self, name: String, given: Given) -> Result<Option<Opened>, Failure> {
-        let failed = |message| Failure { stage: Stage::Data, message };
-        let mut files = opened(&name, given).map_err(failed)?;
-        if let Some(data) = uci_har::from_files(&mut files)? {
-            let origin = Origin { source: DataSource::Path(name), reading: Mapping::default() };
-            *self.recordings.borrow_mut() = None;
-            self.choice.set(Choice::Own);
-            self.take(loaded(data, origin)?);
-            return Ok(None);
-        }
-        if kept::is_run(&files) {
-            return Kept::open(&name, &mut files).map(Some).map_err(failed);
-        }
-        self.read(&mut files, &Mapping::default())?;
-        *self.recordings.borrow_mut() = Some(files);
-        Ok(None)
-    }
-
-    /// Reads the recordings that were given last anew.
-    pub fn reread(&self, reading: Reading) -> Result<(), Failure> {
-        match &mut *self.recordings.borrow_mut() {
-            Some(files) => self.read(files, &reading.into()),
-            None => Ok(()),
-        }
-    }
-
-    /// Reads recordings and takes them; where that cannot be done as it is guessed or said, what was taken before stays.
-    fn read(&self, files: &mut Files, given: &Mapping) -> Result<(), Failure> {
-        let outlook = recordings::look(files, given)?;
-        let source = DataSource::Path(files.name().to_owned());
-        let taken = recordings::read(files, given).and_then(|(data, report)| {
-            let seen = own_data::seen(outlook.clone(), report.clone(), &data);
-            let mut own = loaded(data, Origin { source, reading: report.mapping.clone() })?;
-            own.info.notes = report.said();
-            Ok((own, seen))
-        });
-        match taken {
-            Ok((own, seen)) => {
-                self.post.send(&FromWorker::Seen(seen));
-                self.choice.set(Choice::Own);
-                self.take(own);
-            }
-            Err(error) => self.post.send(&FromWorker::Seen(own_data::unread(outlook, error.to_string()))),
-        }
+    /// Takes the visitor's own data.
+    pub fn take_own(&self, own: OwnData) -> Result<(), Failure> {
+        let OwnData { source, reading, notes, about, values, labels, people } = own;
+        let unread = |error: serde_json::Error| Failure { stage: Stage::Data, message: error.to_string() };
+        let about: Description = serde_json::from_str(&about).map_err(unread)?;
+        let values: Vec<f32> = bytemuck::pod_collect_to_vec(&values);
+        let data = Dataset::new(about, values.into(), Targets::Labels(labels), people)?;
+        let mut own = loaded(data, Origin { source: DataSource::Path(source), reading: reading.into() })?;
+        own.info.notes = notes;
+        self.choice.set(Choice::Own);
+        self.take(own);
         Ok(())
     }
 
@@ -206,15 +164,6 @@ impl Stock {
         let Some(windows) = data.as_ref().map(|data| &*data.source) else { return };
         self.post.send(&FromWorker::Trace(details::trace(windows, index as usize % windows.len())));
     }
-}
-
-/// Files with their paths.
-pub type Given = Vec<(String, Blob)>;
-
-/// Files that were given.
-pub fn opened(name: &str, given: Given) -> Result<Files, String> {
-    let files = given.into_iter().map(|(path, blob)| (path, Box::new(blob) as Box<dyn Openable>));
-    Files::of(name, files).map_err(|error| error.to_string())
 }
 
 /// Data as runs usually take them; an error if they cannot be divided and scaled.

@@ -92,6 +92,15 @@ test("whichever file does not come, a sentence says so or nothing is missed", { 
     });
     await page.getByText(words).first().waitFor();
   }
+  // What reads files comes when they do.
+  const late = await openPage(t, {
+    path: `${address}?engine=cpu`,
+    expected: [/404|ERR_|Failed to load|MIME/],
+    prepare: (page) => page.route(/\/assets\/clerk-.*\.js$/, (route) => route.fulfill({ status: 404, body: "" })),
+  });
+  await late.getByRole("button", { name: /^Tune/, disabled: false }).waitFor();
+  await late.getByLabel("Open your recordings").setInputFiles({ name: "a.csv", mimeType: "text/csv", buffer: Buffer.from("a,b\n1,2\n") });
+  await late.getByText(/part of the page that reads files could not be loaded/).first().waitFor();
   // Without its styles and fonts it is plain, and works.
   const page = await openPage(t, {
     path: `${address}?engine=cpu`,

@@ -78,7 +78,8 @@ const XTASK: [&str; 4] = ["--package", "xtask", "--profile", "xtask"];
 
 fn clippy_native() -> Result<()> {
     let warnings = ["--", "-D", "warnings"];
-    process::run(process::cargo("clippy").arg("--all-targets").args(warnings))?;
+    let library = ["--package", "stackelberg", "--package", "stackelberg-columns"];
+    process::run(process::cargo("clippy").args(library).arg("--all-targets").args(warnings))?;
     process::run(process::cargo("clippy").args(XTASK).arg("--all-targets").args(warnings))
 }
 

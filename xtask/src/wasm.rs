@@ -46,7 +46,7 @@ impl fmt::Display for Toolchain {
 }
 
 /// Features of the module that is loaded when it is asked for.
-const EXTRA: &str = "verify,lessons";
+const EXTRA: &str = "verify,lessons,files";
 
 impl Toolchain {
     /// The compiler that is there, or how to get one.
@@ -78,7 +78,7 @@ impl Toolchain {
         Ok(())
     }
 
-    /// Compiles the module with what the studio begins without: reference cases for its self-check, and lessons.
+    /// Compiles the module with what the studio begins without: files, reference cases for its self-check, and lessons.
     pub fn build_extra(&self) -> Result<()> {
         bind(&self.module(Profile::Release, EXTRA)?, &process::root().join("www/extra"), Profile::Release)
     }

@@ -6,24 +6,33 @@
 //! whole recording; each run therefore carries their state at its start, and the windows come out
 //! bit for bit as if the recording had been filtered from its beginning.
 //!
-//! A file is, little-endian: `STKLHAR1`, the CRC-32 of everything behind it, the length of the
-//! unpacked body (u32), the body as a zlib stream. The body: the number of runs (u32); for each run
-//! subject (u8), label 0..6 (u8), number of windows (u8), each as one array; filter states (78 f64 a
-//! run) as byte planes; readings, sensor by sensor, all runs behind one another, as zigzag-coded
-//! first differences (u16, wrapping), as byte planes. Byte plane k holds byte k of every number.
+//! A file is, little-endian: `STKLHAR2`, the CRC-32 of everything behind it, the number of runs (u32); for each run subject, label
+//! 0..6, number of windows, and the binary digits behind the point of its filters' states, those of the noise filters and of the
+//! slow ones (u8 each, each as one array); then, packed ([`packing`](super::packing)), the filter states (78 a run) in so many
+//! digits, and the readings, sensor by sensor, all runs behind one another, as first differences (i16, wrapping).
+//!
+//! A state has as many digits as it takes for every window to have the bits that it has with the exact state. What a difference is
+//! coded by are the signs of the three before it, after a median of three samples nearly all that tells of the next, and how large the
+//! last ones were.
 
-use super::signal::{Filters, SENSORS, median3, physical};
+use super::packing::{Bits, Integers, Reader, Writer};
+use super::signal::{Filters, NOISE_STATE, SENSORS, is_faint, median3, physical};
 use super::{CHANNELS, CLASSES, HOP, SUBJECTS, TEST_SUBJECTS, WINDOW, Windows};
 use crate::data::{DataError, Dataset};
 use bytemuck::Zeroable;
-use flate2::{Compression, Crc, read::ZlibDecoder, write::ZlibEncoder};
-use std::io::{Read, Write};
+use flate2::Crc;
 
-const MAGIC: &[u8; 8] = b"STKLHAR1";
-const HEADER: usize = MAGIC.len() + 8;
+const MAGIC: &[u8; 8] = b"STKLHAR2";
+const HEADER: usize = MAGIC.len() + 4;
+/// Bytes of a run before what is packed.
+const ABOUT: usize = 5;
 const STATE: usize = size_of::<Filters>() / 8;
-/// Above the body of the whole data set, which is 9.1 MB; corrupt files are not to exhaust memory.
-const BODY_LIMIT: usize = 32 << 20;
+/// Fewest and most digits of a state.
+const DIGITS: [u8; 2] = [16, 58];
+/// Digits more where numbers are faint.
+const FAINT: u8 = 10;
+/// Above those of the whole data set, which are 714,000; corrupt files are not to exhaust memory.
+const MOST_READINGS: usize = 2 << 20;
 
 /// Twelve people (8 for training, 2 for validation, 2 for test): enough to start with. The page
 /// fetches this file and the other; programs carry them.
@@ -81,6 +90,46 @@ fn readings(windows: u8) -> usize {
     }
 }
 
+/// The windows' signals, from the filters' state at their beginning.
+fn signal(mut filters: Filters, counts: &[[i16; SENSORS]]) -> Vec<[f32; CHANNELS]> {
+    counts.iter().map(|&reading| filters.step(&physical(reading))).collect()
+}
+
+/// What each number of a state is counted in: a power of two.
+fn units([noise, slow]: [u8; 2]) -> [f64; STATE] {
+    let unit = |digits: u8| f64::from_bits(u64::from(1023 - u16::from(digits)) << 52);
+    std::array::from_fn(|at| match at.checked_sub(NOISE_STATE) {
+        None => unit(noise),
+        Some(at) if is_faint(at) => unit(slow + FAINT),
+        Some(_) => unit(slow),
+    })
+}
+
+/// A state in so many digits, as whole numbers.
+fn whole(filters: Filters, kept: [u8; 2]) -> [i64; STATE] {
+    let (state, units) = (bytemuck::cast::<Filters, [f64; STATE]>(filters), units(kept));
+    std::array::from_fn(|at| (state[at] / units[at]).round() as i64)
+}
+
+/// The state that whole numbers stand for.
+fn state(whole: [i64; STATE], kept: [u8; 2]) -> Filters {
+    let units = units(kept);
+    bytemuck::cast::<[f64; STATE], _>(std::array::from_fn(|at| whole[at] as f64 * units[at]))
+}
+
+/// The fewest digits that leave a run's signals as they are.
+fn fewest_digits(exact: Filters, counts: &[[i16; SENSORS]]) -> [u8; 2] {
+    let bits = |filters| signal(filters, counts).into_iter().map(|sample| sample.map(f32::to_bits)).collect::<Vec<_>>();
+    let wanted = bits(exact);
+    let [few, most] = DIGITS;
+    let fewest = |kept: &dyn Fn(u8) -> [u8; 2]| {
+        let same = |&digits: &u8| bits(state(whole(exact, kept(digits)), kept(digits))) == wanted;
+        (few..=most).find(same).expect("so many digits are those of the exact state")
+    };
+    let noise = fewest(&|digits| [digits, most]);
+    [noise, fewest(&|digits| [noise, digits])]
+}
+
 /// Writes the runs as a file that [`dataset`] reads.
 ///
 /// # Panics
@@ -94,132 +143,114 @@ pub fn encode(runs: &[Run]) -> Vec<u8> {
         for &reading in &clean[..run.first] {
             filters.step(&physical(reading));
         }
-        states.extend(bytemuck::cast::<Filters, [f64; STATE]>(filters).map(f64::to_le_bytes));
-        counts.extend(&clean[run.first..][..readings(run.windows)]);
+        let mine = &clean[run.first..][..readings(run.windows)];
+        let kept = fewest_digits(filters, mine);
+        states.push((kept, whole(filters, kept)));
+        counts.extend(mine);
     }
     let mut body = u32::try_from(runs.len()).expect("few runs").to_le_bytes().to_vec();
     body.extend(runs.iter().map(|run| run.subject));
     body.extend(runs.iter().map(|run| run.label));
     body.extend(runs.iter().map(|run| run.windows));
-    push_planes(&mut body, &states);
-    for sensor in 0..SENSORS {
-        let mut before = 0;
-        let differences: Vec<[u8; 2]> = counts
-            .iter()
-            .map(|reading| {
-                let step = reading[sensor].wrapping_sub(before);
-                before = reading[sensor];
-                ((step << 1) ^ (step >> 15)).to_le_bytes()
-            })
-            .collect();
-        push_planes(&mut body, &differences);
+    for which in 0..2 {
+        body.extend(states.iter().map(|(kept, _)| kept[which]));
     }
-    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
-    let packed = zlib.write_all(&body).and_then(|()| zlib.finish()).expect("memory takes any bytes");
-    let mut rest = u32::try_from(body.len()).expect("a small body").to_le_bytes().to_vec();
-    rest.extend(packed);
-    [MAGIC.as_slice(), &crc32(&rest).to_le_bytes(), &rest].concat()
+    let mut packed = Writer::new();
+    code_states(&mut packed, states.iter_mut().map(|(_, whole)| whole));
+    code_readings(&mut packed, &mut counts);
+    body.extend(packed.finish());
+    [MAGIC.as_slice(), &crc32(&body).to_le_bytes(), &body].concat()
+}
+
+/// Writes states, or reads them.
+fn code_states<'a>(bits: &mut impl Bits, states: impl Iterator<Item = &'a mut [i64; STATE]>) {
+    let mut kinds = vec![Integers::new(); STATE];
+    for state in states {
+        state.iter_mut().zip(&mut kinds).for_each(|(number, kind)| *number = kind.code(bits, *number));
+    }
+}
+
+/// Writes readings, or reads them.
+fn code_readings(bits: &mut impl Bits, counts: &mut [[i16; SENSORS]]) {
+    /// Half octaves of the size of the last differences.
+    const SIZES: usize = 32;
+    for sensor in 0..SENSORS {
+        let mut kinds = vec![Integers::new(); 27 * SIZES];
+        // The mean size is in parts of 256.
+        let (mut before, mut signs, mut size) = (0i16, [1; 3], 256u64);
+        for reading in &mut *counts {
+            let octaves = (size * size).max(1).ilog2().saturating_sub(8) as usize;
+            let [last, second, third] = signs;
+            let kind = &mut kinds[((last * 3 + second) * 3 + third) * SIZES + octaves.min(SIZES - 1)];
+            let step = kind.code(bits, reading[sensor].wrapping_sub(before).into()) as i16;
+            before = before.wrapping_add(step);
+            reading[sensor] = before;
+            signs = [(step.signum() + 1) as usize, last, second];
+            size = (11 * size + 256 * u64::from(step.unsigned_abs())) / 12;
+        }
+    }
 }
 
 /// The windows in a file of this module's format.
 fn decode(file: &[u8]) -> Result<Windows, DataError> {
-    let body = unpack(file)?;
-    let mut body = Body(&body);
-    let runs = body.number()?;
-    let (subjects, labels, windows) = (body.take(runs)?, body.take(runs)?, body.take(runs)?);
-    if subjects.iter().any(|&s| !(1..=SUBJECTS).contains(&u32::from(s)))
-        || labels.iter().any(|&l| usize::from(l) >= CLASSES)
-    {
-        return Err(corrupt("a subject or label is out of range"));
+    let mut body = checked(file)?;
+    let count = take(&mut body, 4)?;
+    let runs = u32::from_le_bytes([count[0], count[1], count[2], count[3]]) as usize;
+    let about = take(&mut body, runs.saturating_mul(ABOUT))?;
+    let of_run = |which: usize, run: usize| about[which * runs + run];
+    for run in 0..runs {
+        if !(1..=SUBJECTS).contains(&of_run(0, run).into()) || usize::from(of_run(1, run)) >= CLASSES {
+            return Err(corrupt("a subject or label is out of range"));
+        }
+        if (3..ABOUT).any(|which| !(DIGITS[0]..=DIGITS[1]).contains(&of_run(which, run))) {
+            return Err(corrupt("the digits of a state are out of range"));
+        }
     }
-    let states: Vec<[u8; 8]> = body.planes(runs * STATE)?;
-    let total = windows.iter().map(|&n| readings(n)).sum();
-    let counts = body.counts(total)?;
-    if !body.0.is_empty() {
+    let total = (0..runs).map(|run| readings(of_run(2, run))).sum();
+    if total > MOST_READINGS {
+        return Err(corrupt("it claims to be far too large"));
+    }
+    let mut packed = Reader::new(body);
+    let mut states = vec![[0; STATE]; runs];
+    code_states(&mut packed, states.iter_mut());
+    let mut counts = vec![[0; SENSORS]; total];
+    code_readings(&mut packed, &mut counts);
+    if packed.ended_early() {
+        return Err(corrupt("it ends early"));
+    }
+    if !packed.ended() {
         return Err(corrupt("bytes are left over"));
     }
     let mut counts = counts.as_slice();
     let mut out = Windows::default();
-    for (run, state) in states.chunks_exact(STATE).enumerate() {
-        let state: [f64; STATE] = std::array::from_fn(|i| f64::from_le_bytes(state[i]));
-        let mut filters: Filters = bytemuck::cast(state);
-        let (mine, others) = counts.split_at(readings(windows[run]));
-        counts = others;
-        let signal: Vec<[f32; CHANNELS]> = mine.iter().map(|&c| filters.step(&physical(c))).collect();
-        for window in 0..usize::from(windows[run]) {
+    for (run, whole) in states.into_iter().enumerate() {
+        let windows = of_run(2, run);
+        let mine = counts.split_off(..readings(windows)).expect("counted");
+        let signal = signal(state(whole, [of_run(3, run), of_run(4, run)]), mine);
+        for window in 0..usize::from(windows) {
             out.x.extend(signal[window * HOP..][..WINDOW].as_flattened());
-            out.labels.push(labels[run].into());
-            out.subjects.push(subjects[run].into());
+            out.labels.push(of_run(1, run).into());
+            out.subjects.push(of_run(0, run).into());
         }
     }
     Ok(out)
 }
 
-/// Checks the header and unpacks the body.
-fn unpack(file: &[u8]) -> Result<Vec<u8>, DataError> {
+/// What is behind the header, once it is sure that it is what was written.
+fn checked(file: &[u8]) -> Result<&[u8], DataError> {
     if file.len() < HEADER || !file.starts_with(MAGIC) {
         return Err(corrupt("it does not start like a data file of this program"));
     }
-    let (head, packed) = file.split_at(HEADER);
-    let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-    if crc32(&file[MAGIC.len() + 4..]) != word(MAGIC.len()) {
+    let (head, body) = file.split_at(HEADER);
+    if crc32(body).to_le_bytes() != head[MAGIC.len()..] {
         return Err(corrupt("the checksum does not fit"));
-    }
-    let length = word(MAGIC.len() + 4) as usize;
-    if length > BODY_LIMIT {
-        return Err(corrupt("it claims to be far too large"));
-    }
-    let mut body = Vec::with_capacity(length);
-    ZlibDecoder::new(packed)
-        .take(length as u64 + 1)
-        .read_to_end(&mut body)
-        .map_err(|error| corrupt(&error.to_string()))?;
-    if body.len() != length {
-        return Err(corrupt("the body has another length than it should"));
     }
     Ok(body)
 }
 
-/// The part of a body that has not been read yet.
-struct Body<'a>(&'a [u8]);
-
-impl<'a> Body<'a> {
-    fn take(&mut self, bytes: usize) -> Result<&'a [u8], DataError> {
-        let (taken, rest) = self.0.split_at_checked(bytes).ok_or_else(|| corrupt("it ends early"))?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn number(&mut self) -> Result<usize, DataError> {
-        let bytes = self.take(4)?;
-        Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize)
-    }
-
-    /// `count` numbers of `B` bytes from byte planes.
-    fn planes<const B: usize>(&mut self, count: usize) -> Result<Vec<[u8; B]>, DataError> {
-        let planes = self.take(count.saturating_mul(B))?;
-        Ok((0..count).map(|i| std::array::from_fn(|k| planes[k * count + i])).collect())
-    }
-
-    /// `count` readings of all sensors from their differences.
-    fn counts(&mut self, count: usize) -> Result<Vec<[i16; SENSORS]>, DataError> {
-        let mut counts = vec![[0; SENSORS]; count];
-        for sensor in 0..SENSORS {
-            let mut value = 0i16;
-            for (reading, code) in counts.iter_mut().zip(self.planes::<2>(count)?) {
-                let code = u16::from_le_bytes(code);
-                value = value.wrapping_add((code >> 1) as i16 ^ -((code & 1) as i16));
-                reading[sensor] = value;
-            }
-        }
-        Ok(counts)
-    }
-}
-
-fn push_planes<const B: usize>(out: &mut Vec<u8>, numbers: &[[u8; B]]) {
-    for plane in 0..B {
-        out.extend(numbers.iter().map(|bytes| bytes[plane]));
-    }
+/// Takes bytes from the beginning.
+fn take<'a>(body: &mut &'a [u8], bytes: usize) -> Result<&'a [u8], DataError> {
+    body.split_off(..bytes).ok_or_else(|| corrupt("it ends early"))
 }
 
 fn crc32(bytes: &[u8]) -> u32 {
@@ -292,30 +323,29 @@ mod tests {
     /// Bodies that are wrong although their checksum is right.
     #[test]
     fn impossible_bodies_are_errors() {
-        let seal = |body: &[u8], claimed: u32| {
-            let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
-            zlib.write_all(body).unwrap();
-            let rest = [claimed.to_le_bytes().to_vec(), zlib.finish().unwrap()].concat();
-            [MAGIC.as_slice(), &crc32(&rest).to_le_bytes(), &rest].concat()
-        };
-        let reason = |body: &[u8], claimed: usize| decode(&seal(body, claimed as u32)).unwrap_err().to_string();
-        let good = unpack(&example(&wave(700))).unwrap();
+        let seal = |body: &[u8]| [MAGIC.as_slice(), &crc32(body).to_le_bytes(), body].concat();
+        let reason = |body: &[u8]| decode(&seal(body)).unwrap_err().to_string();
+        let file = example(&wave(700));
+        let good = &file[HEADER..];
         let changed = |at: usize, to: u8| {
-            let mut body = good.clone();
+            let mut body = good.to_vec();
             body[at] = to;
-            reason(&body, body.len())
+            reason(&body)
         };
-        assert!(decode(&seal(&good, good.len() as u32)).is_ok());
-        assert!(changed(4, 31).contains("out of range"));
-        assert!(changed(4, 0).contains("out of range"));
-        assert!(changed(6, 6).contains("out of range"));
-        assert!(changed(8, 9).contains("ends early"));
+        assert!(decode(&seal(good)).is_ok());
+        assert!(changed(4, 31).contains("subject or label is out of range"));
+        assert!(changed(4, 0).contains("subject or label is out of range"));
+        assert!(changed(6, 6).contains("subject or label is out of range"));
+        assert!(changed(10, 3).contains("digits of a state are out of range"));
+        assert!(changed(12, 99).contains("digits of a state are out of range"));
+        assert!(changed(8, 200).contains("ends early"));
         assert!(changed(8, 2).contains("left over"));
         assert!(changed(3, 255).contains("ends early"));
-        assert!(reason(&good, good.len() - 1).contains("length"));
-        assert!(reason(&good, good.len() + 1).contains("length"));
-        assert!(reason(&good, u32::MAX as usize).contains("too large"));
-        assert!(reason(&[], 0).contains("ends early"));
+        assert!(reason(&good[..good.len() - 1]).contains("ends early"));
+        assert!(reason(&[good, &[0]].concat()).contains("left over"));
+        let runs = [1u8, 0, 255, 20, 20].map(|of_each| [of_each; 200]);
+        assert!(reason(&[&200u32.to_le_bytes()[..], runs.as_flattened()].concat()).contains("too large"));
+        assert!(reason(&[]).contains("ends early"));
     }
 
     #[test]
@@ -330,7 +360,7 @@ mod tests {
                 assert!(part.labels().contains(&label));
             }
         }
-        assert!(SUBSET.len() <= 1_800_000);
+        assert!(SUBSET.len() <= 1_300_000);
     }
 
     #[test]
@@ -343,6 +373,6 @@ mod tests {
         assert_eq!(split.train.len(), 5515);
         assert_eq!(split.validation.len(), 1837);
         assert_eq!(split.test.len(), 2947);
-        assert!(SUBSET.len() + REST.len() <= 5_000_000);
+        assert!(SUBSET.len() + REST.len() <= 3_400_000);
     }
 }

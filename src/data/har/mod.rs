@@ -5,10 +5,12 @@
 //! | --- | --- |
 //! | `signal` | raw accelerometer and gyroscope → the nine channels |
 //! | `builtin` | the windows that come with the program |
+//! | `packing` | integers in few bits, for those |
 //! | `uci_har` | the data set as users have it: a folder or a zip |
 //! | `statistics` | 135 numbers a window, for baselines |
 
 pub mod builtin;
+mod packing;
 pub mod signal;
 pub mod statistics;
 pub mod uci_har;

@@ -79,6 +79,15 @@ pub fn channels(raw: &[[f64; SENSORS]]) -> Vec<[f32; CHANNELS]> {
     median3(raw).iter().map(|sample| filters.step(sample)).collect()
 }
 
+/// Numbers of a state that are the noise filters'; they come first.
+pub const NOISE_STATE: usize = 2 * NOISE.len() * SENSORS;
+
+/// Whether a number behind these is one of the first section for gravity, which the second makes a thousand times as large.
+pub fn is_faint(slow: usize) -> bool {
+    let section = slow / 2;
+    section < 3 * GRAVITY.len() && section % GRAVITY.len() == 0
+}
+
 /// The state of all low-pass filters at one instant (zero at the start of a recording), two numbers
 /// a section in the transposed direct form II.
 #[repr(C)]

@@ -148,7 +148,8 @@ pub struct Done {
     pub reason: String,
     /// Seconds it took, pauses left out.
     pub seconds: f64,
-    /// Its files, as the command line writes them; the network is not among them if a device was lost with it.
+    /// Its files, as the command line writes them, those first that the others follow from; the network is not among them if a
+    /// device was lost with it.
     pub files: Vec<RunFile>,
 }
 

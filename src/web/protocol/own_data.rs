@@ -180,8 +180,39 @@ pub struct SeenChannel {
     pub greatest: f32,
 }
 
+/// Data of a visitor's own, from the clerk to the studio.
+#[derive(Debug, Serialize, Deserialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnData {
+    /// What settings call them.
+    pub source: String,
+    /// How they were read.
+    pub reading: Reading,
+    /// What should be known of them, in sentences.
+    pub notes: Vec<String>,
+    /// What holds for every window, as JSON.
+    pub about: String,
+    /// The windows' values, as bytes.
+    #[tsify(type = "Uint8Array")]
+    pub values: serde_bytes::ByteBuf,
+    /// The label of each.
+    pub labels: Vec<u32>,
+    /// Who gave each.
+    pub people: Vec<u32>,
+}
+
+/// A run's files, and the network among them.
+#[derive(Debug, Serialize, Deserialize, Tsify)]
+pub struct RunFiles {
+    /// Those that there are.
+    pub files: Vec<RunFile>,
+    /// The network, if it names classes.
+    #[tsify(optional)]
+    pub network: Option<NetworkInfo>,
+}
+
 /// A file of a run, as the command line writes it.
-#[derive(Debug, Clone, Serialize, Tsify)]
+#[derive(Debug, Clone, Serialize, Deserialize, Tsify)]
 pub struct RunFile {
     /// Its name.
     pub name: String,
@@ -191,7 +222,7 @@ pub struct RunFile {
 }
 
 /// A network that can tell of new recordings.
-#[derive(Debug, Clone, Serialize, Tsify)]
+#[derive(Debug, Clone, Serialize, Deserialize, Tsify)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkInfo {
     /// What the run is called: the file that it was opened from, or nothing where it is this page's.
@@ -219,7 +250,7 @@ pub struct NetworkInfo {
 }
 
 /// A value that was found.
-#[derive(Debug, Clone, Serialize, Tsify)]
+#[derive(Debug, Clone, Serialize, Deserialize, Tsify)]
 pub struct Tuned {
     /// Such as `l2.conv1`.
     pub name: String,

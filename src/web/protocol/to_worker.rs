@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tsify::Tsify;
 
 use super::form::Setting;
-use super::own_data::Reading;
+use super::own_data::{OwnData, Reading};
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{Differentiation, Network};
 
@@ -25,37 +25,8 @@ pub enum ToWorker {
         #[tsify(optional, type = "Uint8Array")]
         rest: Option<Vec<u8>>,
     },
-    /// The visitor's own recordings, or own copy of the UCI HAR data set; answered by [`FromWorker::Seen`], and
-    /// [`FromWorker::Data`] where they can be read as they are guessed to be.
-    Recordings {
-        /// What they are called: a file, a folder.
-        name: String,
-        /// Where each of the files with the message lies in the folder that was given, or its name: tables, or zip archives.
-        paths: Vec<String>,
-    },
-    /// Read the recordings that were given last anew; answered likewise.
-    Reread {
-        /// What is not to be guessed.
-        reading: Reading,
-    },
-    /// A run that was kept: its directory, zipped or not; answered by [`FromWorker::Network`].
-    OpenRun {
-        /// What it is called.
-        name: String,
-        /// Where each of the files with the message lies in it.
-        paths: Vec<String>,
-    },
-    /// Tell of new recordings by the network at hand; answered by [`FromWorker::Told`].
-    Predict {
-        /// What they are called.
-        name: String,
-        /// Where each of the files with the message lies in the folder that was given, or its name: tables, or zip archives.
-        paths: Vec<String>,
-        /// What is not to be as it was with the network's own recordings.
-        #[serde(default)]
-        #[tsify(optional)]
-        reading: Reading,
-    },
+    /// Take the visitor's own data, as a clerk has read them, for the runs to come; answered by [`FromWorker::Data`].
+    Own(OwnData),
     /// Take the built-in people for the runs to come.
     UseBuiltin {
         /// Only the first of them, also once the others are there.
@@ -158,6 +129,43 @@ pub enum ToWorker {
     /// End the run at once, its best network is scored only if that is a matter of a second; or the check, which then has
     /// no outcome.
     Stop,
+}
+
+/// What the page asks of the worker's clerk, who reads and writes files. Those that it gives come beside the message.
+#[derive(Debug, Deserialize, Tsify)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum ToClerk {
+    /// The visitor's own recordings, or own copy of the UCI HAR data set; answered by [`FromWorker::Seen`], and
+    /// [`FromWorker::Data`] where they can be read as they are guessed to be.
+    Recordings {
+        /// What they are called: a file, a folder.
+        name: String,
+        /// Where each of the files with the message lies in the folder that was given, or its name: tables, or zip archives.
+        paths: Vec<String>,
+    },
+    /// Read the recordings that were given last anew; answered likewise.
+    Reread {
+        /// What is not to be guessed.
+        reading: Reading,
+    },
+    /// A run that was kept: its directory, zipped or not; answered by [`FromWorker::Network`].
+    OpenRun {
+        /// What it is called.
+        name: String,
+        /// Where each of the files with the message lies in it.
+        paths: Vec<String>,
+    },
+    /// Tell of new recordings by the network at hand; answered by [`FromWorker::Told`].
+    Predict {
+        /// What they are called.
+        name: String,
+        /// Where each of the files with the message lies in the folder that was given, or its name: tables, or zip archives.
+        paths: Vec<String>,
+        /// What is not to be as it was with the network's own recordings.
+        #[serde(default)]
+        #[tsify(optional)]
+        reading: Reading,
+    },
 }
 
 /// What runs the programs.

@@ -1,7 +1,7 @@
 // What the page is doing: one state, changed by events alone. Components read it and send events; nothing else decides.
 // Long because every event has to be answered in every stage, which shows only where all of them stand together.
 import type {
-  CheckReport, DataInfo, Engine, EngineState, FirstRun, Form, FromWorker, NetworkInfo, OpenMachine, Reading, Seen, Settings, Slope, Told, ToWorker, Trace,
+  CheckReport, DataInfo, Engine, EngineState, FirstRun, Form, FromWorker, NetworkInfo, OpenMachine, Reading, Seen, Settings, Slope, Told, ToClerk, ToWorker, Trace,
 } from "../../pkg/stackelberg.js";
 import { chosen, fromSearch, engines as names, unknown } from "./engine.ts";
 import { duration } from "./format.ts";
@@ -12,10 +12,10 @@ import { ending, outcome } from "./verdict.ts";
 import { spoken } from "./words.ts";
 
 /** A message that files come with, in the order of their paths. */
-type WithFiles<Message> = Message extends { paths: string[] } ? Message & { files: Blob[] } : Message;
+export type WithFiles<Message> = Message extends { paths: string[] } ? Message & { files: Blob[] } : Message;
 
-/** What the page asks of its worker: of the module in it, or to fetch the built-in recordings again. */
-export type ToEngine = WithFiles<ToWorker> | { kind: "fetch" };
+/** What the page asks of its worker: of the modules in it, or to fetch the built-in recordings again. */
+export type ToEngine = Exclude<ToWorker, { kind: "own" }> | WithFiles<ToClerk> | { kind: "fetch" };
 
 /** What comes from the worker: the module's messages, and what keeps the module or its data from coming. */
 export type FromEngine =

@@ -1,0 +1,170 @@
+//! Who reads and writes files for the page: recordings of the visitor's own, runs that were kept, runs that are taken home. What
+//! that takes is a good part of the program, and a first run needs none of it: the page loads it when a run has begun or files are
+//! given.
+
+use std::cell::RefCell;
+
+use js_sys::Function;
+use serde_bytes::ByteBuf;
+use tsify::{Ts, Tsify};
+use wasm_bindgen::prelude::*;
+use web_sys::Blob;
+
+use super::kept::{self, Kept, Opened};
+use super::own_data;
+use super::post::Post;
+use super::protocol::*;
+use crate::cpu::CpuEngine;
+use crate::data::har::uci_har;
+use crate::data::recordings::{self, Files, Mapping, Openable};
+use crate::data::{DataError, Dataset};
+use crate::experiment::config::TuneConfig;
+use crate::experiment::setup::Scaled;
+use crate::rig::Device;
+
+/// The files of one page.
+#[wasm_bindgen]
+pub struct Clerk {
+    post: Post,
+    /// The visitor's own recordings, to be read anew.
+    recordings: RefCell<Option<Files>>,
+    /// The network that tells of new recordings.
+    network: RefCell<Option<Kept>>,
+}
+
+/// Files with their paths.
+type Given = Vec<(String, Blob)>;
+
+#[wasm_bindgen]
+impl Clerk {
+    /// A clerk who gives messages to `post`.
+    #[wasm_bindgen(constructor)]
+    pub fn new(#[wasm_bindgen(unchecked_param_type = "(message: FromWorker) => void")] post: Function) -> Clerk {
+        console_error_panic_hook::set_once();
+        Clerk { post: Post(post), recordings: RefCell::default(), network: RefCell::default() }
+    }
+
+    /// Does what a message asks, with the files that came with it; the answers go to `post`, and data for the studio are given back.
+    /// Throws only for what is no message.
+    pub async fn receive(&self, message: Ts<ToClerk>, files: Vec<Blob>) -> Result<Option<Ts<OwnData>>, JsError> {
+        let given = |paths: Vec<String>| -> Given { paths.into_iter().zip(files).collect() };
+        let read = match message.to_rust()? {
+            ToClerk::Recordings { name, paths } => self.open_recordings(name, given(paths)),
+            ToClerk::Reread { reading } => match &mut *self.recordings.borrow_mut() {
+                Some(files) => self.read(files, &reading.into()),
+                None => Ok(None),
+            },
+            ToClerk::OpenRun { name, paths } => {
+                match opened(&name, given(paths)).and_then(|mut files| Kept::open(&name, &mut files)) {
+                    Ok(run) => self.show(run),
+                    Err(message) => self.post.send(&FromWorker::Untold { message }),
+                }
+                Ok(None)
+            }
+            ToClerk::Predict { name, paths, reading } => {
+                if let Some(told) = self.predict(&name, given(paths), reading).await {
+                    self.post.send(&match told {
+                        Ok(told) => FromWorker::Told(told),
+                        Err(message) => FromWorker::Untold { message },
+                    });
+                }
+                Ok(None)
+            }
+        };
+        match read {
+            Ok(data) => Ok(data.map(|data| data.into_ts()).transpose()?),
+            Err(message) => {
+                self.post.send(&FromWorker::Failed(Failure { stage: Stage::Data, message }));
+                Ok(None)
+            }
+        }
+    }
+
+    /// All files of a run that has just ended, from those that the studio writes; its network tells of new recordings from now on.
+    pub fn complete(&self, run: Ts<RunFiles>) -> Result<Ts<RunFiles>, JsError> {
+        let (files, kept) = Kept::of_run(&run.to_rust()?.files).map_err(|message| JsError::new(&message))?;
+        let (kept, network) = kept.unzip();
+        if kept.is_some() {
+            *self.network.borrow_mut() = kept;
+        }
+        Ok(RunFiles { files, network }.into_ts()?)
+    }
+}
+
+impl Clerk {
+    /// Reads the visitor's own data: a copy of UCI HAR, or recordings, which are kept to be read anew; or shows the run that they
+    /// are, if they are one.
+    fn open_recordings(&self, name: String, given: Given) -> Result<Option<OwnData>, String> {
+        let mut files = opened(&name, given)?;
+        if let Some(data) = uci_har::from_files(&mut files).map_err(|error| error.to_string())? {
+            *self.recordings.borrow_mut() = None;
+            return Ok(Some(own(name, &Mapping::default(), vec![], &data)));
+        }
+        if kept::is_run(&files) {
+            self.show(Kept::open(&name, &mut files)?);
+            return Ok(None);
+        }
+        let read = self.read(&mut files, &Mapping::default())?;
+        *self.recordings.borrow_mut() = Some(files);
+        Ok(read)
+    }
+
+    /// Reads recordings; where that cannot be done as it is guessed or said, the page is told why.
+    fn read(&self, files: &mut Files, given: &Mapping) -> Result<Option<OwnData>, String> {
+        let outlook = recordings::look(files, given).map_err(|error| error.to_string())?;
+        let read = recordings::read(files, given).and_then(|(data, report)| {
+            divisible(&data)?;
+            let seen = own_data::seen(outlook.clone(), report.clone(), &data);
+            Ok((own(files.name().to_owned(), &report.mapping, report.said(), &data), seen))
+        });
+        let (data, seen) = match read {
+            Ok((own, seen)) => (Some(own), seen),
+            Err(error) => (None, own_data::unread(outlook, error.to_string())),
+        };
+        self.post.send(&FromWorker::Seen(seen));
+        Ok(data)
+    }
+
+    /// Shows a run that was kept, and keeps its network.
+    fn show(&self, Opened { kept, info, told }: Opened) {
+        told.iter().for_each(|message| self.post.send(message));
+        *self.network.borrow_mut() = Some(kept);
+        self.post.send(&FromWorker::Network(info));
+    }
+
+    /// What the network at hand tells of new recordings, on the processor.
+    async fn predict(&self, name: &str, given: Given, reading: Reading) -> Option<Result<Told, String>> {
+        // Away while it is at work, so that another may come meanwhile.
+        let kept = self.network.take()?;
+        let told = match opened(name, given) {
+            Ok(mut files) => kept.tell(name, &mut files, reading, &Device::new(CpuEngine::new(1))).await,
+            Err(message) => Err(message),
+        };
+        self.network.borrow_mut().get_or_insert(kept);
+        Some(told)
+    }
+}
+
+/// Files that were given.
+fn opened(name: &str, given: Given) -> Result<Files, String> {
+    let files = given.into_iter().map(|(path, blob)| (path, Box::new(blob) as Box<dyn Openable>));
+    Files::of(name, files).map_err(|error| error.to_string())
+}
+
+/// An error for data that cannot be divided and scaled as runs usually take them.
+fn divisible(data: &Dataset) -> Result<(), DataError> {
+    Scaled::new(&TuneConfig::default(), data).map(|_| ())
+}
+
+/// Data for the studio.
+fn own(source: String, reading: &Mapping, notes: Vec<String>, data: &Dataset) -> OwnData {
+    OwnData {
+        source,
+        reading: reading.clone().into(),
+        notes,
+        about: serde_json::to_string(data.about()).expect("plain values"),
+        values: ByteBuf::from(bytemuck::cast_slice::<f32, u8>(&data.values()).to_vec()),
+        labels: data.labels().to_vec(),
+        people: data.people().to_vec(),
+    }
+}
