@@ -13,7 +13,7 @@ use super::bench::Bench;
 use super::check;
 use super::control::Control;
 use super::kept::{Kept, Opened};
-use super::plans::{Origin, Plans, Taken, plans};
+use super::plans::{Plans, Taken, plans};
 use super::post::{Post, Visitor, macrotask};
 use super::protocol::{self, *};
 use super::run::Job;
@@ -39,8 +39,8 @@ pub struct Studio {
     given_up: Cell<bool>,
     /// The data that logistic regression is wanted on, when there is nothing else to do.
     wanted: RefCell<Option<Taken>>,
-    /// What logistic regression reached, on which data.
-    baseline: RefCell<Option<(Origin, f64)>>,
+    /// What logistic regression reached, on the data of which fingerprint.
+    baseline: RefCell<Option<(String, f64)>>,
     slope: RefCell<Option<Rc<OfRun>>>,
     /// What the engines are to do, in this order.
     tasks: RefCell<VecDeque<Task>>,
@@ -53,7 +53,6 @@ enum Task {
     Open,
     Prepare(u32, Settings, Option<Engine>),
     Check(Settings, Engine),
-    Profile(Settings, Engine),
     OpenMachine(Settings, Engine),
     Unroll(Settings, Engine),
     Predict(String, Given, Reading),
@@ -160,9 +159,6 @@ impl Studio {
             ToWorker::OpenMachine { settings, engine } => {
                 self.tasks.borrow_mut().push_back(Task::OpenMachine(settings, engine));
             }
-            ToWorker::Profile { settings, engine } => {
-                self.tasks.borrow_mut().push_back(Task::Profile(settings, engine));
-            }
             ToWorker::Pause => self.control(Control::pause),
             ToWorker::Resume => self.control(Control::resume),
             ToWorker::Step => self.control(Control::step),
@@ -188,7 +184,6 @@ impl Studio {
                 Task::Prepare(id, settings, engine) => self.prepare(id, &settings, engine, &mut bench).await,
                 Task::Check(settings, engine) => self.check(&settings, engine, &mut bench).await,
                 Task::OpenMachine(settings, engine) => self.open_machine(&settings, engine, &mut bench).await,
-                Task::Profile(settings, engine) => self.profile(&settings, engine, &mut bench).await,
                 Task::Unroll(settings, engine) => self.unroll(&settings, engine, &mut bench).await,
                 Task::Predict(name, files, reading) => self.predict(&name, files, reading, &mut bench).await,
                 Task::Slope(settings, engine, moves) => self.differentiate(settings, engine, moves, &mut bench).await,
@@ -200,7 +195,7 @@ impl Studio {
                         Ok(Some(kept)) => {
                             self.keep(kept);
                             if job.data.right.is_none() {
-                                self.wants_baseline(&job.data.origin);
+                                self.wants_baseline(&job.data.info.fingerprint);
                             }
                         }
                         Ok(None) => {}
@@ -222,14 +217,13 @@ impl Studio {
         Ok(Some(plans(settings, engine, &taken).map_err(TuneError::from)?))
     }
 
-    /// Asks for logistic regression on the data of a run, or tells what it reached before.
-    fn wants_baseline(&self, of: &Origin) {
+    /// Asks for logistic regression on the data of a run, where these are still here, or tells what it reached before.
+    fn wants_baseline(&self, of: &str) {
         if let Some((known, accuracy)) = &*self.baseline.borrow()
             && known == of
         {
-            let source = of.source.to_string();
-            self.post.send(&FromWorker::Baseline { source, accuracy: *accuracy });
-        } else if let Some(loaded) = self.stock.at_hand().filter(|loaded| loaded.origin == *of) {
+            self.post.send(&FromWorker::Baseline { fingerprint: known.clone(), accuracy: *accuracy });
+        } else if let Some(loaded) = self.stock.of_fingerprint(of) {
             *self.wanted.borrow_mut() = Some(loaded);
         }
     }
@@ -246,9 +240,9 @@ impl Studio {
         let Ok(device) = bench.engine(Engine::Cpu).await else { return };
         match regression.accuracy(&device, &mut Visitor { flow }).await {
             Ok(accuracy) => {
-                let source = loaded.origin.source.to_string();
-                *self.baseline.borrow_mut() = Some((loaded.origin, accuracy));
-                self.post.send(&FromWorker::Baseline { source, accuracy });
+                let fingerprint = loaded.info.fingerprint;
+                *self.baseline.borrow_mut() = Some((fingerprint.clone(), accuracy));
+                self.post.send(&FromWorker::Baseline { fingerprint, accuracy });
             }
             Err(SolveError::Stopped) => *self.wanted.borrow_mut() = Some(loaded),
             // A yardstick that cannot be had is left out.
@@ -321,10 +315,18 @@ impl Studio {
         };
         self.post.send(&FromWorker::Form(plans.form(id)));
         let flow = || if self.tasks.borrow().is_empty() { Flow::Continue } else { Flow::Stop };
-        if bench.look_ahead(&plans, engine, flow).await == Flow::Continue {
-            self.post.send(&FromWorker::Settled { id });
-            bench.advise(&plans, flow).await;
+        match bench.look_ahead(&plans, engine, flow).await {
+            Ok(Flow::Stop) => return,
+            Ok(Flow::Continue) => {}
+            // What shows only once a run is compiled, such as a memory budget that it exceeds.
+            Err(error) => {
+                let form = plans.form(id);
+                let problem = form.problem.or(Some(error.to_string()));
+                self.post.send(&FromWorker::Form(Form { problem, ..form }));
+            }
         }
+        self.post.send(&FromWorker::Settled { id });
+        bench.advise(&plans, flow).await;
     }
 
     /// Checks the hypergradient; ends as soon as a run is to begin, or the visitor gives it up.
@@ -351,17 +353,6 @@ impl Studio {
         }
     }
 
-    /// Times every dispatch of a run's programs.
-    async fn profile(&self, settings: &Settings, engine: Engine, bench: &mut Bench) {
-        let profiled = match self.plans(settings, engine) {
-            Ok(Some(plans)) => bench.profile(engine, &plans).await.map_err(|error| error.to_string()),
-            Ok(None) => return,
-            Err(Failure { message, .. }) => Err(message),
-        };
-        let (profile, message) = found(engine, bench, profiled);
-        self.post.send(&FromWorker::Profiled { profile, message });
-    }
-
     /// Shows what a run is computed with.
     async fn open_machine(&self, settings: &Settings, engine: Engine, bench: &mut Bench) {
         let opened = match self.plans(settings, engine) {
@@ -374,9 +365,10 @@ impl Studio {
     }
 
     /// Shows a run that was kept, and keeps its network.
-    fn show(&self, Opened { kept, info, told }: Opened) {
+    fn show(&self, Opened { kept, info, fingerprint, told }: Opened) {
         told.iter().for_each(|message| self.post.send(message));
         self.keep((kept, info));
+        self.wants_baseline(&fingerprint);
     }
 
     /// Keeps a network to tell of new recordings.

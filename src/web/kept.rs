@@ -37,6 +37,8 @@ pub struct Kept {
 pub struct Opened {
     pub kept: Kept,
     pub info: NetworkInfo,
+    /// That of the data that it was run on.
+    pub fingerprint: String,
     /// What the page is told of the run, as if it had just been.
     pub told: Vec<FromWorker>,
 }
@@ -173,6 +175,7 @@ fn recorded(RunResult { data, configuration, end, start, .. }: &RunResult) -> Da
     DataInfo {
         name: data.name.clone(),
         source: configuration.data.to_string(),
+        fingerprint: data.fingerprint.clone(),
         subset: data.subset,
         train: side(data.training_windows, people.training),
         validation: side(data.validation_windows, people.validation),
@@ -228,7 +231,8 @@ impl Kept {
         let kept = Kept { classifier, config: result.configuration.clone() };
         let files = files(&result, random.as_ref(), &records, Some(&weights));
         let info = kept.info(Some(name.to_owned()), &result);
-        Ok(Opened { kept, info, told: told_again(name, &result, random.as_ref(), &records, files) })
+        let fingerprint = result.data.fingerprint.clone();
+        Ok(Opened { kept, info, fingerprint, told: told_again(name, &result, random.as_ref(), &records, files) })
     }
 
     fn info(&self, opened: Option<String>, result: &RunResult) -> NetworkInfo {

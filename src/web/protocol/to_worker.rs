@@ -142,13 +142,6 @@ pub enum ToWorker {
         /// And on what.
         engine: Engine,
     },
-    /// Time every dispatch of the programs that these settings come to; answered by [`FromWorker::Profiled`].
-    Profile {
-        /// What would be run.
-        settings: Settings,
-        /// And on what.
-        engine: Engine,
-    },
     /// Hold the run at the next segment end.
     Pause,
     /// Go on with a held run.
