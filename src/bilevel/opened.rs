@@ -39,11 +39,7 @@ impl Opened {
     }
 
     /// What lies on these rigs, each with the parts that it runs.
-    pub(super) fn on(
-        rigs: &[(&Rig, &[Part])],
-        seconds: Vec<(&'static str, Vec<f64>)>,
-        checkpoints: &str,
-    ) -> Opened {
+    pub(super) fn on(rigs: &[(&Rig, &[Part])], seconds: Vec<(&'static str, Vec<f64>)>, checkpoints: &str) -> Opened {
         let rows = rigs.iter().flat_map(|(rig, parts)| {
             let programs: Vec<Rc<Program>> = parts.iter().map(|(_, program)| program.clone()).collect();
             let scratch = memory::shared_scratch_bytes(&programs).saturating_mul(rig.members() as u64);

@@ -232,7 +232,9 @@ fn sentence(check: &GradientCheck) -> String {
                     100.0 * SCATTER
                 ),
                 Some(OnDevice::Answered { .. }) => {
-                    format!("a derivative\nis more than {STEEP} times the outer loss, which a run, too, calls past the edge of stability")
+                    format!(
+                        "a derivative\nis more than {STEEP} times the outer loss, which a run, too, calls past the edge of stability"
+                    )
                 }
                 _ => "through all\nof its steps training diverges".to_owned(),
             };

@@ -4,7 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::bilevel::{
-    Around, Blueprint, Change, Estimate, Inner, Method, Opened, Problem, Session, SessionData, SolveError, meta, selftune,
+    Around, Blueprint, Change, Estimate, Inner, Method, Opened, Problem, Session, SessionData, SolveError, meta,
+    selftune,
 };
 use crate::data::Dataset;
 use crate::engine::Values;
@@ -96,8 +97,7 @@ impl Ground {
         input: &[usize],
         pools: [meta::Pool<'_>; 3],
     ) -> Result<meta::Session, SolveError> {
-        let mut session =
-            meta::Session::open(&self.device, learner, teaching, input, pools, &self.compiled).await?;
+        let mut session = meta::Session::open(&self.device, learner, teaching, input, pools, &self.compiled).await?;
         if self.wanted.take() {
             self.keep(session.open_up(REPEATS).await?);
         }

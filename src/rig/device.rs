@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use crate::compile::Program;
 use crate::engine::{
-    BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, Holdings, LocalFuture, ProgramId, Result, Timing,
-    Values,
+    BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, Holdings, LocalFuture, ProgramId, Result,
+    Timing, Values,
 };
 use crate::ir::DType;
 

@@ -90,8 +90,8 @@ test("a memory budget that a run exceeds is refused in the form, and another is 
   await bar.getByText(/a memory budget of .* is too small: .* is needed/).waitFor();
   assert.ok(await bar.getByRole("button", { name: /^Tune/ }).isDisabled());
   await page.locator("#settings summary").filter({ hasText: "The outer optimiser" }).click();
-  await page.getByLabel("Memory budget").fill("64MiB");
-  await page.getByLabel("Memory budget").blur();
+  await page.getByRole("textbox", { name: "Memory" }).fill("64MiB");
+  await page.getByRole("textbox", { name: "Memory" }).blur();
   await start(page).waitFor();
 });
 

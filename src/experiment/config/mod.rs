@@ -189,7 +189,7 @@ pub struct TuneConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selection_people: Option<u32>,
     /// See [`words::MEMORY_BUDGET`].
-    #[schemars(description = words::MEMORY_BUDGET, title = "Memory budget")]
+    #[schemars(description = words::MEMORY_BUDGET, title = "Memory")]
     pub memory_budget: Bytes,
     /// See [`words::SEED`].
     #[schemars(description = words::SEED, title = "Seed")]

@@ -129,7 +129,7 @@ test("what an address writes as nobody would is said, with the field and what is
   assert.deepEqual(remarks, [
     "Adam's decay rates: “nonsense” is not 2 numbers, with a comma between; the usual ones are taken.",
     "Decay of the rate: “nonsense” is not written as tail is; tail is taken.",
-    "Memory budget: “x” is not written as 1GiB is; 1GiB is taken.",
+    "Memory: “x” is not written as 1GiB is; 1GiB is taken.",
   ]);
 });
 
