@@ -1,8 +1,15 @@
+import { readFileSync } from "node:fs";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
-import { defineConfig } from "vite";
+import { defineConfig, type Plugin } from "vite";
+
+/** What the heads of both pages have in common, in the place of a comment. */
+const head: Plugin = {
+  name: "head",
+  transformIndexHtml: { order: "pre", handler: (html) => html.replace("<!-- head -->", readFileSync("www/head.html", "utf8").trim()) },
+};
 
 export default defineConfig({
-  plugins: [svelte()],
+  plugins: [svelte(), head],
   // The pages work from any folder of any static host.
   base: "./",
   publicDir: "www/public",

@@ -21,8 +21,8 @@ macro_rules! functions {
             impl WithSimd for Loop<'_> {
                 type Output = ();
                 #[inline(always)]
-                fn with_simd<S: Simd>(self, _: S) {
-                    $kind::<S>(self.0, self.1, $f);
+                fn with_simd<S: Simd>(self, simd: S) {
+                    $kind(simd, self.0, self.1, $f);
                 }
             }
             simd.dispatch(Loop(args, out));
@@ -90,17 +90,17 @@ functions! {
 // Loops by index: iterator chains are not always inlined into the caller's vector instructions.
 
 #[inline(always)]
-fn floats<S>(args: [&[u32]; 4], out: &mut [u32], f: impl Fn(f32) -> f32) {
-    words::<S>(args, out, |a| f(f32::from_bits(a)).to_bits());
+fn floats(simd: impl Simd, args: [&[u32]; 4], out: &mut [u32], f: impl Fn(f32) -> f32) {
+    words(simd, args, out, |a| f(f32::from_bits(a)).to_bits());
 }
 
 #[inline(always)]
-fn floats2<S>(args: [&[u32]; 4], out: &mut [u32], f: impl Fn(f32, f32) -> f32) {
-    words2::<S>(args, out, |a, b| f(f32::from_bits(a), f32::from_bits(b)).to_bits());
+fn floats2(simd: impl Simd, args: [&[u32]; 4], out: &mut [u32], f: impl Fn(f32, f32) -> f32) {
+    words2(simd, args, out, |a, b| f(f32::from_bits(a), f32::from_bits(b)).to_bits());
 }
 
 #[inline(always)]
-fn words<S>(args: [&[u32]; 4], out: &mut [u32], f: impl Fn(u32) -> u32) {
+fn words(_: impl Simd, args: [&[u32]; 4], out: &mut [u32], f: impl Fn(u32) -> u32) {
     let a = &args[0][..out.len()];
     for k in 0..out.len() {
         out[k] = f(a[k]);
@@ -108,7 +108,7 @@ fn words<S>(args: [&[u32]; 4], out: &mut [u32], f: impl Fn(u32) -> u32) {
 }
 
 #[inline(always)]
-fn words2<S>(args: [&[u32]; 4], out: &mut [u32], f: impl Fn(u32, u32) -> u32) {
+fn words2(_: impl Simd, args: [&[u32]; 4], out: &mut [u32], f: impl Fn(u32, u32) -> u32) {
     let (a, b) = (&args[0][..out.len()], &args[1][..out.len()]);
     for k in 0..out.len() {
         out[k] = f(a[k], b[k]);
@@ -116,7 +116,7 @@ fn words2<S>(args: [&[u32]; 4], out: &mut [u32], f: impl Fn(u32, u32) -> u32) {
 }
 
 #[inline(always)]
-fn words3<S>(args: [&[u32]; 4], out: &mut [u32], f: impl Fn(u32, u32, u32) -> u32) {
+fn words3(_: impl Simd, args: [&[u32]; 4], out: &mut [u32], f: impl Fn(u32, u32, u32) -> u32) {
     let (a, b, c) = (&args[0][..out.len()], &args[1][..out.len()], &args[2][..out.len()]);
     for k in 0..out.len() {
         out[k] = f(a[k], b[k], c[k]);
@@ -124,7 +124,7 @@ fn words3<S>(args: [&[u32]; 4], out: &mut [u32], f: impl Fn(u32, u32, u32) -> u3
 }
 
 #[inline(always)]
-fn words4<S>(args: [&[u32]; 4], out: &mut [u32], f: impl Fn(u32, u32, u32, u32) -> u32) {
+fn words4(_: impl Simd, args: [&[u32]; 4], out: &mut [u32], f: impl Fn(u32, u32, u32, u32) -> u32) {
     for k in 0..out.len() {
         let [a, b, c, d] = args.map(|column| column[k]);
         out[k] = f(a, b, c, d);
@@ -134,7 +134,7 @@ fn words4<S>(args: [&[u32]; 4], out: &mut [u32], f: impl Fn(u32, u32, u32, u32) 
 /// One of the two words of Threefry: four vectors side by side, as each waits for its own results, where there are
 /// registers enough.
 #[inline(always)]
-fn draws<S: Simd>(args: [&[u32]; 4], out: &mut [u32], word: usize) {
+fn draws<S: Simd>(_: S, args: [&[u32]; 4], out: &mut [u32], word: usize) {
     match size_of::<S::u32s>() / size_of::<u32>() {
         16.. => draws_of::<64>(args, out, word),
         8.. => draws_of::<32>(args, out, word),

@@ -1,11 +1,11 @@
 //! What a session will run and hold, known before there is a device.
 
-use std::fmt::Write as _;
 use std::rc::Rc;
 
 use super::checkpoint::Plan;
 use super::contract;
 use super::inner::Inner;
+use super::memory::{self, fixed, shared_scratch_bytes};
 use super::method::Room;
 use super::programs::{self, BAD_STEP, Linearized, OUTER_LAMBDA};
 use super::{Method, Problem, SolveError};
@@ -144,42 +144,13 @@ impl Blueprint {
         let places = self.checkpoints.places as u64;
         let residuals = fixed(&self.residuals, self.members, 0);
         let kept = self.checkpoints.kept as u64;
-        let mut rows = vec![
+        let rows = vec![
             (format!("{places} training states of {} bytes", self.state), places * self.state),
             (format!("residuals of {} of {residuals} bytes", several(kept, "step")), kept * residuals),
-            ("scratch, shared by the programs".to_owned(), self.scratch),
+            memory::scratch(self.scratch),
         ];
-        rows.extend(self.arrays.iter().map(|a| {
-            let dtype = format!("{:?}", a.dtype).to_lowercase();
-            let copies = copies(a, self.members);
-            let times = if copies > 1 { format!("{copies} × ") } else { String::new() };
-            (format!("{} {times}{dtype}[{}]", a.name, a.len), (4 * a.len as u64).saturating_mul(copies))
-        }));
-        rows.retain(|(_, bytes)| *bytes > 0);
-        rows.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-        let mut text = format!("memory plan: {} bytes on the device\n", self.bytes());
-        for (what, bytes) in rows {
-            let _ = writeln!(text, "  {bytes:>12}  {what}");
-        }
-        text
+        memory::print(rows.into_iter().chain(memory::rows(&self.arrays, self.members)))
     }
-}
-
-/// How many of an array there are.
-fn copies(array: &Array, members: usize) -> u64 {
-    if array.own { members as u64 } else { 1 }
-}
-
-fn fixed(arrays: &[Array], members: usize, scratch: u64) -> u64 {
-    let bytes = |a: &Array| (4 * a.len as u64).saturating_mul(copies(a, members));
-    arrays.iter().map(bytes).fold(scratch, u64::saturating_add)
-}
-
-/// Scratch bytes of programs that share their slots.
-fn shared_scratch_bytes(programs: &[Rc<Program>]) -> u64 {
-    let slots = programs.iter().map(|p| p.scratch.len()).max().unwrap_or(0);
-    let largest = |slot: usize| programs.iter().filter_map(|p| p.scratch.get(slot)).max().copied().unwrap_or(0);
-    (0..slots).map(|slot| largest(slot) as u64).sum()
 }
 
 /// Every array that sweeps need but the training states and a method's own.

@@ -13,9 +13,11 @@ mod error;
 mod estimate;
 pub mod hyperparameters;
 pub mod inner;
+mod memory;
 pub mod meta;
 mod method;
 mod methods;
+mod opened;
 pub mod outer;
 mod pace;
 pub mod programs;
@@ -35,7 +37,11 @@ pub use error::{Refusal, SnapshotError, SolveError};
 pub use estimate::{Counts, Estimate};
 pub use inner::Inner;
 pub use method::{Memory, Method, Room};
-pub use methods::{FixedPoint, Forward, Implicit, Online, Plain, RealTime, Reverse, Solver, Truncated, Until, Watched};
+pub use methods::{
+    Around, Change, FixedPoint, Forward, GoesOn, Implicit, Online, Plain, RealTime, Reverse, Solver, Truncated, Until,
+    Watched,
+};
+pub use opened::Opened;
 pub use outer::{Adam, Hoag, OuterOptimizer};
 pub use pace::Pace;
 pub use quadratic::{Quadratic, QuadraticForm};

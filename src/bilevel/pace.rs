@@ -145,19 +145,7 @@ impl<P: Inner + 'static> Session<P> {
         let device = self.device();
         let mut all = vec![];
         for (name, binding) in bindings {
-            self.trajectory.clear_sums()?;
-            device.time(binding).await?;
-            let mut runs = vec![];
-            for _ in 0..repeats.max(1) {
-                self.trajectory.clear_sums()?;
-                runs.push(device.time(binding).await?.seconds);
-            }
-            let median = |at: usize| {
-                let mut seconds: Vec<f64> = runs.iter().map(|run| run[at]).collect();
-                seconds.sort_by(f64::total_cmp);
-                seconds[seconds.len() / 2]
-            };
-            all.push((name, (0..runs[0].len()).map(median).collect()));
+            all.push((name, device.profile(binding, repeats, || self.trajectory.clear_sums()).await?));
         }
         Ok(all)
     }

@@ -226,17 +226,20 @@ fn sentence(check: &GradientCheck) -> String {
         Outcome::Edge => {
             let why = match &check.device {
                 Some(OnDevice::Answered { edge: Some(Edge::Scatter), scatter, .. }) => format!(
-                    "hypergradients\nat points that differ in their last digits differ by {:.0} % of its length ({:.0} % is the mark)",
+                    "in single precision\nhypergradients at points that differ in their last digits differ by {:.0} % of its length ({:.0} % is \
+                     the mark).\nA run does not measure that: its edge of stability is a derivative of {STEEP} times the loss",
                     100.0 * scatter,
                     100.0 * SCATTER
                 ),
                 Some(OnDevice::Answered { .. }) => {
-                    format!("a derivative\nis more than {STEEP} times the outer loss")
+                    format!(
+                        "a derivative\nis more than {STEEP} times the outer loss, which a run, too, calls past the edge of stability"
+                    )
                 }
                 _ => "through all\nof its steps training diverges".to_owned(),
             };
             format!(
-                "The hypergradient is exact, but of no use here, past the edge of stability: {why}.\n\
+                "The hypergradient is exact, but rough here: {why}.\n\
                  Start from a smaller --learning-rate, or train through fewer --steps.\n{marks}"
             )
         }

@@ -1,16 +1,14 @@
 //! What is under a training: the graphs that its formulas became, the programs and shaders that these became, and what is
 //! kept where.
 
-use std::rc::Rc;
-
-use crate::bilevel::{Blueprint, Inner, Session, SolveError};
+use super::profile::{Bound, Ceilings};
+use crate::bilevel::Opened;
 use crate::compile::{Cost, Dispatch, Program};
 use crate::ir::numel;
 use crate::kernels::{self, Target};
-use crate::rig::Function;
 
 /// How often every dispatch is timed.
-const REPEATS: usize = 5;
+pub const REPEATS: usize = 5;
 
 /// A session, opened up.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +17,10 @@ pub struct Machine {
     pub functions: Vec<Part>,
     /// Every array on the device.
     pub memory: String,
-    /// Which training states are kept, and what is run again.
+    /// Which training states are kept and what is run again, or why there is nothing of that kind.
     pub checkpoints: String,
+    /// What the device can do at best, where that was measured.
+    pub ceilings: Option<Ceilings>,
 }
 
 /// A function: one graph, one program.
@@ -49,45 +49,43 @@ pub struct Run {
     pub bytes: u64,
     /// The median of several runs on this device, where this function is run for a hypergradient.
     pub seconds: Option<f64>,
+    /// The share of what the device can do, and what that is limited by, where both are known.
+    pub fraction: Option<(f64, Bound)>,
 }
 
 impl Machine {
-    /// Opens up a session that is of this blueprint.
-    pub async fn of<P: Inner + 'static>(
-        session: &mut Session<P>,
-        blueprint: &Blueprint,
-    ) -> Result<Machine, SolveError> {
-        // How long a dispatch takes does not depend on the point.
-        let timed = session.profile(&vec![-1.0; (session.inner() as &dyn Inner).lambda_len()], REPEATS).await?;
-        let part = |(function, program): (&Function, &Rc<Program>)| {
+    /// Shows a session that was opened up, its dispatches held against what the device can do.
+    pub fn new(opened: Opened, ceilings: Option<Ceilings>) -> Machine {
+        let Opened { parts, seconds, memory, checkpoints } = opened;
+        let functions = parts.iter().map(|(function, program)| {
             let outputs: Vec<_> = function.outputs.iter().map(|output| (output.name.clone(), output.node)).collect();
-            let seconds = timed.iter().find(|(name, _)| *name == function.name).map(|(_, seconds)| &seconds[..]);
+            let timed = seconds.iter().find(|(name, _)| *name == function.name).map(|(_, seconds)| &seconds[..]);
             Part {
                 name: function.name.to_owned(),
                 graph: function.graph.print(&outputs),
-                dispatches: runs(program, seconds),
+                dispatches: runs(program, timed, ceilings.as_ref()),
             }
-        };
-        Ok(Machine {
-            functions: blueprint.functions.iter().zip(&blueprint.programs).map(part).collect(),
-            memory: blueprint.print_memory(),
-            checkpoints: blueprint.checkpoints.print(),
-        })
+        });
+        Machine { functions: functions.collect(), memory, checkpoints, ceilings }
     }
 }
 
-fn runs(program: &Program, seconds: Option<&[f64]>) -> Vec<Run> {
+fn runs(program: &Program, seconds: Option<&[f64]>, ceilings: Option<&Ceilings>) -> Vec<Run> {
     let costs = program.costs().into_iter().enumerate();
-    let run = |(dispatch, (at, cost)): (&Dispatch, (usize, Cost))| Run {
-        label: dispatch.label.clone(),
-        listing: dispatch.listing(),
-        wgsl: match kernels::kernel(program, dispatch, Target::Gpu) {
-            Ok(kernel) => kernel.wgsl,
-            Err(error) => error.to_string(),
-        },
-        flops: cost.flops,
-        bytes: cost.bytes,
-        seconds: seconds.map(|seconds| seconds[at]),
+    let run = |(dispatch, (at, cost)): (&Dispatch, (usize, Cost))| {
+        let seconds = seconds.map(|seconds| seconds[at]);
+        Run {
+            label: dispatch.label.clone(),
+            listing: dispatch.listing(),
+            wgsl: match kernels::kernel(program, dispatch, Target::Gpu) {
+                Ok(kernel) => kernel.wgsl,
+                Err(error) => error.to_string(),
+            },
+            flops: cost.flops,
+            bytes: cost.bytes,
+            seconds,
+            fraction: seconds.zip(ceilings).map(|(seconds, ceilings)| ceilings.reached(cost, seconds)),
+        }
     };
     program.dispatches.iter().zip(costs).filter(|(dispatch, _)| numel(&dispatch.domain) > 0).map(run).collect()
 }

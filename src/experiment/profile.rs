@@ -36,6 +36,24 @@ pub struct Ceilings {
     pub gbps: f64,
 }
 
+impl Ceilings {
+    /// What they are of a device: each the best of so many runs after one that warms it.
+    pub async fn of(device: &Device, repeats: usize) -> Result<Self, SolveError> {
+        Ok(ceilings(device, repeats).await?.0)
+    }
+
+    /// The time that the nearer ceiling would take, over these seconds, and which ceiling that is.
+    pub fn reached(&self, Cost { flops, bytes }: Cost, seconds: f64) -> (f64, Bound) {
+        let [compute, memory] = [rate(flops, seconds) / self.gflops, rate(bytes, seconds) / self.gbps];
+        (compute.max(memory), if compute >= memory { Bound::Compute } else { Bound::Memory })
+    }
+}
+
+/// So many in so many seconds, in 10⁹ a second.
+fn rate(count: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { count as f64 / seconds / 1e9 } else { 0.0 }
+}
+
 /// A program and its dispatches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProgramProfile {
@@ -110,18 +128,17 @@ pub async fn profile(run: &Prepared, device: &Device, repeats: usize) -> Result<
 impl DispatchProfile {
     fn new(label: &str, seconds: f64, all: f64, cost: Cost, ceilings: &Ceilings) -> Self {
         let Cost { flops, bytes } = cost;
-        let rate = |count: u64| if seconds > 0.0 { count as f64 / seconds / 1e9 } else { 0.0 };
-        let [compute, memory] = [rate(flops) / ceilings.gflops, rate(bytes) / ceilings.gbps];
+        let (fraction, bound) = ceilings.reached(cost, seconds);
         DispatchProfile {
             label: label.to_owned(),
             seconds,
             share: if all > 0.0 { seconds / all } else { 0.0 },
             flops,
             bytes,
-            gflops: rate(flops),
-            gbps: rate(bytes),
-            fraction: compute.max(memory),
-            bound: if compute >= memory { Bound::Compute } else { Bound::Memory },
+            gflops: rate(flops, seconds),
+            gbps: rate(bytes, seconds),
+            fraction,
+            bound,
         }
     }
 }

@@ -54,6 +54,8 @@ struct State {
     response: Vec<f64>,
     /// The signs S of each plane that was cut, the latest first, and ⟨S, difference⟩ − slack.
     planes: Vec<([f64; WEIGHTS], f64)>,
+    /// How much all planes push, Σ μ.
+    multipliers: f64,
     loss: f64,
 }
 
@@ -96,15 +98,16 @@ impl Training {
         let general = self.session.read("general").await?;
         let response = self.session.read("response").await?;
         let answer = |k: usize| response[WEIGHTS + k] * LAMBDA * response[k];
-        let mut planes = vec![];
+        let (mut planes, mut multipliers) = (vec![], 0.0);
         if self.cut > 0 {
             let (held, values) = (self.session.read("planes").await?, self.session.read("values").await?);
             // A plane is its signs, λ and μ.
             let each = held.chunks(WEIGHTS + 2).zip(values).take(self.cut);
+            multipliers = each.clone().map(|(plane, _)| plane[WEIGHTS + 1]).sum();
             planes.extend(each.map(|(plane, value)| ([plane[0], plane[1]], value)));
         }
         let loss = self.session.read("loss").await?[0];
-        Ok(State { difference: [0, 1].map(|k| general[k] - answer(k)), response, planes, loss })
+        Ok(State { difference: [0, 1].map(|k| general[k] - answer(k)), response, planes, multipliers, loss })
     }
 }
 
@@ -132,7 +135,7 @@ impl Lesson for CuttingPlanes {
         let constraint = Constraint { tie: Tie::Sum, slack: SLACK, start: start * ground.factor, multiplier, planes };
         let mut tied = Training::begin((cuts > 0).then_some(constraint), ground).await?;
         let mut free = Training::begin(None, ground).await?;
-        let (mut path, mut free_path, mut distances, mut losses) = (vec![], vec![], vec![], vec![]);
+        let (mut path, mut free_path, mut distances, mut multipliers) = (vec![], vec![], vec![], vec![]);
         let mut bounds: Vec<Vec<(f64, f64)>> = vec![];
         // As long as no plane was cut.
         let mut answer = Answer::default().number("push", f64::NAN).number("exact_push", f64::NAN);
@@ -157,7 +160,7 @@ impl Lesson for CuttingPlanes {
             path.push((state.difference[0], state.difference[1]));
             free_path.push((other.difference[0], other.difference[1]));
             distances.push((step as f64, state.distance()));
-            losses.push((step as f64, state.loss));
+            multipliers.push((step as f64, state.multipliers));
             // The latest plane is the first.
             for (bound, (_, value)) in bounds.iter_mut().zip(state.planes.iter().rev()) {
                 bound.push((step as f64, value + SLACK * WEIGHTS as f64));
@@ -177,7 +180,7 @@ impl Lesson for CuttingPlanes {
                 .curve("path", path.clone())
                 .curve("free_path", free_path.clone())
                 .curve("distance", distances.clone())
-                .curve("losses", losses.clone());
+                .curve("multipliers", multipliers.clone());
             for k in 0..6 {
                 let plane = state.planes.iter().rev().nth(k);
                 part = part
@@ -199,6 +202,7 @@ impl Lesson for CuttingPlanes {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Told, far, near, told};
+    use super::{SLACK, WEIGHTS};
 
     fn at(cuts: f64, follows: f64, factor: f64) -> Told {
         let settings = [("cuts", cuts), ("epoch", 30.0), ("multiplier", 0.2), ("follows", follows)];
@@ -225,6 +229,25 @@ mod tests {
                 assert!(*value <= distance.y[*step as usize - 1] + 1e-6, "plane {k} at {step}");
             }
         }
+    }
+
+    /// The push of a plane is as large inside the half-plane as outside, so nothing rests on its edge: a plane that stays
+    /// drives the training through, and one whose μ follows swings about it.
+    #[test]
+    fn a_plane_pushes_on_behind_its_edge() {
+        let beyond = |follows: f64| {
+            let told = at(1.0, follows, 1.0);
+            // From here on it is on the right side.
+            let bound = told.curve("bound_0").y.clone();
+            let crossed = bound.iter().position(|value| *value < SLACK * WEIGHTS as f64).expect("it is crossed");
+            (bound, crossed, told.curve("multipliers").y.clone())
+        };
+        let (fixed, crossed, multipliers) = beyond(0.0);
+        assert!(fixed[crossed..].windows(2).all(|pair| pair[1] < pair[0]), "it goes on in the same direction");
+        assert!(multipliers[30..].iter().all(|multiplier| (multiplier - 0.2).abs() < 1e-6));
+        let (_, crossed, multipliers) = beyond(1.0);
+        assert!(multipliers[30 + crossed] > 0.2, "at the edge it pushes more than when it was cut");
+        assert!(multipliers.last().unwrap() < &multipliers[30 + crossed], "and then less and less");
     }
 
     #[test]

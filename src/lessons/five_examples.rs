@@ -149,8 +149,9 @@ async fn check(mut session: Session, page: &mut dyn Page) -> Result<(), LessonEr
 impl Run {
     async fn begin(shots: usize, ground: &Ground, page: &mut dyn Page) -> Result<Run, LessonError> {
         let parts = windows::people(ground, shots + QUERIES)?;
-        check(open(ground, &parts, shots, STEPS, Sgd, 1.0).await?, page).await?;
+        // First, so that it is what «Open the machine» opens.
         let teacher = open(ground, &parts, shots, STEPS, Adam(Epsilon::Outside), OUTER_RATE).await?;
+        check(open(ground, &parts, shots, STEPS, Sgd, 1.0).await?, page).await?;
         let mut judges = vec![];
         for steps in LENGTHS {
             judges.push(open(ground, &parts, shots, steps, Adam(Epsilon::Outside), OUTER_RATE).await?);

@@ -3,17 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use async_trait::async_trait;
-
-use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::{
-    Blueprint, Counts, Directions, Estimate, Inner, Method, Problem, Refusal, Room, Session, SessionData, SolveError,
-    Trajectory, meta, selftune,
+    Around, Blueprint, Change, Estimate, Inner, Method, Opened, Problem, Session, SessionData, SolveError, meta,
+    selftune,
 };
 use crate::data::Dataset;
 use crate::engine::Values;
-use crate::experiment::machine::Machine;
-use crate::rig::{Array, Compiled, Device, Function, Monitor};
+use crate::experiment::machine::{Machine, REPEATS};
+use crate::rig::{Compiled, Device};
 
 use super::follower::Follower;
 
@@ -58,7 +55,9 @@ impl Ground {
         for (name, values) in session.inner().data.clone() {
             session.fill(name, Values::F32(&values))?;
         }
-        self.keep(&mut session, blueprint).await?;
+        if let Some(blueprint) = blueprint {
+            self.keep(Opened::of(&mut session, &blueprint, REPEATS).await?);
+        }
         Ok(session)
     }
 
@@ -71,7 +70,9 @@ impl Ground {
     ) -> Result<Session, SolveError> {
         let (blueprint, method) = self.prepared(&problem, method.into())?;
         let mut session = Session::with(&self.device, problem, data, method, &self.compiled).await?;
-        self.keep(&mut session, blueprint).await?;
+        if let Some(blueprint) = blueprint {
+            self.keep(Opened::of(&mut session, &blueprint, REPEATS).await?);
+        }
         Ok(session)
     }
 
@@ -81,7 +82,11 @@ impl Ground {
         tuning: selftune::Tuning,
         counts: selftune::Counts,
     ) -> Result<selftune::Session, SolveError> {
-        selftune::Session::open(&self.device, tuning, counts, &self.compiled).await
+        let mut session = selftune::Session::open(&self.device, tuning, counts, &self.compiled).await?;
+        if self.wanted.take() {
+            self.keep(session.open_up(REPEATS).await?);
+        }
+        Ok(session)
     }
 
     /// A session of a learner across tasks.
@@ -92,7 +97,11 @@ impl Ground {
         input: &[usize],
         pools: [meta::Pool<'_>; 3],
     ) -> Result<meta::Session, SolveError> {
-        meta::Session::open(&self.device, learner, teaching, input, pools, &self.compiled).await
+        let mut session = meta::Session::open(&self.device, learner, teaching, input, pools, &self.compiled).await?;
+        if self.wanted.take() {
+            self.keep(session.open_up(REPEATS).await?);
+        }
+        Ok(session)
     }
 
     /// A method with the factor on what it finds, and the blueprint where it is wanted.
@@ -104,72 +113,20 @@ impl Ground {
         let wanted = self.wanted.take();
         let blueprint = wanted.then(|| Blueprint::with(inner, &*method, &self.compiled)).transpose()?;
         let factor = self.factor;
-        Ok((blueprint, if factor == 1.0 { method } else { Scaled { method, factor }.into() }))
+        Ok((blueprint, if factor == 1.0 { method } else { Around::with(method, Factor(factor)).into() }))
     }
 
-    async fn keep<P: Inner + 'static>(
-        &self,
-        session: &mut Session<P>,
-        blueprint: Option<Blueprint>,
-    ) -> Result<(), SolveError> {
-        if let Some(blueprint) = blueprint {
-            let machine = Machine::of(session, &blueprint).await?;
-            self.machine.replace(Some(machine));
-        }
-        Ok(())
+    fn keep(&self, opened: Opened) {
+        self.machine.replace(Some(Machine::new(opened, None)));
     }
 }
 
-/// A method whose answers are multiplied.
-struct Scaled {
-    method: Box<dyn Method>,
-    factor: f64,
-}
+/// What multiplies the answers of a method.
+struct Factor(f64);
 
-#[async_trait(?Send)]
-impl Method for Scaled {
-    fn name(&self) -> &'static str {
-        self.method.name()
-    }
-
-    fn refusal(&self, inner: &dyn Inner, along: &Directions) -> Option<Refusal> {
-        self.method.refusal(inner, along)
-    }
-
-    fn takes_adjoints(&self) -> bool {
-        self.method.takes_adjoints()
-    }
-
-    fn functions(&self, inner: &dyn Inner) -> Vec<Function> {
-        self.method.functions(inner)
-    }
-
-    fn arrays(&self, inner: &dyn Inner) -> Vec<Array> {
-        self.method.arrays(inner)
-    }
-
-    fn plan(&self, inner: &dyn Inner, room: Room) -> Result<Plan, SolveError> {
-        self.method.plan(inner, room)
-    }
-
-    fn forget(&mut self) {
-        self.method.forget();
-    }
-
-    fn counts(&self, inner: &dyn Inner, plan: &Plan, directions: usize) -> Counts {
-        self.method.counts(inner, plan, directions)
-    }
-
-    async fn estimate(
-        &mut self,
-        trajectory: &mut Trajectory,
-        lambda: &[f64],
-        along: &Directions,
-        monitor: &mut dyn Monitor,
-    ) -> Result<Estimate, SolveError> {
-        let mut estimate = self.method.estimate(trajectory, lambda, along, monitor).await?;
-        estimate.hypergradient.iter_mut().for_each(|derivative| *derivative *= self.factor);
-        Ok(estimate)
+impl Change for Factor {
+    fn after(&mut self, estimate: &mut Estimate) {
+        estimate.hypergradient.iter_mut().for_each(|derivative| *derivative *= self.0);
     }
 }
 
@@ -192,5 +149,27 @@ mod tests {
         let adjoint = &machine.functions[names.iter().position(|name| *name == "step_adjoint").unwrap()];
         assert!(adjoint.dispatches.iter().all(|run| run.seconds.is_some()));
         assert!(machine.memory.contains("validation_x") && machine.checkpoints.contains("5 training steps"));
+    }
+
+    /// Sessions of other kinds take no step back, and say so.
+    #[test]
+    fn what_a_session_of_another_kind_does_not_have_is_said() {
+        let at = [("cuts", 2.0), ("epoch", 30.0), ("multiplier", 0.2), ("follows", 1.0)];
+        let machine = machine("cutting-planes", &at);
+        let names: Vec<&str> = machine.functions.iter().map(|function| function.name.as_str()).collect();
+        assert_eq!(names, ["selftune_train", "selftune_tune", "selftune_cut", "selftune_validation"]);
+        assert!(machine.functions.iter().flat_map(|function| &function.dispatches).all(|run| run.seconds.is_some()));
+        assert!(machine.memory.contains("planes f32[8]"), "{}", machine.memory);
+        assert!(machine.checkpoints.starts_with("no checkpoint plan"));
+    }
+
+    #[cfg(feature = "builtin-data")]
+    #[test]
+    fn a_learner_across_tasks_is_opened_as_it_is_taught() {
+        let machine = machine("five-examples", &[("shots", 1.0)]);
+        let names: Vec<&str> = machine.functions.iter().map(|function| function.name.as_str()).collect();
+        assert_eq!(names, ["meta_task", "meta_validation", "meta_test", "meta_step"]);
+        assert!(machine.functions.iter().flat_map(|function| &function.dispatches).all(|run| run.seconds.is_some()));
+        assert!(machine.checkpoints.starts_with("no checkpoint plan"));
     }
 }

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use crate::compile::Program;
 use crate::engine::{
-    BindingId, BufferId, Command, Counters, Engine, EngineInfo, Holdings, LocalFuture, ProgramId, Result, Timing,
-    Values,
+    BindingId, BufferId, Command, Counters, Engine, EngineError, EngineInfo, Holdings, LocalFuture, ProgramId, Result,
+    Timing, Values,
 };
 use crate::ir::DType;
 
@@ -112,6 +112,28 @@ impl Device {
     /// See [`Engine::time`].
     pub fn time(&self, binding: BindingId) -> LocalFuture<'static, Result<Timing>> {
         self.engine.borrow_mut().time(binding)
+    }
+
+    /// Seconds of every dispatch of a binding, each the median of so many runs after one that warms the device; before each
+    /// run comes what `before` does.
+    pub async fn profile<E: From<EngineError>>(
+        &self,
+        binding: BindingId,
+        repeats: usize,
+        mut before: impl FnMut() -> std::result::Result<(), E>,
+    ) -> std::result::Result<Vec<f64>, E> {
+        let mut runs = vec![];
+        for _ in 0..=repeats.max(1) {
+            before()?;
+            runs.push(self.time(binding).await?.seconds);
+        }
+        let warm = &runs[1..];
+        let median = |at: usize| {
+            let mut seconds: Vec<f64> = warm.iter().map(|run| run[at]).collect();
+            seconds.sort_by(f64::total_cmp);
+            seconds[seconds.len() / 2]
+        };
+        Ok((0..runs[0].len()).map(median).collect())
     }
 
     /// See [`Engine::finish`].

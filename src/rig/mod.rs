@@ -69,6 +69,7 @@ struct Bound {
 #[derive(Clone, Copy)]
 struct Named {
     id: BufferId,
+    dtype: DType,
     len: usize,
     copies: usize,
 }
@@ -123,7 +124,7 @@ impl Rig {
         let Array { name, dtype, len, own } = array;
         let (len, copies) = (*len, if *own { self.members } else { 1 });
         let id = self.device.create(name, *dtype, len.saturating_mul(copies))?;
-        if let Some(before) = self.arrays.insert(name.clone(), Named { id, len, copies }) {
+        if let Some(before) = self.arrays.insert(name.clone(), Named { id, dtype: *dtype, len, copies }) {
             self.bindings.retain(|_, bound| !bound.arrays.contains(&before.id));
             self.device.destroy(before.id);
         }
@@ -133,6 +134,19 @@ impl Rig {
     /// Members that its programs run for.
     pub fn members(&self) -> usize {
         self.members
+    }
+
+    /// The arrays, by name.
+    pub fn arrays(&self) -> Vec<Array> {
+        let array = |(name, array): (&String, &Named)| Array {
+            name: name.clone(),
+            dtype: array.dtype,
+            len: array.len,
+            own: array.copies > 1,
+        };
+        let mut arrays: Vec<Array> = self.arrays.iter().map(array).collect();
+        arrays.sort_by(|a, b| a.name.cmp(&b.name));
+        arrays
     }
 
     /// Whether there is an array of that name.
@@ -151,7 +165,7 @@ impl Rig {
 
     /// Writes the first elements of an array, of all members'.
     pub fn write(&self, name: &str, values: Values) -> Result<(), RigError> {
-        let Named { id, len, copies } = *self.named(name)?;
+        let Named { id, len, copies, .. } = *self.named(name)?;
         if values.len() > len && copies > 1 {
             return Err(RigError::Length { array: name.to_owned(), given: values.len(), wanted: len });
         }
@@ -166,7 +180,7 @@ impl Rig {
 
     /// Writes a member's copy of an array whole.
     pub fn fill_of(&self, member: usize, name: &str, values: Values) -> Result<(), RigError> {
-        let Named { id, len, copies } = *self.named(name)?;
+        let Named { id, len, copies, .. } = *self.named(name)?;
         self.check_whole(name, values)?;
         if member >= copies {
             return Err(RigError::NoMember { array: name.to_owned(), member, copies });
@@ -184,7 +198,7 @@ impl Rig {
 
     /// Makes an array of numbers zero.
     pub fn clear(&self, name: &str) -> Result<(), RigError> {
-        let Named { id, len, copies } = *self.named(name)?;
+        let Named { id, len, copies, .. } = *self.named(name)?;
         Ok(self.device.write(id, 0, Values::F32(&vec![0.0; len * copies]))?)
     }
 

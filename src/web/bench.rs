@@ -11,24 +11,21 @@ use super::plans::{Load, Plans, Subject};
 use super::post::{Post, Visitor, macrotask};
 use super::protocol::{Engine as Name, EngineState, FirstRun, FromWorker, Preparation, Settings};
 use crate::bilevel::checkpoint::Plan;
-use crate::bilevel::{Flow, Pace, SolveError};
+use crate::bilevel::{Flow, Opened, Pace, SolveError};
 use crate::cpu::CpuEngine;
 use crate::engine::{Engine, EngineError};
 use crate::experiment::advise::Ways;
 use crate::experiment::config::{Budget, Network, TuneConfig};
 use crate::experiment::error::TuneError;
-use crate::experiment::machine::Machine;
+use crate::experiment::machine::{self, Machine};
 use crate::experiment::predict;
 use crate::experiment::prepared::Prepared;
-use crate::experiment::profile::profile;
+use crate::experiment::profile::Ceilings;
 use crate::gpu::GpuEngine;
 use crate::rig::{Compiled, Device};
 
 /// Seconds that one measurement may take.
 pub const MEASURING: f64 = 0.25;
-
-/// How often every dispatch of a profile is timed.
-const REPEATS: usize = 5;
 
 /// How often an engine is measured for one kind of run. The processor's is slow at first, as the browser makes fast code
 /// only of what has run for a while.
@@ -154,12 +151,24 @@ impl Bench {
     /// Settles which engine a run that may be asked for would take, and how long it takes: prepares and measures those
     /// that may be the fastest, or the one that is wanted, and tells what is found. What goes wrong is kept with the
     /// engine. Ends early if `flow` says so.
-    pub async fn look_ahead(&mut self, plans: &Plans<'_>, wanted: Option<Name>, flow: impl Fn() -> Flow) -> Flow {
-        // A configuration that cannot be run is refused, with its reason, when it is.
-        let run = self.ready(plans).ok();
-        let plan = run.as_ref().and_then(|run| run.blueprint().ok()).map(|blueprint| &blueprint.checkpoints);
+    ///
+    /// # Errors
+    /// Why there is no such run.
+    pub async fn look_ahead(
+        &mut self,
+        plans: &Plans<'_>,
+        wanted: Option<Name>,
+        flow: impl Fn() -> Flow,
+    ) -> Result<Flow, TuneError> {
+        let run = match self.ready(plans).and_then(|run| run.blueprint().map(drop).map(|()| run)) {
+            Ok(run) => run,
+            Err(error) => {
+                self.forecast(plans, None);
+                return Err(error);
+            }
+        };
+        let (run, plan) = (&run, Some(&run.blueprint()?.checkpoints));
         self.forecast(plans, plan);
-        let Some(run) = run.as_ref().filter(|_| plan.is_some()) else { return Flow::Continue };
         for name in [Name::Cpu, Name::Webgpu] {
             if !self.is_worth_a_try(name, wanted) {
                 continue;
@@ -171,7 +180,7 @@ impl Bench {
             let state = self.state(name);
             match outcome {
                 Ok(Flow::Continue) => state.problem = None,
-                Ok(Flow::Stop) => return Flow::Stop,
+                Ok(Flow::Stop) => return Ok(Flow::Stop),
                 Err(error) => {
                     state.problem = Some(problem(&error));
                     state.shaders = None;
@@ -181,7 +190,7 @@ impl Bench {
             self.forecast(plans, plan);
             self.choose_first_run(plans, wanted);
         }
-        self.reach_higher(plans, wanted, flow).await
+        Ok(self.reach_higher(plans, wanted, flow).await)
     }
 
     /// Whether an engine may be the one to take: a processor that plays a GPU is slower than the processor itself.
@@ -331,19 +340,14 @@ impl Bench {
         self.ready(plans)?.measure(&engine, MEASURING).await
     }
 
-    /// Every dispatch of a run's programs with its time on an engine, as JSON.
-    pub async fn profile(&mut self, name: Name, plans: &Plans<'_>) -> Result<String, TuneError> {
-        let engine = self.engine(name).await.map_err(SolveError::from)?;
-        let profile = profile(&self.ready(plans)?, &engine, REPEATS).await?;
-        Ok(serde_json::to_string(&profile).expect("numbers and names"))
-    }
-
     /// What a run is computed with on an engine.
     pub async fn open_machine(&mut self, name: Name, plans: &Plans<'_>) -> Result<Machine, TuneError> {
         let device = self.engine(name).await.map_err(SolveError::from)?;
         let run = self.ready(plans)?;
         let mut session = run.session(&device, run.method()?).await?;
-        Ok(Machine::of(&mut session, run.blueprint()?).await?)
+        let opened = Opened::of(&mut session, run.blueprint()?, machine::REPEATS).await?;
+        drop(session);
+        Ok(Machine::new(opened, Some(Ceilings::of(&device, machine::REPEATS).await?)))
     }
 
     /// Seconds that an engine will take for the run that was looked at last.

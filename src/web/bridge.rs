@@ -11,7 +11,7 @@ use wasm_bindgen::prelude::*;
 use super::bench::Bench;
 use super::check;
 use super::control::Control;
-use super::plans::{Origin, Plans, Taken, plans};
+use super::plans::{Plans, Taken, plans};
 use super::post::{Post, Visitor, macrotask};
 use super::protocol::{self, *};
 use super::run::Job;
@@ -35,8 +35,8 @@ pub struct Studio {
     given_up: Cell<bool>,
     /// The data that logistic regression is wanted on, when there is nothing else to do.
     wanted: RefCell<Option<Taken>>,
-    /// What logistic regression reached, on which data.
-    baseline: RefCell<Option<(Origin, f64)>>,
+    /// What logistic regression reached, on the data of which fingerprint.
+    baseline: RefCell<Option<(String, f64)>>,
     slope: RefCell<Option<Rc<OfRun>>>,
     /// What the engines are to do, in this order.
     tasks: RefCell<VecDeque<Task>>,
@@ -49,7 +49,6 @@ enum Task {
     Open,
     Prepare(u32, Settings, Option<Engine>),
     Check(Settings, Engine),
-    Profile(Settings, Engine),
     OpenMachine(Settings, Engine),
     Unroll(Settings, Engine),
     /// Take a hypergradient, as [`ToWorker::Differentiate`] says.
@@ -110,6 +109,7 @@ impl Studio {
             ToWorker::Open => self.tasks.borrow_mut().push_back(Task::Open),
             ToWorker::Builtin { first, rest } => self.stock.load_builtin(&first, rest.as_deref())?,
             ToWorker::Own(data) => self.stock.take_own(data)?,
+            ToWorker::Baseline { fingerprint } => self.wants_baseline(&fingerprint),
             ToWorker::UseBuiltin { subset } => self.stock.use_builtin(subset),
             ToWorker::Window { index } => self.stock.send_trace(index),
             ToWorker::Prepare { id, settings, engine } => {
@@ -139,9 +139,6 @@ impl Studio {
             ToWorker::OpenMachine { settings, engine } => {
                 self.tasks.borrow_mut().push_back(Task::OpenMachine(settings, engine));
             }
-            ToWorker::Profile { settings, engine } => {
-                self.tasks.borrow_mut().push_back(Task::Profile(settings, engine));
-            }
             ToWorker::Pause => self.control(Control::pause),
             ToWorker::Resume => self.control(Control::resume),
             ToWorker::Step => self.control(Control::step),
@@ -167,7 +164,6 @@ impl Studio {
                 Task::Prepare(id, settings, engine) => self.prepare(id, &settings, engine, &mut bench).await,
                 Task::Check(settings, engine) => self.check(&settings, engine, &mut bench).await,
                 Task::OpenMachine(settings, engine) => self.open_machine(&settings, engine, &mut bench).await,
-                Task::Profile(settings, engine) => self.profile(&settings, engine, &mut bench).await,
                 Task::Unroll(settings, engine) => self.unroll(&settings, engine, &mut bench).await,
                 Task::Slope(settings, engine, moves) => self.differentiate(settings, engine, moves, &mut bench).await,
                 Task::TryOut(moves) => self.try_out(moves, &mut bench).await,
@@ -175,7 +171,7 @@ impl Studio {
                     let outcome = job.run(&mut bench, &self.post).await;
                     *self.run.borrow_mut() = None;
                     match outcome {
-                        Ok(true) if job.data.right.is_none() => self.wants_baseline(&job.data.origin),
+                        Ok(true) if job.data.right.is_none() => self.wants_baseline(&job.data.info.fingerprint),
                         Ok(_) => {}
                         Err(failure) => self.post.send(&FromWorker::Failed(failure)),
                     }
@@ -195,14 +191,13 @@ impl Studio {
         Ok(Some(plans(settings, engine, &taken).map_err(TuneError::from)?))
     }
 
-    /// Asks for logistic regression on the data of a run, or tells what it reached before.
-    fn wants_baseline(&self, of: &Origin) {
+    /// Asks for logistic regression on the data of a run, where these are still here, or tells what it reached before.
+    fn wants_baseline(&self, of: &str) {
         if let Some((known, accuracy)) = &*self.baseline.borrow()
             && known == of
         {
-            let source = of.source.to_string();
-            self.post.send(&FromWorker::Baseline { source, accuracy: *accuracy });
-        } else if let Some(loaded) = self.stock.at_hand().filter(|loaded| loaded.origin == *of) {
+            self.post.send(&FromWorker::Baseline { fingerprint: known.clone(), accuracy: *accuracy });
+        } else if let Some(loaded) = self.stock.of_fingerprint(of) {
             *self.wanted.borrow_mut() = Some(loaded);
         }
     }
@@ -219,9 +214,9 @@ impl Studio {
         let Ok(device) = bench.engine(Engine::Cpu).await else { return };
         match regression.accuracy(&device, &mut Visitor { flow }).await {
             Ok(accuracy) => {
-                let source = loaded.origin.source.to_string();
-                *self.baseline.borrow_mut() = Some((loaded.origin, accuracy));
-                self.post.send(&FromWorker::Baseline { source, accuracy });
+                let fingerprint = loaded.info.fingerprint;
+                *self.baseline.borrow_mut() = Some((fingerprint.clone(), accuracy));
+                self.post.send(&FromWorker::Baseline { fingerprint, accuracy });
             }
             Err(SolveError::Stopped) => *self.wanted.borrow_mut() = Some(loaded),
             // A yardstick that cannot be had is left out.
@@ -294,10 +289,18 @@ impl Studio {
         };
         self.post.send(&FromWorker::Form(plans.form(id)));
         let flow = || if self.tasks.borrow().is_empty() { Flow::Continue } else { Flow::Stop };
-        if bench.look_ahead(&plans, engine, flow).await == Flow::Continue {
-            self.post.send(&FromWorker::Settled { id });
-            bench.advise(&plans, flow).await;
+        match bench.look_ahead(&plans, engine, flow).await {
+            Ok(Flow::Stop) => return,
+            Ok(Flow::Continue) => {}
+            // What shows only once a run is compiled, such as a memory budget that it exceeds.
+            Err(error) => {
+                let form = plans.form(id);
+                let problem = form.problem.or(Some(error.to_string()));
+                self.post.send(&FromWorker::Form(Form { problem, ..form }));
+            }
         }
+        self.post.send(&FromWorker::Settled { id });
+        bench.advise(&plans, flow).await;
     }
 
     /// Checks the hypergradient; ends as soon as a run is to begin, or the visitor gives it up.
@@ -322,17 +325,6 @@ impl Studio {
                 self.post.send(&FromWorker::Unroll(Unroll::Failed { message: Some(message) }));
             }
         }
-    }
-
-    /// Times every dispatch of a run's programs.
-    async fn profile(&self, settings: &Settings, engine: Engine, bench: &mut Bench) {
-        let profiled = match self.plans(settings, engine) {
-            Ok(Some(plans)) => bench.profile(engine, &plans).await.map_err(|error| error.to_string()),
-            Ok(None) => return,
-            Err(Failure { message, .. }) => Err(message),
-        };
-        let (profile, message) = found(engine, bench, profiled);
-        self.post.send(&FromWorker::Profiled { profile, message });
     }
 
     /// Shows what a run is computed with.

@@ -44,9 +44,9 @@ impl Clerk {
         Clerk { post: Post(post), recordings: RefCell::default(), network: RefCell::default() }
     }
 
-    /// Does what a message asks, with the files that came with it; the answers go to `post`, and data for the studio are given back.
-    /// Throws only for what is no message.
-    pub async fn receive(&self, message: Ts<ToClerk>, files: Vec<Blob>) -> Result<Option<Ts<OwnData>>, JsError> {
+    /// Does what a message asks, with the files that came with it; the answers go to `post`, and what the studio is to do then is given
+    /// back. Throws only for what is no message.
+    pub async fn receive(&self, message: Ts<ToClerk>, files: Vec<Blob>) -> Result<Option<Ts<ForStudio>>, JsError> {
         let given = |paths: Vec<String>| -> Given { paths.into_iter().zip(files).collect() };
         let read = match message.to_rust()? {
             ToClerk::Recordings { name, paths } => self.open_recordings(name, given(paths)),
@@ -56,10 +56,12 @@ impl Clerk {
             },
             ToClerk::OpenRun { name, paths } => {
                 match opened(&name, given(paths)).and_then(|mut files| Kept::open(&name, &mut files)) {
-                    Ok(run) => self.show(run),
-                    Err(message) => self.post.send(&FromWorker::Untold { message }),
+                    Ok(run) => Ok(Some(self.show(run))),
+                    Err(message) => {
+                        self.post.send(&FromWorker::Untold { message });
+                        Ok(None)
+                    }
                 }
-                Ok(None)
             }
             ToClerk::Predict { name, paths, reading } => {
                 if let Some(told) = self.predict(&name, given(paths), reading).await {
@@ -72,7 +74,7 @@ impl Clerk {
             }
         };
         match read {
-            Ok(data) => Ok(data.map(|data| data.into_ts()).transpose()?),
+            Ok(next) => Ok(next.map(|next| next.into_ts()).transpose()?),
             Err(message) => {
                 self.post.send(&FromWorker::Failed(Failure { stage: Stage::Data, message }));
                 Ok(None)
@@ -94,15 +96,14 @@ impl Clerk {
 impl Clerk {
     /// Reads the visitor's own data: a copy of UCI HAR, or recordings, which are kept to be read anew; or shows the run that they
     /// are, if they are one.
-    fn open_recordings(&self, name: String, given: Given) -> Result<Option<OwnData>, String> {
+    fn open_recordings(&self, name: String, given: Given) -> Result<Option<ForStudio>, String> {
         let mut files = opened(&name, given)?;
         if let Some(data) = uci_har::from_files(&mut files).map_err(|error| error.to_string())? {
             *self.recordings.borrow_mut() = None;
             return Ok(Some(own(name, &Mapping::default(), vec![], &data)));
         }
         if kept::is_run(&files) {
-            self.show(Kept::open(&name, &mut files)?);
-            return Ok(None);
+            return Ok(Some(self.show(Kept::open(&name, &mut files)?)));
         }
         let read = self.read(&mut files, &Mapping::default())?;
         *self.recordings.borrow_mut() = Some(files);
@@ -110,7 +111,7 @@ impl Clerk {
     }
 
     /// Reads recordings; where that cannot be done as it is guessed or said, the page is told why.
-    fn read(&self, files: &mut Files, given: &Mapping) -> Result<Option<OwnData>, String> {
+    fn read(&self, files: &mut Files, given: &Mapping) -> Result<Option<ForStudio>, String> {
         let outlook = recordings::look(files, given).map_err(|error| error.to_string())?;
         let read = recordings::read(files, given).and_then(|(data, report)| {
             divisible(&data)?;
@@ -126,10 +127,11 @@ impl Clerk {
     }
 
     /// Shows a run that was kept, and keeps its network.
-    fn show(&self, Opened { kept, info, told }: Opened) {
+    fn show(&self, Opened { kept, info, fingerprint, told }: Opened) -> ForStudio {
         told.iter().for_each(|message| self.post.send(message));
         *self.network.borrow_mut() = Some(kept);
         self.post.send(&FromWorker::Network(info));
+        ForStudio::Baseline { fingerprint }
     }
 
     /// What the network at hand tells of new recordings, on the processor.
@@ -157,8 +159,8 @@ fn divisible(data: &Dataset) -> Result<(), DataError> {
 }
 
 /// Data for the studio.
-fn own(source: String, reading: &Mapping, notes: Vec<String>, data: &Dataset) -> OwnData {
-    OwnData {
+fn own(source: String, reading: &Mapping, notes: Vec<String>, data: &Dataset) -> ForStudio {
+    ForStudio::Own(OwnData {
         source,
         reading: reading.clone().into(),
         notes,
@@ -166,5 +168,5 @@ fn own(source: String, reading: &Mapping, notes: Vec<String>, data: &Dataset) ->
         values: ByteBuf::from(bytemuck::cast_slice::<f32, u8>(&data.values()).to_vec()),
         labels: data.labels().to_vec(),
         people: data.people().to_vec(),
-    }
+    })
 }

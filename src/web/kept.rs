@@ -33,6 +33,8 @@ pub struct Kept {
 pub struct Opened {
     pub kept: Kept,
     pub info: NetworkInfo,
+    /// That of the data that it was run on.
+    pub fingerprint: String,
     /// What the page is told of the run, as if it had just been.
     pub told: Vec<FromWorker>,
 }
@@ -185,6 +187,7 @@ fn recorded(RunResult { data, configuration, end, start, .. }: &RunResult) -> Da
     DataInfo {
         name: data.name.clone(),
         source: configuration.data.to_string(),
+        fingerprint: data.fingerprint.clone(),
         subset: data.subset,
         train: side(data.training_windows, people.training),
         validation: side(data.validation_windows, people.validation),
@@ -233,7 +236,8 @@ impl Kept {
         let told = told_again(name, &recorded, files);
         let kept = Kept { classifier, config: recorded.result.configuration.clone() };
         let info = kept.info(Some(name.to_owned()), &recorded.result);
-        Ok(Opened { kept, info, told })
+        let fingerprint = recorded.result.data.fingerprint.clone();
+        Ok(Opened { kept, info, fingerprint, told })
     }
 
     fn info(&self, opened: Option<String>, result: &RunResult) -> NetworkInfo {

@@ -9,7 +9,7 @@ use super::post::Post;
 use super::protocol::*;
 use crate::data::har::builtin;
 use crate::data::recordings::Mapping;
-use crate::data::{self, DataError, Dataset, Description, SubjectSplit, Targets};
+use crate::data::{DataError, Dataset, Description, SubjectSplit, Targets};
 use crate::experiment::config::{DataSource, TuneConfig};
 use crate::experiment::error::TuneError;
 use crate::experiment::setup::Scaled;
@@ -76,6 +76,13 @@ impl Stock {
         self.at_hand.borrow().clone()
     }
 
+    /// Data of this fingerprint, if they are still here: those at hand, or the built-in ones.
+    pub fn of_fingerprint(&self, fingerprint: &str) -> Option<Taken> {
+        let builtin = self.builtin.borrow();
+        let all = [self.at_hand(), builtin.all.clone(), builtin.first.clone()];
+        all.into_iter().flatten().find(|taken| taken.info.fingerprint == fingerprint)
+    }
+
     /// The data at hand as settings want them divided and scaled.
     pub fn taken_by(&self, settings: &Settings) -> Result<Option<Taken>, Failure> {
         let Some(usual) = self.at_hand() else { return Ok(None) };
@@ -97,7 +104,7 @@ impl Stock {
         };
         let scaled = scaled(&config)?;
         let DataInfo { notes, .. } = usual.info;
-        let info = DataInfo { notes, ..describe(&usual.source, &scaled.split, &usual.origin.source) };
+        let info = DataInfo { notes, ..describe(&usual.source, &scaled, &usual.origin.source) };
         let taken = Taken { scaled, right, info, ..usual };
         *self.divided.borrow_mut() = Some((division, taken.clone()));
         Ok(Some(taken))
@@ -169,7 +176,7 @@ impl Stock {
 /// Data as runs usually take them; an error if they cannot be divided and scaled.
 fn loaded(source: Dataset, origin: Origin) -> Result<Taken, DataError> {
     let scaled = Scaled::new(&TuneConfig::default(), &source)?;
-    let info = describe(&source, &scaled.split, &origin.source);
+    let info = describe(&source, &scaled, &origin.source);
     Ok(Taken { source: Rc::new(source), scaled: Rc::new(scaled), right: None, origin, info })
 }
 
@@ -186,7 +193,7 @@ impl From<TuneError> for Failure {
 }
 
 /// What the page shows of a data set and its parts.
-fn describe(source: &Dataset, split: &data::Split, origin: &DataSource) -> DataInfo {
+fn describe(source: &Dataset, Scaled { split, fingerprint, .. }: &Scaled, origin: &DataSource) -> DataInfo {
     let side = |part: &Dataset| Split { windows: part.len() as u32, people: part.present_people() };
     let of =
         |windows: &Dataset, label: usize| windows.labels().iter().filter(|&&one| one as usize == label).count() as u32;
@@ -198,6 +205,7 @@ fn describe(source: &Dataset, split: &data::Split, origin: &DataSource) -> DataI
     DataInfo {
         name: source.about().name.clone(),
         source: origin.to_string(),
+        fingerprint: fingerprint.clone(),
         subset: source.about().subset,
         train: side(&split.train),
         validation: side(&split.validation),

@@ -84,6 +84,17 @@ test("a network of one's own layers is trained", { timeout }, async (t) => {
   assert.ok(before.length > 4, "the form began with the network at hand");
 });
 
+test("a memory budget that a run exceeds is refused in the form, and another is taken", { timeout }, async (t) => {
+  const page = await openPage(t, { path: "?engine=cpu#steps=2&budget=2&batch=16&data=subset&memory_budget=1" });
+  const bar = page.locator("section.bar");
+  await bar.getByText(/a memory budget of .* is too small: .* is needed/).waitFor();
+  assert.ok(await bar.getByRole("button", { name: /^Tune/ }).isDisabled());
+  await page.locator("#settings summary").filter({ hasText: "The outer optimiser" }).click();
+  await page.getByRole("textbox", { name: "Memory" }).fill("64MiB");
+  await page.getByRole("textbox", { name: "Memory" }).blur();
+  await start(page).waitFor();
+});
+
 test("the derivatives of all steps add up to that of the learning rate", { timeout }, async (t) => {
   const page = await open(t, "#steps=6&budget=2&batch=16&data=subset&hyperparameters=lr");
   await page.getByRole("button", { name: "Watch one hypergradient" }).click();

@@ -84,6 +84,8 @@ test("a run stands beside random search and logistic regression, is looked into,
   assert.ok(Math.abs((await share(other, /Best of random search/)) - random.end.test.accuracy) < 1e-3);
   await other.getByRole("heading", { name: "Outer loss" }).waitFor();
   await other.getByText(`${tuned.iterations} of ${tuned.iterations}`, { exact: true }).or(other.getByText(`${tuned.best_iteration} of ${tuned.iterations}`, { exact: true })).first().waitFor();
+  await bars(other).getByRole("row", { name: /Logistic regression/ }).waitFor();
+  assert.equal(await share(other, /Logistic regression/), await share(page, /Logistic regression/));
   assert.equal(new URL(other.url()).hash, "", "a run that was opened is not that of the address");
 });
 

@@ -134,6 +134,17 @@ for (const [lesson, points] of Object.entries(lessons)) {
   });
 }
 
+for (const lesson of Object.keys(lessons))
+  test(`${lesson}: its picture and what moves it fit on one screen of a phone`, async (t) => {
+    const page = await open(t, lesson, "", { width: 390, height: 844 });
+    const [top, bottom] = await page.evaluate(() => [
+      document.querySelector(".picture").getBoundingClientRect().top,
+      Math.max(...[...document.querySelectorAll("[aria-label='Controls'] :is(input, select, button)")].map((one) => one.getBoundingClientRect().bottom)),
+    ]);
+    assert.ok(bottom - top <= 844, `${bottom - top} px`);
+    t.diagnostic(`${bottom - top} px of 844`);
+  });
+
 test("both modes of a doubled engine are far from the exact derivative", async (t) => {
   const at = "hyperparameters=4&weights=6&steps=20&slots=3";
   const right = await open(t, "forward-or-reverse", at);
@@ -267,20 +278,37 @@ test("on paper a page is light, its picture too", async (t) => {
   assert.equal(text, "rgb(19, 31, 42)");
 });
 
-test("the machine under a lesson is opened: graphs, dispatches with times, shaders, memory and checkpoints", async (t) => {
-  const page = await open(t, "leader-and-follower");
-  await page.getByText("Open the machine").click();
-  const adjoint = page.locator("details", { has: page.getByText("step_adjoint", { exact: true }) }).last();
-  await adjoint.locator("summary").first().click();
-  assert.ok((await adjoint.getByText(/^Dispatch \d+:/).count()) > 0);
-  await adjoint.getByText(/^Dispatch 1:/).click();
-  assert.match(await adjoint.getByRole("group", { name: "Shader of dispatch 1 of step_adjoint" }).textContent(), /@compute/);
-  await page.getByText("Checkpoint plan", { exact: true }).click();
-  assert.match(await page.getByRole("group", { name: "Checkpoint plan" }).textContent(), /20 training steps/);
-  await page.evaluate(axe);
-  assert.deepEqual((await page.evaluate(() => window.axe.run())).violations.map(({ id }) => id), []);
-  assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)) <= 0);
-});
+/** What each lesson's machine is made of: functions, with formulas, that belong to what is on screen; and what is said of
+ * checkpoints. */
+const machines = {
+  "five-examples": [["meta_task", "meta_step"], /no checkpoint plan: the few steps of a task are one program/],
+  "cutting-planes": [["selftune_train", "selftune_cut"], /no checkpoint plan: no step is taken back/],
+};
+for (const lesson of Object.keys(lessons))
+  test(`the machine under ${lesson} is opened: graphs, dispatches with times, shaders, memory and checkpoints`, async (t) => {
+    const page = await open(t, lesson);
+    await page.getByText("Open the machine").click();
+    const [functions, checkpoints] = machines[lesson] ?? [["step", "outer_gradient"], /training step/];
+    await page.getByText("Here the dispatches run on the processor.").waitFor();
+    for (const name of functions) {
+      const part = page.locator("details", { has: page.getByText(name, { exact: true }) }).last();
+      const head = part.locator("summary").first();
+      assert.ok((await head.innerText()).length > name.length + 10, "it says what it computes");
+      await head.click();
+      assert.match(await part.getByText(/^Dispatch 1:/).innerText(), /ms|s,/);
+      await part.getByText(/^Dispatch 1:/).click();
+      assert.match(await part.getByRole("group", { name: `Shader of dispatch 1 of ${name}` }).textContent(), /@compute/);
+    }
+    for (const [plan, says] of [["Memory plan", /bytes on the device/], ["Checkpoint plan", checkpoints]]) {
+      await page.getByText(plan, { exact: true }).click();
+      assert.match(await page.getByRole("group", { name: plan }).textContent(), says);
+    }
+    await page.evaluate(axe);
+    assert.deepEqual((await page.evaluate(() => window.axe.run())).violations.map(({ id }) => id), []);
+    assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)) <= 0);
+    await page.getByRole("button", { name: "The formulas of this lesson" }).click();
+    assert.ok(await page.locator("math").first().isVisible());
+  });
 
 test("a picture is saved as it stands, and its numbers with it", async (t) => {
   const page = await open(t, "truncated-and-implicit");

@@ -96,7 +96,7 @@ test("the hypergradient can be checked, and a check that fails says so", async (
   assert.deepEqual((await rows.nth(2).locator("td").allTextContents()).slice(3), ["disagree"]);
   for (const [edge, why] of [["scatter", "last digits"], ["steep", "five times the loss"], ["diverged", "diverges"]]) {
     await check("edge", edge);
-    await card.getByText(new RegExp(`exact, but of no use here, past the edge of stability: .*${why}`)).waitFor();
+    await card.getByText(new RegExp(`exact, but rough here: .*${why}`)).waitFor();
   }
   await page.evaluate(() => window.double.say({ kind: "checking", exactSteps: 10, steps: 12, seconds: 9.5, share: 0.25 }));
   await card.getByText("Checking 10 training steps in double precision and 12 on the device: about 9.5 s in all.").waitFor();

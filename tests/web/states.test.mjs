@@ -330,6 +330,7 @@ test("a reader who is busy elsewhere is not taken away, and is told", async (t) 
   await page.getByRole("status").filter({ hasText: "Test accuracy 37.1 % to 84.3 %." }).waitFor({ state: "attached" });
   assert.equal(await focused(page), "All outer iterations as a table");
   await button(page, "See the result").click();
+  await bar(page).getByRole("button", { name: "Settings" }).click();
 });
 
 test("the focus survives a run without a result, and one that fails", async (t) => {

@@ -44,7 +44,7 @@ for (const [width, scheme] of [[1280, "light"], [390, "dark"], [360, "light"]])
     for (const [name, share] of [["Start values", "37.1 %"], ["Best of random search", "77.9 %"], ["Tuned by hypergradients", "84.3 %"]])
       await bars.getByRole("row", { name: new RegExp(`${name}.*${share}`) }).waitFor();
     assert.equal(await bars.getByText("◂ best").count(), 1);
-    await page.evaluate(() => window.double.say({ kind: "baseline", source: "builtin", accuracy: 0.9 }));
+    await page.evaluate(() => window.double.say({ kind: "baseline", fingerprint: "0", accuracy: 0.9 }));
     await bars.getByRole("row", { name: /Logistic regression.*90\.0 %/ }).waitFor();
     await page.getByRole("region", { name: "Scores of each activity" }).getByRole("row", { name: /Walking 1\d\d .* %/ }).first().waitFor();
     await page.getByRole("list", { name: "Accuracy of each test person" }).getByText("Person 9").waitFor();

@@ -131,7 +131,7 @@ test("without SIMD the page says so before it loads the module", { timeout }, as
   assert.ok(await page.getByRole("button", { name: /^Tune/ }).isDisabled());
 });
 
-test("as a visitor finds it: the engine is settled before the start, and tunes in at most 40 s", { timeout }, async (t) => {
+test("as a visitor finds it: the engine is settled before the start, and the run is foretold to take at most 40 s, or is the smallest there is", { timeout }, async (t) => {
   const page = await openPage(t);
   page.setDefaultTimeout(timeout);
   const radio = (name) => page.getByRole("radio", { name });
@@ -155,14 +155,16 @@ test("as a visitor finds it: the engine is settled before the start, and tunes i
   await page.locator("label", { has: radio("GPU") }).getByText("not measured", { exact: true }).waitFor();
   const [foretold] = (await status(page)).split("\n");
   t.diagnostic(foretold);
-  const [, seconds] = foretold.match(/About ([\d.]+) s:/) ?? [];
-  assert.ok(seconds <= 40, foretold);
+  const [, time, unit] = foretold.match(/About (\d[\d.]*) (s|min)\b/) ?? [];
+  const [steps, budget] = await Promise.all(["Training steps", "Budget"].map((label) => page.getByLabel(label).inputValue().then(Number)));
+  assert.ok((unit === "s" && time <= 40) || (steps === 20 && budget === 18), foretold);
   await start(page);
   await page.getByRole("heading", { name: /^Result/ }).waitFor();
   t.diagnostic(`load to the result: ${since()}; ${(await status(page)).replace(/\n+/g, "; ")}`);
   const result = JSON.parse(await saved(page, "result.json"));
   assert.equal(result.engine, "cpu");
   assert.equal(result.data.subset, false);
+  assert.ok(result.spent <= budget, `${result.spent} trainings`);
   assert.ok(result.end.validation.loss < result.start.validation.loss, "tuning helps");
 });
 
@@ -218,9 +220,11 @@ for (const engine of ["cpu", "webgpu"])
     const page = await open(t, engine, "#steps=4&budget=5");
     const card = page.locator("details.card", { hasText: "Open the machine" });
     await card.locator("summary").first().click();
-    await card.getByText(`Here the dispatches run on the ${engine === "cpu" ? "processor" : "GPU"}.`).waitFor();
+    const device = engine === "cpu" ? "processor" : "GPU";
+    await card.getByText(new RegExp(`Here the dispatches run on the ${device}, which reaches [\\d.]+ billion operations a second .* [\\d.]+ GB a second`)).waitFor();
     const adjoint = card.locator("details", { has: page.getByText("step_adjoint", { exact: true }) });
     await adjoint.locator("summary").first().click();
+    assert.ok((await adjoint.getByText(/[\d.]+ % of the device’s (bytes|operations) a second/).count()) > 0);
     await adjoint.getByText(/^Dispatch 1: .*[\d,]+ operations, [\d,]+ bytes/).click();
     assert.match(await adjoint.getByRole("group", { name: "Shader of dispatch 1 of step_adjoint" }).textContent(), /@compute/);
     await card.getByText("Checkpoint plan", { exact: true }).click();
@@ -231,37 +235,6 @@ for (const engine of ["cpu", "webgpu"])
     await card.getByText("Checkpoint plan", { exact: true }).click();
     await card.getByText("5 training steps").waitFor();
   });
-
-/** Keeps the page's worker, to ask it what the page does not ask, and the settings that the page last sent. */
-const overhearing = () => {
-  window.Worker = class extends Worker {
-    constructor(...args) {
-      super(...args);
-      window.engine = this;
-    }
-    postMessage(message, ...more) {
-      if (message.kind === "prepare") window.settings = message.settings;
-      super.postMessage(message, ...more);
-    }
-  };
-};
-
-test("the worker answers a message with a profile of the visitor's settings", { timeout }, async (t) => {
-  const page = await open(t, "cpu", "#steps=4&budget=5", { prepare: (page) => page.addInitScript(overhearing) });
-  const answer = await page.evaluate(
-    () =>
-      new Promise((resolve) => {
-        window.engine.addEventListener("message", ({ data }) => data.kind === "profiled" && resolve(data));
-        window.engine.postMessage({ kind: "profile", settings: window.settings, engine: "cpu" });
-      }),
-  );
-  assert.equal(answer.message, undefined);
-  const { engine, ceilings, programs } = JSON.parse(answer.profile);
-  assert.equal(engine, "cpu");
-  assert.ok(ceilings.gflops > 0 && ceilings.gbps > 0);
-  assert.deepEqual(programs.map(({ name }) => name).sort(), ["outer_gradient", "pullback", "step", "step_adjoint"]);
-  for (const { seconds, dispatches } of programs) assert.ok(seconds > 0 && dispatches.length > 20 && dispatches.every(({ label }) => label));
-});
 
 test("the page advises a way to the hypergradient for these settings on this engine, and it can be taken", { timeout }, async (t) => {
   const page = await open(t, "cpu", "#steps=40&budget=5");

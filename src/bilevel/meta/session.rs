@@ -8,9 +8,9 @@ use super::programs::{
     STEP, SUMS, TASK, TIME, Teaching,
 };
 use crate::bilevel::supervised::kept::{self, SCALE};
-use crate::bilevel::{Examples, SolveError};
+use crate::bilevel::{Examples, Opened, SolveError};
 use crate::compile::Program;
-use crate::engine::Values;
+use crate::engine::{BindingId, Values};
 use crate::ir::{DType, numel};
 use crate::rig::{Array, Compiled, Device, Function, Monitor, Progress, Quiet, Rig};
 use crate::rng::split_seed;
@@ -40,6 +40,10 @@ pub struct Judgement {
 /// All that changes: what goes on from it goes on to the same bits.
 pub type Saved = std::collections::BTreeMap<String, Vec<f64>>;
 
+/// What there is instead of a checkpoint plan.
+const NO_CHECKPOINTS: &str = "no checkpoint plan: the few steps of a task are one program, which goes through them and back and \
+keeps what it needs on the way in scratch memory.\n";
+
 /// A learner on a device. Episodes are drawn there and nothing is written or read between steps.
 pub struct Session {
     learner: Rc<dyn Learner>,
@@ -48,8 +52,8 @@ pub struct Session {
     episodes: Rig,
     /// What takes all of them together.
     leader: Rig,
-    /// Operations on floats of a step.
-    flops: u64,
+    /// That of the leader is the last.
+    parts: Vec<(Function, Rc<Program>)>,
 }
 
 impl Session {
@@ -75,7 +79,7 @@ impl Session {
             episodes: Rig::with(device, teaching.tasks, Compiled::default()),
             leader: Rig::new(device),
             teaching,
-            flops: 0,
+            parts: vec![],
         };
         let members: Vec<u32> = (0..session.teaching.tasks as u32).collect();
         for (pool, part) in pools.iter().zip(parts) {
@@ -86,18 +90,18 @@ impl Session {
             session.declare(&function)?;
             let program = compiled.program(&function)?;
             session.episodes.load(&function, &program).await?;
-            session.flops += if part == Part::Training { flops(&program) * members.len() as u64 } else { 0 };
+            session.parts.push((function, program));
             session.put(pool, part, input)?;
         }
         let function = session.builder(STEP).step();
         let program = compiled.program(&function)?;
-        session.flops += flops(&program);
         for (name, len) in
             [(RATES, 1 + session.teaching.optimizer.scalars().len()), (HISTORY, session.teaching.steps * FINDINGS)]
         {
             session.leader.create(name, DType::F32, len)?;
         }
         session.leader.load(&function, &program).await?;
+        session.parts.push((function, program));
         for member in members {
             session.episodes.fill_of(member as usize, MEMBER, Values::U32(&[member]))?;
         }
@@ -157,7 +161,39 @@ impl Session {
 
     /// Operations on floats that a step takes.
     pub fn flops(&self) -> u64 {
-        self.flops
+        let of = |(function, program): &(Function, Rc<Program>)| match function.name {
+            TASK => flops(program) * self.teaching.tasks as u64,
+            STEP => flops(program),
+            _ => 0,
+        };
+        self.parts.iter().map(of).sum()
+    }
+
+    /// What it computes with, each dispatch timed so often. Steps are taken: it is to [`begin`](Self::begin) after it.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn open_up(&mut self, repeats: usize) -> Result<Opened, SolveError> {
+        let mut seconds = vec![];
+        let names: Vec<&'static str> = self.parts.iter().map(|(function, _)| function.name).collect();
+        for name in names {
+            let binding = match name {
+                STEP => self.bind_step()?,
+                name => self.episodes.bind(name, &[])?,
+            };
+            let timed = self.leader.device().profile::<SolveError>(binding, repeats, || Ok(())).await?;
+            seconds.push((name, timed));
+        }
+        let (of_episodes, of_leader) = self.parts.split_at(self.parts.len() - 1);
+        Ok(Opened::on(&[(&self.episodes, of_episodes), (&self.leader, of_leader)], seconds, NO_CHECKPOINTS))
+    }
+
+    /// The step of the leader, which reads what lies with the episodes.
+    fn bind_step(&mut self) -> Result<BindingId, SolveError> {
+        let names = [STATE, GRADIENT, FOUND, TIME, RUNNING, ENTERED];
+        let ports = names.into_iter().filter(|name| self.episodes.holds(name));
+        let ports = ports.map(|name| Ok((name, self.episodes.array(name)?))).collect::<Result<Vec<_>, SolveError>>()?;
+        Ok(self.leader.bind(STEP, &ports)?)
     }
 
     /// Takes steps, many in a submission, without reading or writing anything between them.
@@ -171,10 +207,7 @@ impl Session {
         monitor: &mut dyn Monitor,
     ) -> Result<(), SolveError> {
         let task = self.episodes.bind(TASK, &[])?;
-        let names = [STATE, GRADIENT, FOUND, TIME, RUNNING, ENTERED];
-        let ports = names.into_iter().filter(|name| self.episodes.holds(name));
-        let ports = ports.map(|name| Ok((name, self.episodes.array(name)?))).collect::<Result<Vec<_>, SolveError>>()?;
-        let step = self.leader.bind(STEP, &ports)?;
+        let step = self.bind_step()?;
         let mut bindings = (0..steps).flat_map(|_| [task, step]);
         Ok(self.leader.replay("meta", |_| Ok(bindings.next()), progress, monitor).await?)
     }

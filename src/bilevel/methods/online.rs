@@ -4,10 +4,10 @@
 
 use async_trait::async_trait;
 
+use super::around::{Around, Change};
 use super::forward::Forward;
 use crate::bilevel::checkpoint::Plan;
 use crate::bilevel::inner::{Inner, Through};
-use crate::bilevel::method::Room;
 use crate::bilevel::{Counts, Directions, Estimate, Method, Refusal, SolveError, Trajectory};
 use crate::rig::{Array, Function, Monitor};
 
@@ -15,18 +15,18 @@ use crate::rig::{Array, Function, Monitor};
 /// reverse mode, T1–T2 with [`Implicit::t1_t2`](super::Implicit::t1_t2).
 ///
 /// After a training that diverged the same steps are taken again.
-pub struct Online {
-    method: Box<dyn Method>,
-    /// Whether the last estimate ended in a state to go on from.
-    goes_on: bool,
-}
+pub type Online = Around<GoesOn>;
 
 impl Online {
     /// That method, from the second estimate on from where the last training ended.
     pub fn new(method: impl Into<Box<dyn Method>>) -> Self {
-        Online { method: method.into(), goes_on: false }
+        Around::with(method, GoesOn::default())
     }
 }
+
+/// Whether the last estimate ended in a state to go on from.
+#[derive(Default)]
+pub struct GoesOn(bool);
 
 /// Real-time forward mode (Franceschi et al. 2017): the tangents go on with the training, so that they
 /// hold its whole history, each step's with the hyperparameters of its time.
@@ -56,54 +56,25 @@ fn start_refused(method: &'static str, inner: &dyn Inner, along: &Directions) ->
     })
 }
 
-#[async_trait(?Send)]
-impl Method for Online {
-    fn name(&self) -> &'static str {
-        "online differentiation"
+impl Change for GoesOn {
+    fn name(&self) -> Option<&'static str> {
+        Some("online differentiation")
     }
 
     fn refusal(&self, inner: &dyn Inner, along: &Directions) -> Option<Refusal> {
-        start_refused(self.name(), inner, along).or_else(|| self.method.refusal(inner, along))
+        start_refused("online differentiation", inner, along)
     }
 
-    fn takes_adjoints(&self) -> bool {
-        self.method.takes_adjoints()
+    fn before(&mut self, trajectory: &mut Trajectory) -> Result<(), SolveError> {
+        if std::mem::take(&mut self.0) { trajectory.carry_on() } else { Ok(()) }
     }
 
-    fn functions(&self, inner: &dyn Inner) -> Vec<Function> {
-        self.method.functions(inner)
-    }
-
-    fn arrays(&self, inner: &dyn Inner) -> Vec<Array> {
-        self.method.arrays(inner)
-    }
-
-    fn plan(&self, inner: &dyn Inner, room: Room) -> Result<Plan, SolveError> {
-        self.method.plan(inner, room)
+    fn after(&mut self, estimate: &mut Estimate) {
+        self.0 = !estimate.diverged();
     }
 
     fn forget(&mut self) {
-        self.goes_on = false;
-        self.method.forget();
-    }
-
-    fn counts(&self, inner: &dyn Inner, plan: &Plan, directions: usize) -> Counts {
-        self.method.counts(inner, plan, directions)
-    }
-
-    async fn estimate(
-        &mut self,
-        trajectory: &mut Trajectory,
-        lambda: &[f64],
-        along: &Directions,
-        monitor: &mut dyn Monitor,
-    ) -> Result<Estimate, SolveError> {
-        if std::mem::take(&mut self.goes_on) {
-            trajectory.carry_on()?;
-        }
-        let estimate = self.method.estimate(trajectory, lambda, along, monitor).await?;
-        self.goes_on = !estimate.diverged();
-        Ok(estimate)
+        self.0 = false;
     }
 }
 

@@ -1,18 +1,23 @@
 //! A self-tuning training on a device.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::counts::{Counts, Supply};
 use super::reader::{CUT, HISTORY, JUDGED, Reader, TRAIN, TRAINED, TUNE, TUNED};
 use super::schedule::Act;
 use super::step::{Tuning, Variant};
 use crate::bilevel::supervised::kept::{self, SCALE};
-use crate::bilevel::{CHUNK, Examples, Set, SolveError, Targets};
+use crate::bilevel::{CHUNK, Examples, Opened, Set, SolveError, Targets};
 use crate::compile::Program;
 use crate::engine::Values;
 use crate::ir::numel;
-use crate::rig::{Compiled, Device, Monitor, Progress, Quiet, Rig};
+use crate::rig::{Compiled, Device, Function, Monitor, Progress, Quiet, Rig};
 use crate::rng::split_seed;
+
+/// What there is instead of a checkpoint plan.
+const NO_CHECKPOINTS: &str = "no checkpoint plan: no step is taken back. While the weights train they learn how they answer to \
+the hyperparameters, and that answer stands in for the derivative of the training.\n";
 
 /// A training whose state stays on the device. Its arrays are filled by name before a step reads them:
 ///
@@ -31,7 +36,7 @@ pub struct Session {
     tuning: Tuning,
     counts: Counts,
     rig: Rig,
-    work: BTreeMap<&'static str, Work>,
+    parts: Vec<(Function, Rc<Program>)>,
 }
 
 /// What a step has to do.
@@ -120,7 +125,7 @@ impl Session {
                 functions.push(reader(examined.program()).judge(examined.suffix(), count));
             }
         }
-        let mut work = BTreeMap::new();
+        let mut parts = vec![];
         for function in functions {
             let inputs = function.graph.inputs().iter().map(|(name, node)| (name, *node));
             let outputs = function.outputs.iter().map(|output| (&output.name, output.node));
@@ -130,10 +135,10 @@ impl Session {
                 }
             }
             let program = compiled.program(&function)?;
-            work.insert(function.name, Work::of(&program));
             rig.load(&function, &program).await?;
+            parts.push((function, program));
         }
-        Ok(Session { tuning, counts, rig, work })
+        Ok(Session { tuning, counts, rig, parts })
     }
 
     /// Writes an array whole.
@@ -211,7 +216,24 @@ impl Session {
 
     /// What a step has to do; none where there is no such step.
     pub fn work(&self, act: Act) -> Option<Work> {
-        self.program(act).ok().map(|program| self.work[program])
+        let name = self.program(act).ok()?;
+        let (_, program) = self.parts.iter().find(|(function, _)| function.name == name)?;
+        Some(Work::of(program))
+    }
+
+    /// What it computes with, each dispatch of its steps timed so often. The steps are taken: all arrays are to be filled
+    /// after it.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn open_up(&mut self, repeats: usize) -> Result<Opened, SolveError> {
+        let mut seconds = vec![];
+        for (function, _) in &self.parts {
+            let binding = self.rig.bind(function.name, &[])?;
+            let timed = self.rig.device().profile::<SolveError>(binding, repeats, || Ok(())).await?;
+            seconds.push((function.name, timed));
+        }
+        Ok(Opened::on(&[(&self.rig, &self.parts)], seconds, NO_CHECKPOINTS))
     }
 
     /// Takes a step.

@@ -85,7 +85,7 @@ pub const NOISE_STATE: usize = 2 * NOISE.len() * SENSORS;
 /// Whether a number behind these is one of the first section for gravity, which the second makes a thousand times as large.
 pub fn is_faint(slow: usize) -> bool {
     let section = slow / 2;
-    section < 3 * GRAVITY.len() && section % GRAVITY.len() == 0
+    section < 3 * GRAVITY.len() && section.is_multiple_of(GRAVITY.len())
 }
 
 /// The state of all low-pass filters at one instant (zero at the start of a recording), two numbers

@@ -68,7 +68,7 @@ impl Comparison {
 pub enum Outcome {
     /// All answers agree along every direction.
     Passed,
-    /// The same, but past the edge of stability: the hypergradient is exact there and leads nowhere.
+    /// The same, but the hypergradient is rough there, as an [`Edge`] says.
     Edge,
     /// Nothing disagrees, but in f64 differences cannot tell along some direction.
     Unsettled,
@@ -117,7 +117,7 @@ pub enum OnDevice {
         answers: Answers,
         /// By how much neighbouring points' hypergradients scatter, over the length of one.
         scatter: f64,
-        /// Why the point lies past the edge of stability, if it does.
+        /// Why it is rough there, if it is.
         edge: Option<Edge>,
     },
     /// Its training diverges, here or beside here.
@@ -127,7 +127,8 @@ pub enum OnDevice {
     },
 }
 
-/// How a point shows that it lies past the edge of stability.
+/// How a point shows that its hypergradient, though exact, is rough: by one of two measurements, which need not agree. A run
+/// makes only the second, of learning rate and momentum, and calls it the edge of stability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Edge {

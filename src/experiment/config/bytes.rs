@@ -61,7 +61,10 @@ impl JsonSchema for Bytes {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "description": "A number of bytes, or a text such as \"512MiB\".",
-            "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string" }]
+            "anyOf": [
+                { "type": "integer", "minimum": 0 },
+                { "type": "string", "pattern": "^[0-9.e]+ *([KkMmGg]?[Ii]?[Bb])?$" }
+            ]
         })
     }
 }

@@ -69,7 +69,7 @@ pub struct CheckPart {
     pub verdicts: Vec<Verdict>,
 }
 
-/// How settings show that they lie past the edge of stability.
+/// How settings show that their hypergradient, though exact, is rough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Tsify)]
 #[serde(rename_all = "kebab-case")]
 pub enum Edge {
@@ -87,7 +87,7 @@ pub enum Edge {
 pub enum Outcome {
     /// All agree along every direction.
     Passed,
-    /// The same, but past the edge of stability, where the hypergradient is exact and of no use.
+    /// The same, but the hypergradient is rough there.
     Edge,
     /// Nothing disagrees, but differences cannot tell along some direction.
     Unsettled,

@@ -11,6 +11,8 @@ pub struct DataInfo {
     pub name: String,
     /// What the command line's `--data` calls it.
     pub source: String,
+    /// The same for equal data alone, wherever they lie.
+    pub fingerprint: String,
     /// Only the first piece of the built-in data is there yet.
     pub subset: bool,
     /// What training sees.

@@ -92,8 +92,8 @@ pub enum FromWorker {
     Details(Details),
     /// What logistic regression on statistics of windows reaches on the data at hand.
     Baseline {
-        /// What the command line's `--data` calls the data.
-        source: String,
+        /// That of the data.
+        fingerprint: String,
         /// Share of the test windows named right, 0 to 1.
         accuracy: f64,
     },
@@ -159,13 +159,6 @@ pub enum FromWorker {
         /// Graphs, dispatches, plans.
         machine: Option<OpenMachine>,
         /// Why there are none.
-        message: Option<String>,
-    },
-    /// Where the time of a run goes, or why nobody knows.
-    Profiled {
-        /// JSON, as `stackelberg profile --json` writes it and `stackelberg schema profile` describes it.
-        profile: Option<String>,
-        /// Why there is none.
         message: Option<String>,
     },
     /// Something went wrong.

@@ -180,6 +180,19 @@ pub struct SeenChannel {
     pub greatest: f32,
 }
 
+/// What the clerk wants of the studio: messages that this takes, too.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ForStudio {
+    /// See [`ToWorker::Own`](super::ToWorker::Own).
+    Own(OwnData),
+    /// See [`ToWorker::Baseline`](super::ToWorker::Baseline).
+    Baseline {
+        /// That of the data of a run that was opened.
+        fingerprint: String,
+    },
+}
+
 /// Data of a visitor's own, from the clerk to the studio.
 #[derive(Debug, Serialize, Deserialize, Tsify)]
 #[serde(rename_all = "camelCase")]

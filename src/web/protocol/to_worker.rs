@@ -27,6 +27,12 @@ pub enum ToWorker {
     },
     /// Take the visitor's own data, as a clerk has read them, for the runs to come; answered by [`FromWorker::Data`].
     Own(OwnData),
+    /// Tell what logistic regression reaches on the data of this fingerprint, if they are still here; answered by
+    /// [`FromWorker::Baseline`].
+    Baseline {
+        /// That of the data.
+        fingerprint: String,
+    },
     /// Take the built-in people for the runs to come.
     UseBuiltin {
         /// Only the first of them, also once the others are there.
@@ -108,13 +114,6 @@ pub enum ToWorker {
     ///
     /// [`FromWorker::Machine`]: super::FromWorker::Machine
     OpenMachine {
-        /// What would be run.
-        settings: Settings,
-        /// And on what.
-        engine: Engine,
-    },
-    /// Time every dispatch of the programs that these settings come to; answered by [`FromWorker::Profiled`].
-    Profile {
         /// What would be run.
         settings: Settings,
         /// And on what.

@@ -50,6 +50,9 @@ interface Axis {
 /** Width from which panels stand beside each other. */
 const BESIDE = 640;
 
+/** Width below which all panels together are no higher than this, so that what moves them is on the same screen. */
+const [PHONE, ALL] = [480, 700];
+
 /** Room for a letter of the legend, as no font is at hand to measure with. */
 const LETTER = 0.52;
 
@@ -57,7 +60,7 @@ const LETTER = 0.52;
 export function pictureSvg(panels: Panel[], width: number, size: number, paint: Paint): string {
   const columns = width < BESIDE * (size / 13) ? 1 : panels.length;
   const each = width / columns;
-  const high = Math.round(Math.min(Math.max(0.75 * each, 300), 440));
+  const high = Math.round(width < PHONE ? Math.min(260, ALL / panels.length) : Math.min(Math.max(0.75 * each, 300), 440));
   const pen = new SvgPen();
   for (const [at, panel] of panels.entries()) draw(pen, panel, [(at % columns) * each, Math.floor(at / columns) * high], [each, high], size, paint);
   return pen.svg(Math.round(width), high * Math.ceil(panels.length / columns), paint.surface);

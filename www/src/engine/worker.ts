@@ -60,12 +60,12 @@ function clerk(): Promise<Clerk> {
   return loading;
 }
 
-/** Lets the clerk do what is asked about files, and the studio take what data came of it. */
+/** Lets the clerk do what is asked about files, and the studio what follows from it. */
 async function handOver(message: Extract<ToEngine, WithFiles<ToClerk>>) {
   try {
     const files = "files" in message ? message.files : [];
-    const own = await (await clerk()).receive(message, files);
-    if (own) await (await studio)?.receive({ kind: "own", ...own });
+    const next = await (await clerk()).receive(message, files);
+    if (next) await (await studio)?.receive(next);
   } catch (error) {
     const why = `The part of the page that reads files could not be loaded (${reason(error)}).`;
     say(message.kind === "recordings" || message.kind === "reread" ? { kind: "failed", stage: "data", message: why } : { kind: "untold", message: why });

@@ -14,6 +14,6 @@ import { truncatedAndImplicit } from "./truncated-and-implicit.ts";
 
 /** In the order in which they are taught. */
 export const lessons: Lesson[] = [
-  leaderAndFollower, hypergradient, howLong, forwardOrReverse, truncatedAndImplicit, selfTuningRate, exampleWeights, cuttingPlanes, response,
+  leaderAndFollower, hypergradient, howLong, forwardOrReverse, truncatedAndImplicit, selfTuningRate, exampleWeights, response, cuttingPlanes,
   searchOrHypergradients, fiveExamples, overfitting,
 ];

@@ -1,4 +1,4 @@
-import { number } from "../model/format.ts";
+import { number, several } from "../model/format.ts";
 import type { Stroke } from "../drawing/picture.ts";
 import { math, type Lesson } from "./lesson.ts";
 
@@ -11,8 +11,8 @@ export const cuttingPlanes: Lesson = {
   about: "CPMLHO ties the general weights of a self-tuning network to their answer to λ by half-planes, cut one after the other.",
   minutes: 12,
   words: [
-    "A self-tuning network has general weights and an answer to λ; both together make its weights. How they share the work is left open. CPMLHO asks that their difference be small: inside the diamond on the left.",
-    "The distance has corners, so it is replaced by planes. Every epoch one is cut: it touches the distance where the training is, and lies below it everywhere else. Each plane (red) pushes the answer until the difference is on its right side; the next cut corrects it from where it went. Grey is the same training without planes: it fits as well, and its difference stays where it is.",
+    "A self-tuning network has general weights and an answer to λ; both together make its weights. How they share the work is left open. CPMLHO asks that their difference be small: inside the green diamond.",
+    "The distance has corners, so it is replaced by planes. Every epoch one is cut: it touches the distance where the training is, and lies below it everywhere else. A plane (red) pushes the answer with a force μ that does not fade where it is obeyed. So the training swings through the diamond, and is turned back only when μ has sunk or another plane is cut: distance and push go up and down in turns. That is the method, not an accident. Grey is the same training without planes.",
   ],
   controls: [
     { name: "cuts", label: "Planes", min: 0, max: 6, step: 1, value: 4, plays: true },
@@ -38,18 +38,18 @@ export const cuttingPlanes: Lesson = {
       ],
     },
     {
-      title: "The distance, and what the planes say of it",
+      title: "The distance, its bounds, and the push",
       xLabel: "training step",
-      yLabel: "distance",
+      yLabel: "distance, push",
       strokes: [
         { points: curves.distance, name: "distance", colour: "follower", width: 3 },
         ...planes.map((k): Stroke => ({ points: curves[`bound_${k}`], name: k === 0 ? "planes: bounds from below" : "", colour: "bad", width: 1, dash: [6, 4] })),
-        { points: curves.losses, name: "training loss", colour: "muted" },
+        { points: curves.multipliers, name: "push of all planes, Σ μ", colour: "leader" },
       ],
     },
   ],
   summary: ({ numbers }) =>
-    `With ${numbers.cuts ?? "—"} planes the distance of the general weights from their answer ends at ${number(numbers.distance)}, and at ${number(numbers.free_distance)} without; the training loss is ${number(numbers.loss, 2)}.`,
+    `With ${several(numbers.cuts ?? 0, "plane")} the distance of the general weights from their answer ends at ${number(numbers.distance)}, and at ${number(numbers.free_distance)} without; the training loss is ${number(numbers.loss, 2)}.`,
   readings: () => [
     { number: "distance", label: "Distance, with planes", digits: 3 },
     { number: "free_distance", label: "Distance, without", digits: 3 },
@@ -61,7 +61,7 @@ export const cuttingPlanes: Lesson = {
   questions: [
     {
       question: "Take one plane only. Where does the difference go, and why not into the diamond?",
-      answer: "Along the one direction in which the plane pushes, until it is on its right side, and then on past it. One half-plane is no diamond: beside and behind it the difference is free.",
+      answer: "Along the one direction in which the plane pushes, and through the diamond: the push is as large behind the edge as before it, and sinks only while the plane is obeyed. One half-plane is no diamond: beside and behind it the difference is free.",
     },
     {
       question: "Why does the training loss hardly notice?",

@@ -1,4 +1,4 @@
-import { number } from "../model/format.ts";
+import { number, several } from "../model/format.ts";
 import { math, type Lesson } from "./lesson.ts";
 
 const { i, n, o, sub, row, fraction, display } = math;
@@ -51,7 +51,7 @@ export const exampleWeights: Lesson = {
     ];
   },
   summary: ({ numbers }, { iteration: k }) =>
-    `After ${k} outer iterations right labels weigh ${number(numbers[`right_${k}`], 2)} on average and wrong ones ${number(numbers[`wrong_${k}`], 2)}. A right label weighs more than a wrong one in ${number(100 * (numbers[`auc_${k}`] ?? NaN), 3)} % of all pairs.`,
+    `After ${several(k!, "outer iteration")} right labels weigh ${number(numbers[`right_${k}`], 2)} on average and wrong ones ${number(numbers[`wrong_${k}`], 2)}. A right label weighs more than a wrong one in ${number(100 * (numbers[`auc_${k}`] ?? NaN), 3)} % of all pairs.`,
   readings: ({ iteration: k, examples }) => [
     { number: `outer_loss_${k}`, label: "Outer loss", digits: 4 },
     { number: `auc_${k}`, label: "Told apart (AUC)", digits: 3 },

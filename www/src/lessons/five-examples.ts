@@ -1,4 +1,4 @@
-import { number } from "../model/format.ts";
+import { number, several } from "../model/format.ts";
 import { math, type Lesson } from "./lesson.ts";
 
 const { i, n, o, sub, row, display } = math;
@@ -55,7 +55,7 @@ export const fiveExamples: Lesson = {
     ];
   },
   summary: ({ numbers }, { round, shots }) =>
-    `After ${ROUND * round!} steps of the start, three steps on ${shots} windows of each activity bring a new person to ${number(numbers[`adapted_${round}`])} % told right, from ${number(numbers[`at_once_${round}`])} % at once. From the random start it is ${number(numbers.adapted_0)} %.`,
+    `After ${ROUND * round!} steps of the start, three steps on ${several(shots!, "window")} of each activity bring a new person to ${number(numbers[`adapted_${round}`])} % told right, from ${number(numbers[`at_once_${round}`])} % at once. From the random start it is ${number(numbers.adapted_0)} %.`,
   readings: ({ round }) => [
     { number: `at_once_${round}`, label: "Told right at once", digits: 3, unit: "%" },
     { number: `adapted_${round}`, label: "After three steps", digits: 3, unit: "%" },

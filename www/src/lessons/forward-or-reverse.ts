@@ -1,4 +1,4 @@
-import { count, number } from "../model/format.ts";
+import { count, number, several } from "../model/format.ts";
 import { math, type Lesson } from "./lesson.ts";
 
 const { i, n, o, sub, sup, row, display } = math;
@@ -11,7 +11,7 @@ export const forwardOrReverse: Lesson = {
   minutes: 12,
   words: [
     "Forward mode carries along with the training how the weights move with each hyperparameter: a tangent for each, and nothing to remember. Reverse mode trains first and then goes back once, whatever the number of hyperparameters; but each step back needs the weights that the step began with.",
-    "Keeping them all takes memory. Revolve keeps a few checkpoints and trains again from these: the picture shows it action by action, forwards (amber) and back (blue dots). Fewer slots, more steps. On the right both modes are timed on this device for 1 to 32 hyperparameters.",
+    "Keeping them all takes memory. Revolve keeps a few checkpoints and trains again from these: the picture shows it action by action, forwards (amber) and back (blue dots). Fewer checkpoints, more steps. In the second picture both modes are timed on this device for 1 to 32 hyperparameters.",
   ],
   controls: [
     { name: "slots", label: "Checkpoints kept", min: 1, max: 40, step: 1, value: 4, plays: true },
@@ -44,7 +44,7 @@ export const forwardOrReverse: Lesson = {
     },
   ],
   summary: ({ numbers }, { steps, slots }) =>
-    `With ${slots} checkpoints reverse mode takes ${written(numbers.reverse_steps)} steps forwards for T = ${steps}, and ${written(numbers.reverse_derivatives)} back. Forward mode takes ${written(numbers.forward_derivatives)} steps of tangents. Of the exact hypergradient they miss ${number(numbers.reverse_error, 1)} and ${number(numbers.forward_error, 1)}.`,
+    `With ${several(slots!, "checkpoint")} reverse mode takes ${written(numbers.reverse_steps)} steps forwards for T = ${steps}, and ${written(numbers.reverse_derivatives)} back. Forward mode takes ${written(numbers.forward_derivatives)} steps of tangents. Of the exact hypergradient they miss ${number(numbers.reverse_error, 1)} and ${number(numbers.forward_error, 1)}.`,
   readings: () => [
     { number: "reverse_steps", label: "Reverse: steps forwards", whole: true },
     { number: "reverse_derivatives", label: "Reverse: steps back", whole: true },
@@ -60,7 +60,7 @@ export const forwardOrReverse: Lesson = {
   questions: [
     {
       question: "From how many hyperparameters on is reverse mode faster on your device?",
-      answer: "Where the two lines on the right cross: mostly between 4 and 16. Forward mode’s work grows in proportion to them, reverse mode’s does not grow at all.",
+      answer: "Where the two lines of the second picture cross: mostly between 4 and 16. Forward mode’s work grows in proportion to them, reverse mode’s does not grow at all.",
     },
     {
       question: "With T = 20, how many steps does reverse mode take forwards with 20 checkpoints, with 3, and with 1?",

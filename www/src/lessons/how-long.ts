@@ -10,8 +10,8 @@ export const howLong: Lesson = {
   about: "The λ that suits a short training is not the one that suits a long one: short-horizon bias, and what it costs to be rid of it.",
   minutes: 12,
   words: [
-    "The leader does not see the follower’s end, but where it stands after T steps. For each T it finds the λ that is best for that: it starts at 0 and takes 80 steps along exact hypergradients (dots on the left).",
-    "A short training from w = 0 ends with small weights anyway: stopping early is a penalty, too. So the leader that sees few steps wants less of a penalty, or none. Only as T grows does its λ come to the one that is right for a training without end (dashed), and every doubling of T doubles the cost. On the right this is repeated for T from 1 to 80.",
+    "The leader does not see the follower’s end, but where it stands after T steps. For each T it finds the λ that is best for that: it starts at 0 and takes 80 steps along exact hypergradients (dots).",
+    "A short training from w = 0 ends with small weights anyway: stopping early is a penalty, too. So the leader that sees few steps wants less of a penalty, or none. Only as T grows does its λ come to the one that is right for a training without end (dashed), and every doubling of T doubles the cost. The other pictures repeat this for T from 1 to 80.",
   ],
   controls: [
     { name: "steps", label: "Training steps T", min: 1, max: 80, step: 1, value: 10, plays: true },

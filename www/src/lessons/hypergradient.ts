@@ -14,7 +14,7 @@ export const hypergradient: Lesson = {
   minutes: 10,
   words: [
     "For every λ the follower trains T steps, and the outer loss is taken at the end: that is the blue curve. Its slope at a point is the hypergradient. The engine follows the training backwards, step by step, and finds it exactly from one training: the green tangent.",
-    "The other way is to train twice, at λ plus and minus a small step, and divide: the dashed line. A large step cuts the curve’s corner. With a small one the two losses agree in nearly all their digits, and what is left is rounding. On the right is the error for every step size: even the best step loses digits, and it costs two more trainings for each hyperparameter.",
+    "The other way is to train twice, at λ plus and minus a small step, and divide: the dashed line. A large step cuts the curve’s corner. With a small one the two losses agree in nearly all their digits, and what is left is rounding. The second picture has the error for every step size: even the best step loses digits, and it costs two more trainings for each hyperparameter.",
   ],
   controls: [
     { name: "lambda", label: "λ, the log of the penalty", min: -3, max: 1.5, step: 0.05, value: 0, plays: true },

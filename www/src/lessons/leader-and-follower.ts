@@ -12,7 +12,7 @@ export const leaderAndFollower: Lesson = {
   minutes: 10,
   words: [
     "The follower fits two weights to three points under a penalty that λ sets: whatever λ is, it walks down its own loss (amber ellipses) and ends in the valley, at w*(λ). The leader only chooses λ, and is judged by its own loss (blue ellipses) on two other points; each unit of λ has a price, too.",
-    "Move λ and watch the follower’s end slide along the valley. On the right is what the leader pays along that path. If it takes the follower for fixed, all it sees is the price: the dashed, direct slope. The total slope counts the follower’s answer.",
+    "Move λ and watch the follower’s end slide along the valley. The second picture is what the leader pays along that path. If it takes the follower for fixed, all it sees is the price: the dashed, direct slope. The total slope counts the follower’s answer.",
   ],
   controls: [
     { name: "lambda", label: "λ, the log of the penalty", min: -3, max: 1.5, step: 0.05, value: 0, plays: true },

@@ -1,4 +1,4 @@
-import { number } from "../model/format.ts";
+import { number, several } from "../model/format.ts";
 import { math, type Lesson } from "./lesson.ts";
 
 const { i, n, o, sub, row, display } = math;
@@ -36,7 +36,7 @@ export const overfitting: Lesson = {
     return [panel("Loss", "loss", "validation", "test"), panel("Right answers", "percent", "validation_accuracy", "test_accuracy")];
   },
   summary: ({ numbers }, { iteration: k, windows }) =>
-    `After ${k} outer iterations on ${windows} validation windows the loss on these is ${number(numbers[`validation_${k}`])} and ${number(numbers[`test_${k}`])} on people who were not asked; it began with ${number(numbers.validation_0)} and ${number(numbers.test_0)}.`,
+    `After ${several(k!, "outer iteration")} on ${windows} validation windows the loss on these is ${number(numbers[`validation_${k}`])} and ${number(numbers[`test_${k}`])} on people who were not asked; it began with ${number(numbers.validation_0)} and ${number(numbers.test_0)}.`,
   readings: ({ iteration: k }) => [
     { number: `validation_${k}`, label: "Loss, validation windows" },
     { number: `test_${k}`, label: "Loss, people not asked" },

@@ -10,7 +10,7 @@ export const searchOrHypergradients: Lesson = {
   minutes: 10,
   words: [
     "Each λ sets the penalty of one weight, and the leader wants a certain value of each weight. Both ways may spend 80 trainings. Search trains at 80 points and keeps the best: at random, or where Parzen estimators (TPE) expect something from the points before. A hypergradient counts as four trainings, so that descent has twenty of them.",
-    "Each training tells a search one number. A hypergradient has a number for every λ. With one hyperparameter 80 points at random are plenty; with thirty-two they are lost in space. On the right is the median of five seeds.",
+    "Each training tells a search one number. A hypergradient has a number for every λ. With one hyperparameter 80 points at random are plenty; with thirty-two they are lost in space. The second picture is the median of five seeds.",
   ],
   controls: [
     { name: "hyperparameters", label: "Hyperparameters", min: 0, max: 5, step: 1, value: 3, shown: (power) => count(2 ** power), plays: true },

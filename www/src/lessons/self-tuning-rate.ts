@@ -13,7 +13,7 @@ export const selfTuningRate: Lesson = {
   minutes: 12,
   words: [
     "One weight goes down a parabola. With too small a learning rate it creeps, with too large a one it flies off; the grey lines are ten fixed rates.",
-    "Hypergradient descent moves the rate in every step: while one gradient points the same way as the one before, the rate grows; once they disagree, it has overshot, and the rate shrinks. That is a hypergradient truncated to a single step, at the cost of one dot product. The amber lines are the same ten starts, with the rates that they take on the right.",
+    "Hypergradient descent moves the rate in every step: while one gradient points the same way as the one before, the rate grows; once they disagree, it has overshot, and the rate shrinks. That is a hypergradient truncated to a single step, at the cost of one dot product. The amber lines are the same ten starts, with the rates that they take in the second picture.",
     "But its own step size β has to be chosen, too. Move it, and see for which β all ten starts arrive, and from which on none does.",
   ],
   controls: [

@@ -10,7 +10,7 @@ export const truncatedAndImplicit: Lesson = {
   minutes: 12,
   words: [
     "Eight weights, each pulled by a λ of its own, in a bowl that is steep along the first and flat along the last: their ratio is the condition. Going back through all T steps gives the exact hypergradient. Truncation goes back through the last few alone. The implicit ways take the end of the training for the bottom of the bowl, and solve a linear system there, by terms of Neumann’s series or by conjugate gradients.",
-    "On the left is each way’s hypergradient, entry by entry; on the right, the angle to the exact one. Short efforts see the steep directions first. Where the training has arrived, truncation and Neumann’s series are the same; where it has not, the implicit ways answer another question.",
+    "First comes each way’s hypergradient, entry by entry, then the angle to the exact one. Short efforts see the steep directions first. Where the training has arrived, truncation and Neumann’s series are the same; where it has not, the implicit ways answer another question.",
   ],
   controls: [
     { name: "effort", label: "Steps back, terms or iterations", min: 1, max: 120, step: 1, value: 5, plays: true },
@@ -46,7 +46,7 @@ export const truncatedAndImplicit: Lesson = {
     },
   ],
   summary: ({ numbers }, { effort }) =>
-    `With ${effort} steps, terms or iterations, the angle to the exact hypergradient is ${number(numbers.truncated_angle, 3)} degrees for truncation, ${number(numbers.neumann_angle, 3)} for Neumann’s series and ${number(numbers.gradients_angle, 3)} for conjugate gradients.`,
+    `With ${effort === 1 ? "one step, term or iteration" : `${effort} steps, terms or iterations`}, the angle to the exact hypergradient is ${number(numbers.truncated_angle, 3)} degrees for truncation, ${number(numbers.neumann_angle, 3)} for Neumann’s series and ${number(numbers.gradients_angle, 3)} for conjugate gradients.`,
   readings: () => [
     { number: "truncated", label: "First entry, last steps", digits: 5, none: "diverges" },
     { number: "neumann", label: "Neumann", digits: 5, none: "not solved" },

@@ -39,7 +39,7 @@ const engineState = (engine: "webgpu" | "cpu", more: Partial<EngineState> = {}):
 const cpu = engineState("cpu");
 const gpu = engineState("webgpu", { run: 10 });
 const side = { windows: 100, people: [1] };
-const set = (source: string): DataInfo => ({ name: source, source, subset: source === "subset", train: side, validation: side, test: side, classes: [], notes: [] });
+const set = (source: string): DataInfo => ({ name: source, source, fingerprint: source, subset: source === "subset", train: side, validation: side, test: side, classes: [], notes: [] });
 
 const engines = (...all: EngineState[]): Event => ({ kind: "engines", engines: all, faster: all[0]?.engine });
 const data = (source: string): Event => ({ kind: "data", ...set(source) });
@@ -338,10 +338,14 @@ test("a hypergradient by hand is taken at rest, and what it foretells is asked f
 });
 
 test("logistic regression stands beside the run on its data, whenever it comes", () => {
-  const baseline: Event = { kind: "baseline", source: "builtin", accuracy: 0.9 };
+  const baseline: Event = { kind: "baseline", fingerprint: "builtin", accuracy: 0.9 };
   assert.equal(started().play(done, baseline).studio.run?.baseline, 0.9);
   assert.equal(started(ready().play(baseline)).play(done).studio.run?.baseline, 0.9);
-  assert.equal(started().play(done, { ...baseline, source: "watch.zip" }).studio.run?.baseline, null);
+  assert.equal(started().play(done, { ...baseline, fingerprint: "watch.zip" }).studio.run?.baseline, null);
+  const page = ready().play({ kind: "started", settings: defaults(null), engine: "cpu", data: set("builtin"), opened: "run.zip" }, point, done);
+  assert.equal(page.studio.run?.baseline, null);
+  assert.equal(page.play(baseline).studio.run?.baseline, 0.9, "of a run that was opened, too");
+  assert.equal(ready().play(baseline, { kind: "show", run: { ...page.studio.run!, baseline: null } }).studio.run?.baseline, 0.9);
 });
 
 test("the tab tells where the run is", () => {

@@ -9,7 +9,7 @@ import { advance, begin, completed, type Run } from "./run.ts";
 import { defaults, fromHash, same, toHash } from "./settings.ts";
 import { beginning, unrolled, type Unrolled } from "./unroll.ts";
 import { ending, outcome } from "./verdict.ts";
-import { spoken } from "./words.ts";
+import { said, spoken } from "./words.ts";
 
 /** A message that files come with, in the order of their paths. */
 export type WithFiles<Message> = Message extends { paths: string[] } ? Message & { files: Blob[] } : Message;
@@ -181,7 +181,7 @@ export interface Studio {
   /** The hypergradient that was drawn last. */
   unroll: Unrolled | null;
   /** What logistic regression reached on data. */
-  baseline: { source: string; accuracy: number } | null;
+  baseline: { fingerprint: string; accuracy: number } | null;
   /** The last run was stopped before it had a result. */
   cancelled: boolean;
   /** The last check of the hypergradient. */
@@ -326,7 +326,7 @@ export function step(before: Studio, event: Event): Step {
       return same(settings(next), settings(studio)) ? [next, []] : settle(next);
     }
     case "form":
-      return [event.id === studio.asked ? { ...studio, form: { ...event, ...(event.problem === undefined ? {} : { problem: spoken(event.problem) }) } } : studio, []];
+      return [event.id === studio.asked ? { ...studio, form: said(event) } : studio, []];
     case "settled": {
       if (event.id !== studio.asked) return [studio, []];
       const next = { ...studio, settled: event.id, fixed: true };
@@ -375,9 +375,8 @@ export function step(before: Studio, event: Event): Step {
     case "done":
       return finished(studio, event);
     case "baseline": {
-      const { source, accuracy } = event;
-      const run = studio.run && studio.run.opened === null && studio.run.data.source === source && studio.run.settings.mislabelled === 0 ? { ...studio.run, baseline: accuracy } : studio.run;
-      return [{ ...studio, baseline: { source, accuracy }, run }, []];
+      const next = { ...studio, baseline: event };
+      return [{ ...next, run: studio.run && beside(next, studio.run) }, []];
     }
     case "slope":
       return byHand(studio, (hand) => ({ ...hand, slope: event, moves: event.variables.map(() => 0), foretold: null, tried: [] }));
@@ -401,9 +400,6 @@ export function step(before: Studio, event: Event): Step {
       return checked(studio, event.message === undefined ? null : { state: "failed", message: event.message });
     case "machine":
       return [{ ...studio, opened: studio.opened && { ...studio.opened, machine: event.machine ?? { problem: spoken(event.message ?? "") } } }, []];
-    case "profiled":
-      // The page shows the machine; this is for programs that ask the worker.
-      return [studio, []];
     case "silence":
       return [{ ...studio, silent: true }, []];
 
@@ -518,18 +514,23 @@ export function isOf(opened: Opened, studio: Studio): boolean {
   return same(opened.settings, settings(studio)) && opened.engine === engine(studio)?.engine;
 }
 
+/** A run with what logistic regression reached on its data, where that is known and the labels are right. */
+function beside({ baseline }: Studio, run: Run): Run {
+  const known = baseline?.fingerprint === run.data.fingerprint && run.settings.mislabelled === 0;
+  return known ? { ...run, baseline: baseline!.accuracy } : run;
+}
+
 /** A run is over: it is kept, unless it was before. */
 function finished(studio: Studio, event: Extract<FromWorker, { kind: "done" }>): Step {
   if (!studio.run || !live(studio)) return [studio, []];
-  const known = studio.baseline?.source === studio.run.data.source && studio.run.settings.mislabelled === 0 ? studio.baseline.accuracy : null;
-  const run = { ...advance(studio.run, event), baseline: studio.run.opened === null ? known : null };
+  const run = beside(studio, advance(studio.run, event));
   const [next, commands] = settle({ ...studio, busy: null, run });
   return [next, run.opened === null ? [{ kind: "hold", unfinished: null }, { kind: "keep", run }, ...commands] : commands];
 }
 
 /** A run that was kept on this device stands where it stood when it had just ended; its network is opened, too. */
 function shown(studio: Studio, kept: Run): Step {
-  const run: Run = { ...kept, opened: kept.opened ?? `the run of ${kept.data.name}` };
+  const run = beside(studio, { ...kept, opened: kept.opened ?? `the run of ${kept.data.name}` });
   const parts = (kept.done?.files ?? []).filter(({ name }) => name !== "run.zip");
   const paths = parts.map(({ name }) => name);
   const next = { ...studio, run, network: null, told: null, cancelled: false };

@@ -8,7 +8,7 @@ import { remarks, slope, tracks } from "./tracks.ts";
 
 const settings = { ...defaults(null), steps: 4, budget: 12 };
 const side = { windows: 1, people: [1] };
-const data = { name: "", source: "builtin", subset: false, train: side, validation: side, test: side, classes: [], notes: [] };
+const data = { name: "", source: "builtin", fingerprint: "0", subset: false, train: side, validation: side, test: side, classes: [], notes: [] };
 const play = (...messages: RunMessage[]) => messages.reduce(advance, begin({ settings, engine: "webgpu", data }));
 
 function outer(iteration: number, loss: number, accepted = true): OuterIteration {

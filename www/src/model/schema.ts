@@ -18,6 +18,10 @@ export interface Field {
   below: number | null;
   /** Among what it is chosen. */
   choices: { value: string; help: string }[];
+  /** How a text is written; none where anything goes. */
+  pattern: string | null;
+  /** How many numbers a list of them has; 0 where it is none. */
+  numbers: number;
   /** What it is where nothing is said; empty where that follows from others. */
   usual: string;
 }
@@ -38,6 +42,8 @@ interface Part {
   title?: string;
   symbol?: string;
   description?: string;
+  pattern?: string;
+  minItems?: number;
   default?: unknown;
   minimum?: number;
   maximum?: number;
@@ -99,9 +105,14 @@ export function field(name: string): Field {
     above: limits.exclusiveMinimum ?? null,
     below: limits.exclusiveMaximum ?? null,
     choices,
+    pattern: [part, ...(resolved(part).anyOf ?? [])].map(resolved).find(({ pattern }) => pattern)?.pattern ?? null,
+    numbers: part.minItems ?? 0,
     usual: part.default === undefined || part.default === null ? "" : written(part.default),
   };
 }
+
+/** What settings are called on the page, by their names in configurations. */
+export const labels = Object.fromEntries(Object.keys(properties).map((name) => [name, field(name).label]));
 
 /** Kinds of hyperparameters, in the order in which the engine has them. */
 export const kinds: Kind[] = parts.Kind!.oneOf!.map(({ const: value, title, symbol, unit, log, description }) => ({

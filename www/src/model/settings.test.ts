@@ -119,6 +119,18 @@ test("a further setting is within the limits of the schema", () => {
   assert.deepEqual(typed("patience", "15"), { value: null, remark: null });
   assert.match(typed("patience", "1.5").remark!, /not a whole number/);
   assert.deepEqual(typed("decay", "cosine:0.5"), { value: "cosine:0.5", remark: null });
+  assert.deepEqual(typed("betas", "0.8, 0.99"), { value: "[0.8,0.99]", remark: null });
+  assert.deepEqual(typed("memory_budget", "1.5 GB"), { value: "1.5 GB", remark: null });
+});
+
+test("what an address writes as nobody would is said, with the field and what is taken", () => {
+  const { settings, remarks } = fromHash("#betas=nonsense&decay=nonsense&memory_budget=x");
+  assert.deepEqual(settings?.more, []);
+  assert.deepEqual(remarks, [
+    "Adam's decay rates: “nonsense” is not 2 numbers, with a comma between; the usual ones are taken.",
+    "Decay of the rate: “nonsense” is not written as tail is; tail is taken.",
+    "Memory: “x” is not written as 1GiB is; 1GiB is taken.",
+  ]);
 });
 
 test("hyperparameters keep the order of the list, whatever the address says", () => {

@@ -92,6 +92,13 @@ export function typedSetting(row: Field, text: string): { value: string | null; 
     return row.choices.some(({ value }) => value === typed) ? { value: typed, remark: null } : { value: null, remark: `${row.label}: ${quoted(typed)} is none of ${row.choices.map(({ value }) => value).join(", ")}.` };
   if (row.name === "split" && !splitAs(typed))
     return { value: null, remark: `Validation people: ${quoted(typed)} does not name people as {"validation":[3,5]} does; the usual ones are taken.` };
+  if (row.numbers > 0) {
+    const numbers = typed.replace(/^\[|\]$/g, "").split(",").map((one) => (one.trim() === "" ? NaN : Number(one)));
+    if (numbers.length === row.numbers && numbers.every(Number.isFinite)) return { value: JSON.stringify(numbers), remark: null };
+    return { value: null, remark: `${row.label}: ${quoted(typed)} is not ${row.numbers} numbers, with a comma between; the usual ones are taken.` };
+  }
+  if (row.pattern !== null && !new RegExp(row.pattern, "i").test(typed))
+    return { value: null, remark: `${row.label}: ${quoted(typed)} is not written as ${row.usual} is; ${row.usual} is taken.` };
   if (row.is === "text") return { value: typed, remark: null };
   const number = Number(typed.replace(",", "."));
   const beyond = !Number.isFinite(number) || number < row.min || number > row.max || number === row.above || number === row.below;

@@ -7,7 +7,7 @@ import { bars, cost, ending, gained, outcome, unnamed, untaught, verdicts, wonBa
 
 const side = { windows: 1, people: [1] };
 const classes = ["walking", "standing", "laying"].map((name) => ({ name, windows: 10, training: 5 }));
-const data = { name: "", source: "builtin", subset: false, train: side, validation: side, test: side, classes, notes: [] };
+const data = { name: "", source: "builtin", fingerprint: "0", subset: false, train: side, validation: side, test: side, classes, notes: [] };
 
 /** Scores of a network with these windows by true and named activity. */
 function score(which: Which, confusion: number[]): Evaluation & { kind: "evaluation" } {

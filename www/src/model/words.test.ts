@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { spoken } from "./words.ts";
+import { said, spoken } from "./words.ts";
 
 test("options of the command line are called as the page calls them", () => {
   const said: [string, string][] = [
@@ -14,4 +14,16 @@ test("options of the command line are called as the page calls them", () => {
     ["nothing is said of options - here", "nothing is said of options - here"],
   ];
   for (const [sentence, wanted] of said) assert.equal(spoken(sentence), wanted);
+});
+
+test("settings and hyperparameters are called as the form calls them", () => {
+  const form = {
+    id: 1, values: [], unused: [], layers: undefined,
+    offers: [{ setting: "method", value: "forward", refusal: "`hyperparameters` is lr,example-weights, but must be without lr, which this training does not have", usual: [] }],
+    problem: "`learning_rate` is 0, but must be above 0. Leave it out to start from the usual one.",
+  };
+  const { problem, offers } = said(form);
+  assert.equal(problem, "“Learning rate” is 0, but must be above 0. Leave it out to start from the usual one.");
+  assert.equal(offers[0]!.refusal, "“Hyperparameters to tune” is learning rate,example weights, but must be without learning rate, which this training does not have");
+  assert.equal(said({ ...form, problem: undefined }).problem, undefined);
 });
