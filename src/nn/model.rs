@@ -206,6 +206,17 @@ mod tests {
         (g, sum, entered, values)
     }
 
+    /// Convolutions whose taps lie apart, of groups and with steps.
+    fn apart() -> Model {
+        let text = r#"[
+            {"type": "conv1d", "name": "a", "k": 3, "cin": 2, "cout": 4, "stride": 1, "padding": "causal", "dilation": 2, "groups": 2},
+            {"type": "tanh"},
+            {"type": "conv1d", "name": "b", "k": 2, "cin": 4, "cout": 3, "stride": 2, "padding": "same", "dilation": 3},
+            {"type": "spatialmean"}
+        ]"#;
+        Model::new(layers_from_json(text).unwrap(), &[7, 2]).unwrap()
+    }
+
     #[test]
     fn derivatives_of_every_network_are_differences() {
         // Without kinks, which differences may cross.
@@ -220,7 +231,7 @@ mod tests {
             named("resnet1d", &[8, 2]),
             named("resnet2d", &[6, 6, 1]),
             named("towers", &[18, 2]),
-            named("dilated", &[5, 2]),
+            apart(),
             named("cnn2d", &[8, 8, 1]),
             named("mlp", &[5, 2]),
             smooth(zoo::har_cnn(&[10, 2], 3, 4, 3, 0.5).unwrap()),

@@ -221,7 +221,7 @@ for (const engine of ["cpu", "webgpu"])
     const card = page.locator("details.card", { hasText: "Open the machine" });
     await card.locator("summary").first().click();
     const device = engine === "cpu" ? "processor" : "GPU";
-    await card.getByText(new RegExp(`Here the dispatches run on the ${device}, which reaches [\\d.]+ billion operations a second .* [\\d.]+ GB a second`)).waitFor();
+    await card.getByText(new RegExp(`Here the dispatches run on the ${device}, which reaches [\\d.]+ billion\\s+operations a second\\s[^]* [\\d.]+ GB a second`)).waitFor();
     const adjoint = card.locator("details", { has: page.getByText("step_adjoint", { exact: true }) });
     await adjoint.locator("summary").first().click();
     assert.ok((await adjoint.getByText(/[\d.]+ % of the device’s (bytes|operations) a second/).count()) > 0);

@@ -403,7 +403,7 @@ fn what_a_trial_went_through_leads_to_the_same_loss() {
             assert_eq!(again["outer_loss"], trial.score(), "trial {}", trial.number);
         }
         let most = history.trials().iter().map(|trial| changes(&history, trial.number)).max();
-        assert!(most > Some(1), "some take over others that did");
+        assert!(most > Some(0), "some take over others");
         history.trials().iter().map(|trial| trial.score()).collect::<Vec<_>>()
     });
     assert_ne!(scores[0], scores[1]);
