@@ -37,8 +37,7 @@ impl Padding {
     /// An output as long as the input, divided by the stride, that sees nothing of what comes after.
     pub const CAUSAL: Padding = Padding::Rule(PaddingRule::Causal);
 
-    /// Zeros before and after an axis of length `n`; `same` puts the smaller half first. The kernel's length is that from its first
-    /// tap to its last.
+    /// Zeros before and after an axis of length `n`, `kernel` being from the first tap to the last; `same` puts the smaller half first.
     pub fn resolve(&self, n: usize, kernel: usize, stride: usize) -> [usize; 2] {
         match self {
             Padding::Rule(PaddingRule::Valid) => [0, 0],
