@@ -197,9 +197,12 @@ fn recorded(RunResult { data, configuration, end, start, .. }: &RunResult) -> Da
     }
 }
 
+/// A run's files, and its network with what the page shows of it.
+type Completed = (Vec<RunFile>, Option<(Kept, NetworkInfo)>);
+
 impl Kept {
     /// All files of a run that has ended here, from those that the others follow from, and its network, if it names classes.
-    pub fn of_run(given: &[RunFile]) -> Result<(Vec<RunFile>, Option<(Kept, NetworkInfo)>), String> {
+    pub fn of_run(given: &[RunFile]) -> Result<Completed, String> {
         let file = |name: &str| given.iter().find(|file| file.name == name).map(|file| file.bytes.to_vec());
         let recorded = Recorded::read("the run", |name| Ok(file(name)))?;
         let model = file(MODEL);
