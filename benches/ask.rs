@@ -1,4 +1,4 @@
-//! What it costs each searcher to say what comes next, in processor time, against the number n of trials behind it and d of
+//! What it costs each searcher to say what comes next, by the clock (the least of three), against the number n of trials behind it and d of
 //! dimensions: studies of a formula, of which each trial costs nothing.
 //!
 //! `cargo bench --bench ask -- [--n 10,30,100,300,1000] [--d 2,6,20] [--methods gp,smac,…] [--limit SECONDS] [--svg FILE]`
@@ -22,7 +22,7 @@ const MOST: u64 = 27;
 const TRIALS: u64 = 100;
 const DIMENSIONS: usize = 6;
 const SEED: u64 = 0;
-/// Those that are drawn: of each kind the one that thinks longest.
+/// Those that are drawn: one of each kind, as many as a chart has colours.
 const DRAWN: [&str; 5] = ["gp", "smac", "freeze-thaw", "tpe", "hyperband"];
 
 fn main() {

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { launch } from "./chromium.mjs";
 
 /** Longest wait for one thing on the page, in ms; a shared machine with a software GPU needs patience. */
-export const PATIENCE = 120_000;
+export const PATIENCE = 60_000;
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const shots = `${root}target/screenshots/`;

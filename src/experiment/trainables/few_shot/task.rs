@@ -262,9 +262,9 @@ fn recorded(data: &Dataset, ways: usize, sizes: Sizes, mixed: bool) -> Result<Re
         }
     }
     if made.people == 0 {
-        let where_ = if mixed { "in both" } else { "in each, the first for the one and the second for the other" };
+        let among = if mixed { "in both" } else { "in each, the first for the one and the second for the other" };
         let message = format!(
-            "nobody's recordings have {shots} windows of each activity to learn from and {queries} to be judged by {where_}; take fewer"
+            "nobody's recordings have {shots} windows of each activity to learn from and {queries} to be judged by {among}; take fewer"
         );
         return Err(wrong("shots", message).into());
     }
