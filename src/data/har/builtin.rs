@@ -8,7 +8,7 @@
 //!
 //! A file is, little-endian: `STKLHAR2`, the CRC-32 of everything behind it, the number of runs (u32); for each run subject, label
 //! 0..6, number of windows, and the binary digits behind the point of its filters' states, those of the noise filters and of the
-//! slow ones (u8 each, each as one array); then, packed ([`packing`](super::packing)), the filter states (78 a run) in so many
+//! slow ones (u8 each, each as one array); then, packed (`packing.rs`), the filter states (78 a run) in so many
 //! digits, and the readings, sensor by sensor, all runs behind one another, as first differences (i16, wrapping).
 //!
 //! A state has as many digits as it takes for every window to have the bits that it has with the exact state. What a difference is
