@@ -243,7 +243,7 @@ pub struct Holdings {
     pub bindings: usize,
 }
 
-/// What the dispatches of a program took.
+/// What the launches of a program took.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timing {
     /// Seconds of each, in their order.
@@ -252,13 +252,13 @@ pub struct Timing {
     pub clock: Clock,
 }
 
-/// Who counts the seconds of dispatches.
+/// Who counts the seconds of launches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Clock {
-    /// Whoever computes, where the dispatch begins and ends.
+    /// Whoever computes, where the launch begins and ends.
     Device,
-    /// The host, which waits for each dispatch by itself: the way there and back is in it.
+    /// The host, which waits for each launch by itself: the way there and back is in it.
     Host,
 }
 
@@ -302,7 +302,7 @@ pub trait Engine {
     /// Records the commands into one submission.
     fn submit(&mut self, commands: &[Command]) -> Result<()>;
 
-    /// Runs a program on the arrays bound to it, as one submission, and times each of its dispatches.
+    /// Runs a program on the arrays bound to it, as one submission, and times each of its launches.
     fn time(&mut self, binding: BindingId) -> LocalFuture<'static, Result<Timing>>;
 
     /// Waits until all that was submitted is done.

@@ -228,7 +228,7 @@ impl<A: Arithmetic> HostEngine<A> {
         let buffers = &loaded.program.buffers;
         let memory = Memory { arrays: &mut self.arrays, buffers, places, member: 0 };
         self.arithmetic.run(&mut loaded.ready, memory, seconds);
-        self.counters.dispatches += loaded.program.dispatches.len() as u64;
+        self.counters.dispatches += loaded.program.launches.len() as u64;
         Ok(())
     }
 
@@ -354,7 +354,10 @@ impl<A: Arithmetic> Engine for HostEngine<A> {
         self.counters.submits += 1;
         let program = self.bindings.get(binding).map(|binding| &self.programs[binding.program].program);
         let mut seconds = vec![0.0; program.map_or(0, |program| program.dispatches.len())];
+        let launches = program.map_or(vec![], |program| program.launches.clone());
         let timed = self.run(binding, Some(&mut seconds));
+        let mut each = seconds.into_iter();
+        let seconds = launches.iter().map(|&count| each.by_ref().take(count).sum()).collect();
         Box::pin(ready(timed.map(|()| Timing { seconds, clock: Clock::Device })))
     }
 

@@ -74,6 +74,11 @@ fn timing_runs_a_program_once() {
 }
 
 #[test]
+fn loops_launched_together() {
+    kernels::loops_launched_together(&mut engine());
+}
+
+#[test]
 fn scratch_and_arrays_updated_in_place() {
     kernels::scratch_and_arrays_updated_in_place(&mut engine());
 }
@@ -174,6 +179,7 @@ fn runs_are_within_bounds() {
 }
 
 #[test]
+#[ignore = "a minute or two of processor time; tests/bounds_gpu.rs has the narrow network"]
 fn both_networks_are_within_bounds_as_on_the_gpu() {
     for ((filters, hidden), batch) in NETWORKS.into_iter().zip([8, 1]) {
         let problem = network(filters, hidden, batch, 1);

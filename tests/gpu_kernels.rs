@@ -77,6 +77,12 @@ fn timing_runs_a_program_once() {
 }
 
 #[test]
+fn loops_launched_together() {
+    let Some(mut engine) = gpu() else { return };
+    kernels::loops_launched_together(&mut engine);
+}
+
+#[test]
 fn scratch_and_arrays_updated_in_place() {
     let Some(mut engine) = gpu() else { return };
     kernels::scratch_and_arrays_updated_in_place(&mut engine);

@@ -183,7 +183,7 @@ fn programs_by_dispatch() {
             let mut rows = vec![];
             for dispatch in &program.dispatches {
                 let terms = numel(&dispatch.domain) * numel(dispatch.core.extent());
-                let alone = Program { dispatches: vec![dispatch.clone()], ..program.clone() };
+                let alone = Program { dispatches: vec![dispatch.clone()], launches: vec![1], ..program.clone() };
                 let id = block_on(engine.load(&alone)).unwrap();
                 let bound = Bound::new(&mut engine, &alone, id, &inputs(&alone));
                 let seconds = per_run(&mut engine, bound.binding, 0.05);

@@ -305,7 +305,7 @@ fn it_takes_one_more_vector_and_a_number_for_each_that_moves() {
 fn a_step_takes_few_more_dispatches() {
     let dispatches = |optimizer: Dynamics| {
         let (problem, _) = setup(optimizer, 8);
-        programs::step(&problem).compile().unwrap().dispatches.len()
+        programs::step(&problem).compile().unwrap().launches.len()
     };
     let most = |name: &str| match name {
         _ if name.ends_with("cosine") => 9,

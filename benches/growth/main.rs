@@ -166,7 +166,8 @@ async fn measure(case: &Case, split: &Split, threads: usize) -> Cost {
     let sum = |of: &dyn Fn(&Program) -> u64| blueprint.programs.iter().map(|p| times(&p.name) * of(p)).sum::<u64>();
     let mut filled = [0.0; 2];
     for program in &blueprint.programs {
-        for (dispatch, cost) in program.dispatches.iter().zip(program.costs()) {
+        for dispatch in &program.dispatches {
+            let cost = program.cost(dispatch);
             let each = times(&program.name) as f64 * filling(dispatch);
             filled[0] += each * cost.flops as f64;
             filled[1] += each * cost.bytes as f64;
@@ -197,7 +198,7 @@ async fn measure(case: &Case, split: &Split, threads: usize) -> Cost {
         session.estimate(&lambda, &along, &mut Unattended).await.unwrap_or_else(|e| panic!("{e}"));
         cpu = host::processor_seconds().await - start;
         let counted = device.counters().dispatches - before;
-        assert_eq!(counted, sum(&|p| p.dispatches.len() as u64), "dispatches");
+        assert_eq!(counted, sum(&|p| p.launches.len() as u64), "launches");
     }
     Cost { dispatches: sum(&|p| p.dispatches.len() as u64), flops, bytes, filled, cpu }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{BufferIndex, Core, Dispatch, Expr, Program};
 use crate::ir::{DType, Scalar, numel};
 
-/// Operations and memory traffic of a dispatch, for all members.
+/// Operations and memory traffic of a dispatch or a launch, for all members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
     /// Operations on floats: a product that is added up counts as two, a row of the pointwise table as one, choosing
@@ -17,12 +17,17 @@ pub struct Cost {
 }
 
 impl Program {
-    /// The cost of each dispatch, in order.
+    /// The cost of each launch, in order.
     pub fn costs(&self) -> Vec<Cost> {
-        self.dispatches.iter().map(|dispatch| self.cost(dispatch)).collect()
+        let sum = |launch: &[Dispatch]| {
+            let costs = launch.iter().map(|dispatch| self.cost(dispatch));
+            costs.fold(Cost::default(), |a, b| Cost { flops: a.flops + b.flops, bytes: a.bytes + b.bytes })
+        };
+        self.launches().map(sum).collect()
     }
 
-    fn cost(&self, dispatch: &Dispatch) -> Cost {
+    /// The cost of one of its dispatches.
+    pub fn cost(&self, dispatch: &Dispatch) -> Cost {
         let dtypes = dispatch.dtypes(&self.buffers);
         let elements = numel(&dispatch.domain) as u64;
         let terms = elements * numel(dispatch.core.extent()) as u64;

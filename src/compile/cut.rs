@@ -151,6 +151,7 @@ impl Program {
                 dispatch.stores.iter_mut().for_each(|store| store.buffer = places[store.buffer.0 as usize]);
                 joined.dispatches.push(dispatch);
             }
+            joined.launches.extend(&program.launches);
         }
         memory::plan(&mut joined);
         joined.verify()?;

@@ -1,20 +1,17 @@
 //! Which scratch buffers share memory.
 
-use super::{BufferIndex, Place, Program};
+use super::{BufferIndex, Dispatch, Place, Program};
 
-/// First and last dispatch that touch a buffer.
+/// First and last launch that touch a buffer.
 pub(super) fn lifetime(program: &Program, buffer: BufferIndex) -> Option<(usize, usize)> {
-    let touched = |place: &usize| {
-        let dispatch = &program.dispatches[*place];
-        dispatch.writes().contains(&buffer) || dispatch.loads().contains(&buffer)
-    };
-    let first = (0..program.dispatches.len()).find(touched)?;
-    let last = (0..program.dispatches.len()).rfind(touched)?;
-    Some((first, last))
+    let touched = |launch: &[Dispatch]| launch.iter().any(|dispatch| dispatch.touches().contains(&buffer));
+    let mut places = program.launches().enumerate().filter(|(_, launch)| touched(launch)).map(|(place, _)| place);
+    let first = places.next()?;
+    Some((first, places.last().unwrap_or(first)))
 }
 
 /// Assigns each scratch buffer a slot: the largest first, each to the smallest slot that is free
-/// throughout its life. Two buffers of one dispatch never share a slot.
+/// throughout its life. Two buffers of one launch never share a slot.
 pub(super) fn plan(program: &mut Program) {
     let mut waiting: Vec<(usize, (usize, usize))> = (0..program.buffers.len())
         .filter(|&k| matches!(program.buffers[k].place, Place::Scratch(_)))

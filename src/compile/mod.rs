@@ -4,6 +4,7 @@ mod cost;
 mod cut;
 mod fuse;
 mod index;
+mod launches;
 mod lower;
 mod members;
 mod memory;
@@ -107,6 +108,7 @@ pub fn compile(name: &str, graph: &Graph, outputs: &[Output]) -> Result<Program,
         assembly.group(group);
     }
     let mut program = assembly.program;
+    launches::plan(&mut program);
     memory::plan(&mut program);
     program.verify()?;
     Ok(program)

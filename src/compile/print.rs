@@ -11,8 +11,8 @@ impl Display for Program {
         let scratch = self.scratch_bytes();
         writeln!(
             f,
-            "{} dispatches, {} scratch slots, {scratch} bytes of scratch",
-            self.dispatches.len(),
+            "{} launches, {} scratch slots, {scratch} bytes of scratch",
+            self.launches.len(),
             self.scratch.len()
         )?;
         for (slot, bytes) in self.scratch.iter().enumerate() {
@@ -31,11 +31,19 @@ impl Display for Program {
             let bytes = 4 * buffer.elements();
             writeln!(f, "  b{k} {}: {copies}{dtype}[{}], {bytes} bytes, {place}", buffer.name, buffer.len)?;
         }
-        for (k, dispatch) in self.dispatches.iter().enumerate() {
-            writeln!(f, "\n{k}. {}\n{}", dispatch.label, dispatch.listing().trim_end())?;
+        for (k, launch) in self.launches().enumerate() {
+            for (dispatch, mark) in launch.iter().zip(marks(launch.len())) {
+                writeln!(f, "\n{k}{mark}. {}\n{}", dispatch.label, dispatch.listing().trim_end())?;
+            }
         }
         Ok(())
     }
+}
+
+/// What follows the number of a launch for each of its dispatches: letters where there are several.
+fn marks(count: usize) -> impl Iterator<Item = String> {
+    let letter = move |at| if count > 1 { char::from(b'a' + at).to_string() } else { String::new() };
+    (0..26).map(letter)
 }
 
 impl Dispatch {

@@ -129,7 +129,7 @@ pub struct Store {
     pub value: ExprId,
 }
 
-/// One kernel launch.
+/// One loop with what it stores.
 ///
 /// Stores may use `Acc`, `Flat`, `Coord` and loads; values inside the core may use `Coord`,
 /// `Reduced` and loads (never `Flat` or `Acc`). A buffer that the dispatch writes is read, if at
@@ -162,8 +162,10 @@ pub struct Program {
     pub outputs: Vec<BufferIndex>,
     /// Bytes of each scratch slot.
     pub scratch: Vec<usize>,
-    /// The launches, in their order.
+    /// The loops, in their order.
     pub dispatches: Vec<Dispatch>,
+    /// How many of them each launch of a kernel runs, in any order or at once: they do not need each other.
+    pub launches: Vec<usize>,
     /// For how many members of a population it runs at once; each sees its own copy of every buffer that has some, as
     /// if it ran alone.
     pub members: usize,
@@ -247,6 +249,11 @@ impl Dispatch {
         self.stores.iter().map(|store| store.buffer).collect()
     }
 
+    /// Buffers it loads from or stores to.
+    pub fn touches(&self) -> BTreeSet<BufferIndex> {
+        self.loads().union(&self.writes()).copied().collect()
+    }
+
     /// Type of each expression.
     pub fn dtypes(&self, buffers: &[Buffer]) -> Vec<DType> {
         let mut dtypes: Vec<DType> = Vec::with_capacity(self.exprs.len());
@@ -273,6 +280,11 @@ impl Dispatch {
     }
 }
 
+/// What the dispatches of a launch compute.
+pub fn label(launch: &[Dispatch]) -> String {
+    launch.iter().map(|dispatch| &*dispatch.label).collect::<Vec<_>>().join("; ")
+}
+
 impl Program {
     /// One without buffers and dispatches, for one member.
     pub(super) fn new(name: &str) -> Self {
@@ -283,8 +295,19 @@ impl Program {
             outputs: vec![],
             scratch: vec![],
             dispatches: vec![],
+            launches: vec![],
             members: 1,
         }
+    }
+
+    /// The dispatches of each launch.
+    pub fn launches(&self) -> impl Iterator<Item = &[Dispatch]> {
+        let mut rest = &self.dispatches[..];
+        self.launches.iter().map(move |&count| {
+            let (launch, after) = rest.split_at(count);
+            rest = after;
+            launch
+        })
     }
 
     /// A buffer of this program.

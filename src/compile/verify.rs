@@ -34,12 +34,26 @@ impl Program {
             dispatch: dispatch.map(|d| d.label.clone()),
             rule,
         };
+        let launched: usize = self.launches.iter().sum();
+        ensure(launched == self.dispatches.len() && !self.launches.contains(&0), || {
+            format!("launches of {:?} dispatches, of which there are {}", self.launches, self.dispatches.len())
+        })
+        .map_err(|rule| error(None, rule))?;
         self.check_places().map_err(|rule| error(None, rule))?;
         let mut written = Written::new(self);
-        for dispatch in &self.dispatches {
-            let checks = [Self::check_shape, Self::check_exprs, Self::check_stores, Self::check_aliases];
-            checks.iter().try_for_each(|check| check(self, dispatch)).map_err(|rule| error(Some(dispatch), rule))?;
-            written.step(self, dispatch).map_err(|rule| error(Some(dispatch), rule))?;
+        for launch in self.launches() {
+            for dispatch in launch {
+                let checks = [Self::check_shape, Self::check_exprs, Self::check_stores, Self::check_aliases];
+                checks
+                    .iter()
+                    .try_for_each(|check| check(self, dispatch))
+                    .map_err(|rule| error(Some(dispatch), rule))?;
+                written.read(self, dispatch).map_err(|rule| error(Some(dispatch), rule))?;
+            }
+            self.check_launch(launch).map_err(|rule| error(launch.first(), rule))?;
+            for dispatch in launch {
+                written.write(self, dispatch).map_err(|rule| error(Some(dispatch), rule))?;
+            }
         }
         written.finish(self).map_err(|rule| error(None, rule))
     }
@@ -198,11 +212,9 @@ impl Program {
         Ok(())
     }
 
-    /// At most eight buffers, and none read elsewhere than where it is written.
+    /// No buffer is read elsewhere than where it is written.
     fn check_aliases(&self, dispatch: &Dispatch) -> Checked {
         let (loads, writes) = (dispatch.loads(), dispatch.writes());
-        let count = loads.union(&writes).count();
-        ensure(count <= MOST_BUFFERS, || format!("{count} buffers, of at most {MOST_BUFFERS}"))?;
         for &buffer in loads.intersection(&writes) {
             let whole = dispatch.stores.iter().all(|store| store.buffer != buffer || store.offset == 0);
             let here = dispatch.exprs.iter().all(|expr| match expr {
@@ -212,11 +224,25 @@ impl Program {
             let name = &self.buffer(buffer).name;
             ensure(whole && here, || format!("`{name}` is read elsewhere than where it is written"))?;
         }
+        Ok(())
+    }
+
+    /// At most eight buffers, each with memory of its own, and none read by one dispatch and written by another.
+    fn check_launch(&self, launch: &[Dispatch]) -> Checked {
+        let all: BTreeSet<BufferIndex> = launch.iter().flat_map(Dispatch::touches).collect();
+        ensure(all.len() <= MOST_BUFFERS, || format!("{} buffers, of at most {MOST_BUFFERS}", all.len()))?;
+        for (k, one) in launch.iter().enumerate() {
+            for other in launch.iter().enumerate().filter(|(other, _)| *other != k).map(|(_, other)| other) {
+                if let Some(&both) = one.loads().intersection(&other.writes()).next() {
+                    let name = &self.buffer(both).name;
+                    return Err(format!("`{name}` is read and written by one launch"));
+                }
+            }
+        }
         let slot = |&index: &BufferIndex| match self.buffer(index).place {
             Place::Scratch(slot) => Some(slot),
             _ => None,
         };
-        let all: BTreeSet<BufferIndex> = loads.union(&writes).copied().collect();
         let slots: Vec<usize> = all.iter().filter_map(slot).collect();
         let distinct: BTreeSet<usize> = slots.iter().copied().collect();
         ensure(slots.len() == distinct.len(), || "two buffers in one slot".to_owned())
@@ -289,11 +315,15 @@ impl Written {
         end == program.buffer(index).len
     }
 
-    fn step(&mut self, program: &Program, dispatch: &Dispatch) -> Checked {
+    fn read(&self, program: &Program, dispatch: &Dispatch) -> Checked {
         for load in dispatch.loads() {
             let name = &program.buffer(load).name;
             ensure(self.is_complete(program, load), || format!("`{name}` is read before it is written"))?;
         }
+        Ok(())
+    }
+
+    fn write(&mut self, program: &Program, dispatch: &Dispatch) -> Checked {
         let count = numel(&dispatch.domain);
         for store in &dispatch.stores {
             let place = program.buffer(store.buffer).place;
@@ -349,9 +379,16 @@ mod tests {
 
         let mut dropped = sound.clone();
         dropped.dispatches.remove(0);
+        assert!(rule(&dropped).contains("launches of [1, 1] dispatches, of which there are 1"));
+        dropped.launches.pop();
         assert!(rule(&dropped).contains("read before it is written"));
         dropped.dispatches.clear();
+        dropped.launches.clear();
         assert!(rule(&dropped).contains("output `y` is not written"));
+
+        let mut joined = sound.clone();
+        joined.launches = vec![2];
+        assert!(rule(&joined).contains("read before it is written"));
 
         let mut moved = sound.clone();
         moved.dispatches[1].stores[0].offset = 1;

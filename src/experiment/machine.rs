@@ -3,8 +3,7 @@
 
 use super::profile::{Bound, Ceilings};
 use crate::bilevel::Opened;
-use crate::compile::{Cost, Dispatch, Program};
-use crate::ir::numel;
+use crate::compile::{Cost, Dispatch, Program, label};
 use crate::kernels::{self, Target};
 
 /// How often every dispatch is timed.
@@ -72,12 +71,12 @@ impl Machine {
 
 fn runs(program: &Program, seconds: Option<&[f64]>, ceilings: Option<&Ceilings>) -> Vec<Run> {
     let costs = program.costs().into_iter().enumerate();
-    let run = |(dispatch, (at, cost)): (&Dispatch, (usize, Cost))| {
+    let run = |(launch, (at, cost)): (&[Dispatch], (usize, Cost))| {
         let seconds = seconds.map(|seconds| seconds[at]);
         Run {
-            label: dispatch.label.clone(),
-            listing: dispatch.listing(),
-            wgsl: match kernels::kernel(program, dispatch, Target::Gpu) {
+            label: label(launch),
+            listing: launch.iter().map(Dispatch::listing).collect::<Vec<_>>().join("\n"),
+            wgsl: match kernels::kernel(program, launch, Target::Gpu) {
                 Ok(kernel) => kernel.wgsl,
                 Err(error) => error.to_string(),
             },
@@ -87,5 +86,5 @@ fn runs(program: &Program, seconds: Option<&[f64]>, ceilings: Option<&Ceilings>)
             fraction: seconds.zip(ceilings).map(|(seconds, ceilings)| ceilings.reached(cost, seconds)),
         }
     };
-    program.dispatches.iter().zip(costs).filter(|(dispatch, _)| numel(&dispatch.domain) > 0).map(run).collect()
+    program.launches().zip(costs).map(run).collect()
 }

@@ -7,7 +7,7 @@ use super::error::TuneError;
 use super::prepared::Prepared;
 use super::record::DeviceRecord;
 use crate::bilevel::SolveError;
-use crate::compile::{Cost, Output, compile};
+use crate::compile::{Cost, Output, compile, label};
 use crate::engine::{Clock, Timing, Values};
 use crate::ir::{DType, Graph};
 use crate::rig::Device;
@@ -114,11 +114,11 @@ pub async fn profile(run: &Prepared, device: &Device, repeats: usize) -> Result<
     let ceilings = Ceilings { gflops: before.gflops.max(after.gflops), gbps: before.gbps.max(after.gbps) };
     let programs = run.blueprint()?.programs.iter().filter_map(|program| {
         let seconds = timed.iter().find(|(name, _)| *name == program.name).map(|(_, seconds)| seconds)?;
-        let labels = program.dispatches.iter().map(|dispatch| dispatch.label.as_str());
+        let labels = program.launches().map(label);
         let rows = labels.zip(seconds.iter().copied()).zip(program.costs());
         let all: f64 = seconds.iter().sum();
         let dispatches =
-            rows.map(|((label, seconds), cost)| DispatchProfile::new(label, seconds, all, cost, &ceilings));
+            rows.map(|((label, seconds), cost)| DispatchProfile::new(&label, seconds, all, cost, &ceilings));
         Some(ProgramProfile { name: program.name.clone(), seconds: all, dispatches: dispatches.collect() })
     });
     let programs = programs.collect();

@@ -6,10 +6,9 @@ use std::rc::Rc;
 
 use slotmap::SlotMap;
 
-use crate::compile::{Dispatch, Program};
+use crate::compile::{Dispatch, Program, label};
 use crate::engine::{EngineError, LocalFuture, Result};
 use crate::gpu::device::Device;
-use crate::ir::numel;
 use crate::kernels::{self, Kernel, KernelError};
 
 /// Pipelines that no program uses but that stay made: the same run may be asked for again, and drivers take long.
@@ -139,15 +138,14 @@ impl Pipelines {
     }
 }
 
-/// The kernels of a program's dispatches, in order, with their labels.
+/// The kernels of a program's launches, in order, with their labels.
 pub fn kernels_of(
     program: &Program,
-    kernel: impl Fn(&Dispatch) -> std::result::Result<Kernel, KernelError>,
-) -> Result<Vec<(&str, Kernel)>> {
-    let dispatches = program.dispatches.iter().filter(|dispatch| numel(&dispatch.domain) > 0);
-    let made = dispatches.map(|dispatch| match kernel(dispatch) {
-        Ok(kernel) => Ok((dispatch.label.as_str(), kernel)),
-        Err(error) => Err(EngineError::Shader { label: dispatch.label.clone(), message: error.to_string() }),
+    kernel: impl Fn(&[Dispatch]) -> std::result::Result<Kernel, KernelError>,
+) -> Result<Vec<(String, Kernel)>> {
+    let made = program.launches().map(|launch| match kernel(launch) {
+        Ok(kernel) => Ok((label(launch), kernel)),
+        Err(error) => Err(EngineError::Shader { label: label(launch), message: error.to_string() }),
     });
     made.collect()
 }

@@ -192,11 +192,8 @@ impl GpuEngine {
         let mut texts = HashSet::new();
         let mut all = vec![];
         for program in programs {
-            for (label, kernel) in kernels_of(program, |dispatch| kernels::kernel(program, dispatch, self.target()))? {
-                if texts.insert(kernel.wgsl.clone()) {
-                    all.push((label.to_owned(), kernel));
-                }
-            }
+            let made = kernels_of(program, |launch| kernels::kernel(program, launch, self.target()))?;
+            all.extend(made.into_iter().filter(|(_, kernel)| texts.insert(kernel.wgsl.clone())));
         }
         Ok(all)
     }
@@ -220,17 +217,17 @@ impl GpuEngine {
     /// As [`Engine::load`], with this tile for every contraction instead of the one that suits its
     /// shape; to test and measure tiles.
     pub fn load_tiled(&mut self, program: &Program, tile: Tile) -> LocalFuture<'static, Result<ProgramId>> {
-        let target = self.target();
-        self.load_with(program, |dispatch| match dispatch.core {
-            Core::Contract { .. } => kernels::kernel_with_tile(program, dispatch, tile),
-            _ => kernels::kernel(program, dispatch, target),
-        })
+        let tile = |dispatch: &Dispatch| match dispatch.core {
+            Core::Contract { .. } => tile,
+            _ => Tile::ONE,
+        };
+        self.load_with(program, |launch| kernels::kernel_tiled(program, launch, |dispatch| Ok(tile(dispatch))))
     }
 
     fn load_with(
         &mut self,
         program: &Program,
-        kernel: impl Fn(&Dispatch) -> std::result::Result<Kernel, KernelError>,
+        kernel: impl Fn(&[Dispatch]) -> std::result::Result<Kernel, KernelError>,
     ) -> LocalFuture<'static, Result<ProgramId>> {
         match self.begin_loading(program, kernel) {
             Ok((id, fate, done)) => Box::pin(async move {
@@ -244,7 +241,7 @@ impl GpuEngine {
     fn begin_loading(
         &mut self,
         program: &Program,
-        kernel: impl Fn(&Dispatch) -> std::result::Result<Kernel, KernelError>,
+        kernel: impl Fn(&[Dispatch]) -> std::result::Result<Kernel, KernelError>,
     ) -> Result<(ProgramId, Fate, LocalFuture<'static, Result<()>>)> {
         self.device.check()?;
         let refused: Vec<ProgramId> =
@@ -252,7 +249,7 @@ impl GpuEngine {
         refused.into_iter().for_each(|id| self.unload(id));
         let made = kernels_of(program, kernel)?;
         let slots = self.reserve(&program.scratch)?;
-        let wanted: Vec<(&str, &Kernel)> = made.iter().map(|(label, kernel)| (*label, kernel)).collect();
+        let wanted: Vec<(&str, &Kernel)> = made.iter().map(|(label, kernel)| (&**label, kernel)).collect();
         let (pipelines, done) = self.pipelines.load(&self.device, &wanted);
         let buffers = |indices: &[BufferIndex]| indices.iter().map(|index| program.buffer(*index).clone()).collect();
         let fate = Fate::default();
@@ -389,7 +386,7 @@ impl Engine for GpuEngine {
 
     fn load(&mut self, program: &Program) -> LocalFuture<'static, Result<ProgramId>> {
         let target = self.target();
-        self.load_with(program, |dispatch| kernels::kernel(program, dispatch, target))
+        self.load_with(program, |launch| kernels::kernel(program, launch, target))
     }
 
     fn unload(&mut self, program: ProgramId) {

@@ -1,4 +1,4 @@
-//! From a dispatch of a program to a WGSL kernel: the hand-written templates of `shaders/` with
+//! From a launch of a program to a WGSL kernel: the hand-written templates of `shaders/` with
 //! their hooks filled by generated expressions.
 
 mod kernel;
@@ -11,7 +11,7 @@ pub use kernel::{Binding, Kernel, KernelError, MAX_BINDINGS};
 pub use source::{FILES, TemplateError};
 pub use tile::{Target, Tile};
 
-use crate::compile::{Core, Dispatch, ExprId, MAX_EXTENT, Program};
+use crate::compile::{Core, Dispatch, ExprId, MAX_EXTENT, Place, Program};
 use crate::ir::{DType, numel};
 use statements::type_name;
 use tile::Domain;
@@ -28,9 +28,9 @@ const LITTLE: usize = 100_000;
 /// Most workgroups along one axis of a grid (WebGPU's default limit).
 const MAX_GROUPS: usize = 65_535;
 
-/// The kernel of a dispatch with the tile that suits its shape. The domain is not empty.
-pub fn kernel(program: &Program, dispatch: &Dispatch, target: Target) -> Result<Kernel, KernelError> {
-    kernel_with_tile(program, dispatch, choose_tile(program, dispatch, target)?)
+/// The kernel of a launch, each dispatch with the tile that suits its shape. No domain is empty.
+pub fn kernel(program: &Program, launch: &[Dispatch], target: Target) -> Result<Kernel, KernelError> {
+    kernel_tiled(program, launch, |dispatch| choose_tile(program, dispatch, target))
 }
 
 fn choose_tile(program: &Program, dispatch: &Dispatch, target: Target) -> Result<Tile, KernelError> {
@@ -47,89 +47,162 @@ fn choose_tile(program: &Program, dispatch: &Dispatch, target: Target) -> Result
     Ok(tile)
 }
 
-/// The kernel of a dispatch with a given tile; only contractions have one larger than [`Tile::ONE`].
-pub fn kernel_with_tile(program: &Program, dispatch: &Dispatch, tile: Tile) -> Result<Kernel, KernelError> {
-    let mut values = Values::new(program, dispatch, tile)?;
-    if values.bindings.len() > MAX_BINDINGS {
-        return Err(KernelError::TooManyArrays(values.bindings.len()));
+/// The kernel of a launch with given tiles; only contractions have one larger than [`Tile::ONE`].
+pub fn kernel_tiled(
+    program: &Program,
+    launch: &[Dispatch],
+    tile: impl Fn(&Dispatch) -> Result<Tile, KernelError>,
+) -> Result<Kernel, KernelError> {
+    let values = launch.iter().map(|dispatch| Values::new(program, dispatch, tile(dispatch)?));
+    let mut parts = values.collect::<Result<Vec<_>, _>>()?;
+    let bindings = bind(&mut parts);
+    if bindings.len() > MAX_BINDINGS {
+        return Err(KernelError::TooManyArrays(bindings.len()));
     }
-    let steps = numel(dispatch.core.extent());
-    if steps > MAX_EXTENT {
-        return Err(KernelError::TooLong(steps));
-    }
-    let domain = values.domain;
-    let [down, across] = domain.tiles(tile);
-    let tiles = domain.batch * down * across;
-    let [fewest, most] = WORKGROUP;
-    let little = numel(&dispatch.domain) * steps < LITTLE;
-    let group = if little { most } else { (tiles / 16).next_power_of_two().clamp(fewest, most) };
-    let groups = tiles.div_ceil(group);
-    let grid = [groups.min(MAX_GROUPS), groups.div_ceil(MAX_GROUPS), program.members];
+    let group = parts.iter().map(Values::group).min().unwrap_or(WORKGROUP[1]);
+    let groups: Vec<usize> = parts.iter().map(|part| part.tiles().div_ceil(group)).collect();
+    let all: usize = groups.iter().sum();
+    let grid = [all.min(MAX_GROUPS), all.div_ceil(MAX_GROUPS), program.members];
     if grid[1] > MAX_GROUPS {
-        return Err(KernelError::TooLarge(numel(&dispatch.domain)));
+        return Err(KernelError::TooLarge(launch.iter().map(|dispatch| numel(&dispatch.domain)).sum()));
     }
     if grid[2] > MAX_GROUPS {
         return Err(KernelError::TooMany(program.members));
     }
-    let constants = |constants: &[(&str, usize)]| {
-        constants.iter().map(|(name, value)| format!("const {name} = {value}u;\n")).collect::<String>()
+    let launched = [("GROUP", group), ("GRID_X", grid[0])];
+    let (declared, imports) = (declarations(&bindings), statements::imports(&parts));
+    let wgsl = match &mut parts[..] {
+        [part] => {
+            let constants = constants(&[&part.constants()[..], &launched].concat());
+            let outside = [("constants", constants), ("bindings", declared), ("functions", imports)];
+            source::expand(part.template(), &[&outside[..], &part.body()?].concat())?
+        }
+        parts => {
+            let (mut functions, mut choice, mut begin) = (imports, String::new(), 0);
+            for (at, (part, count)) in parts.iter_mut().zip(groups).enumerate() {
+                // Each counts its workgroups along x alone.
+                let constants = constants(&[&part.constants()[..], &[("GRID_X", 1)]].concat());
+                functions +=
+                    &source::function(part.template(), &format!("loop{at}"), &indent(&constants), &part.body()?)?;
+                let end = begin + count;
+                choice += &format!(
+                    "if at < {end}u {{\n    loop{at}(vec3(at - {begin}u, 0u, group.z), lane);\n    return;\n}}\n"
+                );
+                begin = end;
+            }
+            let hooks = [("bindings", declared), ("functions", functions), ("choice", choice)];
+            source::expand("launch", &[&[("constants", constants(&launched))][..], &hooks].concat())?
+        }
     };
-    let mut hooks = vec![("bindings", declarations(&values.bindings)), ("functions", values.imports())];
-    let template = match dispatch.core {
-        Core::Map => "map",
-        Core::Reduce { .. } => "reduce",
-        Core::ArgMax { .. } => "argmax",
-        Core::Contract { .. } => "contract",
-    };
-    hooks.push(match dispatch.core {
-        Core::Contract { .. } => (
-            "constants",
-            constants(&[
+    Ok(Kernel { wgsl, grid: grid.map(|groups| groups as u32), bindings })
+}
+
+fn constants(constants: &[(&str, usize)]) -> String {
+    constants.iter().map(|(name, value)| format!("const {name} = {value}u;\n")).collect()
+}
+
+/// The arrays that all parts of a kernel touch, each once; one that is read four at a time by some and singly by others
+/// twice, as far as there is room.
+fn bind(parts: &mut [Values]) -> Vec<Binding> {
+    let mut all: Vec<Binding> = vec![];
+    for part in &mut *parts {
+        for own in &part.bindings {
+            match all.iter_mut().find(|other| other.place == own.place && other.vectors == own.vectors) {
+                Some(other) => other.written |= own.written,
+                None => all.push(*own),
+            }
+        }
+    }
+    if all.len() > MAX_BINDINGS {
+        let single: Vec<Place> = all.iter().filter(|binding| !binding.vectors).map(|binding| binding.place).collect();
+        all.retain(|binding| !binding.vectors || !single.contains(&binding.place));
+        parts.iter_mut().for_each(|part| part.load_singly(&single));
+    }
+    for part in parts {
+        let place = |own: &Binding| all.iter().position(|b| b.place == own.place && b.vectors == own.vectors);
+        part.numbers = part.bindings.iter().filter_map(place).collect();
+    }
+    all
+}
+
+impl Values<'_> {
+    /// Tiles that its domain is cut into.
+    fn tiles(&self) -> usize {
+        let [down, across] = self.domain.tiles(self.tile);
+        self.domain.batch * down * across
+    }
+
+    /// Invocations of a workgroup that suit it.
+    fn group(&self) -> usize {
+        let [fewest, most] = WORKGROUP;
+        let little = numel(&self.dispatch.domain) * numel(self.core().extent()) < LITTLE;
+        if little { most } else { (self.tiles() / 16).next_power_of_two().clamp(fewest, most) }
+    }
+
+    /// The file that its loop is written in.
+    fn template(&self) -> &'static str {
+        match self.core() {
+            Core::Map => "map",
+            Core::Reduce { .. } => "reduce",
+            Core::ArgMax { .. } => "argmax",
+            Core::Contract { .. } => "contract",
+        }
+    }
+
+    /// Constants of its own that the file asks for.
+    fn constants(&self) -> Vec<(&'static str, usize)> {
+        let Values { domain, tile, .. } = self;
+        let [down, across] = domain.tiles(*tile);
+        match self.core() {
+            Core::Contract { .. } => vec![
                 ("ROWS", domain.rows),
                 ("COLUMNS", domain.columns),
                 ("TILE_ROWS", tile.rows),
                 ("TILE_COLUMNS", tile.columns),
                 ("ROW_TILES", down),
                 ("COLUMN_TILES", across),
-                ("TILES", tiles),
-                ("GROUP", group),
-                ("GRID_X", grid[0]),
-            ]),
-        ),
-        _ => ("constants", constants(&[("ELEMENTS", tiles), ("GROUP", group), ("GRID_X", grid[0])])),
-    });
-    match dispatch.core {
-        Core::Map => {}
-        Core::Reduce { value, .. } => {
-            let zero = if values.dtype(value) == DType::F32 { "0.0" } else { "0u" };
-            let (element, sum) =
-                loops(&mut values, &[value], |values| Ok(format!("acc = acc + {};\n", values.name(value, [0; 3])?)))?;
-            hooks.extend([("element", element), ("sum", format!("var acc = {zero};\n{sum}"))]);
-        }
-        Core::ArgMax { value, .. } => {
-            let zero = if values.dtype(value) == DType::F32 { "0.0" } else { "0u" };
-            let (element, search) = loops(&mut values, &[value], |values| {
-                let value = values.name(value, [0; 3])?;
-                let index = if values.loops.is_empty() { "0u" } else { "r0" };
-                Ok(format!("if {index} == 0u || {value} > best {{\n    best = {value};\n    acc = {index};\n}}\n"))
-            })?;
-            hooks.extend([("element", element), ("search", format!("var acc = 0u;\nvar best = {zero};\n{search}"))]);
-        }
-        Core::Contract { a, b, .. } => {
-            let (element, sum) = loops(&mut values, &[a, b], |values| multiply_add(values, a, b))?;
-            let mut start = String::new();
-            for (row, column) in tile.cells() {
-                start += &format!("var {} = 0.0;\n", values.accumulator(row, column));
-            }
-            hooks.extend([("element", positions(&values) + &element), ("sum", start + &sum)]);
+                ("TILES", self.tiles()),
+            ],
+            _ => vec![("ELEMENTS", self.tiles())],
         }
     }
-    hooks.push(("finish", finish(&mut values, dispatch)?));
-    Ok(Kernel {
-        wgsl: source::expand(template, &hooks)?,
-        grid: grid.map(|groups| groups as u32),
-        bindings: values.bindings,
-    })
+
+    /// What stands for the hooks within its entry point.
+    fn body(&mut self) -> Result<Vec<(&'static str, String)>, KernelError> {
+        let steps = numel(self.core().extent());
+        if steps > MAX_EXTENT {
+            return Err(KernelError::TooLong(steps));
+        }
+        let zero = |values: &Self, value| if values.dtype(value) == DType::F32 { "0.0" } else { "0u" };
+        let mut hooks = match *self.core() {
+            Core::Map => vec![],
+            Core::Reduce { value, .. } => {
+                let zero = zero(self, value);
+                let (element, sum) =
+                    loops(self, &[value], |values| Ok(format!("acc = acc + {};\n", values.name(value, [0; 3])?)))?;
+                vec![("element", element), ("sum", format!("var acc = {zero};\n{sum}"))]
+            }
+            Core::ArgMax { value, .. } => {
+                let zero = zero(self, value);
+                let (element, search) = loops(self, &[value], |values| {
+                    let value = values.name(value, [0; 3])?;
+                    let index = if values.loops.is_empty() { "0u" } else { "r0" };
+                    Ok(format!("if {index} == 0u || {value} > best {{\n    best = {value};\n    acc = {index};\n}}\n"))
+                })?;
+                vec![("element", element), ("search", format!("var acc = 0u;\nvar best = {zero};\n{search}"))]
+            }
+            Core::Contract { a, b, .. } => {
+                let (element, sum) = loops(self, &[a, b], |values| multiply_add(values, a, b))?;
+                let mut start = String::new();
+                for (row, column) in self.tile.cells() {
+                    start += &format!("var {} = 0.0;\n", self.accumulator(row, column));
+                }
+                vec![("element", positions(self) + &element), ("sum", start + &sum)]
+            }
+        };
+        hooks.push(("finish", finish(self)?));
+        Ok(hooks)
+    }
 }
 
 fn declarations(bindings: &[Binding]) -> String {
@@ -204,8 +277,8 @@ fn multiply_add(values: &Values, a: ExprId, b: ExprId) -> Result<String, KernelE
 }
 
 /// The stores of every element of the tile.
-fn finish(values: &mut Values, dispatch: &Dispatch) -> Result<String, KernelError> {
-    let roots: Vec<ExprId> = dispatch.stores.iter().map(|store| store.value).collect();
+fn finish(values: &mut Values) -> Result<String, KernelError> {
+    let roots: Vec<ExprId> = values.dispatch.stores.iter().map(|store| store.value).collect();
     let mut text = [String::new()];
     values.write(&roots, &mut text)?;
     let [code] = text;
@@ -230,7 +303,7 @@ fn finish(values: &mut Values, dispatch: &Dispatch) -> Result<String, KernelErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compile::{Buffer, BufferIndex, Expr, Place, Store};
+    use crate::compile::{Buffer, BufferIndex, Expr, Store};
     use crate::ir::Scalar;
 
     /// c[row, column] = Σ a[row, k] · b[k, column] with the sum doubled as it is stored.
@@ -271,6 +344,7 @@ mod tests {
             outputs: vec![BufferIndex(2)],
             scratch: vec![],
             members: 1,
+            launches: vec![1],
             dispatches: vec![Dispatch {
                 label: "product".to_owned(),
                 domain: vec![rows, columns],
@@ -279,6 +353,10 @@ mod tests {
                 stores: vec![Store { buffer: BufferIndex(2), offset: 0, value: ExprId(12) }],
             }],
         }
+    }
+
+    fn tiled(program: &Program, tile: Tile) -> Kernel {
+        kernel_tiled(program, &program.dispatches, |_| Ok(tile)).unwrap()
     }
 
     fn tile(rows: usize, steps: usize, columns: usize, target: Target) -> [usize; 3] {
@@ -302,23 +380,20 @@ mod tests {
     fn aligned_neighbours_are_loaded_as_vectors() {
         let vectors = |steps: usize, columns: usize| {
             let program = product(16, steps, columns);
-            let kernel =
-                kernel_with_tile(&program, &program.dispatches[0], Tile { rows: 4, columns: 4, steps: 4 }).unwrap();
+            let kernel = tiled(&program, Tile { rows: 4, columns: 4, steps: 4 });
             kernel.bindings.iter().map(|binding| binding.vectors).collect::<Vec<_>>()
         };
         assert_eq!(vectors(8, 12), [true, true, false]);
         assert_eq!(vectors(8, 10), [true, false, false]);
         assert_eq!(vectors(12, 8), [true, true, false]);
         let program = product(16, 6, 8);
-        let kernel = kernel_with_tile(&program, &program.dispatches[0], Tile { rows: 4, columns: 4, steps: 1 });
-        assert!(!kernel.unwrap().bindings[0].vectors);
+        assert!(!tiled(&program, Tile { rows: 4, columns: 4, steps: 1 }).bindings[0].vectors);
     }
 
     #[test]
     fn a_kernel_reads_like_this() {
         let program = product(5, 3, 2);
-        let tile = Tile { rows: 2, columns: 1, steps: 1 };
-        let kernel = kernel_with_tile(&program, &program.dispatches[0], tile).unwrap();
+        let kernel = tiled(&program, Tile { rows: 2, columns: 1, steps: 1 });
         let body = kernel.wgsl.split_once("    let row_r0").unwrap().1;
         assert_eq!(
             body,
@@ -357,13 +432,56 @@ mod tests {
         assert_eq!((kernel.grid, kernel.bindings.len()), ([1, 1, 1], 3));
     }
 
+    /// d[row, column] = Σ a[row, k] · b[k, column] of the same arrays, beside c.
+    fn products(rows: usize, steps: usize, columns: usize) -> Program {
+        let mut program = product(rows, steps, columns);
+        let other = Buffer { name: "d".to_owned(), place: Place::Output(1), ..program.buffers[2].clone() };
+        program.buffers.push(other);
+        program.outputs.push(BufferIndex(3));
+        let mut second = program.dispatches[0].clone();
+        second.stores[0].buffer = BufferIndex(3);
+        program.dispatches.push(second);
+        program.launches = vec![2];
+        program
+    }
+
+    #[test]
+    fn loops_launched_together_have_workgroups_of_their_own() {
+        let program = products(5, 3, 2);
+        program.verify().unwrap();
+        let kernel = tiled(&program, Tile { rows: 2, columns: 1, steps: 1 });
+        // Six tiles each fit one group.
+        assert_eq!((kernel.grid, kernel.bindings.len()), ([2, 1, 1], 4));
+        let [first, second] = ["fn loop0(", "fn loop1("].map(|name| kernel.wgsl.find(name).unwrap());
+        assert!(kernel.wgsl[first..second].contains("b2[flat_r0] = v12_r0;"), "{}", kernel.wgsl);
+        assert!(kernel.wgsl[second..].contains("b3[flat_r0] = v12_r0;"), "{}", kernel.wgsl);
+        assert!(kernel.wgsl.contains("if at < 2u {\n        loop1(vec3(at - 1u, 0u, group.z), lane);"));
+        source::validate(&kernel.wgsl);
+    }
+
+    #[test]
+    fn an_array_is_bound_twice_where_only_some_load_vectors_of_it() {
+        let program = products(16, 8, 8);
+        let wide = Tile { rows: 4, columns: 4, steps: 4 };
+        let tiles = std::cell::Cell::new([Tile::ONE, wide]);
+        let next = |_: &Dispatch| {
+            let [first, second] = tiles.get();
+            tiles.set([second, first]);
+            Ok(first)
+        };
+        let kernel = kernel_tiled(&program, &program.dispatches, next).unwrap();
+        let vectors: Vec<bool> = kernel.bindings.iter().map(|binding| binding.vectors).collect();
+        assert_eq!(vectors, [false, false, false, true, true, false]);
+        source::validate(&kernel.wgsl);
+    }
+
     #[test]
     fn impossible_dispatches_are_refused() {
         let mut program = product(2, 40_000, 2);
-        assert_eq!(kernel(&program, &program.dispatches[0], Target::Gpu).unwrap_err(), KernelError::TooLong(40_000));
+        assert_eq!(kernel(&program, &program.dispatches, Target::Gpu).unwrap_err(), KernelError::TooLong(40_000));
         program = product(2, 2, 2);
         program.dispatches[0].exprs[11] = Expr::Const(f64::INFINITY.to_bits());
-        let error = kernel(&program, &program.dispatches[0], Target::Gpu).unwrap_err();
+        let error = kernel(&program, &program.dispatches, Target::Gpu).unwrap_err();
         assert_eq!(error.to_string(), "the constant inf is not a finite 32-bit float");
     }
 }

@@ -5,9 +5,10 @@
 //! template or in what replaces a hook, stands for the file of that name.
 
 /// Every file of `shaders/`, by its name there.
-pub const FILES: [(&str, &str); 6] = [
+pub const FILES: [(&str, &str); 7] = [
     ("argmax", include_str!("../../shaders/argmax.wgsl")),
     ("contract", include_str!("../../shaders/contract.wgsl")),
+    ("launch", include_str!("../../shaders/launch.wgsl")),
     ("lib/math", include_str!("../../shaders/lib/math.wgsl")),
     ("lib/random", include_str!("../../shaders/lib/random.wgsl")),
     ("map", include_str!("../../shaders/map.wgsl")),
@@ -27,6 +28,9 @@ pub enum TemplateError {
     /// A hook is left as it stands in the file.
     #[error("`{file}`, line {line}: nothing replaces hook `{hook}`")]
     Unfilled { file: String, line: usize, hook: String },
+    /// A file does not begin its entry point as the others do.
+    #[error("`{0}` has no entry point of a group and a lane")]
+    NoEntry(String),
     /// A text is given for a hook that the file does not have.
     #[error("`{file}` has no hook `{hook}`")]
     UnknownHook { file: String, hook: String },
@@ -69,6 +73,20 @@ pub fn expand(name: &str, hooks: &[(&str, String)]) -> Result<String, TemplateEr
     }
 }
 
+/// How the entry point of every template begins.
+const ENTRY: &str = "@compute @workgroup_size(GROUP)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+";
+
+/// The entry point of a file as a function of another name, with its constants within it and without what it is bound to.
+pub fn function(file: &str, name: &str, constants: &str, hooks: &[(&str, String)]) -> Result<String, TemplateError> {
+    let outside = ["constants", "bindings", "functions"].map(|hook| (hook, String::new()));
+    let text = expand(file, &[&outside, hooks].concat())?;
+    let head = format!("fn {name}(group: vec3<u32>, lane: u32) {{\n{constants}");
+    let (_, body) = text.split_once(ENTRY).ok_or_else(|| TemplateError::NoEntry(file.to_owned()))?;
+    Ok(head + body)
+}
+
 /// Appends a line of code, or the file it imports; leaves out comments.
 fn push(out: &mut String, line: &str, indent: &str) -> Result<(), TemplateError> {
     if let Some(import) = line.trim().strip_prefix("// #import ") {
@@ -83,16 +101,18 @@ fn push(out: &mut String, line: &str, indent: &str) -> Result<(), TemplateError>
     Ok(())
 }
 
+/// Fails where a text is no shader.
+#[cfg(test)]
+pub fn validate(wgsl: &str) {
+    let module = naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|e| panic!("{}", e.emit_to_string(wgsl)));
+    naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty())
+        .validate(&module)
+        .unwrap_or_else(|e| panic!("{}", e.emit_to_string(wgsl)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn validate(wgsl: &str) {
-        let module = naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|e| panic!("{}", e.emit_to_string(wgsl)));
-        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty())
-            .validate(&module)
-            .unwrap_or_else(|e| panic!("{}", e.emit_to_string(wgsl)));
-    }
 
     #[test]
     fn every_file_of_the_folder_is_embedded_and_valid_by_itself() {
@@ -131,6 +151,15 @@ mod tests {
             expand("map", &hooks("// #import lib/none")),
             Err(TemplateError::UnknownFile("lib/none".to_owned()))
         );
+    }
+
+    #[test]
+    fn an_entry_point_can_be_a_function() {
+        let finish = [("finish", "b0[flat] = 1.0;".to_owned())];
+        let text = function("map", "loop3", "const ELEMENTS = 3u;\n", &finish).unwrap();
+        assert!(text.starts_with("fn loop3(group: vec3<u32>, lane: u32) {\nconst ELEMENTS = 3u;\n    let flat"));
+        let error = function("lib/math", "loop0", "", &[]).unwrap_err();
+        assert!(error.to_string().contains("no hook"), "{error}");
     }
 
     #[test]

@@ -173,21 +173,20 @@ impl Values<'_> {
         }
         Ok(text)
     }
+}
 
-    /// Lines that import the libraries which the expressions call.
-    pub fn imports(&self) -> String {
-        let calls = |rows: &[Scalar]| {
-            self.dispatch.exprs.iter().any(|expr| matches!(expr, Expr::Scalar(scalar, _) if rows.contains(scalar)))
-        };
-        let mut imports = String::new();
-        if calls(&[Scalar::Tanh, Scalar::Sigmoid, Scalar::Softplus, Scalar::NonFinite]) {
-            imports += "// #import lib/math\n";
-        }
-        if calls(&[Scalar::Threefry0, Scalar::Threefry1, Scalar::PermuteIndex]) {
-            imports += "// #import lib/random\n";
-        }
-        imports
+/// Lines that import the libraries which the expressions of these call.
+pub fn imports(parts: &[Values]) -> String {
+    let exprs = || parts.iter().flat_map(|part| &part.dispatch.exprs);
+    let calls = |rows: &[Scalar]| exprs().any(|expr| matches!(expr, Expr::Scalar(scalar, _) if rows.contains(scalar)));
+    let mut imports = String::new();
+    if calls(&[Scalar::Tanh, Scalar::Sigmoid, Scalar::Softplus, Scalar::NonFinite]) {
+        imports += "// #import lib/math\n";
     }
+    if calls(&[Scalar::Threefry0, Scalar::Threefry1, Scalar::PermuteIndex]) {
+        imports += "// #import lib/random\n";
+    }
+    imports
 }
 
 fn with(mut copy: Copy3, axis: Axis, at: usize) -> Copy3 {

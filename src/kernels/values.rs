@@ -3,7 +3,7 @@
 
 use super::kernel::{Binding, KernelError};
 use super::tile::{Domain, Tile};
-use crate::compile::{BufferIndex, Core, Dispatch, Expr, ExprId, Program};
+use crate::compile::{BufferIndex, Core, Dispatch, Expr, ExprId, Place, Program};
 use crate::ir::{DType, Scalar};
 
 /// A direction in which an invocation holds several copies of a value.
@@ -41,6 +41,8 @@ pub struct Values<'a> {
     pub nodes: Vec<Node>,
     pub written: Vec<bool>,
     pub bindings: Vec<Binding>,
+    /// The number of each of them in the kernel.
+    pub numbers: Vec<usize>,
 }
 
 impl<'a> Values<'a> {
@@ -55,6 +57,7 @@ impl<'a> Values<'a> {
             nodes: vec![],
             written: vec![false; dispatch.exprs.len()],
             bindings: vec![],
+            numbers: vec![],
         };
         for expr in &dispatch.exprs {
             let node = values.node(expr)?;
@@ -190,10 +193,28 @@ impl<'a> Values<'a> {
         }
     }
 
-    pub fn binding(&self, buffer: BufferIndex) -> (usize, &Binding) {
+    /// Loads from these arrays one value at a time.
+    pub fn load_singly(&mut self, places: &[Place]) {
+        for (id, expr) in self.dispatch.exprs.iter().enumerate() {
+            if matches!(expr, Expr::Load { buffer, .. } if places.contains(&self.program.buffer(*buffer).place)) {
+                self.nodes[id].vector = None;
+            }
+        }
+        let of_these = self.bindings.iter_mut().filter(|binding| places.contains(&binding.place));
+        of_these.for_each(|binding| binding.vectors = false);
+    }
+
+    /// The place among its bindings of a buffer that it touches, and the binding.
+    fn own(&self, buffer: BufferIndex) -> (usize, &Binding) {
         let place = self.program.buffer(buffer).place;
         let found = self.bindings.iter().enumerate().find(|(_, binding)| binding.place == place);
         found.expect("every buffer that a dispatch touches is bound")
+    }
+
+    /// The number of a buffer that it touches among the kernel's bindings, and the binding.
+    pub fn binding(&self, buffer: BufferIndex) -> (usize, &Binding) {
+        let (own, binding) = self.own(buffer);
+        (self.numbers[own], binding)
     }
 
     /// Chooses the loads made four values at a time. An array is declared as vectors only if all
@@ -210,7 +231,7 @@ impl<'a> Values<'a> {
         let axis_of = |index: ExprId| AXES.into_iter().find(|&axis| self.is_vector(index, axis));
         let axes: Vec<Option<Axis>> = loads.iter().map(|&(_, _, index)| axis_of(index)).collect();
         for at in 0..self.bindings.len() {
-            let of_binding: Vec<usize> = (0..loads.len()).filter(|&l| self.binding(loads[l].1).0 == at).collect();
+            let of_binding: Vec<usize> = (0..loads.len()).filter(|&l| self.own(loads[l].1).0 == at).collect();
             // A member's copy has to begin at a whole vector.
             let aligned = of_binding.iter().all(|&l| self.program.buffer(loads[l].1).step.is_multiple_of(4));
             if aligned && !self.bindings[at].written && of_binding.iter().all(|&l| axes[l].is_some()) {

@@ -24,6 +24,7 @@ pub fn increment(len: usize) -> Program {
         scratch: vec![],
         members: 1,
         dispatches: vec![dispatch],
+        launches: vec![1],
     }
 }
 

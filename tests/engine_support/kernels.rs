@@ -253,7 +253,50 @@ fn in_place(len: usize) -> Program {
         scratch: vec![4 * len],
         members: 1,
         dispatches: vec![map(0, len, 2.0, 2), update, map(1, first, 3.0, 3), total],
+        launches: vec![1; 4],
     }
+}
+
+/// Loops of several lengths and kinds in one launch, alone and for three members.
+pub fn loops_launched_together(engine: &mut dyn Engine) {
+    let (contraction, mut inputs) = contraction(&[2], &[30], &[20], &[12]);
+    let len = 1000;
+    let mut doubled = Exprs::default();
+    let (flat, two) = (doubled.flat(), doubled.float(2.0));
+    let x = doubled.load(3, flat);
+    let twice = doubled.op(Scalar::Mul, &[x, two]);
+    let mut total = Exprs::default();
+    let (step, row, length) = (total.reduced(0), total.coord(0), total.word(len / 10));
+    let start = total.op(Scalar::MulU, &[row, length]);
+    let at = total.op(Scalar::AddU, &[start, step]);
+    let (value, acc) = (total.load(3, at), total.acc());
+    let shapes = |list: &[BufferIndex]| -> Vec<(DType, usize)> {
+        list.iter().map(|index| contraction.buffer(*index)).map(|buffer| (buffer.dtype, buffer.len)).collect()
+    };
+    // The arrays of the contraction, with one more among its inputs and two more behind its outputs.
+    let (takes, gives) = (shapes(&contraction.inputs), shapes(&contraction.outputs));
+    assert_eq!((takes.len(), gives.len()), (3, 2));
+    let outputs = [&gives[..], &[(F32, len), (F32, 10)]].concat();
+    let mut first = contraction.dispatches[0].clone();
+    first.stores.iter_mut().for_each(|store| store.buffer.0 += 1);
+    let dispatches = vec![
+        first,
+        doubled.dispatch(&[len], Core::Map, &[(6, twice)]),
+        total.dispatch(&[10], Core::Reduce { extent: vec![len / 10], value }, &[(7, acc)]),
+    ];
+    let mut program = program(&[&takes[..], &[(F32, len)]].concat(), &outputs, dispatches);
+    program.launches = vec![3];
+    program.verify().unwrap();
+    inputs.push(noise(5, len));
+    compare(engine, &program, &inputs, len);
+    let before = engine.counters();
+    let three = program.clone().for_members(3, |_| false).unwrap();
+    let repeated: Vec<Vec<f64>> = inputs.iter().map(|values| values.repeat(3)).collect();
+    let (alone, got) = (run(engine, &program, &inputs), run(engine, &three, &repeated));
+    for (alone, got) in alone.iter().zip(&got) {
+        assert_eq!(*got, alone.repeat(3));
+    }
+    assert_eq!(engine.counters().dispatches - before.dispatches, 2, "one launch each");
 }
 
 pub fn scratch_and_arrays_updated_in_place(engine: &mut dyn Engine) {
@@ -282,7 +325,7 @@ pub fn timing_runs_a_program_once(engine: &mut dyn Engine) {
     let timing = pollster::block_on(engine.time(bound.binding)).unwrap();
     let after = engine.counters();
     assert_eq!((after.dispatches - before.dispatches, after.submits - before.submits), (1, 1));
-    assert_eq!(timing.seconds.len(), program.dispatches.len());
+    assert_eq!(timing.seconds.len(), program.launches.len());
     assert!(timing.seconds.iter().all(|seconds| (0.0..10.0).contains(seconds)), "{timing:?}");
     assert_eq!(pollster::block_on(engine.read(&bound.outputs)).unwrap(), [[2.0; 50]]);
     bound.destroy(engine);

@@ -124,6 +124,7 @@ pub fn program(inputs: &[(DType, usize)], outputs: &[(DType, usize)], dispatches
         buffers,
         scratch: vec![],
         members: 1,
+        launches: vec![1; dispatches.len()],
         dispatches,
     }
 }

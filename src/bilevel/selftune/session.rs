@@ -61,7 +61,7 @@ impl Work {
 
     fn of(program: &Program) -> Work {
         let flops = program.costs().iter().map(|cost| cost.flops).sum();
-        Work { flops, dispatches: program.dispatches.len() }
+        Work { flops, dispatches: program.launches.len() }
     }
 }
 
