@@ -3,6 +3,7 @@
 //! what is exact.
 
 mod cutting_planes;
+mod dropout;
 mod example_weights;
 mod five_examples;
 mod follower;

@@ -1,13 +1,15 @@
-//! A network that tunes its own penalty: it learns, under noise on λ, how its weight answers to λ, and the leader goes by
-//! that answer. Self-tuning networks learn weight and answer together; the centred form (Δ-STN) learns the weight without
-//! noise.
+//! A network that tunes its own dropout: it learns, under noise on λ, how its weights answer to λ, and the leader goes by
+//! that answer. Self-tuning networks learn weights and answer together; the centred form (Δ-STN) learns the weights without
+//! noise. One weight under dropout shows how, λ being the logit of the rate, and twelve show that the rate arrives.
 
 use async_trait::async_trait;
 
+use super::dropout::{Regression, SelfTuning, rate};
 use super::follower::{Follower, Given, half_square};
 use super::{Answer, Ground, Lesson, LessonError, Page, Settings, evenly};
 use crate::bilevel::outer::{Descent, OuterOptimizer as _, Rule};
-use crate::bilevel::{Memory, Plain};
+use crate::bilevel::selftune::Variant;
+use crate::bilevel::{Flow, Memory, Plain, SolveError};
 use crate::ir::{Graph, NodeId, Scalar};
 use crate::nn::optim::Sgd;
 
@@ -26,16 +28,23 @@ const OUTER_RATE: f64 = 8.0;
 const NODES: usize = 81;
 const FURTHEST: f64 = 8.0;
 
-/// Sizes of the noise that are compared.
-const SIZES: [f64; 7] = [0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0];
-
-/// The lesson, and whether its curves over the size of the noise are told, at which λ.
+/// The lesson, the settings that all is told of for one weight, and the trainings that it tells of.
 #[derive(Default)]
 pub struct Response {
-    compared: Option<f64>,
+    told: Option<[f64; 3]>,
+    run: Option<Run>,
 }
 
-/// ½ (w − 1)² + ½ e^λ w² where w and λ may each be many: the sum with these shares.
+/// Two trainings that tune their own dropout, from the same λ under noise of the same size. Another question does not end
+/// them: they go on where they were.
+struct Run {
+    begun: [f64; 2],
+    centred: SelfTuning,
+    joint: SelfTuning,
+}
+
+/// ½ (w − 1)² + ½ e^λ w² where w and λ may each be many: the sum with these shares. It is the mean of ½ (mw / (1 − p) − 1)²
+/// over the masks m of dropout with e^λ = p / (1 − p).
 fn loss(g: &mut Graph, w: NodeId, lambda: NodeId, shares: Option<NodeId>) -> NodeId {
     let strength = g.scalar(Scalar::Exp, &[lambda]);
     let square = g.mul(w, w);
@@ -136,77 +145,129 @@ impl Lesson for Response {
     async fn answer(&mut self, at: &Settings, ground: &Ground, page: &mut dyn Page) -> Result<(), LessonError> {
         let lambda = at.number("lambda", LAMBDA[0]..=LAMBDA[1])?;
         let size = at.number("size", 0.05..=1.0)?;
-        let with_weight = at.count("form", 0..=1)? == 1;
-        let [weight, answer] = learn(size, with_weight, lambda, ground, page).await?;
-        let plain = follower(None);
-        let mut session = ground.open(plain.clone(), Memory::StoreAll).await?;
-        let estimate = session.estimate(&plain.point(RATE, &[lambda]), &plain.along(), page).await?;
-        let line = |by: f64| (lambda + by, weight + answer * by);
+        let form = at.count("form", 0..=1)?;
+        let asked = [lambda, size, form as f64];
+        if self.told != Some(asked) {
+            one_weight(lambda, size, form == 1, ground, page).await?;
+            self.told = Some(asked);
+        }
+        self.tune([lambda, size], ground, page).await
+    }
+}
+
+/// Tells of the line that a weight learns, and where the leader goes by it.
+async fn one_weight(
+    lambda: f64,
+    size: f64,
+    with_weight: bool,
+    ground: &Ground,
+    page: &mut dyn Page,
+) -> Result<(), LessonError> {
+    let [weight, answer] = learn(size, with_weight, lambda, ground, page).await?;
+    let plain = follower(None);
+    let mut session = ground.open(plain.clone(), Memory::StoreAll).await?;
+    let estimate = session.estimate(&plain.point(RATE, &[lambda]), &plain.along(), page).await?;
+    let line = |by: f64| (lambda + by, weight + answer * by);
+    page.tell(
+        Answer::default()
+            .number("rate", rate(lambda))
+            .number("weight", weight)
+            .number("exact_weight", exact(lambda))
+            .number("answer", answer)
+            .number("exact_answer", -exact(lambda) * (1.0 - exact(lambda)))
+            .number("slope", (weight - WANTED) * answer)
+            .number("hypergradient", estimate.hypergradient[0])
+            .curve("exact", evenly(LAMBDA[0] - 1.0, LAMBDA[1] + 1.0, 41).into_iter().map(|at| (at, exact(at))))
+            .curve("line", [line(-2.0 * size), line(2.0 * size)])
+            .curve("draws", evenly(-2.0, 2.0, 9).into_iter().map(|x| line(size * x)))
+            .curve("wanted", [(LAMBDA[0] - 1.0, WANTED), (LAMBDA[1] + 1.0, WANTED)]),
+    );
+
+    let mut leader = Descent::new(Rule::GradientDescent, OUTER_RATE, 1);
+    let (mut at, mut course) = ([lambda], vec![]);
+    for _ in 0..OUTER_STEPS {
+        let [weight, answer] = learn(size, with_weight, at[0], ground, page).await?;
+        course.push((at[0], weight));
+        let off = weight - WANTED;
+        leader.step(&mut at, 0.5 * off * off, &[off * answer]);
+        at[0] = at[0].clamp(LAMBDA[0], LAMBDA[1]);
+        page.tell(Answer::default().curve("course", course.clone()).number("found", at[0]));
+    }
+    page.tell(Answer::default().number("exact_found", (1.0 / WANTED - 1.0).ln()));
+    Ok(())
+}
+
+impl Response {
+    /// Tells how far the rate has come, until it has arrived.
+    async fn tune(&mut self, begun: [f64; 2], ground: &Ground, page: &mut dyn Page) -> Result<(), LessonError> {
+        if self.run.as_ref().is_none_or(|run| run.begun != begun) {
+            self.run = Some(Run::begin(begun, ground, page).await?);
+        }
+        let run = self.run.as_mut().expect("it has begun");
+        while !run.joint.is_over() {
+            if page.breathe().await == Flow::Stop {
+                return Err(SolveError::Stopped.into());
+            }
+            run.centred.go_on().await?;
+            run.joint.go_on().await?;
+            page.tell(
+                Answer::default()
+                    .number("centred_rate", run.centred.found())
+                    .number("joint_rate", run.joint.found())
+                    .number("first_slope", run.centred.first_slope.unwrap_or(f64::NAN))
+                    .curve("centred", run.centred.trail.clone())
+                    .curve("joint", run.joint.trail.clone()),
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    async fn begin(begun: [f64; 2], ground: &Ground, page: &mut dyn Page) -> Result<Run, SolveError> {
+        let regression = Regression::drawn();
+        let [lambda, size] = begun;
+        let best = regression.best();
+        let [lowest, _] = regression.fixed(best);
         page.tell(
             Answer::default()
-                .number("weight", weight)
-                .number("exact_weight", exact(lambda))
-                .number("answer", answer)
-                .number("exact_answer", -exact(lambda) * (1.0 - exact(lambda)))
-                .number("slope", (weight - WANTED) * answer)
-                .number("hypergradient", estimate.hypergradient[0])
-                .curve("exact", evenly(LAMBDA[0] - 1.0, LAMBDA[1] + 1.0, 41).into_iter().map(|at| (at, exact(at))))
-                .curve("line", [line(-2.0 * size), line(2.0 * size)])
-                .curve("draws", evenly(-2.0, 2.0, 9).into_iter().map(|x| line(size * x)))
-                .curve("here", [(lambda, weight)])
-                .curve("wanted", [(LAMBDA[0] - 1.0, WANTED), (LAMBDA[1] + 1.0, WANTED)])
-                .curve("size_here", [(size, answer)]),
+                .number("best_rate", rate(best))
+                .number("exact_first_slope", regression.fixed(lambda)[1])
+                .curve("fixed", regression.curve())
+                .curve("best", [(rate(best), lowest)]),
         );
-
-        let mut leader = Descent::new(Rule::GradientDescent, OUTER_RATE, 1);
-        let (mut at, mut course) = ([lambda], vec![]);
-        for _ in 0..OUTER_STEPS {
-            let [weight, answer] = learn(size, with_weight, at[0], ground, page).await?;
-            course.push((at[0], weight));
-            let off = weight - WANTED;
-            leader.step(&mut at, 0.5 * off * off, &[off * answer]);
-            at[0] = at[0].clamp(LAMBDA[0], LAMBDA[1]);
-            page.tell(Answer::default().curve("course", course.clone()).number("found", at[0]));
-        }
-        page.tell(Answer::default().number("exact_found", (1.0 / WANTED - 1.0).ln()));
-
-        if self.compared == Some(lambda) {
-            return Ok(());
-        }
-        let mut curves = [("centred", false, vec![]), ("joint", true, vec![])];
-        for size in SIZES {
-            for (_, with_weight, points) in &mut curves {
-                points.push((size, learn(size, *with_weight, lambda, ground, page).await?[1]));
-            }
-            let tell = |answer: Answer, (name, _, points): &(&str, bool, Vec<(f64, f64)>)| {
-                answer.curve(*name, points.iter().copied())
-            };
-            page.tell(curves.iter().fold(Answer::default(), tell));
-        }
-        let truth = -exact(lambda) * (1.0 - exact(lambda));
-        page.tell(Answer::default().curve("truth", [SIZES[0], SIZES[6]].map(|size| (size, truth))));
-        self.compared = Some(lambda);
-        Ok(())
+        Ok(Run {
+            begun,
+            centred: SelfTuning::begin(&regression, Variant::DeltaStn, lambda, size, ground).await?,
+            joint: SelfTuning::begin(&regression, Variant::Stn, lambda, size, ground).await?,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{far, near, told};
+    use super::super::testing::{Told, far, ground, near, told};
+    use super::one_weight;
+
+    fn one(size: f64, with_weight: bool, factor: f64) -> Told {
+        let mut told = Told::default();
+        pollster::block_on(one_weight(0.0, size, with_weight, &ground(factor), &mut told)).unwrap();
+        told
+    }
 
     /// algorithms.md C.6.
     #[test]
     fn answers_are_those_of_the_specification() {
         let known = [
-            (0.1, 0.0, 0.5, -0.2493750065),
-            (0.5, 0.0, 0.5, -0.2344669291),
-            (1.0, 0.0, 0.5, -0.1918258656),
-            (0.1, 1.0, 0.499999995, -0.249375004),
-            (0.5, 1.0, 0.4999236281, -0.2344311157),
-            (1.0, 1.0, 0.4959858622, -0.1902858347),
+            (0.1, false, 0.5, -0.2493750065),
+            (0.5, false, 0.5, -0.2344669291),
+            (1.0, false, 0.5, -0.1918258656),
+            (0.1, true, 0.499999995, -0.249375004),
+            (0.5, true, 0.4999236281, -0.2344311157),
+            (1.0, true, 0.4959858622, -0.1902858347),
         ];
-        for (size, form, weight, answer) in known {
-            let told = told("response", &[("lambda", 0.0), ("size", size), ("form", form)], 1.0).unwrap();
+        for (size, with_weight, weight, answer) in known {
+            let told = one(size, with_weight, 1.0);
             near(told.number("weight"), weight, "the weight");
             near(told.number("answer"), answer, "its answer");
         }
@@ -214,11 +275,49 @@ mod tests {
 
     #[test]
     fn the_slope_by_the_answer_is_nearly_the_hypergradient() {
-        let at = [("lambda", 0.0), ("size", 0.1), ("form", 0.0)];
-        let right = told("response", &at, 1.0).unwrap();
+        let right = one(0.1, false, 1.0);
         near(right.number("hypergradient"), -0.25 * 0.2, "through the training");
         assert!((right.number("slope") / right.number("hypergradient") - 1.0).abs() < 0.01);
         assert!((right.number("found") - right.number("exact_found")).abs() < 0.02, "{}", right.number("found"));
-        far(told("response", &at, 2.0).unwrap().number("hypergradient"), -0.05, "doubled");
+        far(one(0.1, false, 2.0).number("hypergradient"), -0.05, "doubled");
+    }
+
+    fn twelve(lambda: f64, size: f64, factor: f64) -> Told {
+        let told = told("response", &[("lambda", lambda), ("size", size), ("form", 0.0)], factor).unwrap();
+        let numbers = ["best_rate", "centred_rate", "joint_rate", "first_slope", "exact_first_slope"];
+        println!("λ {lambda}, σ {size}: {:?}", numbers.map(|name| told.number(name)));
+        told
+    }
+
+    /// How many times the first slope is the one that ridge regression has.
+    fn slope(told: &Told) -> f64 {
+        told.number("first_slope") / told.number("exact_first_slope")
+    }
+
+    /// `tests/selftune.rs` finds the same best rate by another way of solving.
+    #[test]
+    fn the_rate_comes_to_the_best_one_from_both_sides() {
+        for lambda in [-2.0, 1.0] {
+            let told = twelve(lambda, 0.5, 1.0);
+            assert!((told.number("best_rate") - 0.36).abs() < 0.0025);
+            assert!((slope(&told) - 1.0).abs() < 0.2, "{}", slope(&told));
+            for form in ["centred_rate", "joint_rate"] {
+                assert!((told.number(form) - told.number("best_rate")).abs() < 0.04, "{form} from {lambda}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_doubled_slope_is_not_that_of_ridge_regression() {
+        assert!((slope(&twelve(1.0, 0.5, 2.0)) - 2.0).abs() < 0.4);
+    }
+
+    #[test]
+    fn with_little_noise_weights_learned_together_lead_the_wrong_way() {
+        let told = twelve(1.0, 0.1, 1.0);
+        let furthest = |form: &str| told.curve(form).x.iter().copied().fold(0.0, f64::max);
+        let begun = told.curve("joint").x[0];
+        assert!(furthest("joint") > begun + 0.05, "{}", furthest("joint"));
+        assert!(furthest("centred") < begun + 0.01, "{}", furthest("centred"));
     }
 }

@@ -53,7 +53,8 @@ pub fn machine(name: &str, settings: &[(&str, f64)]) -> Machine {
     ground.machine().expect("a machine")
 }
 
-fn ground(factor: f64) -> Ground {
+/// The processor engine, whose every hypergradient is so many times what it is.
+pub fn ground(factor: f64) -> Ground {
     #[cfg(feature = "builtin-data")]
     let recordings = Some(crate::data::har::builtin::subset().unwrap().into());
     #[cfg(not(feature = "builtin-data"))]

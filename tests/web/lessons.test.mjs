@@ -155,19 +155,36 @@ test("both modes of a doubled engine are far from the exact derivative", async (
   }
 });
 
-for (const [lesson, at, number, beside] of [
+for (const [lesson, at, number, beside, within = 0.02] of [
   ["overfitting", "iteration=0&windows=60", "slope", "difference"],
   ["five-examples", "round=0&shots=5", "slope", "difference"],
   // algorithms.md C.5: μ S times the gate.
   ["cutting-planes", "cuts=4&epoch=30&multiplier=0.2&follows=0", "push", "exact_push"],
+  // A slope that was learned under noise and dropout, against ridge regression.
+  ["response", "size=0.5&lambda=1", "first_slope", "exact_first_slope", 0.2],
 ])
   test(`${lesson}: a derivative is what is found beside it, and a doubled one is not`, async (t) => {
     for (const factor of [1, 2]) {
       const page = await open(t, lesson, `${at}&factor=${factor}`);
       const ratio = (await reading(page, number)) / (await reading(page, beside));
-      assert.ok(Math.abs(ratio - factor) < 0.02 * factor, `${ratio}`);
+      assert.ok(Math.abs(ratio - factor) < within * factor, `${ratio}`);
     }
   });
+
+test("response: a rate of dropout that tunes itself comes to the best one, from both sides", async (t) => {
+  for (const lambda of [-2, 1]) {
+    const page = await open(t, "response", `size=0.5&lambda=${lambda}`);
+    const best = await reading(page, "best_rate");
+    // As `cargo test --test selftune the_best_rate` finds it, to its half step.
+    assert.ok(Math.abs(best - 0.36) < 0.0025, `${best}`);
+    const begun = await reading(page, "rate");
+    assert.ok(near(begun, 1 / (1 + Math.exp(-lambda))), `${begun}`);
+    for (const form of ["centred_rate", "joint_rate"]) {
+      const found = await reading(page, form);
+      assert.ok(Math.abs(found - best) < 0.04, `${form} from ${begun}: ${found} is not ${best}`);
+    }
+  }
+});
 
 test("a lesson is opened from the list, and both pages know of each other", async (t) => {
   // Whoever leaves a page does not wait for what is still on its way.

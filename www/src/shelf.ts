@@ -1,6 +1,6 @@
 // Runs that are kept on this device, in the browser's own database.
 import type { Run } from "./model/run.ts";
-import type { Unfinished } from "./model/machine.ts";
+import type { Unfinished } from "./model/events.ts";
 
 /** A run with what the visitor says of it. */
 export interface Shelved {

@@ -8,7 +8,7 @@ import init, { Studio, type Done, type ToClerk } from "../../pkg/stackelberg.js"
 import module from "../../pkg/stackelberg_bg.wasm?url";
 import { unsupported } from "../model/browser.ts";
 import { capital } from "../model/format.ts";
-import type { FromEngine, ToEngine, WithFiles } from "../model/machine.ts";
+import type { FromEngine, ToEngine, WithFiles } from "../model/events.ts";
 import { arrival, bytesAt, reason } from "./arrival.ts";
 
 const say = (message: FromEngine) => postMessage(message);

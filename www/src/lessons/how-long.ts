@@ -74,8 +74,8 @@ export const howLong: Lesson = {
       answer: "No, it is the right answer to the question that was asked: after five steps the weights are already small, and any penalty makes them too small. The question was not the one that was meant.",
     },
     {
-      question: "With a learning rate of 0.05, how many steps are enough, and why fewer than with 0.02?",
-      answer: "About 12 against about 35 to come within 0.02 of the exact λ. What counts is how far the follower gets: roughly the steps times the rate.",
+      question: "With a learning rate of 0.05, how many steps bring the λ found to within 0.02 of the exact one, and why fewer than with 0.02?",
+      answer: "About 12 against about 35. What counts is how far the follower gets: roughly the steps times the rate.",
     },
   ],
   formulas: [

@@ -13,7 +13,7 @@ export const hypergradient: Lesson = {
   about: "The slope of the outer loss through a whole training, exactly and by differences, and why differences are never quite right.",
   minutes: 10,
   words: [
-    "For every λ the follower trains T steps, and the outer loss is taken at the end: that is the blue curve. Its slope at a point is the hypergradient. The engine follows the training backwards, step by step, and finds it exactly from one training: the green tangent.",
+    "For every λ the follower trains T steps, and the outer loss is taken at the end: that is the blue curve. Its slope at a point is the hypergradient. The engine follows the training backwards, step by step, and finds it exactly, for the price of about three more trainings, however many hyperparameters there are: the green tangent.",
     "The other way is to train twice, at λ plus and minus a small step, and divide: the dashed line. A large step cuts the curve’s corner. With a small one the two losses agree in nearly all their digits, and what is left is rounding. The second picture has the error for every step size: even the best step loses digits, and it costs two more trainings for each hyperparameter.",
   ],
   controls: [

@@ -66,8 +66,8 @@ export const truncatedAndImplicit: Lesson = {
       answer: "In a round bowl every direction is cut short by the same share, so the vector is too short but right in its direction. In a long one the flat directions are cut far more than the steep ones.",
     },
     {
-      question: "Set T to 5. Why are the implicit ways wrong now, however long they iterate?",
-      answer: "They differentiate the bottom of the bowl, and the training has not arrived there. They solve their system well, but at a point where it does not hold: 0.2521 for the first entry, and not 0.1695, at a learning rate of 0.1.",
+      question: "Set T to 5 and the learning rate to 0.1. Why are the implicit ways wrong now, however long they iterate?",
+      answer: "They differentiate the bottom of the bowl, and the training has not arrived there. They solve their system well, but at a point where it does not hold: 0.2521 for the first entry, and not 0.1695.",
     },
   ],
   formulas: [

@@ -1,7 +1,7 @@
 import type { EngineState } from "../../pkg/stackelberg.js";
 import { engines as names, pace } from "./engine.ts";
 import { duration, number } from "./format.ts";
-import type { Check } from "./machine.ts";
+import type { Check } from "./studio.ts";
 import { verdict, type SelfCheck } from "./selfcheck.ts";
 
 /** What the browser tells of itself and its graphics adapter. */

@@ -2,27 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { DataInfo, EngineState, FromWorker, OuterIteration } from "../../pkg/stackelberg.js";
-import {
-  address,
-  announcement,
-  atWork,
-  engine,
-  isOf,
-  LONG,
-  live,
-  open,
-  settings,
-  silence,
-  stage,
-  step,
-  title,
-  withoutResult,
-  type Act,
-  type Command,
-  type Event,
-  type Stage,
-  type Studio,
-} from "./machine.ts";
+import { announcement, silence, title, withoutResult } from "./announcement.ts";
+import type { Act, Command, Event } from "./events.ts";
+import { LONG, open, step } from "./machine.ts";
+import { address, atWork, engine, isOf, live, settings, stage, type Stage, type Studio } from "./studio.ts";
 import { defaults, toHash } from "./settings.ts";
 
 const engineState = (engine: "webgpu" | "cpu", more: Partial<EngineState> = {}): EngineState => ({

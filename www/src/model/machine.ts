@@ -1,196 +1,13 @@
-// What the page is doing: one state, changed by events alone. Components read it and send events; nothing else decides.
-// Long because every event has to be answered in every stage, which shows only where all of them stand together.
-import type {
-  CheckReport, DataInfo, Engine, EngineState, FirstRun, Form, FromWorker, NetworkInfo, OpenMachine, Reading, Seen, Settings, Slope, Told, ToClerk, ToWorker, Trace,
-} from "../../pkg/stackelberg.js";
-import { chosen, fromSearch, engines as names, unknown } from "./engine.ts";
-import { duration } from "./format.ts";
-import { advance, begin, completed, type Run } from "./run.ts";
-import { defaults, fromHash, same, toHash } from "./settings.ts";
-import { beginning, unrolled, type Unrolled } from "./unroll.ts";
-import { ending, outcome } from "./verdict.ts";
+// What becomes of the page with every event, and nothing else decides: components read its state and send events.
+import type { DataInfo, FromWorker, Seen } from "../../pkg/stackelberg.js";
+import { check, differentiate, openMachine, unroll } from "./asks.ts";
+import { fromSearch, unknown } from "./engine.ts";
+import type { Command, Event, Unfinished, Use, Way } from "./events.ts";
+import { advance, begin, type Run } from "./run.ts";
+import { fromHash, same } from "./settings.ts";
+import { address, engine, live, resting, settings, stage, type Busy, type Check, type Hand, type Step, type Studio } from "./studio.ts";
+import { unrolled } from "./unroll.ts";
 import { said, spoken } from "./words.ts";
-
-/** A message that files come with, in the order of their paths. */
-export type WithFiles<Message> = Message extends { paths: string[] } ? Message & { files: Blob[] } : Message;
-
-/** What the page asks of its worker: of the modules in it, or to fetch the built-in recordings again. */
-export type ToEngine = Exclude<ToWorker, { kind: "own" }> | WithFiles<ToClerk> | { kind: "fetch" };
-
-/** What comes from the worker: the module's messages, and what keeps the module or its data from coming. */
-export type FromEngine =
-  | FromWorker
-  /** The module is there. */
-  | { kind: "loaded" }
-  /** It is not and, unless it is worth another try, never will be. */
-  | { kind: "broke"; message: string; again: boolean }
-  /** Not all of the built-in recordings came. */
-  | { kind: "no-data"; message: string };
-
-/** What a visitor does. */
-export type Act =
-  | { kind: "choose"; settings: Settings; remarks?: string[] }
-  | { kind: "standard" }
-  | { kind: "take"; engine: Engine | null }
-  | { kind: "address"; hash: string }
-  | { kind: "start" | "confirm" | "decline" }
-  | { kind: "pause" | "resume" | "stop" | "step" }
-  /** Start a run of other settings as soon as it can be. */
-  | { kind: "start-with"; settings: Settings }
-  /** Go on with a run that the page was closed on. */
-  | { kind: "go-on"; unfinished: Unfinished }
-  /** Show a run that was kept on this device. */
-  | { kind: "show"; run: Run }
-  | { kind: "differentiate"; moves: number[] | null }
-  | { kind: "foretell" | "try-out"; moves: number[] }
-  | { kind: "check" | "cancel-check" }
-  /** Take one hypergradient and show how. */
-  | { kind: "draw" }
-  /** Show what the settings are computed with. */
-  | { kind: "open-machine" }
-  | { kind: "open"; use: Use; name: string; files: readonly { path: string; file: Blob }[]; reading?: Reading }
-  | { kind: "reading"; use: Use; name: string }
-  | { kind: "unreadable"; use: Use; message: string }
-  | { kind: "reread"; reading: Reading }
-  | { kind: "window"; index: number }
-  | { kind: "dismiss" }
-  | { kind: "way"; way: Way };
-
-/** What files are opened for: to learn from, to open a run that was kept, to be told of. */
-export type Use = "recordings" | "open-run" | "predict";
-
-/** What settings are computed with on an engine, while it is not known yet, or why it cannot be. */
-export interface Opened {
-  settings: Settings;
-  engine: Engine;
-  machine: OpenMachine | { problem: string } | null;
-}
-
-export type Event = FromEngine | Act | { kind: "silence" };
-
-/** What is to be done about an event. */
-export type Command =
-  | { kind: "send"; message: ToEngine }
-  | { kind: "restart" }
-  /** Keep a run that has ended on this device. */
-  | { kind: "keep"; run: Run }
-  /** Keep what a run can go on from, or nothing once it has ended. */
-  | { kind: "hold"; unfinished: Unfinished | null };
-
-/** What a run can go on from when the page is opened again. */
-export interface Unfinished {
-  settings: Settings;
-  engine: Engine;
-  /** What the command line calls its data, and what they are called. */
-  source: string;
-  name: string;
-  iterations: number;
-  state: Uint8Array<ArrayBuffer>;
-}
-
-/** A hypergradient taken by hand, what it foretold and what came. */
-export interface Hand {
-  /** Of which settings. */
-  settings: Settings;
-  engine: Engine;
-  slope: Slope | null;
-  /** What is being moved, and what the slope foretells of it. */
-  moves: number[];
-  foretold: { loss: number; values: number[] } | null;
-  /** Points that were trained at, the last one last. */
-  tried: { foretold: number; loss?: number; moves: number[] }[];
-  problem: string | null;
-}
-
-/** Ways on from where nothing can be run. */
-export type Way = "restart" | "fetch" | "retry" | "fastest" | "builtin" | "subset" | "standard";
-
-/** What the page is doing. */
-export type Stage =
-  /** Waiting for the module. */
-  | { is: "loading" }
-  /** Looking for engines. */
-  | { is: "looking" }
-  /** Waiting for recordings. */
-  | { is: "fetching" }
-  /** Finding out which engine the settings at hand run on, what it takes, and what the defaults are. */
-  | { is: "settling" }
-  | { is: "ready" }
-  /** A start of a run that would take very long has to be confirmed. */
-  | { is: "asking"; seconds: number }
-  | { is: "starting" | "running" | "recovering" | "paused" | "stopping" }
-  | { is: "checking"; cancelling: boolean }
-  /** Taking a hypergradient, or training, at a point that was chosen by hand. */
-  | { is: "trying" }
-  /** Taking a hypergradient that is drawn step by step. */
-  | { is: "unrolling" }
-  /** Nothing can be run until something changes. */
-  | { is: "stuck"; why: string; ways: Way[] };
-
-type Busy = Extract<Stage, { is: "asking" | "starting" | "running" | "recovering" | "paused" | "stopping" | "checking" | "trying" | "unrolling" }>;
-
-export type Check =
-  /** Through so many training steps, in f64 and on the device; its seconds as foreseen, and the share that is done. */
-  | { state: "checking"; exactSteps: number; steps: number; seconds: number; share: number }
-  | { state: "checked"; report: CheckReport }
-  | { state: "failed"; message: string };
-
-/** All the page knows. */
-export interface Studio {
-  /** What is under way; at rest the stage follows from the rest. */
-  busy: Busy | null;
-  module: "loading" | "there" | { why: string; again: boolean };
-  /** None before they were looked for. */
-  engines: EngineState[];
-  /** The one that would do the run at hand sooner, once measured. */
-  faster: Engine | undefined;
-  /** What is worth its time here, once measured; fixed as soon as the first run could have begun. */
-  firstRun: FirstRun | null;
-  fixed: boolean;
-  /** What goes with the settings at hand, once they were looked at. */
-  form: Form | null;
-  /** Preparations that were asked for, and the last one that was answered. */
-  asked: number;
-  settled: number;
-  data: DataInfo | null;
-  /** Why not all of the built-in recordings are there. */
-  absent: string | null;
-  /** The file that is being read, and why the last one was not taken. */
-  reading: string | null;
-  refused: string | null;
-  /** The visitor's own recordings, as they were read. */
-  seen: Seen | null;
-  /** What can tell of new recordings; those that it is telling of, what it told, and why it did not. */
-  network: NetworkInfo | null;
-  telling: string | null;
-  told: Told | null;
-  untold: string | null;
-  trace: Trace | null;
-  /** What the address says: settings once there is something to say, data once a run made them matter, the engine. */
-  pinned: Settings | null;
-  source: string | null;
-  wanted: Engine | null;
-  /** What was not taken as it was typed, or as the address has it. */
-  remarks: string[];
-  run: Run | null;
-  /** A run is to start as soon as it can. */
-  eager: boolean;
-  hand: Hand | null;
-  /** What settings are computed with, once somebody wants to know. */
-  opened: Opened | null;
-  /** The hypergradient that was drawn last. */
-  unroll: Unrolled | null;
-  /** What logistic regression reached on data. */
-  baseline: { fingerprint: string; accuracy: number } | null;
-  /** The last run was stopped before it had a result. */
-  cancelled: boolean;
-  /** The last check of the hypergradient. */
-  check: Check | null;
-  /** Nothing was heard from the worker for long although it is at work. */
-  silent: boolean;
-}
-
-type Step = [Studio, Command[]];
 
 /** Why no file is opened while a run is under way. */
 export const inMidRun = "A run is under way on other data. Open a file once it has ended.";
@@ -246,62 +63,6 @@ function greeting({ source }: Studio): Command[] {
 
 const useBuiltin = (subset: boolean): Command => ({ kind: "send", message: { kind: "use-builtin", subset } });
 const plain = (kind: "pause" | "resume" | "stop" | "step" | "fetch"): Command => ({ kind: "send", message: { kind } });
-
-/** The settings at hand. */
-export function settings({ pinned, firstRun, data }: Studio): Settings {
-  return pinned ?? defaults(firstRun, data?.train.windows);
-}
-
-/** The engine that a run of the settings at hand would use, if there is one. */
-export function engine(studio: Studio): EngineState | undefined {
-  return chosen(studio, studio.wanted);
-}
-
-/** Whether a run is under way. */
-export function live({ busy }: Studio): boolean {
-  return busy !== null && !["asking", "checking", "trying", "unrolling"].includes(busy.is);
-}
-
-/** Whether the worker is at something that lets it be heard now and then. */
-export function atWork(studio: Studio): boolean {
-  return ["looking", "settling", "starting", "running", "recovering", "stopping"].includes(stage(studio).is);
-}
-
-/** What the address is to say after its path: `#` with all of the settings at hand, once one was chosen or run. */
-export function address({ pinned, source }: Studio): string {
-  return pinned ? toHash(pinned, source) : "";
-}
-
-export function stage(studio: Studio): Stage {
-  return studio.busy ?? resting(studio);
-}
-
-function resting(studio: Studio): Exclude<Stage, Busy> {
-  const { module, engines, data, absent, source, asked, settled } = studio;
-  if (module === "loading") return { is: "loading" };
-  if (module !== "there") return { is: "stuck", why: module.why, ways: module.again ? ["restart"] : [] };
-  if (engines.length === 0) return { is: "looking" };
-  if (!data) return absent ? { is: "stuck", why: absent, ways: ["fetch"] } : { is: "fetching" };
-  if (source === "builtin" && data.source === "subset")
-    return absent ? { is: "stuck", why: absent, ways: ["fetch", "subset"] } : { is: "fetching" };
-  if (source !== null && source !== data.source && source !== "builtin" && source !== "subset") {
-    const why = `The address is of a run on ${source}, which no address can carry. Open that file below, or take the built-in data.`;
-    return { is: "stuck", why, ways: ["builtin"] };
-  }
-  if (!engine(studio)) return noEngine(studio);
-  const { form } = studio;
-  if (settled === asked && form?.id === asked && form.problem !== undefined) return { is: "stuck", why: form.problem, ways: ["standard"] };
-  return settled === asked ? { is: "ready" } : { is: "settling" };
-}
-
-function noEngine({ engines, wanted }: Studio): Extract<Stage, { is: "stuck" }> {
-  const asked = engines.find(({ engine }) => engine === wanted);
-  if (wanted === "webgpu" && asked?.name === "")
-    return { is: "stuck", why: "The address asks for a GPU, but there is none to use here.", ways: ["fastest"] };
-  const problems = (asked ? [asked] : engines).flatMap(({ problem }) => problem ?? []).join(" ");
-  if (!asked) return { is: "stuck", why: `No engine can be used here. ${problems}`, ways: ["retry"] };
-  return { is: "stuck", why: `${names[asked.engine].label} cannot be used. ${problems}`, ways: ["retry", "fastest"] };
-}
 
 /** The studio after one more event, and what is to be done about it. */
 export function step(before: Studio, event: Event): Step {
@@ -493,27 +254,6 @@ function unrolling(studio: Studio, part: Extract<FromWorker, { kind: "unroll" }>
   return over && studio.busy?.is === "unrolling" ? settle({ ...next, busy: null }) : [next, []];
 }
 
-/** Asks for a hypergradient that can be watched. */
-function unroll(studio: Studio): Step {
-  const state = engine(studio);
-  if (stage(studio).is !== "ready" || !state) return [studio, []];
-  const message: ToWorker = { kind: "unroll", settings: settings(studio), engine: state.engine };
-  return [{ ...studio, busy: { is: "unrolling" }, unroll: beginning(settings(studio)) }, [{ kind: "send", message }]];
-}
-
-/** Asks what the settings are computed with, unless that is known. */
-function openMachine(studio: Studio): Step {
-  const [wanted, state] = [settings(studio), engine(studio)];
-  if (stage(studio).is !== "ready" || !state || (studio.opened && isOf(studio.opened, studio))) return [studio, []];
-  const message: ToWorker = { kind: "open-machine", settings: wanted, engine: state.engine };
-  return [{ ...studio, opened: { settings: wanted, engine: state.engine, machine: null } }, [{ kind: "send", message }]];
-}
-
-/** Whether what was opened is what the settings at hand are computed with. */
-export function isOf(opened: Opened, studio: Studio): boolean {
-  return same(opened.settings, settings(studio)) && opened.engine === engine(studio)?.engine;
-}
-
 /** A run with what logistic regression reached on its data, where that is known and the labels are right. */
 function beside({ baseline }: Studio, run: Run): Run {
   const known = baseline?.fingerprint === run.data.fingerprint && run.settings.mislabelled === 0;
@@ -556,16 +296,6 @@ function launched([studio, commands]: Step, ...more: Command[]): Step {
 function byHand(studio: Studio, change: (hand: Hand) => Hand): Step {
   const next: Studio = { ...studio, hand: studio.hand && change(studio.hand) };
   return studio.busy?.is === "trying" ? settle({ ...next, busy: null }) : [next, []];
-}
-
-function differentiate(studio: Studio, moves: number[] | null): Step {
-  const state = engine(studio);
-  if (stage(studio).is !== "ready" || !state) return [studio, []];
-  const own = moves !== null && studio.hand?.slope ? studio.hand : null;
-  const of = own ?? { settings: settings(studio), engine: state.engine };
-  const hand: Hand = { ...of, slope: own?.slope ?? null, moves: own?.moves ?? [], foretold: null, tried: own?.tried ?? [], problem: null };
-  const message: ToWorker = { kind: "differentiate", settings: of.settings, engine: of.engine, ...(own && moves ? { moves } : {}) };
-  return [{ ...studio, busy: { is: "trying" }, hand }, [{ kind: "send", message }]];
 }
 
 /** Files were not read, for a reason that stands where they were chosen. */
@@ -659,13 +389,6 @@ function launch(studio: Studio): Step {
   return [next, [{ kind: "send", message: { kind: "start", settings: settings(studio), engine: state.engine } }]];
 }
 
-function check(studio: Studio): Step {
-  const state = engine(studio);
-  if (stage(studio).is !== "ready" || !state) return [studio, []];
-  const message: ToWorker = { kind: "check-gradient", settings: settings(studio), engine: state.engine };
-  return [{ ...studio, busy: { is: "checking", cancelling: false }, check: null }, [{ kind: "send", message }]];
-}
-
 function takeWay(studio: Studio, way: Way): Step {
   switch (way) {
     case "restart": {
@@ -693,58 +416,3 @@ function takeWay(studio: Studio, way: Way): Step {
     }
   }
 }
-
-export const withoutResult = "Stopped before the first outer iteration was complete, so there is no result.";
-
-/** Where the page stands, in words, for the live region: said once a change, not once a step. */
-export function announcement(studio: Studio): string {
-  const { run } = studio;
-  if (studio.silent) return silence;
-  const now = stage(studio);
-  switch (now.is) {
-    case "loading":
-    case "looking":
-    case "fetching":
-      return "";
-    case "settling":
-    case "ready": {
-      if (run?.failure) return `The run ended early. ${run.failure}`;
-      if (run?.done) return `${ending(run, run.done)}. ${outcome(run).replace("→", "to")}.`;
-      if (studio.cancelled) return withoutResult;
-      return now.is === "ready" ? "Ready to tune." : "";
-    }
-    case "asking":
-      return `This run would take about ${duration(now.seconds)}. Start it all the same?`;
-    case "starting":
-    case "running":
-      return "Tuning.";
-    case "recovering":
-      return run && run.on !== run.engine ? "The GPU was lost twice; the processor goes on." : "The device was lost; going on with a new one.";
-    case "paused":
-      return "Paused.";
-    case "stopping":
-      return "Stopping.";
-    case "trying":
-      return "Training at the point that was chosen.";
-    case "unrolling":
-      return "Taking a hypergradient.";
-    case "checking":
-      return now.cancelling ? "Giving the check up." : "Checking the hypergradient.";
-    case "stuck":
-      return studio.module === "there" ? "Nothing can be run yet: what to do is said beside the start." : now.why;
-  }
-}
-
-/** What the browser's tab says. */
-export function title(studio: Studio): string {
-  const now = stage(studio);
-  const name = "Stackelberg studio";
-  const { run } = studio;
-  if (live(studio)) {
-    const done = `${Math.round(100 * (run ? completed(run) : 0))} %`;
-    return `${now.is === "paused" ? `Paused at ${done}` : done} – ${name}`;
-  }
-  return run?.done && run.opened === null ? `${outcome(run)} – ${name}` : name;
-}
-
-export const silence = "Nothing was heard from the engine for half a minute. It may be at work on something long; if it hangs, start it again.";
