@@ -277,18 +277,32 @@ impl Dataset {
     /// A 64-bit FNV-1a hash of every value, target and person in order: the same for the same data on every platform.
     /// It tells data sets apart; it does not guard against forgery.
     pub fn fingerprint(&self) -> u64 {
-        let mut hash = 0xcbf2_9ce4_8422_2325;
-        let mut take = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        let mut hash = Fingerprint::default();
         match &self.examples {
-            Examples::Floats(values) => values.iter().flat_map(|v| v.to_le_bytes()).for_each(&mut take),
-            Examples::Bytes { bytes, .. } => bytes.iter().copied().for_each(&mut take),
+            Examples::Floats(values) => hash.take(values.iter().flat_map(|v| v.to_le_bytes())),
+            Examples::Bytes { bytes, .. } => hash.take(bytes.iter().copied()),
         }
         match &self.targets {
-            Targets::Labels(labels) => labels.iter().flat_map(|l| l.to_le_bytes()).for_each(&mut take),
-            Targets::Values(values) => values.iter().flat_map(|v| v.to_le_bytes()).for_each(&mut take),
+            Targets::Labels(labels) => hash.take(labels.iter().flat_map(|l| l.to_le_bytes())),
+            Targets::Values(values) => hash.take(values.iter().flat_map(|v| v.to_le_bytes())),
         }
-        self.people.iter().flat_map(|p| p.to_le_bytes()).for_each(&mut take);
-        hash
+        hash.take(self.people.iter().flat_map(|p| p.to_le_bytes()));
+        hash.0
+    }
+}
+
+/// The hash of a data set, as far as it was taken.
+pub(super) struct Fingerprint(pub u64);
+
+impl Default for Fingerprint {
+    fn default() -> Self {
+        Fingerprint(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fingerprint {
+    pub(super) fn take(&mut self, bytes: impl Iterator<Item = u8>) {
+        self.0 = bytes.fold(self.0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     }
 }
 
