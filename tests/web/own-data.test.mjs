@@ -312,6 +312,18 @@ test("a file of 300 MB fills no more memory than three times its windows and 64 
   assert.ok(held <= 3 * kept + 64e6);
 });
 
+test("recordings that no run can be on say why where they are read, and the data stay", { timeout }, async (t) => {
+  const page = await open(t);
+  // A sensor that was not plugged in.
+  const still = tables.map(([name, text]) => file(name, text.split("\n").map((line, at) => line && `${line},${at === 0 ? "gyro" : 0.25}`).join("\n")));
+  await give(page, ...still);
+  await wizard(page).getByRole("alert").getByText("gyro has the same value throughout the training windows").waitFor();
+  await page.getByText("12 of 30 people").waitFor();
+  await page.getByLabel("What column gyro is").selectOption("unused");
+  await outcome(page, "5 people");
+  await live(page).waitFor();
+});
+
 test("files that cannot be read are said in sentences, and the data stay", { timeout }, async (t) => {
   const page = await open(t);
   const alert = (text) => page.getByRole("alert").filter({ hasText: text }).waitFor();
