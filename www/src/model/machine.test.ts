@@ -512,6 +512,12 @@ test("recordings are shown as they were read, read anew on other terms, and gone
   page.play({ kind: "start" });
   page.sent();
   assert.deepEqual(page.play({ kind: "reread", reading: {} }).sent(), []);
+  // Read, and yet no run can be on them.
+  const undivided: Event = { kind: "undivided", message: "ax has the same value throughout" };
+  const same = ready().play(seen("a.csv"), undivided);
+  assert.deepEqual([same.studio.seen?.problem, same.studio.absent, same.studio.data?.source], ["ax has the same value throughout", null, "builtin"]);
+  const published = ready().play({ kind: "reading", use: "recordings", name: "a.zip" }, undivided);
+  assert.deepEqual([published.studio.refused, published.studio.reading], ["ax has the same value throughout", null]);
   const back = ready().play(seen("a.csv"), data("a.csv")).settle().play({ kind: "way", way: "builtin" }, data("builtin"));
   assert.equal(back.studio.seen, null);
 });
@@ -527,6 +533,10 @@ test("a network tells of new recordings, or says why not", () => {
   page.play({ kind: "told", name: "b.csv", windows: [], csv: "", notes: [] });
   assert.deepEqual([page.studio.untold, page.studio.told?.name], [null, "b.csv"]);
   assert.equal(page.play(network).studio.told, null, "what another network told is gone");
+  assert.equal(started(ready().play(network)).studio.network, null, "nor does it tell beside another run");
+  const begun: Event = { kind: "started", settings: defaults(null), engine: "cpu", data: set("a.csv"), opened: "run.zip" };
+  const opened = ready().play(network, { kind: "reading", use: "open-run", name: "run.zip" }, begun);
+  assert.deepEqual([opened.studio.network, opened.studio.telling], [null, null], "nor does that of a run that names no class");
   const busy = started().play({ kind: "open", use: "open-run", name: "run.zip", files: [] });
   assert.match(busy.studio.untold!, /A run is under way/);
   assert.equal(ready().play(network, broke).studio.network, null);

@@ -9,13 +9,13 @@ import { advance, begin, completed, type Run } from "./run.ts";
 import { defaults, fromHash, same, toHash } from "./settings.ts";
 import { beginning, unrolled, type Unrolled } from "./unroll.ts";
 import { ending, outcome } from "./verdict.ts";
-import { said, spoken } from "./words.ts";
+import { inWords } from "./words.ts";
 
 /** A message that files come with, in the order of their paths. */
 export type WithFiles<Message> = Message extends { paths: string[] } ? Message & { files: Blob[] } : Message;
 
 /** What the page asks of its worker: of the modules in it, or to fetch the built-in recordings again. */
-export type ToEngine = Exclude<ToWorker, { kind: "own" }> | WithFiles<ToClerk> | { kind: "fetch" };
+export type ToEngine = ToWorker | WithFiles<ToClerk> | { kind: "fetch" };
 
 /** What comes from the worker: the module's messages, and what keeps the module or its data from coming. */
 export type FromEngine =
@@ -304,7 +304,8 @@ function noEngine({ engines, wanted }: Studio): Extract<Stage, { is: "stuck" }> 
 }
 
 /** The studio after one more event, and what is to be done about it. */
-export function step(before: Studio, event: Event): Step {
+export function step(before: Studio, given: Event): Step {
+  const event = inWords(given);
   const studio = event.kind === "silence" || !before.silent ? before : { ...before, silent: false };
   switch (event.kind) {
     // What the worker says.
@@ -326,7 +327,7 @@ export function step(before: Studio, event: Event): Step {
       return same(settings(next), settings(studio)) ? [next, []] : settle(next);
     }
     case "form":
-      return [event.id === studio.asked ? { ...studio, form: said(event) } : studio, []];
+      return [event.id === studio.asked ? { ...studio, form: event } : studio, []];
     case "settled": {
       if (event.id !== studio.asked) return [studio, []];
       const next = { ...studio, settled: event.id, fixed: true };
@@ -335,21 +336,30 @@ export function step(before: Studio, event: Event): Step {
     case "data":
       return received(studio, event);
     case "seen":
-      return [{ ...studio, seen: withoutOptions(event), reading: null, refused: null }, []];
+      return [{ ...studio, seen: event, reading: null, refused: null }, []];
+    case "undivided":
+      // Recordings that were seen say it where it can be mended; a data set as it was published has nothing to say otherwise.
+      if (studio.reading !== null) return [{ ...studio, refused: event.message, reading: null }, []];
+      return [{ ...studio, seen: studio.seen && { ...studio.seen, problem: event.message } }, []];
     case "network":
       return [{ ...studio, network: event, reading: null, refused: null, telling: null, told: null, untold: null }, []];
     case "told":
       return [{ ...studio, telling: null, told: event, untold: null }, []];
     case "untold":
-      return [{ ...studio, telling: null, untold: spoken(event.message) }, []];
+      return [{ ...studio, telling: null, untold: event.message }, []];
     case "trace":
       return [{ ...studio, trace: event }, []];
     case "started": {
       const { settings, engine, data, opened } = event;
+      // What tells of new recordings from now on is its network, which comes at its end if it names classes.
+      const next: Studio = { ...studio, network: null, telling: null, told: null, untold: null };
       // A run that was kept is told from its beginning to its end at once; one that is shown already needs no telling.
-      if (opened !== undefined) return [studio.run?.opened === opened ? studio : { ...studio, busy: { is: "running" }, run: begin(event), cancelled: false }, []];
+      if (opened !== undefined) {
+        const read = { ...next, reading: null, refused: null };
+        return [studio.run?.opened === opened ? read : { ...read, busy: { is: "running" }, run: begin(event), cancelled: false }, []];
+      }
       const busy: Busy = studio.busy?.is === "stopping" ? studio.busy : { is: "running" };
-      return [{ ...studio, busy, run: begin(event), pinned: settings, wanted: engine, source: data.source, cancelled: false }, []];
+      return [{ ...next, busy, run: begin(event), pinned: settings, wanted: engine, source: data.source, cancelled: false }, []];
     }
     case "saved": {
       const { run } = studio;
@@ -390,7 +400,7 @@ export function step(before: Studio, event: Event): Step {
       return cancel(studio);
     case "failed":
       // Recordings that nobody chose are the built-in ones, which came but cannot be read.
-      if (event.stage === "data") return [studio.reading === null ? { ...studio, absent: event.message } : { ...studio, refused: spoken(event.message), reading: null }, []];
+      if (event.stage === "data") return [studio.reading === null ? { ...studio, absent: event.message } : { ...studio, refused: event.message, reading: null }, []];
       return settle({ ...studio, busy: null, run: studio.run && { ...studio.run, failure: event.message } });
     case "checking":
       return [{ ...studio, check: { state: "checking", ...event } }, []];
@@ -399,7 +409,7 @@ export function step(before: Studio, event: Event): Step {
     case "unchecked":
       return checked(studio, event.message === undefined ? null : { state: "failed", message: event.message });
     case "machine":
-      return [{ ...studio, opened: studio.opened && { ...studio.opened, machine: event.machine ?? { problem: spoken(event.message ?? "") } } }, []];
+      return [{ ...studio, opened: studio.opened && { ...studio.opened, machine: event.machine ?? { problem: event.message ?? "" } } }, []];
     case "silence":
       return [{ ...studio, silent: true }, []];
 
@@ -479,11 +489,6 @@ export function step(before: Studio, event: Event): Step {
     default:
       return event satisfies never;
   }
-}
-
-/** What was seen, in the words of the page. */
-function withoutOptions(seen: Seen): Seen {
-  return { ...seen, notes: seen.notes.map(spoken), ...(seen.problem === undefined ? {} : { problem: spoken(seen.problem) }) };
 }
 
 /** One more part of the hypergradient that is drawn. */
