@@ -41,7 +41,12 @@ impl Clerk {
     #[wasm_bindgen(constructor)]
     pub fn new(#[wasm_bindgen(unchecked_param_type = "(message: FromWorker) => void")] post: Function) -> Clerk {
         console_error_panic_hook::set_once();
-        Clerk { post: Post(post), recordings: RefCell::default(), values: RefCell::default(), network: RefCell::default() }
+        Clerk {
+            post: Post(post),
+            recordings: RefCell::default(),
+            values: RefCell::default(),
+            network: RefCell::default(),
+        }
     }
 
     /// Does what a message asks, with the files that came with it; the answers go to `post`, and what the studio is to do then is given

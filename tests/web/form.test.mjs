@@ -42,7 +42,7 @@ test("what the form sets is what is run, and what its files say", { timeout }, a
   const card = page.locator("#settings");
   await card.locator("summary").filter({ hasText: "Training and start values" }).click();
   assert.equal(await card.getByRole("textbox", { name: /^Adam’s decay|^Adam's decay/ }).getAttribute("placeholder"), "0.9,0.999");
-  await card.getByText(/^Momentum: .*take optimizer momentum/).waitFor({ state: "attached" });
+  await card.getByText(/^Momentum: The inner optimiser is adam.*take inner optimiser momentum/).waitFor({ state: "attached" });
   await card.getByText("More networks").click();
   assert.ok(await card.getByRole("radio", { name: /^cnn2d/ }).isDisabled());
 });

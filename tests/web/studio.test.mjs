@@ -198,7 +198,7 @@ for (const [width, scheme] of [[1280, "dark"], [360, "light"]])
     // Another optimiser has other scalars, and other hyperparameters to tune.
     await card.getByLabel("Inner optimiser").selectOption("adam");
     await page.waitForFunction(() => /hyperparameters=lr,betas,l2.*optimizer=adam/.test(location.hash));
-    await card.getByText("Momentum: The optimizer is adam: take another.").waitFor({ state: "attached" });
+    await card.getByText("Momentum: The inner optimiser is adam: take another.").waitFor({ state: "attached" });
     assert.equal(await card.getByRole("textbox", { name: /^Momentum/ }).count(), 0, "what the run would not look at is not shown");
     await group(page, "The problem").click();
     await card.getByRole("textbox", { name: "Validation people" }).fill("3, 5");

@@ -78,5 +78,5 @@ export async function unfinished(tell: (one: Unfinished) => void): Promise<void>
 /** Keeps what is under way here, or that nothing is; what was told is gone on with, or given up. */
 export async function hold(one: Unfinished | null): Promise<void> {
   for (const page of told.splice(0)) await on(UNFINISHED, "readwrite", (store) => store.delete(page));
-  await on(UNFINISHED, "readwrite", (store) => (one ? store.put(one, own) : store.delete(own)));
+  await (one ? on(UNFINISHED, "readwrite", (store) => store.put(one, own)) : on(UNFINISHED, "readwrite", (store) => store.delete(own)));
 }

@@ -497,7 +497,7 @@ test("a refused file leaves the data, also in a run", () => {
 });
 
 const seen = (name: string, problem?: string): Event =>
-  ({ kind: "seen", name, reading: { rate: 50 }, problem, columns: [], places: [], classes: [], people: [], notes: [] }) as unknown as Event;
+  ({ kind: "seen", name, reading: { rate: 50 }, problem, columns: [], places: [], classes: [], people: [], notes: [], written: "" }) as unknown as Event;
 
 test("recordings are shown as they were read, read anew on other terms, and gone with the built-in data", () => {
   const page = ready().play({ kind: "reading", use: "recordings", name: "a.csv" }, { kind: "open", use: "recordings", name: "a.csv", files: [] });
@@ -545,7 +545,14 @@ test("a network tells of new recordings, or says why not", () => {
 test("a batch that nobody named follows small data", () => {
   const small: Event = { kind: "data", ...set("a.csv"), train: { windows: 9, people: [1] } };
   assert.equal(settings(ready().play(small).studio).batch, 9);
-  assert.equal(settings(ready().play({ kind: "choose", settings: defaults(null) }, small).studio).batch, 64);
+  // One that was named, or run with on other data, is too large for them, which is said.
+  const chosen = ready().play({ kind: "choose", settings: defaults(null) }, small);
+  assert.equal(settings(chosen.studio).batch, 9);
+  assert.deepEqual(chosen.studio.remarks, ["Batch: 64 is more than the 9 training windows of these data; 9 is taken."]);
+  const first: Event = { kind: "data", ...set("subset"), train: { windows: 9, people: [1] } };
+  assert.equal(settings(new Page("#batch=64").play({ kind: "loaded" }, engines(cpu), first).studio).batch, 64, "the other people are on their way");
+  const after = started().play(done, small);
+  assert.deepEqual([settings(after.studio).batch, after.studio.run?.settings.batch, after.studio.remarks.length], [9, 64, 1]);
 });
 
 test("a failed run says why and keeps what it had; the next one starts afresh", () => {

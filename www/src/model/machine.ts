@@ -4,7 +4,7 @@ import type {
   CheckReport, DataInfo, Engine, EngineState, FirstRun, Form, FromWorker, NetworkInfo, OpenMachine, Reading, Seen, Settings, Slope, Told, ToClerk, ToWorker, Trace,
 } from "../../pkg/stackelberg.js";
 import { chosen, fromSearch, engines as names, unknown } from "./engine.ts";
-import { duration } from "./format.ts";
+import { duration, several } from "./format.ts";
 import { advance, begin, completed, type Run } from "./run.ts";
 import { defaults, fromHash, same, toHash } from "./settings.ts";
 import { beginning, unrolled, type Unrolled } from "./unroll.ts";
@@ -620,8 +620,16 @@ function received(studio: Studio, data: DataInfo): Step {
   // Whatever data there are now, the trace is to be one of theirs.
   const trace: Command = { kind: "send", message: { kind: "window", index: studio.trace?.index ?? 0 } };
   if (live(studio)) return [next, [trace]];
-  const [settled, commands] = settle(next);
+  const [settled, commands] = settle(own ? withBatchOf(next, data.train.windows) : next);
   return [settled, [trace, ...commands]];
+}
+
+/** A batch that was chosen, or was good for the data of before, has at most the windows that a visitor's own data have to train on. */
+function withBatchOf(studio: Studio, windows: number): Studio {
+  const { pinned } = studio;
+  if (pinned === null || pinned.batch <= windows) return studio;
+  const remark = `Batch: ${pinned.batch} is more than the ${several(windows, "training window")} of these data; ${windows} is taken.`;
+  return { ...studio, pinned: { ...pinned, batch: windows }, remarks: [remark] };
 }
 
 /** A run was stopped before a result: what it has finished stays. */

@@ -77,8 +77,8 @@ export function inWords<Message extends { kind: string }>(message: Message): Mes
 }
 
 /** What was seen of recordings. */
-function ofRecordings({ notes, problem }: Seen): Partial<Seen> {
-  return { notes: notes.map(spoken), ...(problem !== undefined && { problem: spoken(problem) }) };
+function ofRecordings({ written, notes, problem }: Seen): Partial<Seen> {
+  return { written: written.replace(/`(.)`/, "“$1”"), notes: notes.map(spoken), ...(problem !== undefined && { problem: spoken(problem) }) };
 }
 
 /** What goes with settings and what does not. */
@@ -86,7 +86,8 @@ function ofForm({ offers, problem }: Form): Partial<Form> {
   // A field that is to be left out is one that is left empty.
   const refusal = (sentence: string) => ofSettings(sentence).replace(/\b([Ll]eave it|left) out\b/g, "$1 empty");
   return {
-    offers: offers.map((offer) => ({ ...offer, ...(offer.refusal !== undefined && { refusal: refusal(offer.refusal) }) })),
+    // What is refused is named beside it.
+    offers: offers.map((offer) => ({ ...offer, ...(offer.refusal !== undefined && { refusal: refusal(offer.refusal.replace(/^`hyperparameters` is .*, which this training does not have\. /, "")) }) })),
     ...(problem !== undefined && { problem: refusal(problem) }),
   };
 }
