@@ -33,7 +33,7 @@ test("settings and hyperparameters are called as the form calls them", () => {
     assert.deepEqual([of, offers[0]!.refusal], [wanted, wanted]);
   }
   const refusal = "`hyperparameters` is betas, but must be without betas, which this training does not have. The optimizer is momentum: take optimizer adam.";
-  const { offers } = inWords({ kind: "form", offers: [{ refusal }], problem: undefined });
+  const { offers } = inWords({ kind: "form", offers: [{ setting: "hyperparameters", refusal }], problem: undefined });
   assert.equal(offers[0]!.refusal, "The inner optimiser is momentum: take inner optimiser adam.", "what is refused is named beside it");
   assert.equal(inWords({ kind: "form", offers: [] as never[], problem: undefined }).problem, undefined);
 });

@@ -86,8 +86,11 @@ function ofForm({ offers, problem }: Form): Partial<Form> {
   // A field that is to be left out is one that is left empty.
   const refusal = (sentence: string) => ofSettings(sentence).replace(/\b([Ll]eave it|left) out\b/g, "$1 empty");
   return {
-    // What is refused is named beside it.
-    offers: offers.map((offer) => ({ ...offer, ...(offer.refusal !== undefined && { refusal: refusal(offer.refusal.replace(/^`hyperparameters` is .*, which this training does not have\. /, "")) }) })),
+    offers: offers.map((offer) => {
+      // What is refused stands beside, so that only how to go on is to be said.
+      const own = new RegExp(`^\`${offer.setting}\` is .*?, but must be .*?\\. (?=[A-Z])`);
+      return { ...offer, ...(offer.refusal !== undefined && { refusal: refusal(offer.refusal.replace(own, "")) }) };
+    }),
     ...(problem !== undefined && { problem: refusal(problem) }),
   };
 }
