@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use super::fingerprint::Fingerprint;
 use super::{DataError, Description, Examples, Recording, Standardizer, Targets};
 use crate::ir::numel;
 
@@ -288,21 +289,6 @@ impl Dataset {
         }
         hash.take(self.people.iter().flat_map(|p| p.to_le_bytes()));
         hash.0
-    }
-}
-
-/// The hash of a data set, as far as it was taken.
-pub(super) struct Fingerprint(pub u64);
-
-impl Default for Fingerprint {
-    fn default() -> Self {
-        Fingerprint(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Fingerprint {
-    pub(super) fn take(&mut self, bytes: impl Iterator<Item = u8>) {
-        self.0 = bytes.fold(self.0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     }
 }
 

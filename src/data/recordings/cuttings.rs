@@ -11,7 +11,7 @@ use super::report::{ChannelReport, Report};
 use super::source::Files;
 use super::survey::{self, Survey};
 use super::windows::{self, Cut};
-use crate::data::dataset::Fingerprint;
+use crate::data::fingerprint::Fingerprint;
 use crate::data::{Channel, DataError, Dataset, Description, Examples, HeldOut, Targets};
 
 /// Seconds of a window where nothing else is said: 128 samples at 50 a second, as in UCI HAR.
