@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use super::fingerprint::Fingerprint;
 use super::{DataError, Description, Examples, Recording, Standardizer, Targets};
 use crate::ir::numel;
 
@@ -277,18 +278,17 @@ impl Dataset {
     /// A 64-bit FNV-1a hash of every value, target and person in order: the same for the same data on every platform.
     /// It tells data sets apart; it does not guard against forgery.
     pub fn fingerprint(&self) -> u64 {
-        let mut hash = 0xcbf2_9ce4_8422_2325;
-        let mut take = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        let mut hash = Fingerprint::default();
         match &self.examples {
-            Examples::Floats(values) => values.iter().flat_map(|v| v.to_le_bytes()).for_each(&mut take),
-            Examples::Bytes { bytes, .. } => bytes.iter().copied().for_each(&mut take),
+            Examples::Floats(values) => hash.take(values.iter().flat_map(|v| v.to_le_bytes())),
+            Examples::Bytes { bytes, .. } => hash.take(bytes.iter().copied()),
         }
         match &self.targets {
-            Targets::Labels(labels) => labels.iter().flat_map(|l| l.to_le_bytes()).for_each(&mut take),
-            Targets::Values(values) => values.iter().flat_map(|v| v.to_le_bytes()).for_each(&mut take),
+            Targets::Labels(labels) => hash.take(labels.iter().flat_map(|l| l.to_le_bytes())),
+            Targets::Values(values) => hash.take(values.iter().flat_map(|v| v.to_le_bytes())),
         }
-        self.people.iter().flat_map(|p| p.to_le_bytes()).for_each(&mut take);
-        hash
+        hash.take(self.people.iter().flat_map(|p| p.to_le_bytes()));
+        hash.0
     }
 }
 

@@ -4,6 +4,7 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `dataset`, `parts` | examples, targets and people, checked; their shape, classes, channels |
+//! | `fingerprint` | what tells data sets apart |
 //! | `partition` | a data set divided to train, to validate and to test on |
 //! | `scale`, `fit` | what is taken off each channel and by what it is divided; what suits a data set |
 //! | `har` | UCI HAR: raw signals to windows, the built-in copy, the published files |
@@ -20,6 +21,7 @@ pub mod cifar;
 mod dataset;
 mod error;
 mod files;
+mod fingerprint;
 mod fit;
 pub mod har;
 pub mod idx;

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use js_sys::Function;
+use js_sys::{Float32Array, Function};
 use tsify::Ts;
 use wasm_bindgen::prelude::*;
 
@@ -100,6 +100,15 @@ impl Studio {
         self.work().await;
         Ok(())
     }
+
+    /// Takes the visitor's own data, as a clerk has read them, for the runs to come; answered by [`FromWorker::Data`] or
+    /// [`FromWorker::Undivided`].
+    pub fn own(&self, data: Ts<OwnData>, values: &Float32Array) -> Result<(), JsError> {
+        if let Err(Failure { message, .. }) = self.stock.take_own(data.to_rust()?, values.to_vec()) {
+            self.post.send(&FromWorker::Undivided { message });
+        }
+        Ok(())
+    }
 }
 
 impl Studio {
@@ -108,7 +117,6 @@ impl Studio {
         match message {
             ToWorker::Open => self.tasks.borrow_mut().push_back(Task::Open),
             ToWorker::Builtin { first, rest } => self.stock.load_builtin(&first, rest.as_deref())?,
-            ToWorker::Own(data) => self.stock.take_own(data)?,
             ToWorker::Baseline { fingerprint } => self.wants_baseline(&fingerprint),
             ToWorker::UseBuiltin { subset } => self.stock.use_builtin(subset),
             ToWorker::Window { index } => self.stock.send_trace(index),

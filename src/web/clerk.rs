@@ -4,8 +4,7 @@
 
 use std::cell::RefCell;
 
-use js_sys::Function;
-use serde_bytes::ByteBuf;
+use js_sys::{Float32Array, Function};
 use tsify::{Ts, Tsify};
 use wasm_bindgen::prelude::*;
 use web_sys::Blob;
@@ -15,11 +14,10 @@ use super::own_data;
 use super::post::Post;
 use super::protocol::*;
 use crate::cpu::CpuEngine;
+use crate::data::Description;
 use crate::data::har::uci_har;
 use crate::data::recordings::{self, Files, Mapping, Openable};
-use crate::data::{DataError, Dataset};
-use crate::experiment::config::TuneConfig;
-use crate::experiment::setup::Scaled;
+use crate::ir::numel;
 use crate::rig::Device;
 
 /// The files of one page.
@@ -28,6 +26,8 @@ pub struct Clerk {
     post: Post,
     /// The visitor's own recordings, to be read anew.
     recordings: RefCell<Option<Files>>,
+    /// The values of the data that were read last, until they are handed over.
+    values: RefCell<Option<Float32Array>>,
     /// The network that tells of new recordings.
     network: RefCell<Option<Kept>>,
 }
@@ -41,7 +41,12 @@ impl Clerk {
     #[wasm_bindgen(constructor)]
     pub fn new(#[wasm_bindgen(unchecked_param_type = "(message: FromWorker) => void")] post: Function) -> Clerk {
         console_error_panic_hook::set_once();
-        Clerk { post: Post(post), recordings: RefCell::default(), network: RefCell::default() }
+        Clerk {
+            post: Post(post),
+            recordings: RefCell::default(),
+            values: RefCell::default(),
+            network: RefCell::default(),
+        }
     }
 
     /// Does what a message asks, with the files that came with it; the answers go to `post`, and what the studio is to do then is given
@@ -56,7 +61,7 @@ impl Clerk {
             },
             ToClerk::OpenRun { name, paths } => {
                 match opened(&name, given(paths)).and_then(|mut files| Kept::open(&name, &mut files)) {
-                    Ok(run) => Ok(Some(self.show(run))),
+                    Ok(run) => Ok(self.show(run)),
                     Err(message) => {
                         self.post.send(&FromWorker::Untold { message });
                         Ok(None)
@@ -82,13 +87,16 @@ impl Clerk {
         }
     }
 
+    /// The values of the data that the studio is to take; they are given away once, so that nobody keeps them twice.
+    pub fn values(&self) -> Option<Float32Array> {
+        self.values.take()
+    }
+
     /// All files of a run that has just ended, from those that the studio writes; its network tells of new recordings from now on.
     pub fn complete(&self, run: Ts<RunFiles>) -> Result<Ts<RunFiles>, JsError> {
         let (files, kept) = Kept::of_run(&run.to_rust()?.files).map_err(|message| JsError::new(&message))?;
         let (kept, network) = kept.unzip();
-        if kept.is_some() {
-            *self.network.borrow_mut() = kept;
-        }
+        *self.network.borrow_mut() = kept;
         Ok(RunFiles { files, network }.into_ts()?)
     }
 }
@@ -100,10 +108,13 @@ impl Clerk {
         let mut files = opened(&name, given)?;
         if let Some(data) = uci_har::from_files(&mut files).map_err(|error| error.to_string())? {
             *self.recordings.borrow_mut() = None;
-            return Ok(Some(own(name, &Mapping::default(), vec![], &data)));
+            let (values, each) = (data.values(), numel(&data.about().shape));
+            *self.values.borrow_mut() = Some(gathered(values.chunks_exact(each), each));
+            let own = own(name, &Mapping::default(), vec![], data.about(), data.labels(), data.people());
+            return Ok(Some(ForStudio::Own(own)));
         }
         if kept::is_run(&files) {
-            return Ok(Some(self.show(Kept::open(&name, &mut files)?)));
+            return Ok(self.show(Kept::open(&name, &mut files)?));
         }
         let read = self.read(&mut files, &Mapping::default())?;
         *self.recordings.borrow_mut() = Some(files);
@@ -113,25 +124,27 @@ impl Clerk {
     /// Reads recordings; where that cannot be done as it is guessed or said, the page is told why.
     fn read(&self, files: &mut Files, given: &Mapping) -> Result<Option<ForStudio>, String> {
         let outlook = recordings::look(files, given).map_err(|error| error.to_string())?;
-        let read = recordings::read(files, given).and_then(|(data, report)| {
-            divisible(&data)?;
-            let seen = own_data::seen(outlook.clone(), report.clone(), &data);
-            Ok((own(files.name().to_owned(), &report.mapping, report.said(), &data), seen))
-        });
-        let (data, seen) = match read {
-            Ok((own, seen)) => (Some(own), seen),
-            Err(error) => (None, own_data::unread(outlook, error.to_string())),
+        let cut = match recordings::cut(files, given) {
+            Ok(cut) => cut,
+            Err(error) => {
+                self.post.send(&FromWorker::Seen(own_data::unread(outlook, error.to_string())));
+                return Ok(None);
+            }
         };
-        self.post.send(&FromWorker::Seen(seen));
-        Ok(data)
+        self.post.send(&FromWorker::Seen(own_data::seen(outlook, &cut)));
+        *self.values.borrow_mut() = Some(gathered(cut.windows(), numel(&cut.about.shape)));
+        let (mapping, notes) = (&cut.report.mapping, cut.report.said());
+        let own = own(files.name().to_owned(), mapping, notes, &cut.about, &cut.labels, &cut.people);
+        Ok(Some(ForStudio::Own(own)))
     }
 
-    /// Shows a run that was kept, and keeps its network.
-    fn show(&self, Opened { kept, info, fingerprint, told }: Opened) -> ForStudio {
+    /// Shows a run that was kept, and keeps its network if that names classes, which logistic regression could name, too.
+    fn show(&self, Opened { network, fingerprint, told }: Opened) -> Option<ForStudio> {
         told.iter().for_each(|message| self.post.send(message));
-        *self.network.borrow_mut() = Some(kept);
-        self.post.send(&FromWorker::Network(info));
-        ForStudio::Baseline { fingerprint }
+        let (kept, info) = network.unzip();
+        *self.network.borrow_mut() = kept;
+        self.post.send(&FromWorker::Network(info?));
+        Some(ForStudio::Baseline { fingerprint })
     }
 
     /// What the network at hand tells of new recordings, on the processor.
@@ -153,20 +166,31 @@ fn opened(name: &str, given: Given) -> Result<Files, String> {
     Files::of(name, files).map_err(|error| error.to_string())
 }
 
-/// An error for data that cannot be divided and scaled as runs usually take them.
-fn divisible(data: &Dataset) -> Result<(), DataError> {
-    Scaled::new(&TuneConfig::default(), data).map(|_| ())
+/// Windows of so many values outside the module's own memory, which never shrinks.
+fn gathered<'w>(windows: impl ExactSizeIterator<Item = &'w [f32]>, each: usize) -> Float32Array {
+    let each = each as u32;
+    let values = Float32Array::new_with_length(windows.len() as u32 * each);
+    for (at, window) in (0..).zip(windows) {
+        values.subarray(at * each, (at + 1) * each).copy_from(window);
+    }
+    values
 }
 
-/// Data for the studio.
-fn own(source: String, reading: &Mapping, notes: Vec<String>, data: &Dataset) -> ForStudio {
-    ForStudio::Own(OwnData {
+/// What the studio is told of data.
+fn own(
+    source: String,
+    reading: &Mapping,
+    notes: Vec<String>,
+    about: &Description,
+    labels: &[u32],
+    people: &[u32],
+) -> OwnData {
+    OwnData {
         source,
         reading: reading.clone().into(),
         notes,
-        about: serde_json::to_string(data.about()).expect("plain values"),
-        values: ByteBuf::from(bytemuck::cast_slice::<f32, u8>(&data.values()).to_vec()),
-        labels: data.labels().to_vec(),
-        people: data.people().to_vec(),
-    })
+        about: serde_json::to_string(about).expect("plain values"),
+        labels: labels.to_vec(),
+        people: people.to_vec(),
+    }
 }

@@ -29,10 +29,13 @@ pub struct Kept {
     config: TuneConfig,
 }
 
+/// A network that names classes, with what the page shows of it.
+type Network = (Kept, NetworkInfo);
+
 /// A run that was kept, opened.
 pub struct Opened {
-    pub kept: Kept,
-    pub info: NetworkInfo,
+    /// None where the next sample was predicted.
+    pub network: Option<Network>,
     /// That of the data that it was run on.
     pub fingerprint: String,
     /// What the page is told of the run, as if it had just been.
@@ -197,26 +200,18 @@ fn recorded(RunResult { data, configuration, end, start, .. }: &RunResult) -> Da
     }
 }
 
-/// A run's files, and its network with what the page shows of it.
-type Completed = (Vec<RunFile>, Option<(Kept, NetworkInfo)>);
-
 impl Kept {
     /// All files of a run that has ended here, from those that the others follow from, and its network, if it names classes.
-    pub fn of_run(given: &[RunFile]) -> Result<Completed, String> {
+    pub fn of_run(given: &[RunFile]) -> Result<(Vec<RunFile>, Option<Network>), String> {
         let file = |name: &str| given.iter().find(|file| file.name == name).map(|file| file.bytes.to_vec());
         let recorded = Recorded::read("the run", |name| Ok(file(name)))?;
         let model = file(MODEL);
         let classifier = model.as_ref().and_then(|model| Classifier::open(model).ok());
         let files = recorded.files(model.as_deref(), classifier.as_ref());
-        let kept = classifier.map(|classifier| {
-            let kept = Kept { classifier, config: recorded.result.configuration.clone() };
-            let info = kept.info(None, &recorded.result);
-            (kept, info)
-        });
-        Ok((files, kept))
+        Ok((files, classifier.map(|classifier| Kept::network(None, classifier, &recorded.result))))
     }
 
-    /// The network of a run's directory. Says what is missing or wrong, and how to mend it.
+    /// The run of a directory. Says what is missing or wrong, and how to mend it.
     pub fn open(name: &str, given: &mut Files) -> Result<Opened, String> {
         let paths: Vec<String> = given.paths().map(str::to_owned).collect();
         let found = |file: &str| paths.iter().position(|path| path.rsplit('/').next() == Some(file));
@@ -233,14 +228,22 @@ impl Kept {
         };
         let mut bytes = |at: usize| given.bytes(at, LIMIT_MIB).map_err(|error| error.to_string());
         let weights = bytes(model)?;
-        let classifier = Classifier::open(&weights).map_err(|problem| wrong(name, MODEL, problem))?;
         let recorded = Recorded::read(name, |file| beside(file).map(&mut bytes).transpose())?;
-        let files = recorded.files(Some(&weights), Some(&classifier));
+        let classifier = match recorded.result.configuration.task.classifies() {
+            true => Some(Classifier::open(&weights).map_err(|problem| wrong(name, MODEL, problem))?),
+            false => None,
+        };
+        let files = recorded.files(Some(&weights), classifier.as_ref());
         let told = told_again(name, &recorded, files);
-        let kept = Kept { classifier, config: recorded.result.configuration.clone() };
-        let info = kept.info(Some(name.to_owned()), &recorded.result);
-        let fingerprint = recorded.result.data.fingerprint.clone();
-        Ok(Opened { kept, info, fingerprint, told })
+        let network = classifier.map(|classifier| Kept::network(Some(name.to_owned()), classifier, &recorded.result));
+        Ok(Opened { network, fingerprint: recorded.result.data.fingerprint, told })
+    }
+
+    /// The network of a run, opened from what is called so or just trained.
+    fn network(opened: Option<String>, classifier: Classifier, result: &RunResult) -> Network {
+        let kept = Kept { classifier, config: result.configuration.clone() };
+        let info = kept.info(opened, result);
+        (kept, info)
     }
 
     fn info(&self, opened: Option<String>, result: &RunResult) -> NetworkInfo {

@@ -1,28 +1,28 @@
 //! What the page is told of recordings of a visitor's own.
 
-use crate::data::Dataset;
-use crate::data::recordings::{Outlook, Report};
+use crate::data::recordings::{Labelled, Outlook, Report};
 
 use super::protocol::*;
 
 /// Columns and files that are named; a page of them is enough.
 const SHOWN: usize = 64;
 
-/// Recordings that were read into windows.
-pub fn seen(outlook: Outlook, report: Report, data: &Dataset) -> Seen {
+/// Recordings that were cut into windows.
+pub fn seen(outlook: Outlook, cut: &Labelled) -> Seen {
     // The first of a class often begins in what was done before.
-    let middle_of = |class: usize| {
-        let own: Vec<usize> = (0..data.len()).filter(|&window| data.labels()[window] as usize == class).collect();
-        own.get(own.len() / 2).copied()
+    let middle_of = |class: usize, windows: u64| {
+        let mut own = cut.windows().zip(&cut.labels).filter(|&(_, &label)| label as usize == class);
+        own.nth(windows as usize / 2).map(|(window, _)| window.to_vec())
     };
     let class = |(at, (name, windows)): (usize, &(String, u64))| SeenClass {
         name: name.clone(),
         windows: *windows as u32,
-        samples: middle_of(at).map(|window| data.example(window).into_owned()).unwrap_or_default(),
+        samples: middle_of(at, *windows).unwrap_or_default(),
     };
-    let classes = report.classes.iter().enumerate().take(SHOWN).map(class).collect();
-    let windows = data.len() as u32;
-    Seen { classes, windows, fingerprint: Some(format!("{:016x}", data.fingerprint())), ..of(outlook, report) }
+    let classes = cut.report.classes.iter().enumerate().take(SHOWN).map(class).collect();
+    let windows = cut.labels.len() as u32;
+    let fingerprint = Some(format!("{:016x}", cut.fingerprint()));
+    Seen { classes, windows, fingerprint, ..of(outlook, cut.report.clone()) }
 }
 
 /// Recordings that cannot be read, with why.

@@ -146,11 +146,10 @@ impl Stock {
     }
 
     /// Takes the visitor's own data.
-    pub fn take_own(&self, own: OwnData) -> Result<(), Failure> {
-        let OwnData { source, reading, notes, about, values, labels, people } = own;
+    pub fn take_own(&self, own: OwnData, values: Vec<f32>) -> Result<(), Failure> {
+        let OwnData { source, reading, notes, about, labels, people } = own;
         let unread = |error: serde_json::Error| Failure { stage: Stage::Data, message: error.to_string() };
         let about: Description = serde_json::from_str(&about).map_err(unread)?;
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(&values);
         let data = Dataset::new(about, values.into(), Targets::Labels(labels), people)?;
         let mut own = loaded(data, Origin { source: DataSource::Path(source), reading: reading.into() })?;
         own.info.notes = notes;

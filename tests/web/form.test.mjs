@@ -22,10 +22,10 @@ async function open(t, hash, engine = "cpu") {
 const start = (page) => page.locator("section.bar").getByRole("button", { name: /^Tune/, disabled: false });
 const result = (page) => page.getByRole("heading", { name: /^Result/ }).waitFor();
 
-async function saved(page, name) {
+async function saved(page, name, encoding = "utf8") {
   const download = page.waitForEvent("download");
   await page.getByRole("button", { name, exact: true }).click();
-  return readFile(await (await download).path(), "utf8");
+  return readFile(await (await download).path(), encoding);
 }
 
 test("what the form sets is what is run, and what its files say", { timeout }, async (t) => {
@@ -42,7 +42,7 @@ test("what the form sets is what is run, and what its files say", { timeout }, a
   const card = page.locator("#settings");
   await card.locator("summary").filter({ hasText: "Training and start values" }).click();
   assert.equal(await card.getByRole("textbox", { name: /^Adam’s decay|^Adam's decay/ }).getAttribute("placeholder"), "0.9,0.999");
-  await card.getByText(/^Momentum: .*take optimizer momentum/).waitFor({ state: "attached" });
+  await card.getByText(/^Momentum: The inner optimiser is adam.*take inner optimiser momentum/).waitFor({ state: "attached" });
   await card.getByText("More networks").click();
   assert.ok(await card.getByRole("radio", { name: /^cnn2d/ }).isDisabled());
 });
@@ -63,6 +63,30 @@ test("the next sample is predicted, beside predictors that learn nothing", { tim
   const errors = page.getByRole("table", { name: /Mean squared error of the next sample/ });
   for (const name of ["Start values", "Tuned", "The last sample again", "The mean of the training windows"])
     assert.match(await errors.getByRole("row", { name: new RegExp(`^${name}`) }).innerText(), /\d/);
+});
+
+test("a run that predicted comes back from the list and from its zip", { timeout }, async (t) => {
+  const hash = "#steps=4&budget=2&batch=16&data=subset&network=mlp&task=prediction-linear";
+  const page = await open(t, hash);
+  await start(page).click();
+  await result(page);
+  const errors = (page) => page.getByRole("table", { name: /Mean squared error of the next sample/ });
+  const figures = await errors(page).innerText();
+  const zip = await saved(page, "Download run.zip", null);
+  const again = await open(t, hash);
+  const opened = async (page) => {
+    await page.getByText("opened", { exact: true }).waitFor();
+    assert.equal(await errors(page).innerText(), figures);
+    await page.getByText("names no activity").waitFor();
+    // What cannot be opened is said once it was read.
+    await page.waitForTimeout(2000);
+    assert.deepEqual(await page.getByRole("alert").allInnerTexts(), []);
+    assert.ok(await page.getByLabel("Open a run").isEnabled());
+  };
+  await page.getByRole("button", { name: /^Show Run of/ }).click();
+  await opened(page);
+  await again.getByLabel("Open a run").setInputFiles({ name: "run.zip", mimeType: "application/zip", buffer: zip });
+  await opened(again);
 });
 
 test("a network of one's own layers is trained", { timeout }, async (t) => {

@@ -312,6 +312,21 @@ test("a file of 300 MB fills no more memory than three times its windows and 64 
   assert.ok(held <= 3 * kept + 64e6);
 });
 
+test("recordings that no run can be on say why where they are read, and the data stay", { timeout }, async (t) => {
+  const page = await open(t);
+  // A sensor that was not plugged in while those were recorded who are trained on.
+  const value = (person, row) => (row === 0 ? "gyro" : person < 2 ? 0.25 : row % 7);
+  const still = tables.map(([name, text], person) => file(name, text.replace(/\n$/, "").split("\n").map((line, row) => `${line},${value(person, row)}`).join("\n")));
+  await give(page, ...still);
+  await outcome(page, "5 people");
+  await page.getByLabel("What column gyro is").selectOption("signal");
+  await wizard(page).getByRole("alert").getByText("gyro has the same value throughout the training windows").waitFor();
+  await page.getByRole("table", { name: "Windows and people on each side of the split" }).getByText("1 person").waitFor();
+  await page.getByLabel("What column gyro is").selectOption("unused");
+  await outcome(page, "5 people");
+  await live(page).waitFor();
+});
+
 test("files that cannot be read are said in sentences, and the data stay", { timeout }, async (t) => {
   const page = await open(t);
   const alert = (text) => page.getByRole("alert").filter({ hasText: text }).waitFor();

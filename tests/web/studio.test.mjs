@@ -198,7 +198,7 @@ for (const [width, scheme] of [[1280, "dark"], [360, "light"]])
     // Another optimiser has other scalars, and other hyperparameters to tune.
     await card.getByLabel("Inner optimiser").selectOption("adam");
     await page.waitForFunction(() => /hyperparameters=lr,betas,l2.*optimizer=adam/.test(location.hash));
-    await card.getByText("Momentum: The optimizer is adam: take another.").waitFor({ state: "attached" });
+    await card.getByText("Momentum: The inner optimiser is adam: take another.").waitFor({ state: "attached" });
     assert.equal(await card.getByRole("textbox", { name: /^Momentum/ }).count(), 0, "what the run would not look at is not shown");
     await group(page, "The problem").click();
     await card.getByRole("textbox", { name: "Validation people" }).fill("3, 5");
@@ -294,6 +294,27 @@ test("a tab that is killed leaves what its run can go on from", async (t) => {
   await next.addInitScript(install, plain);
   await next.goto(address);
   await next.getByText(/was cut off after outer iteration 2/).waitFor();
+});
+
+test("what another tab has under way is not cut off, before that is closed", async (t) => {
+  const page = await open(t, { script: { ...plain, stopAfter: 2 } });
+  await tune(page).click();
+  await page.getByText(/backwards through the training/).waitFor();
+  await page.evaluate(() => window.double.say({ kind: "saved", state: new Uint8Array([1, 2]) }));
+  await page.waitForTimeout(300);
+  const other = await page.context().newPage();
+  await other.addInitScript(install, plain);
+  await other.goto(page.url());
+  await tune(other).and(other.locator(":enabled")).waitFor();
+  await other.waitForTimeout(500);
+  assert.equal(await other.getByText(/was cut off/).count(), 0);
+  await page.close({ runBeforeUnload: false });
+  await other.getByText(/was cut off after outer iteration 2/).waitFor();
+  await other.getByRole("button", { name: "Forget it" }).click();
+  await other.reload();
+  await tune(other).and(other.locator(":enabled")).waitFor();
+  await other.waitForTimeout(500);
+  assert.equal(await other.getByText(/was cut off/).count(), 0);
 });
 
 test("a browser whose storage is full says so, and the run goes on", async (t) => {

@@ -52,11 +52,31 @@ export async function discard(id: number): Promise<void> {
   await on(RUNS, "readwrite", (store) => store.delete(id));
 }
 
-/** What was under way when the page was closed. */
-export async function unfinished(): Promise<Unfinished | undefined> {
-  return on<Unfinished | undefined>(UNFINISHED, "readonly", (store) => store.get(0));
+/** This page among those that are open in this browser, by a lock that it has as long as it is open. */
+const own = `run of ${Date.now()} ${Math.random()}`;
+void whenAlone(own, () => new Promise(() => {}));
+
+/** Acts once no other page has a lock; at once where a browser, or an insecure origin, has none. */
+async function whenAlone(lock: string, act: () => Promise<void>): Promise<void> {
+  await (navigator.locks ? navigator.locks.request(lock, act) : act());
 }
 
+/** Of pages that are gone, what was told. */
+const told: IDBValidKey[] = [];
+
+/** Tells what was under way when a page was closed. Nothing is cut off of one that is still open, before that is closed, too. */
+export async function unfinished(tell: (one: Unfinished) => void): Promise<void> {
+  for (const page of await on<IDBValidKey[]>(UNFINISHED, "readonly", (store) => store.getAllKeys()))
+    void whenAlone(String(page), async () => {
+      const one = await on<Unfinished | undefined>(UNFINISHED, "readonly", (store) => store.get(page));
+      if (!one) return;
+      told.push(page);
+      tell(one);
+    });
+}
+
+/** Keeps what is under way here, or that nothing is; what was told is gone on with, or given up. */
 export async function hold(one: Unfinished | null): Promise<void> {
-  await (one ? on(UNFINISHED, "readwrite", (store) => store.put(one, 0)) : on(UNFINISHED, "readwrite", (store) => store.delete(0)));
+  for (const page of told.splice(0)) await on(UNFINISHED, "readwrite", (store) => store.delete(page));
+  await (one ? on(UNFINISHED, "readwrite", (store) => store.put(one, own)) : on(UNFINISHED, "readwrite", (store) => store.delete(own)));
 }

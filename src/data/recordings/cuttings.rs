@@ -11,6 +11,7 @@ use super::report::{ChannelReport, Report};
 use super::source::Files;
 use super::survey::{self, Survey};
 use super::windows::{self, Cut};
+use crate::data::fingerprint::Fingerprint;
 use crate::data::{Channel, DataError, Dataset, Description, Examples, HeldOut, Targets};
 
 /// Seconds of a window where nothing else is said: 128 samples at 50 a second, as in UCI HAR.
@@ -35,6 +36,20 @@ pub struct Unlabelled {
     pub channels: Vec<Channel>,
     /// Where each comes from.
     pub places: Vec<Place>,
+}
+
+/// Windows with labels, where they lie in what was recorded: windows that overlap take no more memory there.
+pub struct Labelled {
+    /// What holds for every window.
+    pub about: Description,
+    /// The label of each.
+    pub labels: Vec<u32>,
+    /// Who gave each.
+    pub people: Vec<u32>,
+    /// What was seen of them.
+    pub report: Report,
+    pieces: Vec<Piece>,
+    windows: Vec<windows::Window>,
 }
 
 /// Where a window comes from.
@@ -240,17 +255,6 @@ impl Cuttings {
         Err(DataError::at(place, "all recordings", problem, mend))
     }
 
-    /// The samples of its windows, `[windows, samples, channels]`.
-    fn samples(&self) -> Vec<f32> {
-        let width = self.channels.len();
-        let mut x = Vec::with_capacity(self.windows.len() * self.length * width);
-        for at in &self.windows {
-            let signals = &self.pieces[at.piece].signals;
-            x.extend_from_slice(&signals[at.start * width..(at.start + self.length) * width]);
-        }
-        x
-    }
-
     /// The windows as they are, and the report.
     pub fn unlabelled(self) -> (Unlabelled, Report) {
         let (names, places) = self.names.ordered();
@@ -269,11 +273,12 @@ impl Cuttings {
         };
         let places = self.windows.iter().map(place).collect();
         let channels = self.channels.iter().map(|name| channel(name)).collect();
-        (Unlabelled { x: self.samples(), length: self.length, channels, places }, self.report)
+        let x = samples(&self.pieces, &self.windows, [self.length, self.channels.len()]).collect::<Vec<_>>().concat();
+        (Unlabelled { x, length: self.length, channels, places }, self.report)
     }
 
-    /// The data set, and the report with what is to be said of it.
-    pub fn dataset(mut self) -> Result<(Dataset, Report), DataError> {
+    /// The windows with their labels and people, and what is to be said of them.
+    pub fn labelled(mut self) -> Labelled {
         let of_piece: Vec<Option<String>> = self.sources.iter().map(|source| source.person.clone()).collect();
         // Windows that were cut by others are not known to overlap.
         let apart = if self.recording.hop == self.length { 0 } else { self.length };
@@ -281,9 +286,7 @@ impl Cuttings {
             Some(test) => windows::published(test, &mut self.report),
             None => windows::people(&mut self.windows, &of_piece, apart, &mut self.report),
         };
-        let x = self.samples();
         let Cuttings { windows, names, channels, length, recording, mut report, pieces, .. } = self;
-        drop(pieces);
         let (all_names, all_places) = names.ordered();
         // Labels that no window has are no classes.
         let mut present: Vec<u32> = windows.iter().map(|window| all_places[window.label as usize]).collect();
@@ -297,10 +300,8 @@ impl Cuttings {
         let width = channels.len();
         let channels: Vec<Channel> = channels.iter().map(|name| channel(name)).collect();
         let seen = channels.iter().enumerate().map(|(c, channel)| {
-            let (least, greatest) = x
-                .iter()
-                .skip(c)
-                .step_by(width)
+            let (least, greatest) = samples(&pieces, &windows, [length, width])
+                .flat_map(|window| window.iter().skip(c).step_by(width))
                 .fold((f32::INFINITY, f32::NEG_INFINITY), |(least, greatest), &x| (least.min(x), greatest.max(x)));
             ChannelReport { name: channel.name.clone(), unit: channel.unit.clone(), least, greatest }
         });
@@ -323,7 +324,38 @@ impl Cuttings {
             recording: Some(recording),
             held_out: HeldOut { validation: vec![], test },
         };
-        let data = Dataset::new(about, Examples::Floats(x), Targets::Labels(labels), people)?;
-        Ok((data, report))
+        Labelled { about, labels, people, report, pieces, windows }
     }
+}
+
+impl Labelled {
+    /// The samples of each window, `[samples, channels]`.
+    pub fn windows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        let [length, width] = self.about.shape[..] else { unreachable!("windows have samples and channels") };
+        samples(&self.pieces, &self.windows, [length, width])
+    }
+
+    /// That of the data set.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hash = Fingerprint::default();
+        hash.take(self.windows().flatten().flat_map(|value| value.to_le_bytes()));
+        hash.take(self.labels.iter().chain(&self.people).flat_map(|number| number.to_le_bytes()));
+        hash.0
+    }
+
+    /// The data set, and the report with what is to be said of it.
+    pub fn dataset(self) -> Result<(Dataset, Report), DataError> {
+        let x = self.windows().collect::<Vec<_>>().concat();
+        let Labelled { about, labels, people, report, .. } = self;
+        Ok((Dataset::new(about, Examples::Floats(x), Targets::Labels(labels), people)?, report))
+    }
+}
+
+/// The samples of windows, where they lie in pieces.
+fn samples<'p>(
+    pieces: &'p [Piece],
+    windows: &'p [windows::Window],
+    [length, width]: [usize; 2],
+) -> impl ExactSizeIterator<Item = &'p [f32]> {
+    windows.iter().map(move |at| &pieces[at.piece].signals[at.start * width..(at.start + length) * width])
 }

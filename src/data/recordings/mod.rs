@@ -33,7 +33,7 @@ mod tests;
 mod time;
 mod windows;
 
-pub use self::cuttings::{Place, Unlabelled};
+pub use self::cuttings::{Labelled, Place, Unlabelled};
 pub use self::mapping::{Columns, Filter, LabelRule, Mapping, Origin, TimeUnit};
 pub use self::report::{ChannelReport, Person, Report};
 pub use self::source::{Files, Openable, Seekable};
@@ -46,7 +46,12 @@ use super::{DataError, Dataset};
 
 /// Reads recordings into windows, with what a mapping says and what is guessed beside it; tells what was seen.
 pub fn read(files: &mut Files, given: &Mapping) -> Result<(Dataset, Report), DataError> {
-    windows(files, given, &Columns::default(), true)?.dataset()
+    cut(files, given)?.dataset()
+}
+
+/// The same as [`read`] before the windows are copied out of what was recorded.
+pub fn cut(files: &mut Files, given: &Mapping) -> Result<Labelled, DataError> {
+    Ok(windows(files, given, &Columns::default(), true)?.labelled())
 }
 
 /// A published data set where it is one; else one's own recordings, with what was seen.

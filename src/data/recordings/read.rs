@@ -31,6 +31,16 @@ pub struct Recording {
     pub labels: Vec<u32>,
 }
 
+impl Recording {
+    /// The same in no more memory than it takes: where it grew, there is room for as much again.
+    fn trimmed(mut self) -> Self {
+        self.times.shrink_to_fit();
+        self.signals.shrink_to_fit();
+        self.labels.shrink_to_fit();
+        self
+    }
+}
+
 /// No label.
 pub const NONE: u32 = u32::MAX;
 
@@ -165,7 +175,7 @@ pub fn table_recordings(
         if let Some(at) = places.person {
             let changed = now.person.as_deref() != Some(&row[at]);
             if changed {
-                all.push(std::mem::replace(&mut now, fresh(Some(row[at].clone()))));
+                all.push(std::mem::replace(&mut now, fresh(Some(row[at].clone()))).trimmed());
             }
         }
         if let Some(time) = time {
@@ -176,7 +186,7 @@ pub fn table_recordings(
                 } else if time < last {
                     report.back += 1;
                     let person = now.person.clone();
-                    all.push(std::mem::replace(&mut now, fresh(person)));
+                    all.push(std::mem::replace(&mut now, fresh(person)).trimmed());
                 }
             }
             now.times.push(time);
@@ -184,7 +194,7 @@ pub fn table_recordings(
         now.signals.extend_from_slice(&values);
         now.labels.push(places.label.map_or(label_of_path, |at| labels.of(&row[at], unlabelled)));
     }
-    all.push(now);
+    all.push(now.trimmed());
     all.retain(|recording| !recording.labels.is_empty());
     report.rows += count as u64;
     if let Some((line, problem)) = first {

@@ -91,7 +91,7 @@ pub struct TuneConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overlap: Option<f64>,
     /// See [`words::TASK`].
-    #[schemars(description = words::TASK, title = "To learn")]
+    #[schemars(description = words::TASK, title = "Task")]
     pub task: Task,
     /// See [`words::NETWORK`].
     #[schemars(description = words::NETWORK, title = "Network")]

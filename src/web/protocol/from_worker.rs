@@ -40,6 +40,11 @@ pub enum FromWorker {
     Data(DataInfo),
     /// Recordings of the visitor's own, as they were seen and read.
     Seen(Seen),
+    /// The visitor's own data were read and cannot be divided into those to train, to validate and to test on, or scaled.
+    Undivided {
+        /// Why, and how to mend it.
+        message: String,
+    },
     /// The network that tells of new recordings from now on.
     Network(NetworkInfo),
     /// What it tells.

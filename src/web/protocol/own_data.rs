@@ -180,11 +180,11 @@ pub struct SeenChannel {
     pub greatest: f32,
 }
 
-/// What the clerk wants of the studio: messages that this takes, too.
+/// What the clerk wants of the studio.
 #[derive(Debug, Serialize, Tsify)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum ForStudio {
-    /// See [`ToWorker::Own`](super::ToWorker::Own).
+    /// To take data, whose values go beside.
     Own(OwnData),
     /// See [`ToWorker::Baseline`](super::ToWorker::Baseline).
     Baseline {
@@ -205,9 +205,6 @@ pub struct OwnData {
     pub notes: Vec<String>,
     /// What holds for every window, as JSON.
     pub about: String,
-    /// The windows' values, as bytes.
-    #[tsify(type = "Uint8Array")]
-    pub values: serde_bytes::ByteBuf,
     /// The label of each.
     pub labels: Vec<u32>,
     /// Who gave each.

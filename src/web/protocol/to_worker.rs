@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tsify::Tsify;
 
 use super::form::Setting;
-use super::own_data::{OwnData, Reading};
+use super::own_data::Reading;
 use crate::bilevel::hyperparameters::Kind;
 use crate::experiment::config::{Differentiation, Network};
 
@@ -25,8 +25,6 @@ pub enum ToWorker {
         #[tsify(optional, type = "Uint8Array")]
         rest: Option<Vec<u8>>,
     },
-    /// Take the visitor's own data, as a clerk has read them, for the runs to come; answered by [`FromWorker::Data`].
-    Own(OwnData),
     /// Tell what logistic regression reaches on the data of this fingerprint, if they are still here; answered by
     /// [`FromWorker::Baseline`].
     Baseline {

@@ -1,4 +1,4 @@
-import { command } from "../model/settings.ts";
+import { command, lossUnit } from "../model/settings.ts";
 import { capital, number, percent, title } from "../model/format.ts";
 import { paths } from "../model/paths.ts";
 import { kept, lowest, type Run } from "../model/run.ts";
@@ -34,6 +34,7 @@ function htmlTable({ columns, rows }: Table): string {
 /** A run that is over as one page that needs nothing else: what came of it, its charts, its tables. */
 export function reportHtml(run: Run): string {
   const { done, data, outer, settings, engine, scores: { before, after } } = run;
+  const unit = lossUnit(settings);
   const x = outer.map(({ iteration }) => iteration);
   const chart = (name: string, yLabel: string, lines: Line[], log = false) => chartSvg(name, x, lines, { xLabel: "outer iteration", yLabel, log }, paint);
   const losses: Line[] = [
@@ -44,15 +45,16 @@ export function reportHtml(run: Run): string {
   const scores: Table["rows"] = [];
   if (before && after) {
     scores.push(["Accuracy", percent(before.accuracy), percent(after.accuracy)], ["Macro F1", percent(before.macroF1), percent(after.macroF1)]);
-    scores.push(["Loss, nats", number(before.loss), number(after.loss)]);
+    scores.push([`Loss, ${unit}`, number(before.loss), number(after.loss)]);
     classes.forEach((name, at) => scores.push([`F1, ${name}`, percent(before.f1[at]!), percent(after.f1[at]!)]));
   }
+  if (run.forecast) scores.push(["Error of the next sample", number(run.forecast.before), number(run.forecast.after)]);
   const best = kept(run)?.hyperparameters ?? [];
   best.forEach(({ name, value }, at) => scores.push([title(name), number(outer[0]?.hyperparameters[at]?.value), number(value)]));
   const said = [gained(run), ...verdicts(run), ...(done ? cost(run, done) : [])].filter((sentence) => sentence !== null);
   const drawn = [
     ...(before && after ? [confusionSvg("Start values", classes.map(capital), before.confusion, paint), confusionSvg("Tuned", classes.map(capital), after.confusion, paint)] : []),
-    chart("Outer loss", "validation loss, nats", losses),
+    chart("Outer loss", `validation loss, ${unit}`, losses),
     ...paths(outer).map((path) => chart(path.title, path.unit, path.lines, path.log)),
   ];
   return [
@@ -63,7 +65,7 @@ export function reportHtml(run: Run): string {
     `<div class="charts">${drawn.join("")}</div>`,
     ...(scores.length > 0 ? [`<h2>Scores and values</h2>`, htmlTable({ columns: ["", "Start", "Tuned"], rows: scores })] : []),
     `<h2>Outer iterations</h2>`,
-    htmlTable(iterationsTable(outer)),
+    htmlTable(iterationsTable(outer, unit)),
     "</body></html>\n",
   ].join("\n");
 }

@@ -64,8 +64,11 @@ function clerk(): Promise<Clerk> {
 async function handOver(message: Extract<ToEngine, WithFiles<ToClerk>>) {
   try {
     const files = "files" in message ? message.files : [];
-    const next = await (await clerk()).receive(message, files);
-    if (next) await (await studio)?.receive(next);
+    const reader = await clerk();
+    const next = await reader.receive(message, files);
+    const engine = await studio;
+    if (next?.kind === "own") engine?.own(next, reader.values()!);
+    else if (next) await engine?.receive(next);
   } catch (error) {
     const why = `The part of the page that reads files could not be loaded (${reason(error)}).`;
     say(message.kind === "recordings" || message.kind === "reread" ? { kind: "failed", stage: "data", message: why } : { kind: "untold", message: why });

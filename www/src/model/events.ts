@@ -6,7 +6,7 @@ import type { Run } from "./run.ts";
 export type WithFiles<Message> = Message extends { paths: string[] } ? Message & { files: Blob[] } : Message;
 
 /** What the page asks of its worker: of the modules in it, or to fetch the built-in recordings again. */
-export type ToEngine = Exclude<ToWorker, { kind: "own" }> | WithFiles<ToClerk> | { kind: "fetch" };
+export type ToEngine = ToWorker | WithFiles<ToClerk> | { kind: "fetch" };
 
 /** What comes from the worker: the module's messages, and what keeps the module or its data from coming. */
 export type FromEngine =

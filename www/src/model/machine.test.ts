@@ -480,7 +480,7 @@ test("a refused file leaves the data, also in a run", () => {
 });
 
 const seen = (name: string, problem?: string): Event =>
-  ({ kind: "seen", name, reading: { rate: 50 }, problem, columns: [], places: [], classes: [], people: [], notes: [] }) as unknown as Event;
+  ({ kind: "seen", name, reading: { rate: 50 }, problem, columns: [], places: [], classes: [], people: [], notes: [], written: "" }) as unknown as Event;
 
 test("recordings are shown as they were read, read anew on other terms, and gone with the built-in data", () => {
   const page = ready().play({ kind: "reading", use: "recordings", name: "a.csv" }, { kind: "open", use: "recordings", name: "a.csv", files: [] });
@@ -495,6 +495,12 @@ test("recordings are shown as they were read, read anew on other terms, and gone
   page.play({ kind: "start" });
   page.sent();
   assert.deepEqual(page.play({ kind: "reread", reading: {} }).sent(), []);
+  // Read, and yet no run can be on them.
+  const undivided: Event = { kind: "undivided", message: "ax has the same value throughout" };
+  const same = ready().play(seen("a.csv"), undivided);
+  assert.deepEqual([same.studio.seen?.problem, same.studio.absent, same.studio.data?.source], ["ax has the same value throughout", null, "builtin"]);
+  const published = ready().play({ kind: "reading", use: "recordings", name: "a.zip" }, undivided);
+  assert.deepEqual([published.studio.refused, published.studio.reading], ["ax has the same value throughout", null]);
   const back = ready().play(seen("a.csv"), data("a.csv")).settle().play({ kind: "way", way: "builtin" }, data("builtin"));
   assert.equal(back.studio.seen, null);
 });
@@ -510,6 +516,10 @@ test("a network tells of new recordings, or says why not", () => {
   page.play({ kind: "told", name: "b.csv", windows: [], csv: "", notes: [] });
   assert.deepEqual([page.studio.untold, page.studio.told?.name], [null, "b.csv"]);
   assert.equal(page.play(network).studio.told, null, "what another network told is gone");
+  assert.equal(started(ready().play(network)).studio.network, null, "nor does it tell beside another run");
+  const begun: Event = { kind: "started", settings: defaults(null), engine: "cpu", data: set("a.csv"), opened: "run.zip" };
+  const opened = ready().play(network, { kind: "reading", use: "open-run", name: "run.zip" }, begun);
+  assert.deepEqual([opened.studio.network, opened.studio.telling], [null, null], "nor does that of a run that names no class");
   const busy = started().play({ kind: "open", use: "open-run", name: "run.zip", files: [] });
   assert.match(busy.studio.untold!, /A run is under way/);
   assert.equal(ready().play(network, broke).studio.network, null);
@@ -518,7 +528,14 @@ test("a network tells of new recordings, or says why not", () => {
 test("a batch that nobody named follows small data", () => {
   const small: Event = { kind: "data", ...set("a.csv"), train: { windows: 9, people: [1] } };
   assert.equal(settings(ready().play(small).studio).batch, 9);
-  assert.equal(settings(ready().play({ kind: "choose", settings: defaults(null) }, small).studio).batch, 64);
+  // One that was named, or run with on other data, is too large for them, which is said.
+  const chosen = ready().play({ kind: "choose", settings: defaults(null) }, small);
+  assert.equal(settings(chosen.studio).batch, 9);
+  assert.deepEqual(chosen.studio.remarks, ["Batch: 64 is more than the 9 training windows of these data; 9 is taken."]);
+  const first: Event = { kind: "data", ...set("subset"), train: { windows: 9, people: [1] } };
+  assert.equal(settings(new Page("#batch=64").play({ kind: "loaded" }, engines(cpu), first).studio).batch, 64, "the other people are on their way");
+  const after = started().play(done, small);
+  assert.deepEqual([settings(after.studio).batch, after.studio.run?.settings.batch, after.studio.remarks.length], [9, 64, 1]);
 });
 
 test("a failed run says why and keeps what it had; the next one starts afresh", () => {

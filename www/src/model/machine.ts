@@ -1,13 +1,14 @@
 // What becomes of the page with every event, and nothing else decides: components read its state and send events.
-import type { DataInfo, FromWorker, Seen } from "../../pkg/stackelberg.js";
+import type { DataInfo, FromWorker } from "../../pkg/stackelberg.js";
 import { check, differentiate, openMachine, unroll } from "./asks.ts";
 import { fromSearch, unknown } from "./engine.ts";
 import type { Command, Event, Unfinished, Use, Way } from "./events.ts";
+import { several } from "./format.ts";
 import { advance, begin, type Run } from "./run.ts";
 import { fromHash, same } from "./settings.ts";
 import { address, engine, live, resting, settings, stage, type Busy, type Check, type Hand, type Step, type Studio } from "./studio.ts";
 import { unrolled } from "./unroll.ts";
-import { said, spoken } from "./words.ts";
+import { inWords } from "./words.ts";
 
 /** Why no file is opened while a run is under way. */
 export const inMidRun = "A run is under way on other data. Open a file once it has ended.";
@@ -65,7 +66,8 @@ const useBuiltin = (subset: boolean): Command => ({ kind: "send", message: { kin
 const plain = (kind: "pause" | "resume" | "stop" | "step" | "fetch"): Command => ({ kind: "send", message: { kind } });
 
 /** The studio after one more event, and what is to be done about it. */
-export function step(before: Studio, event: Event): Step {
+export function step(before: Studio, given: Event): Step {
+  const event = inWords(given);
   const studio = event.kind === "silence" || !before.silent ? before : { ...before, silent: false };
   switch (event.kind) {
     // What the worker says.
@@ -87,7 +89,7 @@ export function step(before: Studio, event: Event): Step {
       return same(settings(next), settings(studio)) ? [next, []] : settle(next);
     }
     case "form":
-      return [event.id === studio.asked ? { ...studio, form: said(event) } : studio, []];
+      return [event.id === studio.asked ? { ...studio, form: event } : studio, []];
     case "settled": {
       if (event.id !== studio.asked) return [studio, []];
       const next = { ...studio, settled: event.id, fixed: true };
@@ -96,21 +98,30 @@ export function step(before: Studio, event: Event): Step {
     case "data":
       return received(studio, event);
     case "seen":
-      return [{ ...studio, seen: withoutOptions(event), reading: null, refused: null }, []];
+      return [{ ...studio, seen: event, reading: null, refused: null }, []];
+    case "undivided":
+      // Recordings that were seen say it where it can be mended; a data set as it was published has nothing to say otherwise.
+      if (studio.reading !== null) return [{ ...studio, refused: event.message, reading: null }, []];
+      return [{ ...studio, seen: studio.seen && { ...studio.seen, problem: event.message } }, []];
     case "network":
       return [{ ...studio, network: event, reading: null, refused: null, telling: null, told: null, untold: null }, []];
     case "told":
       return [{ ...studio, telling: null, told: event, untold: null }, []];
     case "untold":
-      return [{ ...studio, telling: null, untold: spoken(event.message) }, []];
+      return [{ ...studio, telling: null, untold: event.message }, []];
     case "trace":
       return [{ ...studio, trace: event }, []];
     case "started": {
       const { settings, engine, data, opened } = event;
+      // What tells of new recordings from now on is its network, which comes at its end if it names classes.
+      const next: Studio = { ...studio, network: null, telling: null, told: null, untold: null };
       // A run that was kept is told from its beginning to its end at once; one that is shown already needs no telling.
-      if (opened !== undefined) return [studio.run?.opened === opened ? studio : { ...studio, busy: { is: "running" }, run: begin(event), cancelled: false }, []];
+      if (opened !== undefined) {
+        const read = { ...next, reading: null, refused: null };
+        return [studio.run?.opened === opened ? read : { ...read, busy: { is: "running" }, run: begin(event), cancelled: false }, []];
+      }
       const busy: Busy = studio.busy?.is === "stopping" ? studio.busy : { is: "running" };
-      return [{ ...studio, busy, run: begin(event), pinned: settings, wanted: engine, source: data.source, cancelled: false }, []];
+      return [{ ...next, busy, run: begin(event), pinned: settings, wanted: engine, source: data.source, cancelled: false }, []];
     }
     case "saved": {
       const { run } = studio;
@@ -151,7 +162,7 @@ export function step(before: Studio, event: Event): Step {
       return cancel(studio);
     case "failed":
       // Recordings that nobody chose are the built-in ones, which came but cannot be read.
-      if (event.stage === "data") return [studio.reading === null ? { ...studio, absent: event.message } : { ...studio, refused: spoken(event.message), reading: null }, []];
+      if (event.stage === "data") return [studio.reading === null ? { ...studio, absent: event.message } : { ...studio, refused: event.message, reading: null }, []];
       return settle({ ...studio, busy: null, run: studio.run && { ...studio.run, failure: event.message } });
     case "checking":
       return [{ ...studio, check: { state: "checking", ...event } }, []];
@@ -160,7 +171,7 @@ export function step(before: Studio, event: Event): Step {
     case "unchecked":
       return checked(studio, event.message === undefined ? null : { state: "failed", message: event.message });
     case "machine":
-      return [{ ...studio, opened: studio.opened && { ...studio.opened, machine: event.machine ?? { problem: spoken(event.message ?? "") } } }, []];
+      return [{ ...studio, opened: studio.opened && { ...studio.opened, machine: event.machine ?? { problem: event.message ?? "" } } }, []];
     case "silence":
       return [{ ...studio, silent: true }, []];
 
@@ -240,11 +251,6 @@ export function step(before: Studio, event: Event): Step {
     default:
       return event satisfies never;
   }
-}
-
-/** What was seen, in the words of the page. */
-function withoutOptions(seen: Seen): Seen {
-  return { ...seen, notes: seen.notes.map(spoken), ...(seen.problem === undefined ? {} : { problem: spoken(seen.problem) }) };
 }
 
 /** One more part of the hypergradient that is drawn. */
@@ -345,8 +351,16 @@ function received(studio: Studio, data: DataInfo): Step {
   // Whatever data there are now, the trace is to be one of theirs.
   const trace: Command = { kind: "send", message: { kind: "window", index: studio.trace?.index ?? 0 } };
   if (live(studio)) return [next, [trace]];
-  const [settled, commands] = settle(next);
+  const [settled, commands] = settle(own ? withBatchOf(next, data.train.windows) : next);
   return [settled, [trace, ...commands]];
+}
+
+/** A batch that was chosen, or was good for the data of before, has at most the windows that a visitor's own data have to train on. */
+function withBatchOf(studio: Studio, windows: number): Studio {
+  const { pinned } = studio;
+  if (pinned === null || pinned.batch <= windows) return studio;
+  const remark = `Batch: ${pinned.batch} is more than the ${several(windows, "training window")} of these data; ${windows} is taken.`;
+  return { ...studio, pinned: { ...pinned, batch: windows }, remarks: [remark] };
 }
 
 /** A run was stopped before a result: what it has finished stays. */

@@ -87,9 +87,12 @@ const bounded = (part: Part): Part => (part.$ref ? (resolved(part).anyOf ?? []).
 /** How a value is written: a word as it is, all else as JSON. */
 export const written = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
 
+/** What is a table in configurations has one field on the page. */
+const people = { title: "Validation people", description: "People to take the outer loss on, by number; those of the usual split where nobody is named" };
+
 /** A setting by its name in configurations. */
 export function field(name: string): Field {
-  const part = properties[name]!;
+  const part = name === "split" ? { ...properties[name]!, ...people } : properties[name]!;
   const choices = named(part);
   const whole = typed(part, "integer");
   const limits = bounded(part);

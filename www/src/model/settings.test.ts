@@ -28,6 +28,7 @@ test("an address has every setting, and survives", () => {
   const spoilt = withWrongLabels(start);
   assert.match(toHash(spoilt, null), /hyperparameters=lr,example-weights&compare=false&mislabelled=33$/);
   assert.deepEqual(fromHash(toHash(spoilt, null)).settings, spoilt);
+  assert.deepEqual(withWrongLabels(fromHash("#task=prediction&folds=3").settings!), spoilt, "what does not go with it is left out");
 });
 
 test("what an address leaves out does not come from this device", () => {

@@ -65,9 +65,10 @@ export function defaults(first: FirstRun | null, windows = Infinity): Settings {
 
 /** A run in which a third of the training labels is wrong and a weight for each window is learned: what the story of these
  * settings is. Random search says nothing of thousands of weights, and the start values on right labels are shown instead. Weights
- * take twenty hypergradients to come apart: with half of them a third of what was lost came back once, with these from 65 to 81 %. */
-export function withWrongLabels(settings: Settings): Settings {
-  return { ...settings, budget: Math.max(72, settings.budget), method: "reverse", hyperparameters: ["lr", "example-weights"], compare: false, mislabelled: 33 };
+ * take twenty hypergradients to come apart: with half of them a third of what was lost came back once, with these from 65 to 81 %.
+ * What else was set may not go with them, such as folds, or another task. */
+export function withWrongLabels({ network, steps, budget, batch, seed }: Settings): Settings {
+  return { network, steps, budget: Math.max(72, budget), batch, seed, method: "reverse", hyperparameters: ["lr", "example-weights"], compare: false, mislabelled: 33 };
 }
 
 /** A number as it was typed, pulled into its range; `remark` says so where it had to be, or that it is none. */
@@ -91,7 +92,7 @@ export function typedSetting(row: Field, text: string): { value: string | null; 
   if (row.is === "choice")
     return row.choices.some(({ value }) => value === typed) ? { value: typed, remark: null } : { value: null, remark: `${row.label}: ${quoted(typed)} is none of ${row.choices.map(({ value }) => value).join(", ")}.` };
   if (row.name === "split" && !splitAs(typed))
-    return { value: null, remark: `Validation people: ${quoted(typed)} does not name people as {"validation":[3,5]} does; the usual ones are taken.` };
+    return { value: null, remark: `${row.label}: ${quoted(typed)} does not name people as {"validation":[3,5]} does; the usual ones are taken.` };
   if (row.numbers > 0) {
     const numbers = typed.replace(/^\[|\]$/g, "").split(",").map((one) => (one.trim() === "" ? NaN : Number(one)));
     if (numbers.length === row.numbers && numbers.every(Number.isFinite)) return { value: JSON.stringify(numbers), remark: null };
@@ -111,6 +112,11 @@ export function typedSetting(row: Field, text: string): { value: string | null; 
 export function range({ min, max, above, below }: Pick<Field, "min" | "max" | "above" | "below">): string {
   const from = above === null ? `from ${min}` : `above ${above}`;
   return `${from} ${below === null ? `to ${max}` : `and below ${below}`}`;
+}
+
+/** What losses are measured in. */
+export function lossUnit(settings: Settings): string {
+  return (further(settings, "task") ?? field("task").usual) === "classification" ? "nats" : "squared error";
 }
 
 /** A further setting as it is written; none where it is as usual. */

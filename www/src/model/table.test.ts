@@ -31,13 +31,13 @@ test("fields with commas, quotes and line ends are quoted, and what is missing i
 test("the outer loss says what was spent and where a hypergradient was taken, and leaves a divergence empty", () => {
   const [first, second] = outer;
   const third = { ...first!, iteration: 3, spent: 8.2, loss: 2, pastEdge: true };
-  const [head, ...rows] = csv(outerTable([first!, second!, third])).trimEnd().split("\r\n");
+  const [head, ...rows] = csv(outerTable([first!, second!, third], "nats")).trimEnd().split("\r\n");
   assert.equal(head, "outer iteration,trainings spent,validation loss (nats),lowest so far (nats),hypergradient");
   assert.deepEqual(rows, ["1,3.6,1.5,1.5,taken", "2,4.6,,1.5,not taken", "3,8.2,2,1.5,past the edge of stability"]);
 });
 
 test("inner losses are a column an outer iteration, also where one ended early", () => {
-  const { columns, rows } = innerTable([[3, 2], [4]], 2);
+  const { columns, rows } = innerTable([[3, 2], [4]], 2, "nats");
   assert.equal(columns.length, 3);
   assert.deepEqual(rows, [[1, 3, 4], [2, 2, undefined]]);
 });
@@ -48,10 +48,10 @@ test("paths keep the full digits of every hyperparameter", () => {
 });
 
 test("a row of all iterations is as long as the header", () => {
-  const { columns, rows } = iterationsTable(outer);
+  const { columns, rows } = iterationsTable(outer, "nats");
   assert.deepEqual(rows.map((row) => row.length), [columns.length, columns.length]);
   assert.deepEqual(rows[0], [1, 3.6, "taken", 1.5, undefined, "kept", 1e-7, 2, -0.5, undefined, 0.25]);
-  const chosen = iterationsTable(outer.map((one) => ({ ...one, selection: 0.7 })));
+  const chosen = iterationsTable(outer.map((one) => ({ ...one, selection: 0.7 })), "nats");
   assert.deepEqual([chosen.columns[4], chosen.rows[0]![4], chosen.rows[0]!.length], ["loss of the people who choose (nats)", 0.7, chosen.columns.length]);
 });
 

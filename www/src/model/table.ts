@@ -26,18 +26,18 @@ function taken({ differentiated, pastEdge }: OuterIteration): string {
   return !differentiated ? "not taken" : pastEdge ? "past the edge of stability" : "taken";
 }
 
-export function outerTable(outer: OuterIteration[]): Table {
+export function outerTable(outer: OuterIteration[], unit: string): Table {
   const least = lowest(outer);
   return {
-    columns: ["outer iteration", "trainings spent", "validation loss (nats)", "lowest so far (nats)", "hypergradient"],
+    columns: ["outer iteration", "trainings spent", `validation loss (${unit})`, `lowest so far (${unit})`, "hypergradient"],
     rows: outer.map((one, at) => [one.iteration, one.spent, one.loss, least[at], taken(one)]),
   };
 }
 
 /** Training losses: a row a step, a column an outer iteration. */
-export function innerTable(inner: number[][], steps: number): Table {
+export function innerTable(inner: number[][], steps: number, unit: string): Table {
   return {
-    columns: ["training step", ...inner.map((_, at) => `training loss (nats), outer iteration ${at + 1}`)],
+    columns: ["training step", ...inner.map((_, at) => `training loss (${unit}), outer iteration ${at + 1}`)],
     rows: Array.from({ length: steps }, (_, step) => [step + 1, ...inner.map((losses) => losses[step])]),
   };
 }
@@ -60,7 +60,7 @@ export function pathTable({ lines, title }: Path, outer: OuterIteration[]): Tabl
 }
 
 /** Everything an outer iteration tells. */
-export function iterationsTable(outer: OuterIteration[]): Table {
+export function iterationsTable(outer: OuterIteration[], unit: string): Table {
   const names = (outer[0]?.hyperparameters ?? []).map(({ name }) => title(name));
   const chosen = outer.some(({ selection }) => selection !== undefined);
   return {
@@ -68,9 +68,9 @@ export function iterationsTable(outer: OuterIteration[]): Table {
       "outer iteration",
       "trainings spent",
       "hypergradient",
-      "validation loss (nats)",
-      ...(chosen ? ["loss of the people who choose (nats)"] : []),
-      "foretold by the last hypergradient (nats)",
+      `validation loss (${unit})`,
+      ...(chosen ? [`loss of the people who choose (${unit})`] : []),
+      `foretold by the last hypergradient (${unit})`,
       "step",
       ...names,
       ...names.map((name) => `hypergradient of ${name}`),

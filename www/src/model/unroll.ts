@@ -1,5 +1,6 @@
 import type { FromWorker, Settings } from "../../pkg/stackelberg.js";
 import { bytes, number, several } from "./format.ts";
+import { lossUnit } from "./settings.ts";
 import type { Table } from "./table.ts";
 
 /** One hypergradient as far as the page was told of it. */
@@ -91,6 +92,6 @@ export function summary({ plan, loss, slopes, seconds }: Unrolled): string {
 }
 
 /** The numbers behind the picture. */
-export function unrollTable({ losses, slopes }: Unrolled): Table {
-  return { columns: ["training step", "training loss (nats)", "dE/dη_t"], rows: slopes.map((slope, at) => [at + 1, losses[at] ?? "", slope ?? ""]) };
+export function unrollTable({ settings, losses, slopes }: Unrolled): Table {
+  return { columns: ["training step", `training loss (${lossUnit(settings)})`, "dE/dη_t"], rows: slopes.map((slope, at) => [at + 1, losses[at] ?? "", slope ?? ""]) };
 }

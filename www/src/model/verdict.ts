@@ -23,6 +23,7 @@ export function better({ scores: { before, after } }: Run): boolean {
 
 /** What tuning gained on people that neither network has seen; nothing where they were not scored. */
 export function gained(run: Run): string | null {
+  if (run.forecast) return foretells(run.forecast);
   const { scores: { before, after }, data } = run;
   if (!before || !after) return null;
   const people = several(data.test.people.length, "person", "people");
@@ -35,7 +36,7 @@ export function gained(run: Run): string | null {
 }
 
 /** What tuning did for a network that tells the next sample. */
-export function foretells({ before, after, lastSample }: Forecast): string {
+function foretells({ before, after, lastSample }: Forecast): string {
   if (after === undefined) return "The tuned network was not scored, or training diverged.";
   const gain = before === undefined || after >= before ? "Tuning did not lower the error on people the model never saw" : `Tuning lowered the error on people the model never saw from ${number(before)} to ${number(after)}`;
   return `${gain}; telling the last sample again has ${number(lastSample)}, ${after < lastSample ? "which is worse" : "which is better: the network is of no use yet"}.`;
