@@ -49,7 +49,7 @@ const outcome = async (page, text) => wizard(page).getByRole("status").filter({ 
 
 async function hash(page) {
   await wizard(page).locator("details").evaluate((details) => (details.open = true));
-  return wizard(page).locator("code").innerText();
+  return wizard(page).locator("code").filter({ hasText: /^[0-9a-f]{16}$/ }).innerText();
 }
 
 async function violations(page) {

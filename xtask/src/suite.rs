@@ -41,7 +41,7 @@ pub fn run(all: bool) -> Result<ExitCode> {
     suite.step("formatting", |_| process::run(process::cargo("fmt").args(["--all", "--check"])));
     suite.step("clippy, native", |_| clippy_native());
     suite.step("clippy, wasm32", |_| wasm.clippy());
-    suite.step("library alone", |_| library_alone());
+    suite.step("library alone", |_| library_alone(all));
     suite.step("documentation", |_| documentation());
     let mut python = std::env::var_os("STACKELBERG_PYTHON").map(PathBuf::from);
     if all && python.is_none() {
@@ -83,10 +83,10 @@ fn clippy_native() -> Result<()> {
     process::run(process::cargo("clippy").args(XTASK).arg("--all-targets").args(warnings))
 }
 
-/// The library as other packages take it: each feature compiles by itself, and without any of them nothing that only the
-/// command line needs is there.
-fn library_alone() -> Result<()> {
-    for feature in ["", "builtin-data", "verify", "lessons"] {
+/// The library as other packages take it: each feature compiles by itself (those of the page with `all`; its module has them
+/// together), and without any of them nothing that only the command line needs is there.
+fn library_alone(all: bool) -> Result<()> {
+    for feature in ["", "builtin-data"].into_iter().chain(["verify", "lessons"].into_iter().filter(|_| all)) {
         let mut clippy = process::cargo("clippy");
         clippy.args(["--lib", "--no-default-features", "--features", feature]);
         process::run(clippy.args(["--", "-D", "warnings"]))?;
