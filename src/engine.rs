@@ -216,7 +216,7 @@ pub struct EngineInfo {
 /// Counts since the engine was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Kernels launched, or loops run.
+    /// Launches of kernels, or what would be one on a GPU.
     pub dispatches: u64,
     /// Calls of [`Engine::submit`].
     pub submits: u64,

@@ -27,7 +27,6 @@ fn random_graphs_are_within_bounds() {
 /// The functions among the bundled reference cases: every op, and models with gradients and Hessian
 /// products.
 #[test]
-#[ignore = "a minute or two of shader compilation on a processor; tests/golden.rs holds the same cases to their tolerances"]
 fn reference_cases_are_within_bounds() {
     let Some(mut engine) = gpu() else { return };
     reference_cases(&mut engine);

@@ -179,7 +179,6 @@ fn runs_are_within_bounds() {
 }
 
 #[test]
-#[ignore = "a minute or two of processor time; tests/bounds_gpu.rs has the narrow network"]
 fn both_networks_are_within_bounds_as_on_the_gpu() {
     for ((filters, hidden), batch) in NETWORKS.into_iter().zip([8, 1]) {
         let problem = network(filters, hidden, batch, 1);

@@ -16,14 +16,13 @@ struct Launch {
 }
 
 impl Launch {
-    /// Whether one kernel can hold this dispatch as well.
-    fn has_room(&self, dispatch: &Dispatch) -> bool {
-        let buffers: BTreeSet<BufferIndex> = self.buffers.union(&dispatch.touches()).copied().collect();
-        buffers.len() <= MOST_BUFFERS && self.exprs + dispatch.exprs.len() <= MOST_EXPRS
+    /// Whether one kernel can hold this dispatch as well, which touches these buffers.
+    fn has_room(&self, dispatch: &Dispatch, touched: &BTreeSet<BufferIndex>) -> bool {
+        self.exprs + dispatch.exprs.len() <= MOST_EXPRS && self.buffers.union(touched).count() <= MOST_BUFFERS
     }
 
-    fn add(&mut self, dispatch: Dispatch) {
-        self.buffers.extend(dispatch.touches());
+    fn add(&mut self, dispatch: Dispatch, touched: BTreeSet<BufferIndex>) {
+        self.buffers.extend(touched);
         self.exprs += dispatch.exprs.len();
         self.dispatches.push(dispatch);
     }
@@ -36,12 +35,12 @@ pub(super) fn plan(program: &mut Program) {
     let mut read: BTreeMap<BufferIndex, usize> = BTreeMap::new();
     let mut written: BTreeMap<BufferIndex, usize> = BTreeMap::new();
     for dispatch in std::mem::take(&mut program.dispatches) {
-        let (loads, writes) = (dispatch.loads(), dispatch.writes());
+        let (loads, writes, touched) = (dispatch.loads(), dispatch.writes(), dispatch.touches());
         // Runs of one buffer that several write do not overlap.
         let needed = loads.iter().filter_map(|buffer| written.get(buffer));
         let spared = writes.iter().filter_map(|buffer| read.get(buffer));
         let first = needed.chain(spared).copied().max().unwrap_or(0);
-        let place = (first..launches.len()).find(|&place| launches[place].has_room(&dispatch));
+        let place = (first..launches.len()).find(|&place| launches[place].has_room(&dispatch, &touched));
         let place = place.unwrap_or_else(|| {
             launches.push(Launch::default());
             launches.len() - 1
@@ -52,7 +51,7 @@ pub(super) fn plan(program: &mut Program) {
                 *after = (*after).max(place + 1);
             }
         }
-        launches[place].add(dispatch);
+        launches[place].add(dispatch, touched);
     }
     program.launches = launches.iter().map(|launch| launch.dispatches.len()).collect();
     program.dispatches = launches.into_iter().flat_map(|launch| launch.dispatches).collect();

@@ -4,7 +4,8 @@ use super::{BufferIndex, Dispatch, Place, Program};
 
 /// First and last launch that touch a buffer.
 pub(super) fn lifetime(program: &Program, buffer: BufferIndex) -> Option<(usize, usize)> {
-    let touched = |launch: &[Dispatch]| launch.iter().any(|dispatch| dispatch.touches().contains(&buffer));
+    let touches = |dispatch: &Dispatch| dispatch.writes().contains(&buffer) || dispatch.loads().contains(&buffer);
+    let touched = |launch: &[Dispatch]| launch.iter().any(touches);
     let mut places = program.launches().enumerate().filter(|(_, launch)| touched(launch)).map(|(place, _)| place);
     let first = places.next()?;
     Some((first, places.last().unwrap_or(first)))

@@ -32,18 +32,13 @@ impl Display for Program {
             writeln!(f, "  b{k} {}: {copies}{dtype}[{}], {bytes} bytes, {place}", buffer.name, buffer.len)?;
         }
         for (k, launch) in self.launches().enumerate() {
-            for (dispatch, mark) in launch.iter().zip(marks(launch.len())) {
-                writeln!(f, "\n{k}{mark}. {}\n{}", dispatch.label, dispatch.listing().trim_end())?;
+            for (at, dispatch) in launch.iter().enumerate() {
+                let number = if launch.len() > 1 { format!("{k}.{at}") } else { k.to_string() };
+                writeln!(f, "\n{number}. {}\n{}", dispatch.label, dispatch.listing().trim_end())?;
             }
         }
         Ok(())
     }
-}
-
-/// What follows the number of a launch for each of its dispatches: letters where there are several.
-fn marks(count: usize) -> impl Iterator<Item = String> {
-    let letter = move |at| if count > 1 { char::from(b'a' + at).to_string() } else { String::new() };
-    (0..26).map(letter)
 }
 
 impl Dispatch {
