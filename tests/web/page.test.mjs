@@ -303,7 +303,7 @@ test("the faster engine is taken, another can be chosen, and the address keeps t
   assert.match(new URL(page.url()).hash, /&seed=5&/);
   assert.equal(await page.evaluate(() => window.double.prepared.engine), "cpu");
   await page.getByRole("button", { name: "Tune a model on this processor" }).waitFor();
-  await page.getByRole("button", { name: "Take the faster one" }).click();
+  await page.getByRole("button", { name: "Let the page choose" }).click();
   assert.equal(new URL(page.url()).search, "");
   assert.equal(await page.evaluate(() => window.double.prepared.engine), undefined);
 });

@@ -350,7 +350,7 @@ test("the focus survives a run without a result, and one that fails", async (t) 
 test("a control that goes away elsewhere leaves the focus in its card", async (t) => {
   const page = await open(t, { path: "?engine=webgpu#foo=1&seed=3" });
   await tune(page).and(page.locator(":enabled")).waitFor();
-  for (const [name, heading] of [["Understood", "Settings"], ["Back to defaults", "Settings"], ["Take the faster one", "Engine"]]) {
+  for (const [name, heading] of [["Understood", "Settings"], ["Back to defaults", "Settings"], ["Let the page choose", "Engine"]]) {
     await button(page, name).focus();
     await page.keyboard.press("Enter");
     await button(page, name).waitFor({ state: "detached" });

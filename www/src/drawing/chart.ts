@@ -26,11 +26,15 @@ export interface Axes {
   xLabel: string;
   yLabel: string;
   log: boolean;
+  /** What each of them holds at least, so that it stays where it is while values come. */
+  least?: { x?: Range; y?: Range };
 }
+
+export type Range = [low: number, high: number];
 
 export type Paint = Record<Colour | "line" | "surface", string>;
 
-export function options(lines: Line[], { xLabel, yLabel, log }: Axes, paint: Paint): Omit<uPlot.Options, "width" | "height"> {
+export function options(lines: Line[], { xLabel, yLabel, log, least = {} }: Axes, paint: Paint): Omit<uPlot.Options, "width" | "height"> {
   const axis = {
     stroke: paint.muted,
     font: '12px "Instrument Sans Variable", sans-serif',
@@ -46,8 +50,8 @@ export function options(lines: Line[], { xLabel, yLabel, log }: Axes, paint: Pai
     padding: [8, 20, 0, 0],
     scales: {
       // uPlot widens a single value before it asks.
-      x: { time: false, range: ({ data: [x] }) => spread(x[0] ?? 0, x.at(-1) ?? 1) },
-      y: { distr: log ? 3 : 1, range: (_, low, high) => widen(low, high, log) },
+      x: { time: false, range: ({ data: [x] }) => spread(x[0] ?? 0, x.at(-1) ?? 1, least.x) },
+      y: { distr: log ? 3 : 1, range: (_, low, high) => widen(low, high, log, least.y) },
     },
     axes: [
       { ...axis, label: xLabel, size: 30, space: 32, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] },
@@ -101,7 +105,8 @@ function nablas(plot: uPlot, at: number): uPlot.Series.Points.Paths {
   return { stroke: path, fill: path };
 }
 
-function spread(low: number, high: number): [number, number] {
+function spread(low: number, high: number, least?: Range): Range {
+  if (least) return [Math.min(low, least[0]), Math.max(high, least[1])];
   return low === high ? [low - 0.5, low + 0.5] : [low, high];
 }
 
@@ -110,8 +115,9 @@ function ticks(low: number, high: number, log: boolean): number[] {
 }
 
 /** Room above and below, also around a single value. */
-function widen(low: number | null, high: number | null, log: boolean): [number, number] {
+function widen(low: number | null, high: number | null, log: boolean, least?: Range): Range {
   if (low === null || high === null) return log ? [0.1, 1] : [0, 1];
+  if (least) [low, high] = [Math.min(low, least[0]), Math.max(high, least[1])];
   if (log && low > 0) {
     const factor = Math.max((high / low) ** 0.08, 1.05);
     return [low / factor, high * factor];
@@ -121,7 +127,7 @@ function widen(low: number | null, high: number | null, log: boolean): [number, 
 }
 
 /** A chart as a picture of its own, with its title and legend. */
-export function chartSvg(title: string, xs: number[], lines: Line[], { xLabel, yLabel, log }: Axes, paint: Paint): string {
+export function chartSvg(title: string, xs: number[], lines: Line[], { xLabel, yLabel, log, least = {} }: Axes, paint: Paint): string {
   const [width, height] = [680, 420];
   const [left, right, top, bottom] = [64, width - 20, 84, height - 52];
   const pen = new SvgPen();
@@ -133,8 +139,8 @@ export function chartSvg(title: string, xs: number[], lines: Line[], { xLabel, y
   label(pen, xLabel, (left + right) / 2, height - 14, paint.muted, "center");
 
   const values = lines.flatMap((line) => line.values).filter((value): value is number => value !== null && !(log && value <= 0));
-  const [low, high] = widen(values.length > 0 ? Math.min(...values) : null, values.length > 0 ? Math.max(...values) : null, log);
-  const [first, last] = spread(xs[0] ?? 0, xs.at(-1) ?? 1);
+  const [low, high] = widen(values.length > 0 ? Math.min(...values) : null, values.length > 0 ? Math.max(...values) : null, log, least.y);
+  const [first, last] = spread(xs[0] ?? 0, xs.at(-1) ?? 1, least.x);
   const scale = log ? Math.log : (value: number) => value;
   const x = (at: number) => left + ((right - left) * (at - first)) / (last - first);
   const y = (value: number) => bottom - ((bottom - top) * (scale(value) - scale(low))) / (scale(high) - scale(low));

@@ -59,6 +59,17 @@ test("a chart without values, or with one, is still a picture", () => {
   sound(chartSvg("one", [1], [{ name: "", values: [0.5], colour: "leader", marks: "filled" }], axes, paint));
 });
 
+test("axes stay where they are while values come within what they hold at least", () => {
+  const line = (values: number[]): Line[] => [{ name: "", values, colour: "leader", only: true }];
+  const place = (xs: number[], values: number[]) => {
+    const svg = chartSvg("held", xs, line(values), { xLabel: "x", yLabel: "y", log: true, least: { x: [0, 72], y: [0.1, 2] } }, paint);
+    sound(svg);
+    return svg.match(/>(72|60|0\.1|0\.2|2)<\/text>/g);
+  };
+  assert.deepEqual(place([3.6], [0.6]), place([3.6, 70], [0.6, 0.11]));
+  assert.notDeepEqual(place([3.6], [0.6]), place([3.6, 70], [0.6, 0.01]), "what lies beyond is shown all the same");
+});
+
 test("a confusion matrix shows every count", () => {
   const svg = confusionSvg("Tuned", ["sit", "walk"], [5, 1, 0, 0], paint);
   sound(svg);

@@ -26,6 +26,7 @@ test("shares, points, bytes and durations", () => {
   assert.equal(bytes(2 ** 27), "128 MiB");
   assert.equal(bytes(1.5 * 2 ** 30), "1.5 GiB");
   assert.deepEqual([3.14, 31.4, 100, 3700, 7200].map(duration), ["3.1 s", "31 s", "1 min 40 s", "61 min 40 s", "2 h 0 min"]);
+  assert.deepEqual([7199, 48 * 3600 - 31, 48 * 3600, 700 * 3600].map(duration), ["2 h 0 min", "47 h 59 min", "2 days", "29 days"]);
   assert.deepEqual([0.0009, 0.0994, 0.0997, 0.73, 0.9999].map(moment), ["0.90 ms", "99 ms", "0.10 s", "0.73 s", "1.0 s"]);
 });
 
