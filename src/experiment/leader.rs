@@ -60,6 +60,12 @@ impl OuterMethod {
         }
     }
 
+    /// Whether every training has batches, dropout and noise of its own. What tries points keeps the best network, and
+    /// finds a better one if not only its points differ; what goes by hypergradients alone compares like with like.
+    pub(super) fn redraws(self) -> bool {
+        !matches!(self, OuterMethod::GuardedAdam | OuterMethod::Adam)
+    }
+
     /// How many of so many iterations take a hypergradient, about.
     pub(super) fn hypergradients(self, iterations: u32) -> u32 {
         match self {

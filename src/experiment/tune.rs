@@ -31,12 +31,17 @@ pub struct Tuner {
     session: Session,
     prepared: Rc<Prepared>,
     trivial: Option<Trivial>,
+    /// Every training has batches, dropout and noise of its own.
+    redraws: bool,
     state: TunerState,
     /// The network of the best iteration, unless that was before the run was resumed.
     best_weights: Option<Vec<f32>>,
     /// Outer loss of the last iteration.
     outer_loss: Option<f64>,
 }
+
+/// How far the seeds of two iterations are apart: more than people number their seeds by.
+const APART: u64 = 1_000_003;
 
 /// What a run keeps of itself to go on from.
 #[derive(Serialize, Deserialize)]
@@ -59,7 +64,15 @@ impl Tuner {
         prepared.blueprint()?;
         let session = prepared.session(device, prepared.method()?).await?;
         let trivial = trivial(&prepared.data.split);
-        Ok(Tuner { session, prepared, trivial, state, best_weights: None, outer_loss: None })
+        // Of folds the network is not kept.
+        let redraws = prepared.config.leader().0.redraws() && prepared.folds.is_none();
+        Ok(Tuner { session, prepared, trivial, redraws, state, best_weights: None, outer_loss: None })
+    }
+
+    /// The same with one set of batches, dropout and noise for all trainings: for hyperparameters that another training
+    /// is to have, since a network that was lucky in its draws says little of them.
+    pub fn with_fixed_draws(self) -> Tuner {
+        Tuner { redraws: false, ..self }
     }
 
     /// The training that it runs.
@@ -88,6 +101,7 @@ impl Tuner {
             None => self.prepared.start.clone(),
         };
         if self.best_weights.is_none() {
+            self.redraw(self.state.best.as_ref().map_or(1, |best| best.iteration))?;
             let mut host = Watched::quiet(observer);
             let trained = self.session.train_at(&point, &mut host).await;
             host.settle(trained)?;
@@ -139,6 +153,15 @@ impl Tuner {
             peak_bytes: self.state.peak_bytes,
             dispatches: self.state.dispatches,
         }
+    }
+
+    /// Makes the draws of an iteration's training, where each has its own: at first those that `train` would make.
+    fn redraw(&mut self, iteration: u32) -> Result<(), SolveError> {
+        if !self.redraws {
+            return Ok(());
+        }
+        let apart = if iteration > 1 { APART * u64::from(iteration) } else { 0 };
+        self.session.redraw(u64::from(self.prepared.config.seed) + apart)
     }
 
     /// Scores what the last sweep has trained, at this point, on all three sets. Of folds, each is scored on the people
@@ -204,6 +227,7 @@ impl ByUnits for Tuner {
         let (point, cost) = (self.state.next.clone(), self.state.next_cost());
         let differentiates = self.state.leader.differentiates();
         let shares = [0.0, 1.0].map(|part| self.state.share(&self.prepared.config, part));
+        self.redraw(iteration)?;
         let mut host = Watched::of(observer, iteration, shares);
         let estimate = match differentiates {
             true => self.session.estimate_at(&point, &mut host).await,
@@ -364,4 +388,51 @@ fn resumable(state: TunerState, start: &Hyperparameters) -> Result<TunerState, T
 
 fn observed(result: Observed) -> Result<(), TuneError> {
     result.map_err(TuneError::Observer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bilevel::Memory;
+    use crate::cpu::CpuEngine;
+    use crate::data::har::builtin;
+    use crate::experiment::config::TuneConfig;
+    use crate::experiment::event::Nobody;
+    use crate::experiment::leader::OuterMethod;
+    use crate::rig::Unattended;
+
+    #[test]
+    fn each_training_has_draws_of_its_own_and_the_best_can_be_made_again() {
+        let quick = TuneConfig { steps: 6, batch: Some(8), validation_windows: 16, ..TuneConfig::quick() };
+        let config = TuneConfig { outer_method: OuterMethod::Random, patience: 0, ..quick };
+        let prepared = Rc::new(Prepared::new(&config, &builtin::subset().unwrap()).unwrap());
+        let device = Device::new(CpuEngine::new(1));
+        let tuner = || pollster::block_on(Tuner::new(&device, prepared.clone(), None)).unwrap();
+        let mut session = pollster::block_on(prepared.session(&device, Memory::StoreAll)).unwrap();
+        let mut loss = |point: &Hyperparameters, seed: u64| {
+            session.redraw(seed).unwrap();
+            pollster::block_on(session.train_at(point, &mut Unattended)).unwrap().outer_loss
+        };
+        let seed = u64::from(config.seed);
+
+        let mut run = tuner();
+        let mut fixed = tuner().with_fixed_draws();
+        for iteration in 1..=5 {
+            let point = run.state.next.clone();
+            assert_eq!(point, fixed.state.next, "random points do not depend on losses");
+            let own = if iteration > 1 { seed + APART * iteration } else { seed };
+            for (tuner, seed) in [(&mut run, own), (&mut fixed, seed)] {
+                pollster::block_on(tuner.advance(1, &mut Nobody)).unwrap();
+                assert_eq!(tuner.outer_loss, Some(loss(&point, seed)), "iteration {iteration}");
+            }
+        }
+        assert_ne!(run.outer_loss, fixed.outer_loss);
+
+        let best = run.state.best.as_ref().unwrap();
+        assert!(best.iteration > 1, "a draw of its own is the best");
+        let mut resumed = pollster::block_on(Tuner::new(&device, prepared.clone(), Some(run.state.clone()))).unwrap();
+        let network = run.best_weights.clone();
+        let (_, again) = pollster::block_on(resumed.conclude(Ending::Finished, &mut Nobody)).unwrap();
+        assert_eq!(again, network);
+    }
 }

@@ -6,7 +6,7 @@ use super::{Answer, Ground, Lesson, LessonError, Page, Settings, evenly, ridge, 
 use crate::bilevel::Memory;
 
 const LAMBDA: [f64; 2] = [-3.0, 1.5];
-const POINTS: usize = 37;
+const POINTS: usize = 73;
 const HALF: f64 = 0.8;
 
 /// Difference steps, in powers of ten.

@@ -12,7 +12,7 @@ use crate::bilevel::Memory;
 const LAMBDA: [f64; 2] = [-3.0, 1.5];
 
 /// Points of the curves over λ.
-const POINTS: usize = 37;
+const POINTS: usize = 73;
 
 /// Half the length of the tangents.
 const HALF: f64 = 0.6;

@@ -69,9 +69,9 @@ impl Lesson for SelfTuningRate {
         let beside = fixed_session.train(&fixed.point(start, &[]), page).await?;
         let (rates, weights) = (&here.records["learning_rate"], &here.records[WEIGHTS[0]]);
         let mut answer = Answer::default()
-            .number("last_rate", rates[steps - 1])
-            .number("tuned_loss", here.inner_losses[steps - 1])
-            .number("fixed_loss", beside.inner_losses[steps - 1])
+            .number("last_rate", rates[end(&here.inner_losses)])
+            .number("tuned_loss", here.inner_losses[end(&here.inner_losses)])
+            .number("fixed_loss", beside.inner_losses[end(&beside.inner_losses)])
             .curve("tuned_here", by_step(&here.inner_losses))
             .curve("fixed_here", by_step(&beside.inner_losses))
             .curve("rates_here", by_step(rates));
@@ -87,7 +87,7 @@ impl Lesson for SelfTuningRate {
             let start = 10f64.powf(power);
             let tuned = tuned_session.train(&tuned.point(start, &[]), page).await?;
             let fixed = fixed_session.train(&fixed.point(start, &[]), page).await?;
-            let reached = |losses: &[f64]| usize::from(losses[steps - 1] < REACHED * losses[0]);
+            let reached = |losses: &[f64]| usize::from(losses[end(losses)] < REACHED * losses[0]);
             settled += reached(&tuned.inner_losses);
             stable += reached(&fixed.inner_losses);
             page.tell(
@@ -104,6 +104,14 @@ impl Lesson for SelfTuningRate {
 
 /// A training has got somewhere when its loss is this share of what it was.
 const REACHED: f64 = 0.01;
+
+/// Below this loss gradients are next to nothing in single precision, and have no angle between them.
+const ARRIVED: f64 = 1e-30;
+
+/// The step that a training is read at: its last, or the one where it has arrived.
+fn end(losses: &[f64]) -> usize {
+    losses.iter().position(|&loss| loss < ARRIVED).unwrap_or(losses.len() - 1)
+}
 
 /// Numbers by the steps that they belong to, as far as they are finite, and losses above what is drawn left out.
 fn by_step(values: &[f64]) -> Vec<(f64, f64)> {
@@ -144,6 +152,16 @@ mod tests {
                 near(right.number(&format!("weight_{k}")), weight, &format!("variant {variant}, weight {k}"));
             }
             far(wrong.number("rate_4"), steps[3][0], "a rate by doubled hypergradients");
+        }
+    }
+
+    #[test]
+    fn a_training_that_has_arrived_does_not_diverge() {
+        for power in [-1.0, -0.5, -0.25] {
+            let settings = [("variant", 1.0), ("power", power), ("start", -2.0), ("steps", 100.0)];
+            let told = told("self-tuning-rate", &settings, 1.0).unwrap();
+            assert!(told.number("tuned_loss") < 1e-20, "{power}: {}", told.number("tuned_loss"));
+            assert!(told.number("tuned_reached") > 5.0, "{power}: {}", told.number("tuned_reached"));
         }
     }
 

@@ -220,7 +220,7 @@ test("a lesson works by keyboard alone", async (t) => {
   await page.waitForFunction((before) => document.querySelector("dd[data-number='total']").textContent.trim() !== before, "−0.6373");
   assert.notEqual(await reading(page, "total"), before);
   assert.match(page.url(), /lambda=0\.05&/);
-  await page.evaluate(() => document.activeElement.blur());
+  // The focus stays on the slider.
   await page.keyboard.press(".");
   await page.waitForURL(/lambda=0\.1&/);
   await page.keyboard.press(" ");
@@ -299,6 +299,7 @@ test("on paper a page is light, its picture too", async (t) => {
   await page.waitForFunction((fill) => document.querySelector(".picture text").getAttribute("fill") !== fill, screen[1]);
   const [text] = await ink();
   assert.equal(text, "rgb(19, 31, 42)");
+  assert.equal(await page.getByText("Open the machine").isVisible(), false, "nor is there what only a screen can open");
 });
 
 /** What each lesson's machine is made of: functions, with formulas, that belong to what is on screen; and what is said of

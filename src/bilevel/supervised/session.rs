@@ -12,6 +12,7 @@ use crate::data::{Examples, Targets};
 use crate::engine::Values;
 use crate::ir::numel;
 use crate::rig::{Compiled, Device, Monitor, Progress, Quiet};
+use crate::rng::split_seed;
 
 impl Session<Problem> {
     /// Compiles the programs of a problem and a method, plans memory, and puts the data on the device.
@@ -61,6 +62,12 @@ impl Session<Problem> {
     /// What is trained, and on what.
     pub fn problem(&self) -> &Problem {
         self.inner()
+    }
+
+    /// Gives the next trainings the batches, dropout and noise of another seed, those of all members; the weights that
+    /// they begin with stay.
+    pub fn redraw(&mut self, seed: u64) -> Result<(), SolveError> {
+        if self.problem().takes_seed() { self.fill("seed", Values::U32(&split_seed(seed))) } else { Ok(()) }
     }
 
     /// Trains at a point of hyperparameters, and differentiates the outer loss along what its tuned groups move.

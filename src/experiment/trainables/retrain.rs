@@ -57,7 +57,9 @@ impl Trainable for Retrain {
         let Settings { config, steps } = settings::read(settings)?;
         let run = Rc::new(Prepared::of(&config, library.scaled(&config)?)?);
         let of = run.clone();
-        let within = move |tuner| -> Box<dyn Training> { Box::new(Retraining { tuner, run: of.clone(), steps }) };
+        let within = move |tuner: Tuner| -> Box<dyn Training> {
+            Box::new(Retraining { tuner: tuner.with_fixed_draws(), run: of.clone(), steps })
+        };
         Ok(Box::new(TuneJob::new(run, steps, within)?))
     }
 }

@@ -58,7 +58,7 @@ export function options(lines: Line[], { xLabel, yLabel, log, least = {} }: Axes
       {
         ...axis,
         label: yLabel,
-        size: 58,
+        size: 64,
         splits: (_, __, low, high) => ticks(low, high, log),
         filter: (_, splits) => splits,
         values: (_, splits) => splits.map(tick),

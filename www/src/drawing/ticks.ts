@@ -1,10 +1,11 @@
-/** 1, 2, 5 in each decade, or only powers of ten over many; plain round steps over a short range. */
+/** 1, 2, 5 in each decade, over many only powers of ten, or every so many of them; plain round steps over a short range. */
 export function logTicks(low: number, high: number): number[] {
   const decades = Math.log10(high / low);
   if (decades < 0.7) return linearTicks(low, high);
   const factors = decades < 2.5 ? [1, 2, 5] : [1];
   const all: number[] = [];
-  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++)
+  const apart = Math.ceil(decades / 10);
+  for (let power = Math.floor(Math.log10(low) / apart) * apart; power <= Math.log10(high); power += apart)
     all.push(...factors.map((factor) => factor * 10 ** power).filter((value) => value >= low && value <= high));
   return all;
 }

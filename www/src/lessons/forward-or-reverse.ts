@@ -39,7 +39,7 @@ export const forwardOrReverse: Lesson = {
         { points: curves.forward_times, name: "forward", colour: "follower" },
         { points: curves.reverse_times, name: "reverse", colour: "leader" },
         { points: here(hyperparameters!, numbers.forward_milliseconds), colour: "follower", as: "dots", width: 3 },
-        { points: here(hyperparameters!, numbers.reverse_milliseconds), colour: "leader", as: "dots", width: 3 },
+        { points: here(hyperparameters!, numbers.reverse_milliseconds), name: "at this number, timed anew", colour: "leader", as: "dots", width: 3 },
       ],
     },
   ],

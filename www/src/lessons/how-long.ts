@@ -27,7 +27,7 @@ export const howLong: Lesson = {
         { points: curves.exact, name: "training without end", colour: "muted", dash: [6, 4] },
         { points: curves.outer, name: "after T steps", colour: "leader" },
         { points: curves.tried, name: "points tried", colour: "good", as: "hollow", width: 1.5 },
-        { points: curves.exact_here, colour: "muted", as: "dots", width: 3 },
+        { points: curves.exact_here, name: "exact λ", colour: "muted", as: "dots", width: 3 },
         { points: curves.found_here, name: "λ found", colour: "good", as: "dots", width: 3 },
       ],
     },

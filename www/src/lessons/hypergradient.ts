@@ -52,8 +52,8 @@ export const hypergradient: Lesson = {
   readings: () => [
     { number: "outer_loss", label: "Outer loss" },
     { number: "exact", label: "Hypergradient", digits: 5 },
-    { number: "difference", label: "By differences", digits: 5 },
-    { number: "error", label: "Relative error", digits: 2, none: "none of 0" },
+    { number: "difference", label: "By differences", digits: 5, none: "diverges" },
+    { number: "error", label: "Relative error", digits: 2, none: "none" },
   ],
   questions: [
     {

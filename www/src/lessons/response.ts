@@ -58,8 +58,8 @@ export const response: Lesson = {
     { number: "found", label: "λ found" },
     { number: "exact_found", label: "Right λ" },
     { number: "rate", label: "Twelve weights: rate at first", digits: 3 },
-    { number: "centred_rate", label: "Rate of Δ-STN in the end", digits: 3 },
-    { number: "joint_rate", label: "Rate of STN in the end", digits: 3 },
+    { number: "centred_rate", label: "Δ-STN: mean rate of the last steps", digits: 3 },
+    { number: "joint_rate", label: "STN: mean rate of the last steps", digits: 3 },
     { number: "best_rate", label: "Best rate, known", digits: 3 },
     { number: "first_slope", label: "First slope of Δ-STN", digits: 3, none: "none yet" },
     { number: "exact_first_slope", label: "The same, known", digits: 3 },
@@ -71,7 +71,7 @@ export const response: Lesson = {
     },
     {
       question: "σ = 0.5: where does the rate end from λ = −2, and from λ = 1? Why does an answer that is too flat not matter?",
-      answer: "At about 0.34 both times, with both forms; 0.36 is best. A slope that is too flat still has the right sign, and only makes the leader’s steps shorter: it stops where the slope is 0.",
+      answer: "At about 0.34 both times, with both forms; 0.36 is best. A slope that is too flat still has the right sign, and only makes the leader’s steps shorter: it stops where its slope is 0. That is a little below the best rate, as twelve answers that are each a little too flat do not cancel exactly.",
     },
     {
       question: "σ = 0.1, from λ = 1: which of the two goes the wrong way at first, and why?",

@@ -42,7 +42,7 @@ export const searchOrHypergradients: Lesson = {
         { points: curves.descents, name: "hypergradients", colour: "leader" },
         { points: curves.descents, colour: "leader", as: "hollow" },
         { points: here(hyperparameters!, numbers.search), colour: "follower", as: "dots", width: 2, aside: true },
-        { points: here(hyperparameters!, numbers.descent), colour: "leader", as: "dots", width: 2, aside: true },
+        { points: here(hyperparameters!, numbers.descent), name: "this seed", colour: "leader", as: "dots", width: 2, aside: true },
       ],
     },
   ],
