@@ -32,6 +32,14 @@ export interface Axes {
 
 export type Range = [low: number, high: number];
 
+/** Lines as they can be drawn: a logarithmic axis has no place for 0, so that this lies below all else. */
+export function drawable(lines: Line[], log: boolean): Line[] {
+  if (!log) return lines;
+  const positive = lines.flatMap(({ values }) => values).filter((value): value is number => value !== null && value > 0);
+  const floor = positive.length > 0 ? Math.min(...positive) / 2 : 1;
+  return lines.map((line) => ({ ...line, values: line.values.map((value) => (value === null ? null : Math.max(value, floor))) }));
+}
+
 export type Paint = Record<Colour | "line" | "surface", string>;
 
 export function options(lines: Line[], { xLabel, yLabel, log, least = {} }: Axes, paint: Paint): Omit<uPlot.Options, "width" | "height"> {
@@ -127,7 +135,8 @@ function widen(low: number | null, high: number | null, log: boolean, least?: Ra
 }
 
 /** A chart as a picture of its own, with its title and legend. */
-export function chartSvg(title: string, xs: number[], lines: Line[], { xLabel, yLabel, log, least = {} }: Axes, paint: Paint): string {
+export function chartSvg(title: string, xs: number[], all: Line[], { xLabel, yLabel, log, least = {} }: Axes, paint: Paint): string {
+  const lines = drawable(all, log);
   const [width, height] = [680, 420];
   const [left, right, top, bottom] = [64, width - 20, 84, height - 52];
   const pen = new SvgPen();
@@ -138,7 +147,7 @@ export function chartSvg(title: string, xs: number[], lines: Line[], { xLabel, y
   label(pen, yLabel, 20, 64, paint.muted, "left");
   label(pen, xLabel, (left + right) / 2, height - 14, paint.muted, "center");
 
-  const values = lines.flatMap((line) => line.values).filter((value): value is number => value !== null && !(log && value <= 0));
+  const values = lines.flatMap((line) => line.values).filter((value): value is number => value !== null);
   const [low, high] = widen(values.length > 0 ? Math.min(...values) : null, values.length > 0 ? Math.max(...values) : null, log, least.y);
   const [first, last] = spread(xs[0] ?? 0, xs.at(-1) ?? 1, least.x);
   const scale = log ? Math.log : (value: number) => value;
@@ -158,7 +167,7 @@ export function chartSvg(title: string, xs: number[], lines: Line[], { xLabel, y
     stroke(
       pen,
       line,
-      line.values.flatMap((value, at) => (value === null || (log && value <= 0) ? [] : [[x(xs[at]!), y(value)]])),
+      line.values.flatMap((value, at) => (value === null ? [] : [[x(xs[at]!), y(value)]])),
       paint,
     );
   let end = width - 20;

@@ -70,6 +70,13 @@ test("axes stay where they are while values come within what they hold at least"
   assert.notDeepEqual(place([3.6], [0.6]), place([3.6, 70], [0.6, 0.01]), "what lies beyond is shown all the same");
 });
 
+test("a loss of 0 lies below all else where the axis is logarithmic", () => {
+  const svg = chartSvg("zero", [1, 2], [{ name: "", values: [0.5, 0], colour: "leader" }], { xLabel: "x", yLabel: "y", log: true }, paint);
+  sound(svg);
+  const [first, last] = svg.match(/<path d="M([^"]*)" fill="none" stroke="#leader"/)![1]!.split("L").map((point) => Number(point.split(" ")[1]));
+  assert.ok(last! > first!);
+});
+
 test("a confusion matrix shows every count", () => {
   const svg = confusionSvg("Tuned", ["sit", "walk"], [5, 1, 0, 0], paint);
   sound(svg);

@@ -30,7 +30,7 @@ export function toSearch(search: string, engine: Engine | null): string {
 export function chosen({ engines, faster }: { engines: EngineState[]; faster: Engine | undefined }, wanted: Engine | null): EngineState | undefined {
   const usable = engines.filter(({ problem }) => problem === undefined);
   if (wanted) return usable.find(({ engine }) => engine === wanted);
-  return usable.find(({ engine }) => engine === faster) ?? usable[0];
+  return usable.find(({ engine }) => engine === faster) ?? usable.find(({ engine, software }) => engine === "cpu" || !software) ?? usable[0];
 }
 
 /** "Preparing shaders: 37 of 42", or nothing where none is missing. */

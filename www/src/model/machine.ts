@@ -343,7 +343,8 @@ function received(studio: Studio, data: DataInfo): Step {
     data,
     // The data card speaks of what is there now.
     absent: data.source === "builtin" ? null : studio.absent,
-    reading: null,
+    // What was built in may come while files of the visitor's are read.
+    reading: own ? null : studio.reading,
     refused: null,
     seen: own && studio.seen?.name === data.source ? studio.seen : null,
     source: own ? data.source : studio.source,
