@@ -482,7 +482,7 @@ test("numbers out of range are said, not bent in silence", async (t) => {
 test("a run that is foretold to take hours is asked about first", async (t) => {
   const page = await open(t, { script: { ...long, hours: 913 } });
   await tune(page).and(page.locator(":enabled")).click();
-  await bar(page).getByText("This run would take about 913 h 0 min on this GPU. Start it all the same?").waitFor();
+  await bar(page).getByText("This run would take about 38 days on this GPU. Start it all the same?").waitFor();
   assert.equal(await focused(page), "Not now");
   await shoot(page, "asking-1280-light");
   assert.ok(!(await asked(page)).includes("start"));

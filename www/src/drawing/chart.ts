@@ -35,8 +35,10 @@ export type Range = [low: number, high: number];
 /** Lines as they can be drawn: a logarithmic axis has no place for 0, so that this lies below all else. */
 export function drawable(lines: Line[], log: boolean): Line[] {
   if (!log) return lines;
-  const positive = lines.flatMap(({ values }) => values).filter((value): value is number => value !== null && value > 0);
-  const floor = positive.length > 0 ? Math.min(...positive) / 2 : 1;
+  let least = Number.MAX_VALUE;
+  // Of a long training there are more values than a call may have arguments.
+  for (const { values } of lines) for (const value of values) if (value !== null && value > 0 && value < least) least = value;
+  const floor = least / 2;
   return lines.map((line) => ({ ...line, values: line.values.map((value) => (value === null ? null : Math.max(value, floor))) }));
 }
 
@@ -148,7 +150,8 @@ export function chartSvg(title: string, xs: number[], all: Line[], { xLabel, yLa
   label(pen, xLabel, (left + right) / 2, height - 14, paint.muted, "center");
 
   const values = lines.flatMap((line) => line.values).filter((value): value is number => value !== null);
-  const [low, high] = widen(values.length > 0 ? Math.min(...values) : null, values.length > 0 ? Math.max(...values) : null, log, least.y);
+  const ends = (one: (a: number, b: number) => number) => (values.length > 0 ? values.reduce((a, b) => one(a, b)) : null);
+  const [low, high] = widen(ends(Math.min), ends(Math.max), log, least.y);
   const [first, last] = spread(xs[0] ?? 0, xs.at(-1) ?? 1, least.x);
   const scale = log ? Math.log : (value: number) => value;
   const x = (at: number) => left + ((right - left) * (at - first)) / (last - first);
